@@ -1,0 +1,132 @@
+package im
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"sync/atomic"
+	"time"
+)
+
+// MessageID names a message: 80 bits, big-endian: unix milliseconds (42), spin
+// (12), conversation type (4), the low 22 bits of the conversation ID's hash.
+// IDs compare by time, as arrays and as strings. It is an identity, never a
+// sync cursor. The zero value is no message.
+type MessageID [10]byte
+
+// alphabet is base32 in ASCII order, so that text order is numeric order.
+const alphabet = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+// messageIDLen is the length of a MessageID in text.
+const messageIDLen = 16
+
+// String is the ID as 16 characters.
+func (id MessageID) String() string {
+	var out [messageIDLen]byte
+	high := binary.BigEndian.Uint64(id[:8])
+	low := uint64(binary.BigEndian.Uint16(id[8:]))
+	// 80 bits are 16 digits of 5; the last 5-bit groups straddle high and low.
+	for i := range 12 {
+		out[i] = alphabet[high>>(59-5*i)&31]
+	}
+	tail := high&15<<16 | low // the 20 bits that are left
+	for i := range 4 {
+		out[12+i] = alphabet[tail>>(15-5*i)&31]
+	}
+	return string(out[:])
+}
+
+// ParseMessageID reads the 16 characters that String writes.
+func ParseMessageID(s string) (MessageID, error) {
+	var id MessageID
+	if len(s) != messageIDLen {
+		return id, fmt.Errorf("a message ID has %d characters, this one %d", messageIDLen, len(s))
+	}
+	var high, tail uint64
+	for i := range messageIDLen {
+		d := digit(s[i])
+		if d < 0 {
+			return MessageID{}, fmt.Errorf("character %q does not occur in message IDs", s[i])
+		}
+		if i < 12 {
+			high = high<<5 | uint64(d)
+		} else {
+			tail = tail<<5 | uint64(d)
+		}
+	}
+	binary.BigEndian.PutUint64(id[:8], high<<4|tail>>16)
+	binary.BigEndian.PutUint16(id[8:], uint16(tail))
+	return id, nil
+}
+
+// digit is the value of one character, -1 for one outside the alphabet.
+func digit(c byte) int {
+	for i := range len(alphabet) {
+		if alphabet[i] == c {
+			return i
+		}
+	}
+	return -1
+}
+
+// Time is when the ID was made, to the millisecond.
+func (id MessageID) Time() time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 22))
+}
+
+// Type is the type of the conversation that the ID was made for.
+func (id MessageID) Type() ConversationType {
+	return ConversationType(binary.BigEndian.Uint64(id[:8]) >> 6 & 15)
+}
+
+// IDGenerator makes MessageIDs that grow strictly, whatever the clock does:
+// when it stands or steps back, or when 4,096 IDs are made in one millisecond,
+// time is borrowed forward. Safe for concurrent use, without locks.
+type IDGenerator struct {
+	now  func() time.Time
+	last atomic.Uint64 // milliseconds<<12 | spin of the newest ID
+}
+
+// NewIDGenerator makes a generator on the clock now; nil means time.Now.
+func NewIDGenerator(now func() time.Time) *IDGenerator {
+	if now == nil {
+		now = time.Now
+	}
+	return &IDGenerator{now: now}
+}
+
+// Next is a new ID for a message of conversation c; "" gives an ID of no
+// conversation.
+func (g *IDGenerator) Next(c ConversationID) MessageID {
+	fresh := uint64(g.now().UnixMilli()) << 12
+	for {
+		last := g.last.Load()
+		stamp := max(fresh, last+1)
+		if g.last.CompareAndSwap(last, stamp) {
+			return makeID(stamp, c)
+		}
+	}
+}
+
+// Observe makes every later ID greater than id: a store calls it with the
+// newest ID it holds before it makes the first of its own, so that a clock that
+// was set back between two runs does no harm.
+func (g *IDGenerator) Observe(id MessageID) {
+	seen := binary.BigEndian.Uint64(id[:8]) >> 10
+	for {
+		last := g.last.Load()
+		if last >= seen || g.last.CompareAndSwap(last, seen) {
+			return
+		}
+	}
+}
+
+func makeID(stamp uint64, c ConversationID) MessageID {
+	h := fnv.New32a()
+	h.Write([]byte(c))
+	low := uint64(c.Type())<<22 | uint64(h.Sum32()&(1<<22-1)) // 26 bits
+	var id MessageID
+	binary.BigEndian.PutUint64(id[:8], stamp<<10|low>>16)
+	binary.BigEndian.PutUint16(id[8:], uint16(low))
+	return id
+}

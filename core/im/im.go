@@ -1,0 +1,79 @@
+// Package im holds the words that every part of the core shares: who (UserID,
+// DeviceID), where (ConversationID), what (MessageID, Message) and what went
+// wrong (Error). It does no I/O and imports only idl; plugins, stores and
+// dispatch all import it.
+package im
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// UserID names a person. Valid IDs are positive and below 2^53.
+type UserID int64
+
+func (u UserID) String() string { return strconv.FormatInt(int64(u), 10) }
+
+// DeviceID names one installation of a client of one person.
+type DeviceID string
+
+// ConversationType is the kind of a conversation; the number is part of a
+// MessageID, so the list is append-only and ends at 15.
+type ConversationType uint8
+
+const (
+	Chat  ConversationType = 1 // two people, write diffusion
+	Group ConversationType = 2 // durable membership
+	Room  ConversationType = 3 // super-large, read diffusion
+)
+
+// ConversationID names a conversation. It begins with a letter for its type:
+// "c_17_42" the chat of users 17 and 42 (the lower first), "g_…" a group, "r_…" a room.
+type ConversationID string
+
+// ChatOf is the conversation of a and b, the same whichever comes first. A
+// person's chat with himself is allowed: notes to self.
+func ChatOf(a, b UserID) ConversationID {
+	return ConversationID(fmt.Sprintf("c_%d_%d", min(a, b), max(a, b)))
+}
+
+// Type is the conversation's type, 0 when the ID has no known form.
+func (c ConversationID) Type() ConversationType {
+	switch {
+	case strings.HasPrefix(string(c), "c_"):
+		return Chat
+	case strings.HasPrefix(string(c), "g_"):
+		return Group
+	case strings.HasPrefix(string(c), "r_"):
+		return Room
+	}
+	return 0
+}
+
+// Pair gives the two people of a chat, the lower first; ok is false when c is
+// not a chat in its one canonical spelling.
+func (c ConversationID) Pair() (a, b UserID, ok bool) {
+	low, high, found := strings.Cut(strings.TrimPrefix(string(c), "c_"), "_")
+	if !found {
+		return 0, 0, false
+	}
+	l, err1 := strconv.ParseInt(low, 10, 64)
+	h, err2 := strconv.ParseInt(high, 10, 64)
+	if err1 != nil || err2 != nil || l <= 0 || ChatOf(UserID(l), UserID(h)) != c {
+		return 0, 0, false
+	}
+	return UserID(l), UserID(h), true
+}
+
+// Message is one committed entry of a conversation's log.
+type Message struct {
+	ID           MessageID
+	Conversation ConversationID
+	Seq          int64 // dense in the conversation, from 1
+	Sender       UserID
+	ClientID     string // as the sender chose it
+	Time         time.Time
+	Body         []byte // what the plugin that sent it stored; opaque to stores
+}

@@ -1,0 +1,196 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/presence"
+	"freeim/idl"
+)
+
+// Call is one action on its way through dispatch. A handler reads it; only Bind
+// changes it. It is owned by the goroutine that handles the action.
+type Call struct {
+	Action   idl.Action
+	Name     string // as in "chat.send"
+	Sequence uint32
+	Codec    idl.Codec
+	Session  presence.SessionRef
+	Address  string // the client's, for limits and the device list
+	// Who is calling; zero before Auth.
+	User       im.UserID
+	Device     im.DeviceID
+	DeviceType idl.DeviceType
+	TokenID    int64
+
+	bound *Identity
+}
+
+// Identity is whom a session belongs to.
+type Identity struct {
+	User       im.UserID
+	Device     im.DeviceID
+	DeviceType idl.DeviceType
+	TokenID    int64
+	Since      time.Time // when it was bound, to the millisecond
+}
+
+// Bind makes the session the identity's once the reply is on its way: called by
+// the handler of Auth.
+func (c *Call) Bind(id Identity) { c.bound = &id }
+
+// Bound is what the handler bound the session to, nil for nothing.
+func (c *Call) Bound() *Identity { return c.bound }
+
+// Route is where the session that makes this call can be reached, as id's.
+func (c *Call) Route(id Identity) presence.Route {
+	return presence.Route{
+		SessionRef: c.Session, User: id.User, Device: id.Device, DeviceType: id.DeviceType,
+		TokenID: id.TokenID, Codec: c.Codec, Since: id.Since,
+	}
+}
+
+// Reviewed is a message as the rules see it before it is committed.
+type Reviewed struct {
+	Conversation im.ConversationID
+	Kind         string  // "text"
+	Text         *string // rules may change what it points to
+}
+
+// Spec is a registered action.
+type Spec struct {
+	Action  idl.Action
+	Name    string        // plugin and verb: "chat.send"
+	Open    bool          // allowed before Auth
+	MaxBody int           // octets; 0: the edge's limit
+	Timeout time.Duration // 0: dispatch's default
+
+	// Invoke decodes body, runs check, answered, review and the handler, and
+	// appends the encoded reply to dst.
+	Invoke func(ctx context.Context, call *Call, body []byte, review Review, dst []byte) ([]byte, error)
+}
+
+// Review is dispatch's way to ask the rules about a message: nil allows (and may
+// have changed *m.Text), an *im.Error refuses.
+type Review func(ctx context.Context, call *Call, m Reviewed) error
+
+// Registrar collects the actions of one plugin.
+type Registrar struct {
+	plugin string
+	specs  []Spec
+}
+
+// NewRegistrar makes the registrar of the named plugin. Called by core/server
+// and plugintest.
+func NewRegistrar(plugin string) *Registrar { return &Registrar{plugin: plugin} }
+
+// Specs are the actions registered so far.
+func (r *Registrar) Specs() []Spec { return r.specs }
+
+// Body is a generated message type, as a constraint: T the struct, *T the message.
+type Body[T any] interface {
+	*T
+	idl.Message
+}
+
+// Option sets one property of an action.
+type Option[Req, Rep any] func(*action[Req, Rep])
+
+type action[Req, Rep any] struct {
+	spec     Spec
+	validate func(*Call, *Req) error
+	answered func(context.Context, *Call, *Req) (*Rep, error)
+	message  func(*Call, *Req) Reviewed
+}
+
+// Open allows the action before Auth.
+func Open[Req, Rep any]() Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.Open = true }
+}
+
+// Timeout replaces dispatch's default deadline.
+func Timeout[Req, Rep any](d time.Duration) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.Timeout = d }
+}
+
+// MaxBody limits the request's size in octets.
+func MaxBody[Req, Rep any](n int) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.MaxBody = n }
+}
+
+// Validate checks a decoded request before anything else sees it: pure, no I/O.
+func Validate[Req, Rep any](fn func(*Call, *Req) error) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.validate = fn }
+}
+
+// Answered makes the action idempotent: fn gives the reply of an earlier, equal
+// request, or nil. It runs before the rules, so a request that was committed is
+// answered the same whatever the rules say by now.
+func Answered[Req, Rep any](fn func(context.Context, *Call, *Req) (*Rep, error)) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.answered = fn }
+}
+
+// Message marks the action as one that commits a message: the rules' on_message
+// hook sees, and may change, what fn shows.
+func Message[Req, Rep any](fn func(*Call, *Req) Reviewed) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.message = fn }
+}
+
+// Handle registers fn for an action under the name "plugin.verb". It panics on a
+// verb or number used twice by the same plugin: that is a fault of the program.
+func Handle[Req, Rep any, PReq Body[Req], PRep Body[Rep]](r *Registrar, number idl.Action, verb string,
+	fn func(context.Context, *Call, *Req) (*Rep, error), options ...Option[Req, Rep]) {
+	a := action[Req, Rep]{spec: Spec{Action: number, Name: r.plugin + "." + verb}}
+	for _, set := range options {
+		set(&a)
+	}
+	for _, other := range r.specs {
+		if other.Action == number || other.Name == a.spec.Name {
+			panic(fmt.Sprintf("plugin %s registers %s (%d) twice", r.plugin, a.spec.Name, number))
+		}
+	}
+	a.spec.Invoke = func(ctx context.Context, call *Call, body []byte, review Review, dst []byte) ([]byte, error) {
+		req := new(Req)
+		if err := idl.Decode(body, call.Codec, PReq(req)); err != nil {
+			return dst, malformed(err)
+		}
+		rep, err := a.run(ctx, call, req, review, fn)
+		if err != nil {
+			return dst, err
+		}
+		return idl.Append(dst, call.Codec, PRep(rep))
+	}
+	r.specs = append(r.specs, a.spec)
+}
+
+// run is the way of one decoded request: rules for the request, an answer given
+// before, the operator's rules, the handler.
+func (a *action[Req, Rep]) run(ctx context.Context, call *Call, req *Req, review Review,
+	fn func(context.Context, *Call, *Req) (*Rep, error)) (*Rep, error) {
+	if a.validate != nil {
+		if err := a.validate(call, req); err != nil {
+			return nil, err
+		}
+	}
+	if a.answered != nil {
+		if rep, err := a.answered(ctx, call, req); rep != nil || err != nil {
+			return rep, err
+		}
+	}
+	if a.message != nil && review != nil {
+		if err := review(ctx, call, a.message(call, req)); err != nil {
+			return nil, err
+		}
+	}
+	return fn(ctx, call, req)
+}
+
+func malformed(err error) error {
+	refusal := &im.Error{Code: idl.CodeMalformedBody, Reason: err.Error()}
+	if body, ok := err.(*idl.BodyError); ok {
+		refusal.Field, refusal.Reason = body.Field, body.Reason
+	}
+	return refusal
+}

@@ -1,0 +1,126 @@
+// Package plugin is the contract between the core and its plugins: what a plugin
+// is (Plugin and the optional interfaces), what it gets (Host), how it declares
+// its actions (Registrar, Handle) and what a handler is called with (Call). It
+// decides nothing itself: core/server runs the life cycle, core/dispatch the
+// actions. plugintest gives a plugin's tests an in-process host.
+package plugin
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/presence"
+	"freeim/core/timeline"
+	"freeim/idl"
+)
+
+// Plugin is a set of actions with a life. A value in plugins.All() that was only
+// constructed: it opens nothing before Provision.
+//
+// The life: Config is decoded, then for all plugins, in dependency order,
+// Migrations are run, Provision, Validate, Register, Start; at the end, in
+// reverse order, Drain, Stop. Stop is called for every plugin whose Provision was
+// called, also when a later step failed.
+type Plugin interface {
+	Info() Info
+	// Register declares the plugin's actions; it is called after Provision.
+	Register(r *Registrar)
+}
+
+// Info describes a plugin.
+type Info struct {
+	Name     string   // lower case; also its key in the configuration and its prefix in action names
+	Version  string   // of the plugin
+	Needs    []string // names of services (Host.Need) that must be provided by plugins before it
+	Provides []string // names of services that it provides
+}
+
+// The optional abilities of a plugin, found by type assertion.
+type (
+	// Configurer gives the struct that the plugin's section of the configuration
+	// is decoded into, filled with the defaults. Fields carry yaml tags.
+	Configurer interface{ Config() any }
+	// Provisioner gets what the plugin works with.
+	Provisioner interface {
+		Provision(ctx context.Context, h Host) error
+	}
+	// Validator says what is wrong with the configuration.
+	Validator interface{ Validate() error }
+	// Starter begins background work (through Host.Go).
+	Starter interface {
+		Start(ctx context.Context) error
+	}
+	// Drainer refuses new work and finishes what is under way.
+	Drainer interface {
+		Drain(ctx context.Context) error
+	}
+	// Stopper releases what Provision and Start took.
+	Stopper interface {
+		Stop(ctx context.Context) error
+	}
+	// Migrator has a schema: files NNNNN_name.sql in goose's format, which must
+	// run on SQLite and on MySQL.
+	Migrator interface{ Migrations() fs.FS }
+	// Healther says what is wrong now; nil is healthy.
+	Healther interface {
+		Health(ctx context.Context) error
+	}
+)
+
+// Host is what the core gives a plugin. Safe for concurrent use.
+type Host interface {
+	Log() *slog.Logger
+	Now() time.Time
+	DB() *sql.DB // the directory
+	// Dialect is the directory's SQL: "sqlite" or "mysql".
+	Dialect() string
+	Timelines() timeline.Store
+	Presence() presence.Registry
+	MessageIDs() *im.IDGenerator
+
+	// Push sends a frame to sessions of the users: best effort, in the order of
+	// the calls for each user, never blocking for long. except is left out if
+	// it is not nil.
+	Push(p Push)
+	// Kick ends the sessions with a reason.
+	Kick(routes []presence.Route, reason idl.CloseReason, message string)
+
+	// Provide offers a service to plugins that come later; Need gets one. Both
+	// are called in Provision only; use the generic Need function.
+	Provide(name string, service any)
+	Service(name string) (any, bool)
+
+	// Go runs fn until it returns; ctx ends at Stop. A panic is recovered,
+	// logged and counted.
+	Go(name string, fn func(ctx context.Context))
+}
+
+// Push is a server-initiated frame on its way to people.
+type Push struct {
+	Action idl.Action
+	Body   idl.Message // encoded once per codec; must not be changed any more
+	Users  []im.UserID
+	// InboxSeqs is empty, or as long as Users: the edge stamps each user's
+	// number into the body as field 1, inbox_seq.
+	InboxSeqs []int64
+	// Except is a session that does not get it: the sender's own. Zero: none.
+	Except presence.SessionRef
+}
+
+// Need gets a service that another plugin provides.
+func Need[T any](h Host, name string) (T, error) {
+	var none T
+	found, ok := h.Service(name)
+	if !ok {
+		return none, im.Errorf(idl.CodeInternal, "service %q is not provided by any plugin", name)
+	}
+	service, ok := found.(T)
+	if !ok {
+		return none, im.Errorf(idl.CodeInternal, "service %q is a %T", name, found)
+	}
+	return service, nil
+}

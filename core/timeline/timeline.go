@@ -1,0 +1,113 @@
+// Package timeline is the contract of the store that holds messages: each
+// conversation's log and each person's inbox, both ordered by a dense seq. It
+// declares types and the Store interface only; core/pebble implements it (and,
+// for production, MySQL with Redis), timelinetest says what every
+// implementation must do, plugins call it.
+package timeline
+
+import (
+	"context"
+	"errors"
+
+	"freeim/core/im"
+)
+
+// ErrConflict is returned by Append when the sender has already used the client
+// ID for another content.
+var ErrConflict = errors.New("client ID used before for another message")
+
+// ErrClosed is returned by every method after Close.
+var ErrClosed = errors.New("timeline store is closed")
+
+// Draft is a message to be committed.
+type Draft struct {
+	Conversation im.ConversationID
+	Sender       im.UserID
+	// ClientID makes the append idempotent: the same sender and client ID give
+	// the same Committed for as long as the record is kept (at least 24 h).
+	// Empty: no idempotency.
+	ClientID string
+	// Digest identifies the content as the sender gave it, before any rule
+	// rewrote it: the same client ID with another digest is ErrConflict.
+	Digest [32]byte
+	Body   []byte // opaque
+	// Inboxes are the people in whose inbox an entry is written, without
+	// repetition. Empty: read diffusion, only the log.
+	Inboxes []im.UserID
+	// OnCommit, if set, is called once when the message is durable, before
+	// Append returns, and not for a duplicate. Calls come one at a time and in
+	// the order of the seqs of every timeline, so what is queued here is queued
+	// in order. It must not block.
+	OnCommit func(Committed)
+}
+
+// Committed is a message that is durable.
+type Committed struct {
+	im.Message
+	InboxSeqs []int64 // as Draft.Inboxes; for a duplicate: as they were written first
+	Duplicate bool
+}
+
+// Entry is one position of an inbox.
+type Entry struct {
+	InboxSeq int64
+	im.Message
+}
+
+// Page is a piece of a timeline. The messages' bodies are the caller's to keep.
+type Page[T any] struct {
+	Items   []T
+	HasMore bool
+	Head    int64 // the newest seq at the time of reading; 0: empty
+	Floor   int64 // the oldest seq still kept; 1 when nothing was trimmed
+}
+
+// Receipt says that a device of By holds Conversation up to Seq.
+type Receipt struct {
+	Conversation im.ConversationID
+	By           im.UserID
+	Seq          int64
+}
+
+// Store holds logs and inboxes. All methods are safe for concurrent use, honour
+// ctx, and return errors wrapped with what they were doing. A returned error of
+// Append other than ErrConflict leaves it open whether the message will appear:
+// the caller answers UNAVAILABLE and the client resends by the same client ID.
+type Store interface {
+	// Append commits d: it assigns ID and seqs, makes them durable (flushed to
+	// the disk), and only then returns. The ID is greater than that of every
+	// earlier message of the conversation.
+	Append(ctx context.Context, d Draft) (Committed, error)
+
+	// Find gives the message that sender committed under clientID, and the
+	// digest it was committed with; ok is false when there is none.
+	Find(ctx context.Context, sender im.UserID, clientID string) (c Committed, digest [32]byte, ok bool, err error)
+
+	// Inbox reads up to limit entries of user's inbox after seq, oldest first.
+	Inbox(ctx context.Context, user im.UserID, after int64, limit int) (Page[Entry], error)
+
+	// Locate gives an inbox seq such that every entry of user's inbox whose
+	// message has an ID greater than id comes after it: for sync by message ID.
+	Locate(ctx context.Context, user im.UserID, id im.MessageID) (int64, error)
+
+	// Log reads up to limit messages of a conversation: those after seq, oldest
+	// first; LogBefore those before it (0: from the end), newest first.
+	Log(ctx context.Context, c im.ConversationID, after int64, limit int) (Page[im.Message], error)
+	LogBefore(ctx context.Context, c im.ConversationID, before int64, limit int) (Page[im.Message], error)
+
+	// Acknowledge moves the position up to which a device of r.By holds the
+	// conversation, and files a receipt for each of the people in audience. The
+	// position only grows; moved is false, and nothing is filed, when it did not.
+	// When moved is true the receipt is durable.
+	Acknowledge(ctx context.Context, r Receipt, audience []im.UserID) (moved bool, err error)
+
+	// Receipts gives the receipts filed for user that changed after the cursor
+	// since, the latest of each conversation and person, and the new cursor.
+	Receipts(ctx context.Context, user im.UserID, since int64) (rs []Receipt, head int64, err error)
+
+	// Epoch names this store's life: it changes when the store was reset or
+	// restored, and then every cursor is void.
+	Epoch() string
+
+	Close() error
+}

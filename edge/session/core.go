@@ -1,0 +1,66 @@
+package session
+
+import "freeim/idl"
+
+// ID names a session; unique in the life of one edge, never 0.
+type ID uint64
+
+// Identity is whom a session belongs to, as the core found out at Auth.
+type Identity struct {
+	User       int64
+	Device     string
+	DeviceType idl.DeviceType
+	TokenID    int64
+	Since      int64 // unix milliseconds, by the core's clock
+}
+
+// Call is an action on its way to the core.
+type Call struct {
+	Session  ID
+	Action   idl.Action
+	Sequence uint32
+	Codec    idl.Codec
+	Body     []byte    // not changed after the call
+	Identity *Identity // nil before Auth; not changed after the call
+	Address  string    // the client's
+}
+
+// Reply answers a Call.
+type Reply struct {
+	Session  ID
+	Action   idl.Action // the call's, or idl.ActionError
+	Sequence uint32
+	Body     []byte    // in the call's codec; the hub's to keep
+	Bind     *Identity // set by a successful Auth
+}
+
+// Push is a server-initiated frame for sessions of this edge.
+type Push struct {
+	Action    idl.Action
+	Sessions  []ID
+	InboxSeqs []int64 // none, or one per session: stamped into the body as field 1, inbox_seq
+	Protobuf  []byte  // the body in both codecs; nil where no session wants it
+	JSON      []byte
+}
+
+// ActionInfo is what the core says of an action.
+type ActionInfo struct {
+	Name    string // as in "chat.send"
+	Open    bool   // allowed before Auth
+	MaxBody int    // octets; 0: the edge's own limit
+}
+
+// Core is where the hub's actions go; edge/rpc implements it over Kitex.
+type Core interface {
+	// Call never blocks. Exactly one Reply for it comes to Hub.Reply, later and
+	// on another goroutine: also when no core can be reached or none answers in
+	// time (then it is an Error UNAVAILABLE or DEADLINE_EXCEEDED).
+	Call(c Call)
+	// Gone says that a bound session has ended.
+	Gone(s ID, who Identity)
+	// Action gives what is known of an action; ok is false for one that no core
+	// has. While no core was ever reached, every action is known and open.
+	Action(a idl.Action) (info ActionInfo, ok bool)
+	// ActionNamed finds an action by the name that text frames may use.
+	ActionNamed(name string) (a idl.Action, ok bool)
+}

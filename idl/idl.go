@@ -1,0 +1,109 @@
+// Package idl gives Go names to what the wire specification (README.md beside
+// it) fixes: protocol and codec numbers, actions, codes, close reasons, and the
+// one way to encode and decode a body. It has no I/O and no policy. Edge, core,
+// plugins and the client SDK all import it; it imports only generated code.
+package idl
+
+import "freeim/idl/kitex_gen/wirepb"
+
+// Protocol is the high half of a frame's version that this project speaks.
+const Protocol = 2
+
+// MaxSafeInteger is the largest integer a body may hold: 2^53-1, so that every
+// JSON client reads it exactly.
+const MaxSafeInteger = 1<<53 - 1
+
+// Codec is the low half of a frame's version: how the body is encoded.
+type Codec uint16
+
+const (
+	CodecJSON     Codec = 0
+	CodecProtobuf Codec = 1
+)
+
+func (c Codec) String() string {
+	switch c {
+	case CodecJSON:
+		return "json"
+	case CodecProtobuf:
+		return "protobuf"
+	}
+	return "unknown"
+}
+
+// Action is the operation number in a frame's header.
+type Action = wirepb.Action
+
+const (
+	ActionGetMessageID = wirepb.Action_ACTION_GET_MESSAGE_ID
+	ActionSignIn       = wirepb.Action_ACTION_SIGN_IN
+	ActionSync         = wirepb.Action_ACTION_SYNC
+	ActionMessage      = wirepb.Action_ACTION_MESSAGE
+	ActionMessageAck   = wirepb.Action_ACTION_MESSAGE_ACK
+	ActionAuth         = wirepb.Action_ACTION_AUTH
+	ActionQuit         = wirepb.Action_ACTION_QUIT
+	ActionSignUp       = wirepb.Action_ACTION_SIGN_UP
+	ActionSignOut      = wirepb.Action_ACTION_SIGN_OUT
+	ActionListDevices  = wirepb.Action_ACTION_LIST_DEVICES
+	ActionFindUser     = wirepb.Action_ACTION_FIND_USER
+	ActionHistory      = wirepb.Action_ACTION_HISTORY
+	ActionHeartbeat    = wirepb.Action_ACTION_HEARTBEAT
+	ActionError        = wirepb.Action_ACTION_ERROR
+)
+
+// Code says why an action was refused.
+type Code = wirepb.Code
+
+const (
+	CodeUnknown          = wirepb.Code_CODE_UNKNOWN
+	CodeInternal         = wirepb.Code_CODE_INTERNAL
+	CodeUnavailable      = wirepb.Code_CODE_UNAVAILABLE
+	CodeUnauthenticated  = wirepb.Code_CODE_UNAUTHENTICATED
+	CodePermissionDenied = wirepb.Code_CODE_PERMISSION_DENIED
+	CodeInvalidArgument  = wirepb.Code_CODE_INVALID_ARGUMENT
+	CodeNotFound         = wirepb.Code_CODE_NOT_FOUND
+	CodeAlreadyExists    = wirepb.Code_CODE_ALREADY_EXISTS
+	CodeConflict         = wirepb.Code_CODE_CONFLICT
+	CodeRateLimited      = wirepb.Code_CODE_RATE_LIMITED
+	CodeUnknownAction    = wirepb.Code_CODE_UNKNOWN_ACTION
+	CodeTooLarge         = wirepb.Code_CODE_TOO_LARGE
+	CodeDeadlineExceeded = wirepb.Code_CODE_DEADLINE_EXCEEDED
+	CodeRejected         = wirepb.Code_CODE_REJECTED
+	CodeBadCredentials   = wirepb.Code_CODE_BAD_CREDENTIALS
+	CodeMalformedBody    = wirepb.Code_CODE_MALFORMED_BODY
+)
+
+// CloseReason says why the server ended a session. It doubles as the close code
+// of a WebSocket.
+type CloseReason = wirepb.CloseReason
+
+const (
+	CloseShutdown           = wirepb.CloseReason_CLOSE_SHUTDOWN
+	CloseSlow               = wirepb.CloseReason_CLOSE_SLOW
+	CloseIdle               = wirepb.CloseReason_CLOSE_IDLE
+	CloseOverloaded         = wirepb.CloseReason_CLOSE_OVERLOADED
+	CloseAuthTimeout        = wirepb.CloseReason_CLOSE_AUTH_TIMEOUT
+	CloseReplaced           = wirepb.CloseReason_CLOSE_REPLACED
+	CloseKicked             = wirepb.CloseReason_CLOSE_KICKED
+	CloseSignedOut          = wirepb.CloseReason_CLOSE_SIGNED_OUT
+	CloseBye                = wirepb.CloseReason_CLOSE_BYE
+	CloseMalformed          = wirepb.CloseReason_CLOSE_MALFORMED
+	CloseTooLarge           = wirepb.CloseReason_CLOSE_TOO_LARGE
+	CloseUnsupportedVersion = wirepb.CloseReason_CLOSE_UNSUPPORTED_VERSION
+	CloseFlood              = wirepb.CloseReason_CLOSE_FLOOD
+)
+
+// Reconnect reports whether a client that was closed for r should connect again
+// by itself. Source: README.md, Close reasons.
+func Reconnect(r CloseReason) bool { return r < 4500 }
+
+// DeviceType is the class of device that the kick policy looks at.
+type DeviceType = wirepb.DeviceType
+
+const (
+	DeviceUnknown = wirepb.DeviceType_DEVICE_TYPE_UNKNOWN
+	DeviceMobile  = wirepb.DeviceType_DEVICE_TYPE_MOBILE
+	DeviceDesktop = wirepb.DeviceType_DEVICE_TYPE_DESKTOP
+	DeviceWeb     = wirepb.DeviceType_DEVICE_TYPE_WEB
+	DeviceTablet  = wirepb.DeviceType_DEVICE_TYPE_TABLET
+)

@@ -1,0 +1,159 @@
+// Package dispatch chooses and runs the handler for an action. Everything that
+// every action needs is here once: the access rule, the size limit, the
+// deadline, the operator's rules, the panic barrier, and the one place where an
+// error becomes a code on the wire. It knows no plugin and no transport; core/rpc
+// calls Do, core/server and plugintest build it.
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// defaultTimeout bounds a handler that names no deadline of its own.
+const defaultTimeout = 10 * time.Second
+
+// Hooks is the operators' say; core/server implements it with scripts/engine.
+type Hooks interface {
+	// OnMessage judges a message after validation and before commit. nil allows
+	// it, and may have rewritten *m.Text; an *im.Error refuses it.
+	OnMessage(ctx context.Context, call *plugin.Call, m plugin.Reviewed) error
+}
+
+// Options configures a Dispatcher.
+type Options struct {
+	Specs   []plugin.Spec         // of all plugins; names and numbers must be unique
+	Hooks   Hooks                 // nil: no rules
+	Log     *slog.Logger          // nil: slog.Default
+	Timeout time.Duration         // of actions that set none; 0: 10 s
+	Figures prometheus.Registerer // nil: figures are kept nowhere
+}
+
+// Dispatcher is safe for concurrent use.
+type Dispatcher struct {
+	// Static after New.
+	specs   []plugin.Spec
+	actions [256]*action // by number; nil: no handler
+	review  plugin.Review
+	log     *slog.Logger
+	results *prometheus.CounterVec // action, code
+}
+
+// action is a registered action with what dispatch adds to it.
+type action struct {
+	plugin.Spec
+	done    prometheus.Counter // answered without a refusal
+	seconds prometheus.Observer
+}
+
+// Reply is the answer to one call.
+type Reply struct {
+	Action idl.Action // the call's, or idl.ActionError with a wirepb.Error as body
+	Body   []byte     // in the call's codec; the caller's to keep
+	Bound  *plugin.Identity
+}
+
+// New builds a dispatcher. It returns an error when two specs share a number or
+// a name, or take one that is the edge's.
+func New(o Options) (*Dispatcher, error) {
+	d := &Dispatcher{specs: o.Specs, log: o.Log}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Hooks != nil {
+		d.review = o.Hooks.OnMessage
+	}
+	d.results = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "freeim_actions_total", Help: "Actions handled, by name and the code of the answer."}, []string{"action", "code"})
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "freeim_action_seconds", Help: "Time from dispatch to answer.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9)}, []string{"action"})
+	if o.Figures != nil {
+		o.Figures.MustRegister(d.results, seconds)
+	}
+	names := map[string]bool{}
+	for _, spec := range o.Specs {
+		if spec.Action < 0 || spec.Action > 254 || edgeOwned(spec.Action) {
+			return nil, fmt.Errorf("action %s has the number %d, which is not for plugins", spec.Name, spec.Action)
+		}
+		if other := d.actions[spec.Action]; other != nil {
+			return nil, fmt.Errorf("actions %s and %s share the number %d", other.Name, spec.Name, spec.Action)
+		}
+		if names[spec.Name] {
+			return nil, fmt.Errorf("two actions are named %s", spec.Name)
+		}
+		names[spec.Name] = true
+		if spec.Timeout == 0 {
+			spec.Timeout = o.Timeout
+		}
+		d.actions[spec.Action] = &action{spec, d.results.WithLabelValues(spec.Name, "OK"), seconds.WithLabelValues(spec.Name)}
+	}
+	return d, nil
+}
+
+// edgeOwned reports whether the edge answers a itself.
+func edgeOwned(a idl.Action) bool {
+	return a == idl.ActionQuit || a == idl.ActionHeartbeat || a == idl.ActionError
+}
+
+// Actions are the specs of all actions, as given to New.
+func (d *Dispatcher) Actions() []plugin.Spec { return d.specs }
+
+// Do runs one call to its end and always gives a reply. body is only read, and
+// not after Do returns.
+func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Reply {
+	a, err := d.admit(call, body)
+	if err != nil {
+		return d.refuse(call, err)
+	}
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	answer, err := d.invoke(ctx, a, call, body)
+	a.seconds.Observe(time.Since(started).Seconds())
+	if err != nil {
+		return d.refuse(call, err)
+	}
+	a.done.Inc()
+	return Reply{Action: call.Action, Body: answer, Bound: call.Bound()}
+}
+
+// admit finds the handler and refuses what must not reach it.
+func (d *Dispatcher) admit(call *plugin.Call, body []byte) (*action, error) {
+	if call.Action < 0 || int(call.Action) >= len(d.actions) || d.actions[call.Action] == nil {
+		return nil, im.Errorf(idl.CodeUnknownAction, "no handler for action %d", call.Action)
+	}
+	a := d.actions[call.Action]
+	call.Name = a.Name
+	if call.User == 0 && !a.Open {
+		return nil, im.Errorf(idl.CodeUnauthenticated, "%s needs Auth first", a.Name)
+	}
+	if a.MaxBody > 0 && len(body) > a.MaxBody {
+		return nil, im.Errorf(idl.CodeTooLarge, "%s takes %d octets, got %d", a.Name, a.MaxBody, len(body))
+	}
+	return a, nil
+}
+
+// invoke is the panic barrier: a handler's panic is this call's INTERNAL and
+// nothing else's.
+func (d *Dispatcher) invoke(ctx context.Context, a *action, call *plugin.Call, body []byte) (answer []byte, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			d.log.Error("handler panicked", "action", a.Name, "cause", cause, "stack", string(debug.Stack()))
+			err = im.Errorf(idl.CodeInternal, "internal error")
+		}
+	}()
+	return a.Invoke(ctx, call, body, d.review, nil)
+}

@@ -11,7 +11,8 @@ import (
 )
 
 // Call is one action on its way through dispatch. A handler reads it; only Bind
-// changes it. It is owned by the goroutine that handles the action.
+// and an Answered function change it. It is owned by the goroutine that handles
+// the action.
 type Call struct {
 	Action   idl.Action
 	Name     string // as in "chat.send"
@@ -24,6 +25,10 @@ type Call struct {
 	Device     im.DeviceID
 	DeviceType idl.DeviceType
 	TokenID    int64
+
+	// Digest identifies the request as it came, before any rule rewrote it: set
+	// by the Answered function of an idempotent action, for its handler.
+	Digest [32]byte
 
 	bound *Identity
 }

@@ -105,6 +105,41 @@ func (x *Message) GetText() string {
 	return ""
 }
 
+// Content is what a conversation's log stores of a message, beside what the
+// store itself knows of it. Clients never see it.
+type Content struct {
+	Kind      MessageKind `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
+	Text      string      `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	Rewritten bool        `protobuf:"varint,3,opt,name=rewritten" json:"rewritten,omitempty"` // a rule changed what the sender gave
+}
+
+func (x *Content) Reset() { *x = Content{} }
+
+func (x *Content) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Content) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Content) GetKind() MessageKind {
+	if x != nil {
+		return x.Kind
+	}
+	return MessageKind_MESSAGE_KIND_TEXT
+}
+
+func (x *Content) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Content) GetRewritten() bool {
+	if x != nil {
+		return x.Rewritten
+	}
+	return false
+}
+
 // SendRequest is the request body of action 3. Resend it unchanged until it is
 // answered: the same client_id gives the same message.
 type SendRequest struct {

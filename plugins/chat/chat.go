@@ -1,0 +1,161 @@
+// Package chat is the plugin for messages between two people: sending, the
+// inbox and its sync, delivery receipts and history. It decides who may write
+// and read; timelines commit, the host pushes. core/server runs it.
+package chat
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/timeline"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// retryAfter is the advice to a client while the store cannot answer.
+const retryAfter = time.Second
+
+// Directory says whether a person exists; the account plugin provides it as the
+// service "account.directory".
+type Directory interface {
+	Exists(ctx context.Context, u im.UserID) (bool, error)
+}
+
+// Config is the plugin's section of the configuration.
+type Config struct {
+	// MaxText is the longest text of a message in characters. Default 5,000.
+	MaxText int `yaml:"max_text"`
+	// PageBytes is about how many octets a page of sync or history may hold, so
+	// that a page fits a session's outbound queue. Default 131,072.
+	PageBytes int `yaml:"page_bytes"`
+}
+
+// Chat is the plugin. Its methods are safe for concurrent use after Provision.
+type Chat struct {
+	config Config
+
+	// Static after Provision.
+	host      plugin.Host
+	timelines timeline.Store
+	people    Directory
+}
+
+// New makes the plugin with the default configuration.
+func New() *Chat { return &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10}} }
+
+// Info implements plugin.Plugin.
+func (p *Chat) Info() plugin.Info {
+	return plugin.Info{Name: "chat", Version: "1.0", Needs: []string{"account.directory"}}
+}
+
+// Config implements plugin.Configurer.
+func (p *Chat) Config() any { return &p.config }
+
+// Validate implements plugin.Validator.
+func (p *Chat) Validate() error {
+	if p.config.MaxText < 1 || p.config.MaxText > 10_000 {
+		return im.Invalid("chat.max_text", "must be 1-10000, is %d", p.config.MaxText)
+	}
+	if p.config.PageBytes < 1<<10 || p.config.PageBytes > 1<<20 {
+		return im.Invalid("chat.page_bytes", "must be 1024-1048576, is %d", p.config.PageBytes)
+	}
+	return nil
+}
+
+// Provision implements plugin.Provisioner.
+func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
+	p.host, p.timelines = h, h.Timelines()
+	p.people, err = plugin.Need[Directory](h, "account.directory")
+	return err
+}
+
+// Register implements plugin.Plugin.
+func (p *Chat) Register(r *plugin.Registrar) {
+	plugin.Handle(r, idl.ActionMessage, "send", p.send,
+		plugin.Validate[chatpb.SendRequest, chatpb.SendReply](p.validateSend),
+		plugin.Answered(p.answered),
+		plugin.Message[chatpb.SendRequest, chatpb.SendReply](p.reviewed))
+	plugin.Handle(r, idl.ActionMessageAck, "ack", p.ack)
+	plugin.Handle(r, idl.ActionSync, "sync", p.sync)
+	plugin.Handle(r, idl.ActionHistory, "history", p.history)
+	plugin.Handle(r, idl.ActionGetMessageID, "get_message_id", p.getMessageID)
+}
+
+// member gives the other person of the chat c, which is user himself in notes to
+// self. It refuses everything that is not a chat of user's.
+func member(c im.ConversationID, user im.UserID) (peer im.UserID, err error) {
+	a, b, ok := c.Pair()
+	switch {
+	case ok && a == user:
+		return b, nil
+	case ok && b == user:
+		return a, nil
+	}
+	return 0, &im.Error{Code: idl.CodePermissionDenied, Field: "conversation_id", Reason: "not a conversation of yours"}
+}
+
+// conversation finds the chat that a request names in one of two ways, and the
+// other person in it.
+func conversation(id string, with int64, withField string, user im.UserID) (im.ConversationID, im.UserID, error) {
+	switch {
+	case id != "" && with != 0:
+		return "", 0, im.Invalid(withField, "give conversation_id or %s, not both", withField)
+	case id != "":
+		peer, err := member(im.ConversationID(id), user)
+		return im.ConversationID(id), peer, err
+	case with > 0:
+		return im.ChatOf(user, im.UserID(with)), im.UserID(with), nil
+	}
+	return "", 0, im.Invalid(withField, "must be the ID of a user")
+}
+
+// stored wraps an error of the store in the refusal that the client sees.
+func stored(err error) error {
+	if errors.Is(err, timeline.ErrConflict) {
+		return &im.Error{Code: idl.CodeConflict, Field: "client_id", Reason: "used before for another message"}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return im.Unavailable(retryAfter, err)
+}
+
+// shown is a message as clients see it.
+func shown(m im.Message) (*chatpb.Message, error) {
+	var content chatpb.Content
+	if err := content.Unmarshal(m.Body); err != nil {
+		return nil, im.Unavailable(0, err)
+	}
+	return &chatpb.Message{
+		Id: m.ID.String(), ConversationId: string(m.Conversation), Seq: m.Seq, SenderId: int64(m.Sender),
+		ClientId: m.ClientID, TimeMs: m.Time.UnixMilli(), Kind: content.Kind, Text: content.Text,
+	}, nil
+}
+
+// pageLimit applies the rule for a request's limit.
+func pageLimit(asked int32, usual, most int) (int, error) {
+	switch {
+	case asked == 0:
+		return usual, nil
+	case asked < 0 || int(asked) > most:
+		return 0, im.Invalid("limit", "must be 1-%d", most)
+	}
+	return int(asked), nil
+}
+
+// fits gives how many of the first messages make up a page of about max octets,
+// at least one if there is one.
+func fits[T any](items []T, max int, body func(T) []byte) int {
+	const perMessage = 160 // IDs, seqs and names around a text, in JSON
+	size := 0
+	for i, item := range items {
+		size += len(body(item)) + perMessage
+		if size > max && i > 0 {
+			return i
+		}
+	}
+	return len(items)
+}

@@ -1,0 +1,75 @@
+// Package sql opens the directory: the relational database that holds accounts
+// and whatever else plugins keep in tables. It opens and tunes the engine, says
+// which dialect it speaks, and runs the plugins' migrations; it has no tables
+// and no queries of its own. core/server and plugintest open it, plugins use it
+// through plugin.Host.
+package sql
+
+import (
+	"context"
+	stdsql "database/sql"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"github.com/pressly/goose/v3"
+)
+
+// Options says which database to open.
+type Options struct {
+	Dialect string       // "sqlite"; empty: "sqlite"
+	Path    string       // of the SQLite file; it and its directory are made if missing, readable by the owner only
+	Log     *slog.Logger // nil: slog.Default
+}
+
+// Directory is the open database. Safe for concurrent use.
+type Directory struct {
+	db      *stdsql.DB
+	dialect goose.Dialect // also the name that plugins see, see Dialect
+	name    string
+	log     *slog.Logger
+}
+
+// Open opens the database, and makes it if it does not exist. It returns an
+// error for a dialect it does not know and for a file that is no database.
+func Open(o Options) (*Directory, error) {
+	d := &Directory{log: o.Log}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	switch o.Dialect {
+	case "", "sqlite":
+		db, err := openSQLite(o.Path)
+		if err != nil {
+			return nil, fmt.Errorf("open SQLite database %s: %w", o.Path, err)
+		}
+		d.db, d.dialect, d.name = db, goose.DialectSQLite3, "sqlite"
+	default:
+		return nil, fmt.Errorf("dialect %q is not known: use \"sqlite\"", o.Dialect)
+	}
+	return d, nil
+}
+
+// DB is the pool of connections. What a caller must keep to, on every engine, is
+// in README.md: writes in a transaction, and inside it only the transaction.
+func (d *Directory) DB() *stdsql.DB { return d.db }
+
+// Dialect is "sqlite" or "mysql": the same words as plugin.Host uses and as
+// migrations for one engine carry in their names.
+func (d *Directory) Dialect() string { return d.name }
+
+// Ping reports whether the database answers.
+func (d *Directory) Ping(ctx context.Context) error {
+	var one int
+	if err := d.db.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+		return fmt.Errorf("ask the directory: %w", err)
+	}
+	return nil
+}
+
+// Close waits for running queries and closes the database.
+func (d *Directory) Close() error { return d.db.Close() }
+
+// poolSize bounds the open connections: enough readers for every core, and a
+// writer that waits holds only one of them.
+func poolSize() int { return max(8, 2*runtime.GOMAXPROCS(0)) }

@@ -1,0 +1,83 @@
+package fanout
+
+import (
+	"fmt"
+
+	"freeim/core/plugin"
+	"freeim/core/presence"
+	"freeim/idl"
+)
+
+// edgeGroup is the part of a push that goes to one life of one edge.
+type edgeGroup struct {
+	Delivery
+	edge      presence.EdgeID
+	epoch     int64
+	wantsPB   bool
+	wantsJSON bool
+}
+
+// group sorts the routes of p.Users by edge, leaving p.Except out. Edges are
+// few, so they are looked for one by one.
+func group(p plugin.Push, routes [][]presence.Route) []*edgeGroup {
+	var groups []*edgeGroup
+	for i, ofUser := range routes {
+		for _, r := range ofUser {
+			if r.SessionRef == p.Except {
+				continue
+			}
+			g := find(groups, r)
+			if g == nil {
+				g = &edgeGroup{edge: r.Edge, epoch: r.Epoch, Delivery: Delivery{Action: p.Action}}
+				groups = append(groups, g)
+			}
+			g.Sessions = append(g.Sessions, r.Session)
+			if len(p.InboxSeqs) != 0 {
+				g.InboxSeqs = append(g.InboxSeqs, p.InboxSeqs[i])
+			}
+			g.wantsPB = g.wantsPB || r.Codec == idl.CodecProtobuf
+			g.wantsJSON = g.wantsJSON || r.Codec == idl.CodecJSON
+		}
+	}
+	return groups
+}
+
+func find(groups []*edgeGroup, r presence.Route) *edgeGroup {
+	for _, g := range groups {
+		if g.edge == r.Edge && g.epoch == r.Epoch {
+			return g
+		}
+	}
+	return nil
+}
+
+// encode gives each group the body in the codecs that it wants, encoded once. A
+// body without fields is empty in protobuf, but not nil.
+func encode(body idl.Message, groups []*edgeGroup) error {
+	var protobuf, json []byte
+	for _, g := range groups {
+		if g.wantsPB {
+			if err := once(&protobuf, idl.CodecProtobuf, body); err != nil {
+				return err
+			}
+			g.Protobuf = protobuf
+		}
+		if g.wantsJSON {
+			if err := once(&json, idl.CodecJSON, body); err != nil {
+				return err
+			}
+			g.JSON = json
+		}
+	}
+	return nil
+}
+
+func once(encoded *[]byte, c idl.Codec, body idl.Message) (err error) {
+	if *encoded != nil {
+		return nil
+	}
+	if *encoded, err = idl.Append([]byte{}, c, body); err != nil {
+		return fmt.Errorf("encode the body as %s: %w", c, err)
+	}
+	return nil
+}

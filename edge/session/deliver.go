@@ -1,0 +1,151 @@
+package session
+
+import (
+	"time"
+
+	"freeim/edge/frame"
+	"freeim/idl"
+)
+
+// This file is what edge/rpc brings from the cores: replies, pushes and kicks.
+
+// Reply takes the answer to a Call. One that no session waits for is counted and
+// dropped; if it binds, the core is told that the session is gone.
+func (h *Hub) Reply(r Reply) {
+	if s := h.sessions.find(r.Session); s == nil || !s.reply(r) {
+		h.counters.stray.Add(1)
+		if r.Bind != nil {
+			h.core.Gone(r.Session, *r.Bind)
+		}
+	}
+}
+
+// reply answers the frame at the core and goes on with the next; false when r is
+// no answer to it. A passed Auth is answered with mu held: no push gets ahead of
+// the answer, and none that comes after is lost.
+func (s *Session) reply(r Reply) bool {
+	s.mu.Lock()
+	if !s.awaits(r) {
+		s.mu.Unlock()
+		return false
+	}
+	s.calling = false
+	to, sent := s.current, false
+	if r.Bind != nil {
+		s.bind(r.Bind, to.form)
+		sent = s.deliver(to, r.Action, r.Body)
+		s.mu.Unlock()
+	} else {
+		s.mu.Unlock()
+		sent = s.deliver(to, r.Action, r.Body)
+	}
+	if !sent {
+		s.slow()
+	}
+	if in, more := s.next(); more {
+		s.work(in)
+	}
+	return true
+}
+
+// awaits reports whether r answers the frame that is at the core.
+func (s *Session) awaits(r Reply) bool {
+	return s.state < closing && s.calling && r.Sequence == s.current.sequence &&
+		(r.Action == s.current.action || r.Action == idl.ActionError) &&
+		(r.Bind == nil || s.state == fresh)
+}
+
+// bind makes the session live. Called with mu held.
+func (s *Session) bind(who *Identity, in form) {
+	s.state, s.identity, s.pushForm = live, who, in
+	s.authed.Store(true)
+	s.hub.counters.live.Add(1)
+}
+
+// Push sends a frame to the sessions that it names. It is encoded once for each
+// form, and the bytes are shared, unless every session has its own stamp.
+// Sessions that are gone or not live miss it; their clients sync.
+func (h *Hub) Push(p Push) {
+	out := outgoing{hub: h, push: p}
+	for i, id := range p.Sessions {
+		if s := h.sessions.find(id); s != nil {
+			out.to(s, i)
+		} else {
+			h.counters.lost.Add(1)
+		}
+	}
+}
+
+// Resync asks every live session to sync: pushes may have been lost, since a
+// link to a core was down.
+func (h *Hub) Resync() {
+	out := outgoing{hub: h, push: Push{Action: idl.ActionSync}}
+	for s := range h.sessions.all() {
+		out.to(s, 0)
+	}
+}
+
+// outgoing is a push with what has been encoded of it so far.
+type outgoing struct {
+	hub     *Hub
+	push    Push
+	encoded [forms][]byte // by form.index; nil where no session needed it yet
+}
+
+// to sends the push to one session, the i-th of those it names.
+func (o *outgoing) to(s *Session, i int) {
+	s.mu.Lock()
+	in, listening := s.pushForm, s.state == live
+	s.mu.Unlock()
+	body, has := o.body(in.codec)
+	if !listening || !has {
+		o.hub.counters.lost.Add(1)
+		return
+	}
+	o.hub.counters.pushed.Add(1)
+	if !o.send(s, in, body, i) {
+		s.slow()
+	}
+}
+
+// body is the push's in codec c; has is false when the core left it out. The
+// empty message is empty in protobuf too.
+func (o *outgoing) body(c idl.Codec) (body []byte, has bool) {
+	if c == idl.CodecProtobuf {
+		return o.push.Protobuf, len(o.push.Protobuf) > 0 || len(o.push.JSON) <= len("{}")
+	}
+	return o.push.JSON, len(o.push.JSON) > 0 || len(o.push.Protobuf) == 0
+}
+
+func (o *outgoing) send(s *Session, in form, body []byte, i int) bool {
+	if i < len(o.push.InboxSeqs) {
+		return o.stamp(s, in, body, o.push.InboxSeqs[i])
+	}
+	shared := &o.encoded[in.index()]
+	if *shared == nil {
+		out, done, _ := o.hub.encode(frame.Frame{Action: o.push.Action, Body: body}, in)
+		*shared = append(*shared, out...)
+		done()
+	}
+	return s.transport.Send(*shared, in.text)
+}
+
+// stamp sends the push with one inbox's seq in its body.
+func (o *outgoing) stamp(s *Session, in form, body []byte, seq int64) bool {
+	buf := o.hub.buffers.Get().(*buffer)
+	defer buf.done()
+	buf.bytes = frame.AppendStamped(buf.bytes[:0], in.codec, seq, body)
+	out, done, _ := o.hub.encode(frame.Frame{Action: o.push.Action, Body: buf.bytes}, in)
+	defer done()
+	return s.transport.Send(out, in.text)
+}
+
+// Kick closes sessions at a core's word; retryAfter 0 leaves the advice to the
+// edge. Sessions that are gone already are passed over.
+func (h *Hub) Kick(ids []ID, reason idl.CloseReason, message string, retryAfter time.Duration) {
+	for _, id := range ids {
+		if s := h.sessions.find(id); s != nil {
+			s.end(farewell{reason: reason, message: message, retry: retryAfter})
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package session
+
+import (
+	"time"
+
+	"freeim/edge/frame"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/wirepb"
+)
+
+// This file is the one place of the edge where what went wrong becomes a wire
+// code: a refusal of one action, or a close reason for the session.
+
+// admit checks what the edge can refuse without the core; nil lets it pass.
+func (s *Session) admit(in inbound) *wirepb.Error {
+	info, known := s.hub.core.Action(in.action)
+	if in.action == idl.ActionError || in.action == frame.Unnamed {
+		known = false
+	}
+	authed := s.authed.Load()
+	switch {
+	case !known:
+		return &wirepb.Error{Code: idl.CodeUnknownAction, Message: "no such action"}
+	case !authed && !info.Open:
+		return &wirepb.Error{Code: idl.CodeUnauthenticated, Message: "pass Auth first"}
+	case authed && in.action == idl.ActionAuth:
+		return &wirepb.Error{Code: idl.CodePermissionDenied, Message: "this session has passed Auth already: connect anew to be someone else"}
+	case info.MaxBody > 0 && len(in.body) > info.MaxBody:
+		return &wirepb.Error{Code: idl.CodeTooLarge, Message: "the body is over this action's limit"}
+	}
+	return nil
+}
+
+// refuse answers a request with an Error, also one with sequence 0.
+func (s *Session) refuse(to header, no *wirepb.Error) {
+	s.hub.counters.refused.Add(1)
+	s.answer(to, idl.ActionError, s.hub.body(no, to.form))
+}
+
+// Fail closes the session for a fault in the client's bytes: what the frame
+// decoder or Receive returned. Frames that wait unhandled are dropped.
+func (s *Session) Fail(err *frame.CloseError) {
+	s.end(farewell{reason: err.Reason, message: err.Text})
+}
+
+// slow closes a session whose client does not read.
+func (s *Session) slow() {
+	s.end(farewell{reason: idl.CloseSlow, message: "the client does not read fast enough"})
+}
+
+// shutDown closes a session of an edge that drains.
+func (s *Session) shutDown() {
+	s.end(farewell{reason: idl.CloseShutdown, message: "this edge is shutting down"})
+}
+
+// farewell is why and how a session ends.
+type farewell struct {
+	reason  idl.CloseReason
+	message string        // for the client's developer
+	retry   time.Duration // 0: the hub's own advice
+}
+
+// end closes the session unless that has happened already: Quit in the form of
+// its pushes, or of its last frame when it is not live.
+func (s *Session) end(why farewell) {
+	s.mu.Lock()
+	if s.state >= closing {
+		s.mu.Unlock()
+		return
+	}
+	in := s.heard
+	if s.state == live {
+		in = s.pushForm
+	}
+	who := s.depart(closing)
+	s.mu.Unlock()
+	s.hub.gone(s.id, who)
+	s.hub.close(s.transport, why, in)
+}
+
+// turnAway ends a connection that has not become a session.
+func (h *Hub) turnAway(t Transport, reason idl.CloseReason, message string) {
+	h.close(t, farewell{reason: reason, message: message}, form{})
+}
+
+// close sends Quit over a transport and ends it.
+func (h *Hub) close(t Transport, why farewell, in form) {
+	h.counters.close(why.reason)
+	h.log.Debug("session closed", "reason", why.reason, "message", why.message, "address", t.Address(), "transport", t.Kind())
+	quit := &wirepb.Quit{Reason: why.reason, Message: why.message, Reconnect: idl.Reconnect(why.reason)}
+	if quit.Reconnect {
+		if why.retry == 0 {
+			why.retry = h.opts.RetryAfter
+		}
+		quit.RetryAfterMs, quit.JitterMs = why.retry.Milliseconds(), h.opts.Jitter.Milliseconds()
+	}
+	body := h.body(quit, in)
+	out, done, _ := h.encode(frame.Frame{Action: idl.ActionQuit, Body: body}, in)
+	defer done()
+	t.Close(why.reason, why.message, out, in.text)
+}
+
+// gone tells the core that a session which was live has ended; who is nil for
+// any other.
+func (h *Hub) gone(id ID, who *Identity) {
+	if who != nil {
+		h.counters.live.Add(-1)
+		h.core.Gone(id, *who)
+	}
+}

@@ -1,0 +1,225 @@
+// Package session is the edge's state: the sessions of its clients, their
+// states, order and limits, and the hub that finds them. It hands actions to a
+// Core and encoded frames to a Transport, and decides what the edge answers or
+// closes by itself. It does no I/O, knows neither netpoll nor Kitex and never
+// looks inside a body. The gateway opens sessions and feeds them; edge/rpc
+// brings replies, pushes and kicks to the hub.
+package session
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"freeim/edge/frame"
+	"freeim/idl"
+)
+
+// state is where a session is in its life. README.md has the table.
+type state uint8
+
+const (
+	fresh   state = iota // connected; open actions only
+	live                 // passed Auth
+	closing              // Quit is on its way; nothing is handled any more
+	closed               // the connection has ended
+)
+
+// Session is one client connection, authenticated or on the way to it. Its
+// frames are handled one at a time in the order of Receive.
+type Session struct {
+	hub       *Hub
+	transport Transport
+	id        ID
+	address   string
+	authBy    uint32        // the tick by which Auth must have passed
+	seen      atomic.Uint32 // the tick of the last frame
+	authed    atomic.Bool   // state was live once; for MaxBody
+
+	place place // owned by the hub's wheel
+
+	mu       sync.Mutex // guards the fields below
+	state    state
+	busy     bool      // a frame is being handled, here or at the core
+	calling  bool      // it is at the core: one reply is due
+	leaving  bool      // closes as soon as the frame under way is answered
+	heard    form      // of the last frame received
+	pushForm form      // of the Auth that passed
+	current  header    // of the frame at the core
+	size     int32     // octets of the frame under way, as the queue counts
+	identity *Identity // whose session it is; set when it becomes live, never changed
+	waiting  *queue    // frames behind the one under way; nil when there are none
+}
+
+// header is what an answer needs to know of its request.
+type header struct {
+	action   idl.Action
+	sequence uint32
+	form     form
+}
+
+// MaxBody is the longest body that the next frame may have, in octets: it grows
+// when Auth passes.
+func (s *Session) MaxBody() int {
+	if s.authed.Load() {
+		return s.hub.opts.MaxBody
+	}
+	return s.hub.opts.MaxBodyFresh
+}
+
+// Receive takes the next frame; text says that it came as a readable WebSocket
+// message and is answered so. The body is copied if it is kept. One goroutine at
+// a time calls it, in the order of the stream. Its error is a *frame.CloseError,
+// to be given to Fail; frames after the session's end are dropped.
+func (s *Session) Receive(f frame.Frame, text bool) error {
+	s.seen.Store(s.hub.wheel.clock.Load())
+	in := inbound{header: header{f.Action, f.Sequence, form{f.Codec, text}}, body: f.Body}
+	s.mu.Lock()
+	s.heard = in.form
+	if s.state >= closing || s.leaving {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.busy {
+		err := s.enqueue(in)
+		s.mu.Unlock()
+		return err
+	}
+	s.busy, s.size = true, in.size()
+	s.mu.Unlock()
+	s.work(in)
+	return nil
+}
+
+// work handles in and what waits behind it, until a frame is at the core or none
+// is left. The caller has set busy, and so is the only one here.
+func (s *Session) work(in inbound) {
+	for more := true; more; in, more = s.next() {
+		if s.handle(in) {
+			return // the reply goes on from here
+		}
+	}
+}
+
+// next takes the frame that waits first; without one the session is idle, or
+// leaves if it was asked to.
+func (s *Session) next() (in inbound, more bool) {
+	s.mu.Lock()
+	if s.state < closing && !s.leaving && s.waiting != nil {
+		in = s.dequeue()
+		s.size = in.size()
+		s.mu.Unlock()
+		return in, true
+	}
+	s.busy, s.size = false, 0
+	leaving := s.leaving
+	s.mu.Unlock()
+	if leaving {
+		s.shutDown()
+	}
+	return inbound{}, false
+}
+
+// handle answers a frame or passes it to the core; calling says that it did.
+func (s *Session) handle(in inbound) (calling bool) {
+	switch in.action {
+	case idl.ActionHeartbeat:
+		s.answer(in.header, in.action, nil)
+		return false
+	case idl.ActionQuit:
+		s.end(farewell{reason: idl.CloseBye, message: "bye"})
+		return false
+	}
+	if no := s.admit(in); no != nil {
+		s.refuse(in.header, no)
+		return false
+	}
+	return s.call(in)
+}
+
+// call hands a frame to the core. From then on reply owns the order, so nothing
+// may follow the call here.
+func (s *Session) call(in inbound) (calling bool) {
+	s.mu.Lock()
+	if s.state >= closing {
+		s.mu.Unlock()
+		return false
+	}
+	s.calling, s.current = true, in.header
+	who := s.identity
+	s.mu.Unlock()
+	s.hub.counters.calls.Add(1)
+	s.hub.core.Call(Call{
+		Session: s.id, Action: in.action, Sequence: in.sequence, Codec: in.form.codec,
+		Body: in.keep(), Identity: who, Address: s.address,
+	})
+	return true
+}
+
+// answer sends an answer in the form of its request. Sequence 0 asked for none
+// but a refusal.
+func (s *Session) answer(to header, action idl.Action, body []byte) {
+	if !s.deliver(to, action, body) {
+		s.slow()
+	}
+}
+
+// deliver is answer for callers that hold mu; false: the client does not read
+// and the session must be closed as slow.
+func (s *Session) deliver(to header, action idl.Action, body []byte) bool {
+	if to.sequence == 0 && action != idl.ActionError {
+		return true
+	}
+	out, done, ok := s.hub.encode(frame.Frame{Action: action, Sequence: to.sequence, Body: body}, to.form)
+	defer done()
+	return !ok || s.transport.Send(out, to.form.text)
+}
+
+// Closed says that the connection has ended, for whatever reason. The transport
+// calls it once, after the last Receive.
+func (s *Session) Closed() {
+	s.mu.Lock()
+	before := s.state
+	who := s.depart(closed)
+	s.mu.Unlock()
+	if before == closed {
+		return
+	}
+	s.hub.sessions.remove(s.id)
+	s.hub.wheel.leave(s)
+	s.hub.gone(s.id, who)
+	if before < closing {
+		s.hub.counters.close(0)
+	}
+	s.hub.uncount()
+}
+
+// depart moves a session to an end state and drops what it holds. It returns
+// the identity if the session was live until now: the core must hear of that.
+// Called with mu held.
+func (s *Session) depart(to state) (who *Identity) {
+	if s.state == live {
+		who = s.identity
+	}
+	s.state = max(s.state, to)
+	s.waiting = nil
+	return who
+}
+
+// look is called by the clock when the session's turn in the wheel has come.
+func (s *Session) look(now uint32) {
+	s.mu.Lock()
+	state := s.state
+	s.mu.Unlock()
+	wheel := &s.hub.wheel
+	switch silentUntil := s.seen.Load() + wheel.idle; {
+	case state >= closing:
+	case state == fresh && now >= s.authBy:
+		s.end(farewell{reason: idl.CloseAuthTimeout, message: "no Auth in time"})
+	case state == fresh:
+		wheel.arm(s, s.authBy)
+	case now >= silentUntil:
+		s.end(farewell{reason: idl.CloseIdle, message: "silent for three heartbeats"})
+	default:
+		wheel.arm(s, silentUntil)
+	}
+}

@@ -1,0 +1,52 @@
+package session
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"freeim/idl"
+)
+
+// Stats is what a hub has counted since it began.
+type Stats struct {
+	Sessions int64 // connections now, authenticated or not
+	Live     int64 // authenticated now
+	Calls    int64 // actions passed to the core
+	Refused  int64 // actions that the edge refused itself
+	Pushed   int64 // frames pushed, one for each session
+	Lost     int64 // pushes for sessions that were gone, not live, or had no body in their codec
+	Stray    int64 // replies that no session waited for
+	// Closed counts the endings by the server by reason, and under
+	// idl.CloseReason(0) the connections that the client or the network ended.
+	Closed map[idl.CloseReason]int64
+}
+
+// counters is the hub's side of Stats.
+type counters struct {
+	sessions, live, calls, refused, pushed, lost, stray atomic.Int64
+
+	mu     sync.Mutex // guards closed
+	closed map[idl.CloseReason]int64
+}
+
+func (c *counters) close(reason idl.CloseReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed == nil {
+		c.closed = make(map[idl.CloseReason]int64)
+	}
+	c.closed[reason]++
+}
+
+// Stats returns the counts of this moment. They are read one after the other.
+func (h *Hub) Stats() Stats {
+	c := &h.counters
+	c.mu.Lock()
+	closed := maps.Clone(c.closed)
+	c.mu.Unlock()
+	return Stats{
+		Sessions: c.sessions.Load(), Live: c.live.Load(), Calls: c.calls.Load(), Refused: c.refused.Load(),
+		Pushed: c.pushed.Load(), Lost: c.lost.Load(), Stray: c.stray.Load(), Closed: closed,
+	}
+}

@@ -31,6 +31,7 @@ type Call struct {
 	Digest [32]byte
 
 	bound *Identity
+	after []func()
 }
 
 // Identity is whom a session belongs to.
@@ -48,6 +49,19 @@ func (c *Call) Bind(id Identity) { c.bound = &id }
 
 // Bound is what the handler bound the session to, nil for nothing.
 func (c *Call) Bound() *Identity { return c.bound }
+
+// After has fn run when the reply is queued for the edge, so that what fn sends
+// to the session comes behind it. fn must not block.
+func (c *Call) After(fn func()) { c.after = append(c.after, fn) }
+
+// Finish runs what After took, once. Called by whoever called dispatch, when the
+// reply is queued or can never be.
+func (c *Call) Finish() {
+	for _, fn := range c.after {
+		fn()
+	}
+	c.after = nil
+}
 
 // Route is where the session that makes this call can be reached, as id's.
 func (c *Call) Route(id Identity) presence.Route {

@@ -1,0 +1,111 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+)
+
+// signIn trades a password for a token, and ends the devices that the kick
+// policy says the new one displaces. It takes three steps: check the password,
+// which is slow and so outside any transaction; in one transaction make sure that
+// the password is still that one, end the displaced and file the new device;
+// after the commit end the live sessions of the displaced.
+func (p *Account) signIn(ctx context.Context, call *plugin.Call, req *accountpb.SignInRequest) (*accountpb.SignInReply, error) {
+	name, err := signInRules(req)
+	if err != nil {
+		return nil, err
+	}
+	const attempts = 3 // a race with a new password, or with a new hash of the old, is rare
+	for range attempts {
+		u, password, err := p.verify(ctx, call, name, req.Password)
+		if err != nil {
+			return nil, err
+		}
+		rep, err := p.file(ctx, call, u, password, req.Device)
+		if !errors.Is(err, errChanged) {
+			return rep, err
+		}
+	}
+	return nil, im.Unavailable(retryAfter, nil)
+}
+
+func signInRules(req *accountpb.SignInRequest) (name string, err error) {
+	if name, err = accountName(req.Account); err != nil {
+		return "", err
+	}
+	if err := triedPassword(req.Password); err != nil {
+		return "", err
+	}
+	return name, deviceRules(req.Device)
+}
+
+// verify gives the user whose name and password these are, and the hash to file
+// with the sign-in: the present one, or a new one when hashes cost more by now.
+// A name that nobody has takes the same way, the same time and the same refusal
+// as a wrong password. Failures count while the hash is computed, so that many
+// tries at once do not slip through together.
+func (p *Account) verify(ctx context.Context, call *plugin.Call, name, tried string) (u user, password string, err error) {
+	keys := []string{accountKey(name), addressKey(call.Address)}
+	if wait := p.failures.wait(p.host.Now(), keys...); wait > 0 {
+		return u, "", limited(wait, "failed sign-ins")
+	}
+	u, err = p.store.userByName(ctx, name)
+	unknown := errors.Is(err, errUnknown)
+	if unknown {
+		u.password = p.hasher.dummy
+	} else if err != nil {
+		return u, "", stored(err)
+	}
+	password = u.password
+	var wait time.Duration
+	var right bool
+	var broken error
+	err = p.hasher.run(ctx, func() {
+		if wait = p.failures.take(p.host.Now(), keys...); wait > 0 {
+			return
+		}
+		if right, broken = passwordMatches(u.password, tried); unknown || !right {
+			return
+		}
+		p.failures.giveBack(keys...)
+		if p.hasher.outdated(u.password) {
+			password = hashPassword(tried, p.hasher.cost)
+		}
+	})
+	switch {
+	case err != nil:
+		return u, "", err
+	case wait > 0:
+		return u, "", limited(wait, "failed sign-ins")
+	case broken != nil:
+		return u, "", broken
+	case unknown || !right:
+		return u, "", im.Errorf(idl.CodeBadCredentials, "account name or password is wrong")
+	}
+	return u, password, nil
+}
+
+// file signs the device in and ends the devices that it displaces.
+func (p *Account) file(ctx context.Context, call *plugin.Call, u user, password string, d *accountpb.Device) (*accountpb.SignInReply, error) {
+	token, hash := newToken()
+	now := p.host.Now().UnixMilli()
+	_, ended, err := p.store.signIn(ctx, u, password, device{
+		id: im.DeviceID(d.Id), deviceType: d.Type, name: d.Name, tokenHash: hash, signedInMs: now, lastSeenMs: now,
+	})
+	if errors.Is(err, errChanged) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, stored(err)
+	}
+	p.cut(ctx, call, u.id, ended, idl.CloseKicked, "signed in anew on a device of this type")
+	others := slices.DeleteFunc(ids(ended), func(id string) bool { return id == d.Id })
+	return &accountpb.SignInReply{Token: token, UserId: int64(u.id), KickedDeviceIds: others}, nil
+}

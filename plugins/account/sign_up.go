@@ -1,0 +1,70 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+)
+
+// signUp makes an account.
+func (p *Account) signUp(ctx context.Context, call *plugin.Call, req *accountpb.SignUpRequest) (*accountpb.SignUpReply, error) {
+	name, err := signUpRules(req)
+	if err != nil {
+		return nil, err
+	}
+	if wait := p.signUps.take(p.host.Now(), addressKey(call.Address)); wait > 0 {
+		return nil, limited(wait, "sign-ups from your address")
+	}
+	switch _, err := p.store.userByName(ctx, name); {
+	case err == nil:
+		return nil, nameTaken()
+	case !errors.Is(err, errUnknown):
+		return nil, stored(err)
+	}
+	u := user{name: name, nickname: cmp.Or(req.Nickname, name)}
+	if err := p.hasher.run(ctx, func() { u.password = hashPassword(req.Password, p.hasher.cost) }); err != nil {
+		return nil, err
+	}
+	id, err := p.store.addUser(ctx, u, p.host.Now().UnixMilli())
+	if errors.Is(err, errNameTaken) {
+		return nil, nameTaken()
+	}
+	if err != nil {
+		return nil, stored(err)
+	}
+	return &accountpb.SignUpReply{UserId: int64(id)}, nil
+}
+
+func signUpRules(req *accountpb.SignUpRequest) (name string, err error) {
+	if name, err = accountName(req.Account); err != nil {
+		return "", err
+	}
+	if err := newPassword(req.Password); err != nil {
+		return "", err
+	}
+	return name, label("nickname", req.Nickname)
+}
+
+func nameTaken() error {
+	return &im.Error{Code: idl.CodeAlreadyExists, Field: "account", Reason: "the name is taken"}
+}
+
+// limited is the refusal of what was done too often.
+func limited(wait time.Duration, what string) error {
+	return &im.Error{Code: idl.CodeRateLimited, Reason: "too many " + what, RetryAfter: wait}
+}
+
+// stored is the refusal that the client sees for an error of the store. The end
+// of the call's own time stays what it is.
+func stored(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return im.Unavailable(retryAfter, err)
+}

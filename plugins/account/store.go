@@ -1,0 +1,239 @@
+package account
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"freeim/core/im"
+	"freeim/idl"
+)
+
+var (
+	errUnknown   = errors.New("no such row")
+	errNameTaken = errors.New("account name is taken")
+	errChanged   = errors.New("password was changed meanwhile")
+)
+
+// store is the plugin's tables. Every statement runs on SQLite and MySQL.
+type store struct{ db *sql.DB }
+
+// user is a row of account_users.
+type user struct {
+	id       im.UserID
+	name     string
+	nickname string
+	password string // the hash
+}
+
+// device is a row of account_devices: a device that is signed in.
+type device struct {
+	user       im.UserID
+	signIn     int64 // counts the user's sign-ins: the TokenID of a session
+	id         im.DeviceID
+	deviceType idl.DeviceType
+	name       string
+	tokenHash  string
+	signedInMs int64
+	lastSeenMs int64
+}
+
+// inTx runs fn in one transaction, which is rolled back when fn returns an error.
+func (s *store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := fn(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// userByName and userByID return errUnknown when there is none.
+func (s *store) userByName(ctx context.Context, name string) (user, error) {
+	return s.oneUser(ctx, "SELECT id, name, nickname, password FROM account_users WHERE name = ?", name)
+}
+
+func (s *store) userByID(ctx context.Context, id im.UserID) (user, error) {
+	return s.oneUser(ctx, "SELECT id, name, nickname, password FROM account_users WHERE id = ?", int64(id))
+}
+
+func (s *store) oneUser(ctx context.Context, query string, key any) (u user, err error) {
+	err = s.db.QueryRowContext(ctx, query, key).Scan(&u.id, &u.name, &u.nickname, &u.password)
+	if errors.Is(err, sql.ErrNoRows) {
+		return user{}, errUnknown
+	}
+	if err != nil {
+		return user{}, fmt.Errorf("read a user: %w", err)
+	}
+	return u, nil
+}
+
+// addUser gives u the next user ID and files it. It returns errNameTaken when
+// another has the name.
+func (s *store) addUser(ctx context.Context, u user, nowMs int64) (id im.UserID, err error) {
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE account_counters SET value = value + 1 WHERE name = 'user'"); err != nil {
+			return fmt.Errorf("count users: %w", err)
+		}
+		if err := tx.QueryRowContext(ctx, "SELECT value FROM account_counters WHERE name = 'user'").Scan(&id); err != nil {
+			return fmt.Errorf("read the next user ID: %w", err)
+		}
+		_, err := tx.ExecContext(ctx,
+			"INSERT INTO account_users (id, name, nickname, password, sign_ins, created_ms) VALUES (?, ?, ?, ?, 0, ?)",
+			int64(id), u.name, u.nickname, u.password, nowMs)
+		if err != nil {
+			return fmt.Errorf("insert user: %w", err)
+		}
+		return nil
+	})
+	if err == nil {
+		return id, nil
+	}
+	// Engines report a broken unique index in words of their own: look instead.
+	if _, lookErr := s.userByName(ctx, u.name); lookErr == nil {
+		return 0, errNameTaken
+	}
+	return 0, err
+}
+
+// signIn files d as a new sign-in of u, with password as u's hash from now on,
+// and ends the devices that the policy says it displaces. It returns errChanged
+// when u.password is not the user's hash any more.
+func (s *store) signIn(ctx context.Context, u user, password string, d device) (filed device, ended []device, err error) {
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		// The update locks the user's row: sign-ins of one person go one by one.
+		result, err := tx.ExecContext(ctx,
+			"UPDATE account_users SET sign_ins = sign_ins + 1, password = ? WHERE id = ? AND password = ?",
+			password, int64(u.id), u.password)
+		if err != nil {
+			return fmt.Errorf("count sign-ins: %w", err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(err, errChanged)
+		}
+		d.user = u.id
+		if err := tx.QueryRowContext(ctx, "SELECT sign_ins FROM account_users WHERE id = ?", int64(u.id)).Scan(&d.signIn); err != nil {
+			return fmt.Errorf("read sign-ins: %w", err)
+		}
+		if ended, err = remove(ctx, tx, u.id, func(old device) bool { return displaces(d, old) }); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO account_devices "+
+			"(user_id, sign_in, device_id, device_type, name, token_hash, signed_in_ms, last_seen_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			int64(d.user), d.signIn, string(d.id), int32(d.deviceType), d.name, d.tokenHash, d.signedInMs, d.lastSeenMs)
+		if err != nil {
+			return fmt.Errorf("insert device: %w", err)
+		}
+		return nil
+	})
+	return d, ended, err
+}
+
+// signOut ends the user's devices that which names. which gets all of them and
+// may refuse.
+func (s *store) signOut(ctx context.Context, u im.UserID, which func(all []device) ([]device, error)) (ended []device, err error) {
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		all, err := devices(ctx, tx, u)
+		if err != nil {
+			return err
+		}
+		chosen, err := which(all)
+		if err != nil {
+			return err
+		}
+		ended, err = remove(ctx, tx, u, func(d device) bool { return slices.Contains(chosen, d) })
+		return err
+	})
+	return ended, err
+}
+
+// remove deletes the devices of u that gone names, and returns them.
+func remove(ctx context.Context, tx *sql.Tx, u im.UserID, gone func(device) bool) (removed []device, err error) {
+	all, err := devices(ctx, tx, u)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range all {
+		if !gone(d) {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM account_devices WHERE user_id = ? AND sign_in = ?", int64(u), d.signIn); err != nil {
+			return nil, fmt.Errorf("delete device: %w", err)
+		}
+		removed = append(removed, d)
+	}
+	return removed, nil
+}
+
+// deviceByToken finds the device and the user that a token belongs to. It
+// returns errUnknown when the token is not valid.
+func (s *store) deviceByToken(ctx context.Context, tokenHash string) (d device, u user, err error) {
+	err = s.db.QueryRowContext(ctx, "SELECT d.user_id, d.sign_in, d.device_id, d.device_type, d.last_seen_ms, u.name, u.nickname "+
+		"FROM account_devices d JOIN account_users u ON u.id = d.user_id WHERE d.token_hash = ?", tokenHash).
+		Scan(&d.user, &d.signIn, &d.id, &d.deviceType, &d.lastSeenMs, &u.name, &u.nickname)
+	if errors.Is(err, sql.ErrNoRows) {
+		return device{}, user{}, errUnknown
+	}
+	if err != nil {
+		return device{}, user{}, fmt.Errorf("read a token: %w", err)
+	}
+	u.id = d.user
+	return d, u, nil
+}
+
+// devices are the devices of u, the newest sign-in first.
+func (s *store) devices(ctx context.Context, u im.UserID) ([]device, error) { return devices(ctx, s.db, u) }
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func devices(ctx context.Context, q querier, u im.UserID) (all []device, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT user_id, sign_in, device_id, device_type, name, signed_in_ms, last_seen_ms "+
+		"FROM account_devices WHERE user_id = ? ORDER BY sign_in DESC", int64(u))
+	if err != nil {
+		return nil, fmt.Errorf("list devices: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d device
+		if err := rows.Scan(&d.user, &d.signIn, &d.id, &d.deviceType, &d.name, &d.signedInMs, &d.lastSeenMs); err != nil {
+			return nil, fmt.Errorf("read a device: %w", err)
+		}
+		all = append(all, d)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list devices: %w", err)
+	}
+	return all, nil
+}
+
+// sighting is a device that was seen.
+type sighting struct {
+	user   im.UserID
+	signIn int64
+	atMs   int64
+}
+
+// touch notes when devices were last seen; those that are signed out by now are
+// passed over.
+func (s *store) touch(ctx context.Context, seen []sighting) error {
+	return s.inTx(ctx, func(tx *sql.Tx) error {
+		for _, one := range seen {
+			_, err := tx.ExecContext(ctx, "UPDATE account_devices SET last_seen_ms = ? WHERE user_id = ? AND sign_in = ? AND last_seen_ms < ?",
+				one.atMs, int64(one.user), one.signIn, one.atMs)
+			if err != nil {
+				return fmt.Errorf("note a sighting: %w", err)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,205 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+
+	db "github.com/cockroachdb/pebble/v2"
+)
+
+// appending is a draft on its way through the committer. It copies what the
+// draft's maker could change after giving up.
+type appending struct {
+	timeline.Draft
+	value  []byte // of the log key; its end is the body
+	result timeline.Committed
+	store  *Store
+	done   chan error // of length 1
+}
+
+// Append implements timeline.Store.
+func (s *Store) Append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
+	if err := validate(d); err != nil {
+		return timeline.Committed{}, err
+	}
+	a := newAppending(s, d)
+	if err := s.submit(ctx, a, a.done); err != nil {
+		return timeline.Committed{}, fmt.Errorf("append to conversation %s: %w", d.Conversation, err)
+	}
+	return a.result, nil
+}
+
+func validate(d timeline.Draft) error {
+	if n := len(d.Conversation); n < 1 || n > maxName {
+		return fmt.Errorf("append: a conversation ID has 1-%d octets, this one %d", maxName, n)
+	}
+	if n := len(d.ClientID); n > maxName {
+		return fmt.Errorf("append: a client ID has at most %d octets, this one %d", maxName, n)
+	}
+	return nil
+}
+
+func newAppending(s *Store, d timeline.Draft) *appending {
+	a := &appending{Draft: d, store: s, done: make(chan error, 1)}
+	size := idLen + 8 + 1 + len(d.ClientID) + len(d.Body)
+	a.value = appendMessage(make([]byte, 0, size), d.Sender, d.ClientID, d.Body)
+	a.Body = a.value[size-len(d.Body):]
+	a.Inboxes = slices.Clone(d.Inboxes)
+	return a
+}
+
+// stage implements op.
+func (a *appending) stage(c *committer) error {
+	if repeated, err := a.repeats(c); repeated || err != nil {
+		return err
+	}
+	head, err := c.logHead(a.Conversation)
+	if err != nil {
+		return err
+	}
+	seqs := make([]int64, len(a.Inboxes))
+	for i, user := range a.Inboxes {
+		if seqs[i], err = c.userHead(&c.inboxes, kindInbox, user); err != nil {
+			return err
+		}
+		seqs[i]++
+	}
+	// Nothing fails from here on, so every seq that is taken is used.
+	id := c.ids.Next(a.Conversation)
+	c.newest = id
+	a.result = timeline.Committed{InboxSeqs: seqs, Message: im.Message{
+		ID: id, Conversation: a.Conversation, Seq: head + 1, Sender: a.Sender,
+		ClientID: a.ClientID, Time: id.Time(), Body: a.Body,
+	}}
+	a.write(c)
+	return nil
+}
+
+// write puts the message, its inbox entries and its record into the batch, and
+// advances the heads.
+func (a *appending) write(c *committer) {
+	copy(a.value, a.result.ID[:])
+	c.key = logKey(c.key[:0], a.Conversation, a.result.Seq)
+	c.set(c.key, a.value)
+	c.logs.set(a.Conversation, a.result.Seq)
+
+	c.val = entry{ID: a.result.ID, Conversation: []byte(a.Conversation), Seq: a.result.Seq}.append(c.val[:0])
+	for i, user := range a.Inboxes {
+		c.key = userKey(c.key[:0], kindInbox, user, a.result.InboxSeqs[i])
+		c.set(c.key, c.val)
+		c.inboxes.set(user, a.result.InboxSeqs[i])
+	}
+	if a.ClientID == "" {
+		return
+	}
+	c.key = dedupeKey(c.key[:0], a.Sender, a.ClientID)
+	c.val = record{a.Digest, a.Conversation, a.result.Seq, a.result.InboxSeqs}.append(c.val[:0])
+	c.set(c.key, c.val)
+	c.drafts[draftKey{a.Sender, a.ClientID}] = a
+}
+
+// set adds to the batch. A batch without an index only grows: it has no error to
+// give.
+func (c *committer) set(key, value []byte) { _ = c.batch.Set(key, value, nil) }
+
+// repeats reports whether the draft was committed before, and then takes its
+// result from there: from this very batch or from the database.
+func (a *appending) repeats(c *committer) (bool, error) {
+	if a.ClientID == "" {
+		return false, nil
+	}
+	first, digest, found := timeline.Committed{}, [32]byte{}, false
+	if other := c.drafts[draftKey{a.Sender, a.ClientID}]; other != nil {
+		first, digest, found = copied(other.result), other.Digest, true
+	} else {
+		var err error
+		if first, digest, found, err = find(c.db, a.Sender, a.ClientID); err != nil {
+			return false, err
+		}
+	}
+	if found && digest != a.Digest {
+		return true, timeline.ErrConflict
+	}
+	a.result, a.result.Duplicate = first, found
+	return found, nil
+}
+
+// copied shares nothing with c.
+func copied(c timeline.Committed) timeline.Committed {
+	c.Body, c.InboxSeqs = slices.Clone(c.Body), slices.Clone(c.InboxSeqs)
+	return c
+}
+
+// finish implements op.
+func (a *appending) finish(err error) {
+	if err == nil && a.OnCommit != nil && !a.result.Duplicate {
+		a.tell()
+	}
+	a.done <- err
+}
+
+// tell calls OnCommit. A panic in it is the caller's fault and must not stop the
+// other callers' messages.
+func (a *appending) tell() {
+	defer func() {
+		if r := recover(); r != nil {
+			a.store.log.Error("OnCommit panicked", "id", a.result.ID, "panic", r)
+		}
+	}()
+	a.OnCommit(a.result)
+}
+
+// Find implements timeline.Store.
+func (s *Store) Find(ctx context.Context, sender im.UserID, clientID string) (
+	c timeline.Committed, digest [32]byte, ok bool, err error) {
+	if clientID == "" {
+		return c, digest, false, ctx.Err()
+	}
+	err = s.read(ctx, func(v *view) (err error) {
+		c, digest, ok, err = find(v, sender, clientID)
+		return err
+	})
+	if err != nil {
+		return c, digest, false, fmt.Errorf("find message %q of %d: %w", clientID, sender, err)
+	}
+	return c, digest, ok, nil
+}
+
+// find looks up what sender committed under clientID.
+func find(r db.Reader, sender im.UserID, clientID string) (
+	c timeline.Committed, digest [32]byte, ok bool, err error) {
+	var rec record
+	key := dedupeKey(make([]byte, 0, 96), sender, clientID)
+	ok, err = get(r, key, func(value []byte) (err error) {
+		rec, err = decodeRecord(value)
+		return err
+	})
+	if err != nil || !ok {
+		return c, digest, false, err
+	}
+	c.InboxSeqs = rec.InboxSeqs
+	c.Message, err = message(r, rec.Conversation, rec.Seq)
+	return c, rec.Digest, err == nil, err
+}
+
+// message reads one message; its body is a copy. That it is missing is an error:
+// something refers to it.
+func message(r db.Reader, c im.ConversationID, seq int64) (m im.Message, err error) {
+	key := logKey(make([]byte, 0, 96), c, seq)
+	found, err := get(r, key, func(value []byte) (err error) {
+		m, err = decodeMessage(slices.Clone(value), c, seq)
+		return err
+	})
+	if err == nil && !found {
+		err = errors.New("the message is missing")
+	}
+	if err != nil {
+		err = fmt.Errorf("message %d of conversation %s: %w", seq, c, err)
+	}
+	return m, err
+}

@@ -1,0 +1,121 @@
+package pebble
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"freeim/core/im"
+
+	db "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+)
+
+// format is the version of the keys and values that this package writes; it is
+// stored in the database. Change it with anything in keys.go or values.go.
+const format = "freeim timelines 1"
+
+// The names of meta keys.
+const (
+	metaFormat = "format"
+	metaEpoch  = "epoch"
+	metaLast   = "last"
+)
+
+// openDB opens Pebble for this package's load: many small synced batches, point
+// look-ups that mostly find nothing, short scans, a small machine.
+func openDB(o Options) (*db.DB, error) {
+	log := logger{o.Log}
+	opts := &db.Options{
+		FS:                          o.fs,
+		Logger:                      log,
+		CacheSize:                   o.CacheSize,
+		MemTableSize:                uint64(o.MemTableSize),
+		MemTableStopWritesThreshold: 2,
+		FormatMajorVersion:          db.FormatTableFormatV6,
+		EventListener: &db.EventListener{
+			BackgroundError: func(err error) { log.Errorf("background: %v", err) },
+			// By default Pebble ends the process here. The reader gets the error.
+			DataCorruption: func(i db.DataCorruptionInfo) { log.Errorf("%s", i) },
+		},
+	}
+	opts.Levels[0].FilterPolicy = bloom.FilterPolicy(10) // the levels below take it over
+	return db.Open(o.Dir, opts)
+}
+
+// initialise checks the format of d, writes it into a new one, and makes ids
+// continue after the newest ID. It returns the epoch.
+func initialise(d *db.DB, ids *im.IDGenerator) (epoch string, err error) {
+	found, known, err := meta(d, metaFormat)
+	switch {
+	case err != nil:
+		return "", err
+	case !known:
+		return create(d)
+	case found != format:
+		return "", fmt.Errorf("it has the format %q, this version reads %q", found, format)
+	}
+	newest, _, err := meta(d, metaLast)
+	if err != nil {
+		return "", err
+	}
+	var id im.MessageID
+	copy(id[:], newest)
+	ids.Observe(id)
+	if epoch, known, err = meta(d, metaEpoch); err == nil && !known {
+		err = errors.New("it has no epoch")
+	}
+	return epoch, err
+}
+
+// create writes the meta keys of a new database.
+func create(d *db.DB) (epoch string, err error) {
+	iter, err := d.NewIter(nil)
+	if err != nil {
+		return "", err
+	}
+	empty := !iter.First()
+	if err := iter.Close(); err != nil {
+		return "", err
+	}
+	if !empty {
+		return "", errors.New("it holds a database that is not freeim's")
+	}
+	var random [8]byte
+	rand.Read(random[:])
+	epoch = hex.EncodeToString(random[:])
+	b := d.NewBatch()
+	err = errors.Join(
+		b.Set(metaKey(metaFormat), []byte(format), nil),
+		b.Set(metaKey(metaEpoch), []byte(epoch), nil),
+		b.Commit(db.Sync))
+	return epoch, err
+}
+
+func meta(d *db.DB, name string) (text string, known bool, err error) {
+	known, err = get(d, metaKey(name), func(value []byte) error {
+		text = string(value)
+		return nil
+	})
+	return text, known, err
+}
+
+// logger passes on what Pebble says.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Infof(format string, args ...any) {
+	l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
+}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf must not return: Pebble would go on as if nothing had happened. On the
+// committer's goroutine the panic is caught and breaks the store; in Pebble's
+// own it ends the process, and nothing that was acknowledged is lost.
+func (l logger) Fatalf(format string, args ...any) {
+	panic("pebble: " + fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,157 @@
+// Package pebble is the embedded timeline.Store: one Pebble database in one
+// directory, owned by one process. Everything that is written goes through one
+// committer, which flushes many callers' drafts with one fsync; everything that
+// is read comes from the last flushed state, so nobody sees what a power cut
+// could take back. It knows nothing of users, rules or pushes. The core's main
+// opens it; README.md beside it has the keys, the failure cases and the figures.
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+
+	db "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options configures a Store.
+type Options struct {
+	// Dir is the directory of the database, made if it is missing. Required,
+	// also with Memory, where it is only a name.
+	Dir string
+	// IDs makes the message IDs; Open makes it continue after the newest ID
+	// stored. Required.
+	IDs *im.IDGenerator
+	// Log gets faults at error level, and what Pebble tells of itself at debug.
+	// nil: slog.Default.
+	Log *slog.Logger
+	// CacheSize is the memory for blocks read from disk, in octets. 0: 64 MiB.
+	CacheSize int64
+	// MemTableSize is the memory that gathers writes before they go to a table,
+	// in octets; twice that is used at most. 0: 32 MiB.
+	MemTableSize int
+	// Heads bounds how many conversations, and how many people, the committer
+	// remembers the newest seq of; others cost a look-up. 0: 100,000.
+	Heads int
+	// Memory keeps everything in memory: for tests, nothing survives Close.
+	Memory bool
+	// Figures, if set, gets the store's metrics, named freeim_timeline_….
+	Figures prometheus.Registerer
+
+	fs vfs.FS // tests cut its power; nil: the operating system's
+}
+
+// queueLen bounds the callers whose drafts wait for the next batch. When it is
+// full, further callers wait for room, until their ctx ends: nothing is dropped.
+const queueLen = 4096
+
+// Store implements timeline.Store. Safe for concurrent use.
+type Store struct {
+	// Static after Open.
+	db      *db.DB
+	log     *slog.Logger
+	epoch   string
+	queue   chan op       // never closed
+	closing chan struct{} // closed by Close: take nothing more
+	stopped chan struct{} // closed by the committer when it has ended
+
+	views views
+	fault atomic.Pointer[error] // set once, by the committer: nothing is written any more
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open opens or makes the store in o.Dir. It returns an error that says so when
+// another process has it open, and when it was written in a format that this
+// version does not know.
+func Open(o Options) (*Store, error) {
+	if o.Dir == "" || o.IDs == nil {
+		return nil, errors.New("pebble.Options needs Dir and IDs")
+	}
+	o.setDefaults()
+	s := &Store{
+		log:     o.Log,
+		queue:   make(chan op, queueLen),
+		closing: make(chan struct{}),
+		stopped: make(chan struct{}),
+	}
+	figures, err := newFigures(o.Figures, func() float64 { return float64(len(s.queue)) })
+	if err != nil {
+		return nil, err
+	}
+	if s.db, err = openDB(o); err != nil {
+		return nil, fmt.Errorf("open timeline store %s: %w", o.Dir, err)
+	}
+	if s.epoch, err = initialise(s.db, o.IDs); err != nil {
+		return nil, errors.Join(fmt.Errorf("open timeline store %s: %w", o.Dir, err), s.db.Close())
+	}
+	s.views.publish(s.db.NewSnapshot())
+	go newCommitter(s, o, figures).run()
+	return s, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = 64 << 20
+	}
+	if o.MemTableSize == 0 {
+		o.MemTableSize = 32 << 20
+	}
+	if o.Heads == 0 {
+		o.Heads = 100_000
+	}
+	if o.Memory && o.fs == nil {
+		o.fs = vfs.NewMem()
+	}
+}
+
+// Epoch implements timeline.Store: it is made with the database.
+func (s *Store) Epoch() string { return s.epoch }
+
+// Health says what is wrong with the store; nil is healthy. A store that has
+// once not been able to flush refuses every write until the process starts anew.
+func (s *Store) Health(context.Context) error {
+	select {
+	case <-s.closing:
+		return timeline.ErrClosed
+	default:
+		return s.broken()
+	}
+}
+
+// broken is the fault after which nothing is written any more, nil for none.
+func (s *Store) broken() error {
+	if p := s.fault.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Close commits what is queued, waits for readers, and closes the database.
+// After a fault it only lets go: what was acknowledged is in the log files.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		<-s.stopped
+		s.closeErr = s.views.close()
+		if s.broken() != nil {
+			return // Pebble's locks may be held for ever
+		}
+		if err := s.db.Close(); err != nil {
+			s.closeErr = fmt.Errorf("close timeline store: %w", err)
+		}
+	})
+	return s.closeErr
+}

@@ -1,0 +1,152 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+
+	db "github.com/cockroachdb/pebble/v2"
+)
+
+// floor is the oldest seq of every timeline: nothing is trimmed yet.
+const floor = 1
+
+// read calls fn with the newest flushed state.
+func (s *Store) read(ctx context.Context, fn func(v *view) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	v, err := s.views.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.views.release(v)
+	return fn(v)
+}
+
+// scan calls fn with an iterator over the timeline with that prefix.
+func scan(v *view, prefix []byte, fn func(iter *db.Iterator, prefix []byte) error) error {
+	iter, err := v.NewIter(&db.IterOptions{LowerBound: prefix, UpperBound: rangeEnd(prefix)})
+	if err != nil {
+		return err
+	}
+	err = fn(iter, prefix)
+	return errors.Join(err, iter.Close()) // Close gives the iteration's error
+}
+
+// seekAfter moves iter to the first key after seq, which may be any number.
+func seekAfter(iter *db.Iterator, prefix []byte, seq int64) bool {
+	if seq == math.MaxInt64 {
+		return false
+	}
+	return iter.SeekGE(appendInt(slices.Clip(prefix), max(seq, 0)+1))
+}
+
+// last moves iter to its end and gives the seq there; 0: the timeline is empty.
+func last(iter *db.Iterator) int64 {
+	if !iter.Last() {
+		return 0
+	}
+	return seqOf(iter.Key())
+}
+
+// Log implements timeline.Store.
+func (s *Store) Log(ctx context.Context, c im.ConversationID, after int64, limit int) (timeline.Page[im.Message], error) {
+	return s.page(ctx, c, limit, func(iter *db.Iterator, prefix []byte) (bool, func() bool) {
+		return seekAfter(iter, prefix, after), iter.Next
+	})
+}
+
+// LogBefore implements timeline.Store.
+func (s *Store) LogBefore(ctx context.Context, c im.ConversationID, before int64, limit int) (timeline.Page[im.Message], error) {
+	return s.page(ctx, c, limit, func(iter *db.Iterator, prefix []byte) (bool, func() bool) {
+		if before <= 0 {
+			return iter.Last(), iter.Prev
+		}
+		return iter.SeekLT(appendInt(slices.Clip(prefix), before)), iter.Prev
+	})
+}
+
+// page reads up to limit messages of a log, from where start puts the iterator
+// and in the direction that it gives.
+func (s *Store) page(ctx context.Context, c im.ConversationID, limit int,
+	start func(iter *db.Iterator, prefix []byte) (ok bool, step func() bool)) (timeline.Page[im.Message], error) {
+	p := timeline.Page[im.Message]{Floor: floor}
+	if len(c) > maxName {
+		return p, ctx.Err()
+	}
+	err := s.read(ctx, func(v *view) error {
+		return scan(v, logPrefix(nil, c), func(iter *db.Iterator, prefix []byte) error {
+			ok, step := start(iter, prefix)
+			for ; ok && len(p.Items) < limit; ok = step() {
+				m, err := decodeMessage(slices.Clone(iter.Value()), c, seqOf(iter.Key()))
+				if err != nil {
+					return err
+				}
+				p.Items = append(p.Items, m)
+			}
+			p.HasMore, p.Head = ok, last(iter)
+			return nil
+		})
+	})
+	if err != nil {
+		return timeline.Page[im.Message]{}, fmt.Errorf("log of conversation %s: %w", c, err)
+	}
+	return p, nil
+}
+
+// Inbox implements timeline.Store.
+func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
+	p := timeline.Page[timeline.Entry]{Floor: floor}
+	err := s.read(ctx, func(v *view) error {
+		return scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) error {
+			ok := seekAfter(iter, prefix, after)
+			for ; ok && len(p.Items) < limit; ok = iter.Next() {
+				e, err := decodeEntry(iter.Value())
+				if err != nil {
+					return err
+				}
+				m, err := message(v, im.ConversationID(e.Conversation), e.Seq)
+				if err != nil {
+					return err
+				}
+				p.Items = append(p.Items, timeline.Entry{InboxSeq: seqOf(iter.Key()), Message: m})
+			}
+			p.HasMore, p.Head = ok, last(iter)
+			return nil
+		})
+	})
+	if err != nil {
+		return timeline.Page[timeline.Entry]{}, fmt.Errorf("inbox of %d: %w", user, err)
+	}
+	return p, nil
+}
+
+// Locate implements timeline.Store. One committer makes all IDs, so the entries
+// of an inbox are in the order of their IDs.
+func (s *Store) Locate(ctx context.Context, user im.UserID, id im.MessageID) (after int64, err error) {
+	err = s.read(ctx, func(v *view) error {
+		return scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) (err error) {
+			n := sort.Search(int(last(iter)), func(i int) bool {
+				if err != nil || !seekAfter(iter, prefix, int64(i)) {
+					return true
+				}
+				var e entry
+				e, err = decodeEntry(iter.Value())
+				return string(e.ID[:]) > string(id[:])
+			})
+			after = int64(n)
+			return err
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("locate %s in the inbox of %d: %w", id, user, err)
+	}
+	return after, nil
+}

@@ -112,7 +112,8 @@ func (r *Reader) feedHeader(p []byte, maxMessage int) (rest []byte, ok bool, err
 		return nil, false, violation("%v", err)
 	}
 	r.headLen, r.arrived, r.inFrame = 0, 0, true
-	return p, true, r.checkFrame(maxMessage)
+	err = r.checkFrame(maxMessage)
+	return p, err == nil, err
 }
 
 // takeHead moves octets from p to the header until it has size of them.

@@ -1,0 +1,1309 @@
+/**
+ * The freeim SDK for browsers: one ES module, no dependencies. It also runs in
+ * Node with a WebSocket class passed in. README.md beside it shows how to use it;
+ * idl/README.md is the wire specification that it follows.
+ *
+ * The file reads downward: constants, frames, errors, storage, then the parts of
+ * a client (Outgoing, Inbox, Link) and the Client itself. Bodies keep the field
+ * names of the .proto files, so `message.sender_id` is the same word everywhere.
+ *
+ * @module freeim
+ */
+
+// ---------------------------------------------------------------- constants
+
+/** The protocol in the high half of a frame's version. */
+export const PROTOCOL = 2;
+
+/** How a frame's body is encoded. This SDK speaks JSON. */
+export const Codec = Object.freeze({ JSON: 0, PROTOBUF: 1 });
+
+/** The operation numbers of frames; see `Action` in idl/wire.proto. */
+export const Action = Object.freeze({
+  GET_MESSAGE_ID: 0,
+  SIGN_IN: 1,
+  SYNC: 2,
+  MESSAGE: 3,
+  MESSAGE_ACK: 4,
+  AUTH: 10,
+  QUIT: 11,
+  SIGN_UP: 12,
+  SIGN_OUT: 13,
+  LIST_DEVICES: 14,
+  FIND_USER: 15,
+  HISTORY: 30,
+  HEARTBEAT: 100,
+  ERROR: 255,
+});
+
+/** Why an action was refused; see `Code` in idl/wire.proto. */
+export const Code = Object.freeze({
+  UNKNOWN: 0,
+  INTERNAL: 1,
+  UNAVAILABLE: 2,
+  UNAUTHENTICATED: 3,
+  PERMISSION_DENIED: 4,
+  INVALID_ARGUMENT: 5,
+  NOT_FOUND: 6,
+  ALREADY_EXISTS: 7,
+  CONFLICT: 8,
+  RATE_LIMITED: 9,
+  UNKNOWN_ACTION: 10,
+  TOO_LARGE: 11,
+  DEADLINE_EXCEEDED: 12,
+  REJECTED: 13,
+  BAD_CREDENTIALS: 14,
+  MALFORMED_BODY: 15,
+});
+
+/** Why the server ended a session; see `CloseReason` in idl/wire.proto. */
+export const CloseReason = Object.freeze({
+  UNKNOWN: 0,
+  SHUTDOWN: 4000,
+  SLOW: 4001,
+  IDLE: 4002,
+  OVERLOADED: 4003,
+  AUTH_TIMEOUT: 4004,
+  REPLACED: 4500,
+  KICKED: 4501,
+  SIGNED_OUT: 4502,
+  BYE: 4503,
+  MALFORMED: 4510,
+  TOO_LARGE: 4511,
+  UNSUPPORTED_VERSION: 4512,
+  FLOOD: 4513,
+});
+
+/** The class of a device, which the kick policy looks at. */
+export const DeviceType = Object.freeze({ UNKNOWN: 0, MOBILE: 1, DESKTOP: 2, WEB: 3, TABLET: 4 });
+
+/** What a sign-out ends. */
+export const SignOutScope = Object.freeze({ THIS: 0, DEVICE: 1, OTHERS: 2, ALL: 3 });
+
+/**
+ * The name of a number in one of the tables above, for logs and screens:
+ * `nameOf(Code, 13)` is "REJECTED". A number that is not in it gives "#13".
+ */
+export function nameOf(table, number) {
+  return Object.keys(table).find((name) => table[name] === number) ?? `#${number}`;
+}
+
+// ------------------------------------------------------------------- frames
+
+/** The length of a frame without its body, in octets. */
+export const HEADER_SIZE = 13;
+
+/** Bytes that are no frame, with the CloseReason that a server would give. */
+export class FrameError extends Error {
+  name = 'FrameError';
+
+  constructor(reason, message) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/**
+ * One frame as bytes: a header of 13 octets, big-endian, and the body.
+ * @param {{codec?: number, action: number, sequence?: number, body?: Uint8Array}} frame
+ * @returns {Uint8Array}
+ */
+export function encodeFrame({ codec = Codec.JSON, action, sequence = 0, body = new Uint8Array() }) {
+  const bytes = new Uint8Array(HEADER_SIZE + body.length);
+  const header = new DataView(bytes.buffer);
+  header.setUint32(0, PROTOCOL * 65536 + codec);
+  header.setUint8(4, action);
+  header.setUint32(5, sequence);
+  header.setUint32(9, body.length);
+  bytes.set(body, HEADER_SIZE);
+  return bytes;
+}
+
+/**
+ * All frames of one binary WebSocket message, which holds whole frames only.
+ * Bodies alias `data`. Throws a FrameError when `data` is anything else, or when
+ * a body is longer than `maxBody` octets.
+ * @param {Uint8Array | ArrayBuffer} data
+ * @param {number} [maxBody] default 8 MiB
+ * @returns {{codec: number, action: number, sequence: number, body: Uint8Array}[]}
+ */
+export function decodeFrames(data, maxBody = 8 << 20) {
+  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  const frames = [];
+  for (let at = 0; at < bytes.length; ) {
+    const frame = decodeFrame(bytes.subarray(at), maxBody);
+    frames.push(frame);
+    at += HEADER_SIZE + frame.body.length;
+  }
+  return frames;
+}
+
+/** The frame that `bytes` begins with. */
+function decodeFrame(bytes, maxBody) {
+  if (bytes.length < HEADER_SIZE) {
+    throw new FrameError(CloseReason.MALFORMED, `a header has ${HEADER_SIZE} octets, here are ${bytes.length}`);
+  }
+  const header = new DataView(bytes.buffer, bytes.byteOffset, HEADER_SIZE);
+  const codec = codecOf(header.getUint32(0));
+  const length = header.getUint32(9);
+  if (length > maxBody) {
+    throw new FrameError(CloseReason.TOO_LARGE, `a body of ${length} octets, at most ${maxBody} are allowed`);
+  }
+  if (bytes.length < HEADER_SIZE + length) {
+    throw new FrameError(CloseReason.MALFORMED, `a body of ${length} octets is cut after ${bytes.length - HEADER_SIZE}`);
+  }
+  const body = bytes.subarray(HEADER_SIZE, HEADER_SIZE + length);
+  return { codec, action: header.getUint8(4), sequence: header.getUint32(5), body };
+}
+
+/** The codec in a version; every version but the two of this protocol is refused. */
+function codecOf(version) {
+  const codec = version - PROTOCOL * 65536;
+  if (codec !== Codec.JSON && codec !== Codec.PROTOBUF) {
+    throw new FrameError(CloseReason.UNSUPPORTED_VERSION, `version ${version} is not known`);
+  }
+  return codec;
+}
+
+/**
+ * One frame as a readable text message.
+ * @param {{action: number | string, sequence?: number, body?: object}} frame
+ * @returns {string}
+ */
+export function encodeText({ action, sequence = 0, body = {} }) {
+  return JSON.stringify({ version: PROTOCOL * 65536, action, sequence_id: sequence, body });
+}
+
+/**
+ * The frame in a text message; missing fields are 0 or empty. The action is a
+ * number, or the name that was given. Throws a FrameError.
+ * @param {string} text
+ * @returns {{codec: number, action: number | string, sequence: number, body: object}}
+ */
+export function decodeText(text) {
+  const frame = parseObject(text, 'a text frame');
+  const version = frame.version ?? PROTOCOL * 65536;
+  const [action, sequence, body] = [frame.action ?? 0, frame.sequence_id ?? 0, frame.body ?? {}];
+  if (!isUnsigned(version, 32) || codecOf(version) !== Codec.JSON) {
+    throw new FrameError(CloseReason.UNSUPPORTED_VERSION, `version ${version} is not one of a text frame`);
+  }
+  if (typeof action !== 'string' && !isUnsigned(action, 8)) {
+    throw new FrameError(CloseReason.MALFORMED, 'not a text frame: action is a number from 0 to 255 or a name');
+  }
+  if (!isUnsigned(sequence, 32) || !isObject(body)) {
+    throw new FrameError(CloseReason.MALFORMED, 'not a text frame: sequence_id is a number, body an object');
+  }
+  return { codec: Codec.JSON, action, sequence, body };
+}
+
+/** A body as JSON octets. */
+export function encodeBody(body) {
+  return new TextEncoder().encode(JSON.stringify(body));
+}
+
+/** The body in JSON octets; no octets are the empty body. Throws a FrameError. */
+export function decodeBody(bytes) {
+  if (bytes.length === 0) return {};
+  try {
+    return parseObject(new TextDecoder('utf-8', { fatal: true }).decode(bytes), 'a body');
+  } catch (error) {
+    throw error instanceof FrameError ? error : new FrameError(CloseReason.MALFORMED, 'a body is UTF-8');
+  }
+}
+
+function parseObject(text, what) {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new FrameError(CloseReason.MALFORMED, `not ${what}: ${error.message}`);
+  }
+  if (!isObject(value)) throw new FrameError(CloseReason.MALFORMED, `not ${what}: it is no JSON object`);
+  return value;
+}
+
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isUnsigned = (value, bits) => Number.isInteger(value) && value >= 0 && value < 2 ** bits;
+
+// -------------------------------------------------------------- identifiers
+
+const ALPHABET = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ';
+
+/**
+ * What a message ID tells: when it was made (unix milliseconds), its spin, the
+ * type of the conversation and 22 bits of the conversation ID's hash. An ID is
+ * a name, never a cursor. Throws a RangeError for anything that is not an ID.
+ * @param {string} id 16 characters
+ * @returns {{timeMs: number, spin: number, type: number, hash: number}}
+ */
+export function decodeMessageId(id) {
+  if (id.length !== 16) throw new RangeError(`a message ID has 16 characters, this one ${id.length}`);
+  let bits = 0n;
+  for (const character of id) {
+    const digit = ALPHABET.indexOf(character);
+    if (digit < 0) throw new RangeError(`"${character}" does not occur in message IDs`);
+    bits = (bits << 5n) | BigInt(digit);
+  }
+  return {
+    timeMs: Number(bits >> 38n),
+    spin: Number((bits >> 26n) & 0xfffn),
+    type: Number((bits >> 22n) & 0xfn),
+    hash: Number(bits & 0x3fffffn),
+  };
+}
+
+/** The conversation of two people, the same whichever comes first. */
+export function chatId(a, b) {
+  return `c_${Math.min(a, b)}_${Math.max(a, b)}`;
+}
+
+/** A random name of 20 characters, fit for a client_id or a device ID. */
+export function randomId() {
+  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(20));
+  return Array.from(bytes, (byte) => ALPHABET[byte & 31]).join('').toLowerCase();
+}
+
+// ------------------------------------------------------------------- errors
+
+/** The server's answer "no" to a request. `code` is one of Code. */
+export class Refusal extends Error {
+  name = 'Refusal';
+
+  constructor({ code = Code.UNKNOWN, message = '', field = '', retry_after_ms: retryAfterMs = 0 }) {
+    super(message || nameOf(Code, code));
+    this.code = code;
+    this.codeName = nameOf(Code, code);
+    this.field = field; // of the request, where one is wrong
+    this.retryAfterMs = retryAfterMs; // 0: no advice
+  }
+
+  /** Whether the same request may well succeed later. */
+  get temporary() {
+    return [Code.INTERNAL, Code.UNAVAILABLE, Code.RATE_LIMITED, Code.DEADLINE_EXCEEDED].includes(this.code);
+  }
+}
+
+/** No answer came: the connection was lost or silent. The action may or may not have happened. */
+export class Unanswered extends Error {
+  name = 'Unanswered';
+
+  constructor(message, ending = null) {
+    super(message);
+    this.ending = ending; // how the connection ended, if it did; see Client's "state" event
+  }
+}
+
+// ------------------------------------------------------------------ storage
+
+/**
+ * Keeps a session in localStorage, sessionStorage or anything like them, under
+ * one key. What is stored there and broken counts as nothing.
+ * @param {string} key
+ * @param {Storage} [area] default: sessionStorage, so each tab is a device of its own
+ * @returns {{load(): object | null, save(state: object): void}}
+ */
+export function webStorage(key, area = globalThis.sessionStorage) {
+  return {
+    load() {
+      try {
+        return JSON.parse(area.getItem(key));
+      } catch {
+        return null;
+      }
+    },
+    save: (state) => area.setItem(key, JSON.stringify(state)),
+  };
+}
+
+/** Keeps a session as long as this object lives: for tests, and where nothing may be stored. */
+export function memoryStorage(state = null) {
+  return {
+    load: () => state,
+    save: (next) => {
+      state = structuredClone(next);
+    },
+  };
+}
+
+// ----------------------------------------------------------------- Outgoing
+
+// Only this module moves an Outgoing on; see its static block.
+let commit, deliver, refuse;
+
+/**
+ * A message on its way out, from Client.send. Its `state` is a fact, never a hope:
+ *
+ *   queued     here only; it is sent again, unchanged, until it is answered
+ *   committed  on the server's disk: `message` is what everybody will see
+ *   delivered  a device of the peer's has it
+ *   refused    the server said no: `error` tells why. It will not be sent again
+ */
+export class Outgoing {
+  #state = 'queued';
+  #message = null;
+  #error = null;
+  #rewritten = false;
+  #committed = withResolvers();
+  #delivered = withResolvers();
+
+  /** Made by Client.send only. `to` is a user ID (number) or a conversation ID (string). */
+  constructor({ clientId, to, text }) {
+    this.clientId = clientId;
+    this.to = to;
+    this.text = text;
+    this.attempts = 0; // how often it went out
+    this.faults = 0; // how often the server answered INTERNAL
+    for (const promise of [this.committed, this.delivered]) promise.catch(() => {}); // nobody must wait
+  }
+
+  static {
+    commit = (out, message, rewritten) => {
+      [out.#state, out.#message, out.#rewritten] = ['committed', message, rewritten];
+      out.#committed.resolve(message);
+    };
+    deliver = (out) => {
+      out.#state = 'delivered';
+      out.#delivered.resolve(out.#message);
+    };
+    refuse = (out, error) => {
+      [out.#state, out.#error] = ['refused', error];
+      out.#committed.reject(error);
+      out.#delivered.reject(error);
+    };
+  }
+
+  /** "queued", "committed", "delivered" or "refused". */
+  get state() {
+    return this.#state;
+  }
+
+  /** The message as committed; null before. */
+  get message() {
+    return this.#message;
+  }
+
+  /** The Refusal; null unless the state is "refused". */
+  get error() {
+    return this.#error;
+  }
+
+  /** Whether a rule of the operator's changed the text: see `message.text`. */
+  get rewritten() {
+    return this.#rewritten;
+  }
+
+  /** Fulfilled with the message at "committed", rejected with the Refusal at "refused". */
+  get committed() {
+    return this.#committed.promise;
+  }
+
+  /** Fulfilled with the message at "delivered", rejected with the Refusal at "refused". */
+  get delivered() {
+    return this.#delivered.promise;
+  }
+}
+
+function withResolvers() {
+  const parts = {};
+  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
+  return parts;
+}
+
+// -------------------------------------------------------------------- Inbox
+
+/** How many entries wait for a gap before them, and how many IDs are remembered. */
+const MAX_AHEAD = 512;
+const MAX_SEEN = 4096;
+
+/**
+ * The cursor in a person's inbox, which is dense: decides which entries are new
+ * and next, keeps those that are ahead of a gap, drops those known.
+ */
+class Inbox {
+  cursor = 0;
+  epoch = '';
+  receiptsHead = 0;
+  #ahead = new Map(); // inbox_seq -> entry
+  #seen = new Set(); // message IDs, the oldest first
+
+  constructor({ cursor = 0, epoch = '', receiptsHead = 0 } = {}) {
+    Object.assign(this, { cursor, epoch, receiptsHead });
+  }
+
+  /** Whether entries before one that is here are missing. */
+  get gap() {
+    return this.#ahead.size > 0;
+  }
+
+  /** Takes one pushed entry; gives those that are next, oldest first. */
+  push(entry) {
+    if (entry.inbox_seq <= this.cursor) return [];
+    if (this.#ahead.size < MAX_AHEAD) this.#ahead.set(entry.inbox_seq, entry); // else a sync brings it again
+    return this.#next();
+  }
+
+  /** Takes a page of a sync, which has no gaps but those of the inbox itself. */
+  page(entries) {
+    const fresh = entries.filter((entry) => entry.inbox_seq > this.cursor).flatMap((entry) => this.#take(entry));
+    for (const seq of this.#ahead.keys()) if (seq <= this.cursor) this.#ahead.delete(seq);
+    return fresh.concat(this.#next());
+  }
+
+  /** Forgets everything: the inbox is another one now, and begins after `cursor`. */
+  restart(epoch, cursor = 0) {
+    Object.assign(this, { cursor, epoch, receiptsHead: 0 });
+    this.#ahead.clear();
+    this.#seen.clear();
+  }
+
+  #next() {
+    const fresh = [];
+    for (let entry; (entry = this.#ahead.get(this.cursor + 1)); ) {
+      this.#ahead.delete(entry.inbox_seq);
+      fresh.push(...this.#take(entry));
+    }
+    return fresh;
+  }
+
+  #take(entry) {
+    this.cursor = entry.inbox_seq;
+    const { id } = entry.message;
+    if (this.#seen.has(id)) return [];
+    this.#seen.add(id);
+    if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.values().next().value);
+    return [entry];
+  }
+}
+
+/** A message with every field: JSON leaves out what is 0 or empty. */
+function whole(message = {}) {
+  return {
+    id: '', conversation_id: '', seq: 0, sender_id: 0, client_id: '', time_ms: 0, kind: 0, text: '', ...message,
+  };
+}
+
+// --------------------------------------------------------------------- Link
+
+/**
+ * One WebSocket connection: frames out, answers matched by sequence-id, pushes
+ * in, heartbeats. It never outlives its socket; the Client makes the next one.
+ */
+class Link {
+  /** Fulfilled once, with how the connection ended: {reason, message, reconnect, retryAfterMs, jitterMs}. */
+  closed;
+  maxBody = 4096; // octets in a request's body; more after Auth
+
+  #options; // {WebSocket, clock, mode, timeoutMs, onPush, onFrame, onClose}
+  #socket;
+  #end; // resolves closed
+  #quit = null; // the server's last words
+  #sequence = 0;
+  #waiting = new Map(); // sequence-id -> {settle, timer}
+  #heardAt = 0;
+  #saidAt = 0;
+  #beat;
+
+  /** Opens a connection; fulfilled with the Link, rejected with Unanswered. */
+  static open(url, options) {
+    return new Promise((resolve, reject) => {
+      const link = new Link(new options.WebSocket(url), options);
+      const timer = options.clock.setTimeout(() => link.#lost('the server did not answer'), options.timeoutMs);
+      link.#socket.onopen = () => {
+        options.clock.clearTimeout(timer);
+        resolve(link);
+      };
+      link.closed.then((ending) => {
+        options.clock.clearTimeout(timer);
+        reject(new Unanswered(ending.message, ending));
+      });
+    });
+  }
+
+  constructor(socket, options) {
+    this.#options = options;
+    this.#socket = socket;
+    this.closed = new Promise((resolve) => (this.#end = resolve));
+    socket.binaryType = 'arraybuffer';
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#finish(endingOf(this.#quit, code, reason));
+    socket.onerror = () => {}; // close follows, and says all there is to know
+  }
+
+  /** Sends a request; fulfilled with the answer's body, rejected with Refusal or Unanswered. */
+  request(action, body = {}) {
+    const sequence = (this.#sequence = (this.#sequence % 0xffffffff) + 1);
+    const octets = encodeBody(body);
+    if (octets.length > this.maxBody) {
+      const message = `a body of ${octets.length} octets, at most ${this.maxBody} are allowed`;
+      return Promise.reject(new Refusal({ code: Code.TOO_LARGE, message }));
+    }
+    if (!this.#send({ action, sequence, body }, octets)) return Promise.reject(new Unanswered('not connected'));
+    const { promise, resolve, reject } = withResolvers();
+    const sentAt = this.#options.clock.now();
+    const timer = this.#options.clock.setTimeout(() => this.#timeOut(sequence, sentAt), this.#options.timeoutMs);
+    this.#waiting.set(sequence, { resolve, reject, timer });
+    return promise;
+  }
+
+  /** Keeps the session alive: a frame at least every `ms`. */
+  keepAlive(ms) {
+    const { clock } = this.#options;
+    const pause = Math.max(1000, ms * 0.8);
+    const due = this.#saidAt + pause - clock.now();
+    if (due <= 0) this.probe();
+    this.#beat = clock.setTimeout(() => this.keepAlive(ms), due > 0 ? due : pause);
+  }
+
+  /** Asks the server for a sign of life; without one the link is given up. */
+  probe() {
+    this.request(Action.HEARTBEAT).catch(() => {});
+  }
+
+  /** Says goodbye and ends the link at once. */
+  quit() {
+    this.#send({ action: Action.QUIT, sequence: 0, body: {} }, encodeBody({}));
+    this.#lost('closed by this client', { reason: CloseReason.BYE, reconnect: false });
+  }
+
+  /** Gives whether the frame went out. */
+  #send(frame, octets) {
+    if (this.#socket.readyState !== 1) return false;
+    this.#saidAt = this.#options.clock.now();
+    this.#options.onFrame('out', frame);
+    this.#socket.send(this.#options.mode === 'text' ? encodeText(frame) : encodeFrame({ ...frame, body: octets }));
+    return true;
+  }
+
+  #receive(data) {
+    this.#heardAt = this.#options.clock.now();
+    try {
+      const frames = typeof data === 'string' ? [decodeText(data)] : decodeFrames(data).map(withJSON);
+      for (const frame of frames) this.#take(frame);
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.#lost(`not a frame: ${error.message}`, {}, error.reason);
+    }
+  }
+
+  #take(frame) {
+    this.#options.onFrame('in', frame);
+    if (frame.action === Action.QUIT && frame.sequence === 0) this.#quit = frame.body;
+    const request = this.#waiting.get(frame.sequence);
+    if (!request) {
+      if (frame.sequence === 0) this.#options.onPush(this, frame);
+      return;
+    }
+    this.#waiting.delete(frame.sequence);
+    this.#options.clock.clearTimeout(request.timer);
+    if (frame.action === Action.ERROR) request.reject(new Refusal(frame.body));
+    else request.resolve(frame.body);
+  }
+
+  /** One answer is late. If nothing at all came since, the connection is dead. */
+  #timeOut(sequence, sentAt) {
+    const request = this.#waiting.get(sequence);
+    this.#waiting.delete(sequence);
+    request.reject(new Unanswered('no answer in time'));
+    if (this.#heardAt < sentAt) this.#lost('the connection is silent');
+  }
+
+  /** Ends the link from this side, without waiting for the other. */
+  #lost(message, ending = {}, code = 1000) {
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close(code);
+    this.#finish({ reason: 0, message, reconnect: true, retryAfterMs: 0, jitterMs: 0, ...ending });
+  }
+
+  #finish(ending) {
+    this.#options.clock.clearTimeout(this.#beat);
+    this.#options.onClose(this);
+    for (const { reject, timer } of this.#waiting.values()) {
+      this.#options.clock.clearTimeout(timer);
+      reject(new Unanswered(ending.message, ending));
+    }
+    this.#waiting.clear();
+    this.#end(ending);
+  }
+}
+
+function withJSON(frame) {
+  if (frame.codec !== Codec.JSON) throw new FrameError(CloseReason.UNSUPPORTED_VERSION, 'a body that is not JSON');
+  return { ...frame, body: decodeBody(frame.body) };
+}
+
+/** How a connection ended, by the Quit frame, else by the WebSocket's close code. */
+function endingOf(quit, code, text) {
+  if (quit) {
+    const { reason = 0, message = '', reconnect = false, retry_after_ms: retryAfterMs = 0, jitter_ms: jitterMs = 0 } = quit;
+    return { reason, message, reconnect, retryAfterMs, jitterMs };
+  }
+  const own = code >= 4000 && code <= 4999;
+  const message = text || (own ? nameOf(CloseReason, code) : `connection lost (${code})`);
+  return { reason: own ? code : 0, message, reconnect: !own || code < 4500, retryAfterMs: 0, jitterMs: 0 };
+}
+
+// ------------------------------------------------------------------- Client
+
+const MAX_IN_FLIGHT = 8; // sends, and acks, that wait for their answer
+const GAP_MS = 100; // how long a gap may close by itself before a sync
+const STABLE_MS = 5000; // a session that lasted so long starts the back-off anew
+const MAX_BACKOFF_MS = 30_000;
+const MAX_WATCHED = 1000; // committed messages of a conversation whose delivery is waited for
+const MAX_FAULTS = 5; // INTERNAL answers to one send before it counts as refused
+
+const realClock = {
+  now: () => Date.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
+/** Where the page's own server listens: /ws on the same host. */
+function ownServer() {
+  const url = new URL('/ws', globalThis.location.href);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url.href;
+}
+
+/**
+ * One device of one person. It holds at most one connection, replaces it when it
+ * is lost, and keeps these promises:
+ *
+ * - A message from `send` is resent, unchanged, until it is committed or refused,
+ *   over any number of connections and, with a storage, page loads. It is
+ *   committed once. Messages to one conversation are committed in the order sent.
+ * - Every message of the inbox is given to "message" listeners once, in order,
+ *   own messages included, whatever was lost, repeated or overtaken on the way.
+ * - The storage is written after the listeners returned, the acknowledgement goes
+ *   out after that: what the peer sees as delivered has been handled here.
+ *
+ * Events (CustomEvent; what is named here is in `detail`):
+ *
+ *   state     {state, ending, error, retryInMs}: see `state`
+ *   message   {message, inboxSeq, own, outgoing}: the next message of the inbox
+ *   outgoing  an Outgoing whose state moved
+ *   receipt   {conversation_id, user_id, seq}: the peer holds the conversation up to seq
+ *   synced    {cursor}: the inbox is read to its end
+ *   reset     {reason: "epoch" | "trimmed" | "user"}: forget messages shown; they come again
+ *   push      {action, body}: a push that is no part of the chat protocol
+ *   frame     {direction: "in" | "out", action, sequence, body}: every frame, for tools
+ *   fault     an Error that nobody waits for, such as a storage that is full
+ */
+export class Client extends EventTarget {
+  #url;
+  #linkOptions;
+  #clock;
+  #random;
+  #storage;
+  #device;
+  #maxQueued;
+
+  // The session that is kept.
+  #token = '';
+  #me = null; // {user_id, account, nickname}
+  #inbox = new Inbox();
+  #outbox = new Map(); // client_id -> Outgoing, queued, oldest first
+  #acks = new Map(); // conversation ID -> seq to acknowledge
+
+  // The life of the client between connect and close.
+  #life = null; // an object per life, null when there is none
+  #state = 'offline';
+  #link = null; // the authenticated connection
+  #wake = null; // ends the pause before the next attempt
+  #failures = 0;
+  #firstOnline = null; // {promise, resolve, reject} of connect, until the first time online
+
+  // The work on one link.
+  #syncing = false;
+  #syncAgain = false;
+  #gapTimer;
+  #sending = new Map(); // conversation ID -> Outgoing without an answer
+  #acking = new Set(); // conversation IDs
+  #dirty = false;
+
+  // What the peers hold.
+  #delivered = new Map(); // conversation ID -> seq
+  #undelivered = new Map(); // conversation ID -> committed Outgoings
+
+  /**
+   * Makes a client; it connects only when asked to. Every option has a default:
+   * @param {object} [options]
+   * @param {string} [options.url] of the WebSocket; default: /ws on the page's host
+   * @param {'binary' | 'text'} [options.mode] the form of frames; text is readable in the browser's tools
+   * @param {{id?: string, type?: number, name?: string}} [options.device] default: a random ID that the storage keeps, DeviceType.WEB
+   * @param {{load(): object | null, save(state: object): void}} [options.storage] default: memoryStorage()
+   * @param {number} [options.timeoutMs] how long a request waits for its answer; default 10 s
+   * @param {number} [options.maxQueued] messages that may wait for their commit; default 1,000
+   * @param {typeof WebSocket} [options.WebSocket] default: the global one
+   * @param {object} [options.clock] {now, setTimeout, clearTimeout}, for tests
+   * @param {() => number} [options.random] for tests
+   */
+  constructor(options = {}) {
+    super();
+    this.#url = options.url ?? ownServer();
+    this.#clock = options.clock ?? realClock;
+    this.#random = options.random ?? Math.random;
+    this.#storage = options.storage ?? memoryStorage();
+    this.#maxQueued = options.maxQueued ?? 1000;
+    this.#linkOptions = {
+      WebSocket: options.WebSocket ?? globalThis.WebSocket,
+      clock: this.#clock,
+      mode: options.mode ?? 'binary',
+      timeoutMs: options.timeoutMs ?? 10_000,
+      onPush: (link, frame) => link === this.#link && this.#takePush(frame),
+      onFrame: (direction, frame) => this.#emit('frame', { direction, ...frame }),
+      onClose: (link) => link === this.#link && (this.#link = null),
+    };
+    this.#restore(options.device ?? {});
+    globalThis.addEventListener?.('online', () => this.#nudge());
+    globalThis.document?.addEventListener('visibilitychange', () => !document.hidden && this.#nudge());
+  }
+
+  /**
+   * "offline"     not connected, and not meant to be
+   * "connecting"  a connection is being opened and authenticated
+   * "online"      authenticated; requests are possible
+   * "waiting"     for the next attempt: `retryInMs` of the event
+   * "ended"       the server ended the session: `ending` or `error` of the event; sign in again
+   */
+  get state() {
+    return this.#state;
+  }
+
+  /** Who is signed in: {user_id, account, nickname}; null when nobody is. */
+  get user() {
+    return this.#me;
+  }
+
+  /** The device that this client signs in as: {id, type, name}. */
+  get device() {
+    return { ...this.#device };
+  }
+
+  /** Whether a token is kept, so that connect() may work without signing in. */
+  get signedIn() {
+    return this.#token !== '';
+  }
+
+  /** The inbox_seq up to which all messages were given to the listeners. */
+  get cursor() {
+    return this.#inbox.cursor;
+  }
+
+  /** The messages that are still queued, oldest first. */
+  get queued() {
+    return [...this.#outbox.values()];
+  }
+
+  // ------------------------------------------------------ account and session
+
+  /**
+   * Makes an account. It does not sign in.
+   * @returns {Promise<number>} the user ID. Rejects with Refusal or Unanswered
+   */
+  async signUp({ account, password, nickname = '' }) {
+    const link = await this.#open();
+    try {
+      return (await link.request(Action.SIGN_UP, { account, password, nickname })).user_id;
+    } finally {
+      link.quit();
+    }
+  }
+
+  /**
+   * Signs in on this device and connects. Another person than before starts with
+   * an empty inbox. Rejects with Refusal (BAD_CREDENTIALS …) or Unanswered.
+   * @returns {Promise<{user_id: number, account: string, nickname: string}>}
+   */
+  async signIn({ account, password }) {
+    this.close();
+    const life = (this.#life = {});
+    this.#enter('connecting');
+    let link;
+    try {
+      link = await this.#open();
+      const reply = await link.request(Action.SIGN_IN, { account, password, device: this.#device });
+      if (this.#life !== life) throw new Unanswered('closed by this client');
+      if (reply.user_id !== this.#me?.user_id) this.#forget();
+      this.#token = reply.token;
+      this.#me = { user_id: reply.user_id, account, nickname: '' };
+      this.#save();
+    } catch (error) {
+      link?.quit();
+      if (this.#life === life) this.#leave('offline', { error });
+      throw error;
+    }
+    return this.#live(link);
+  }
+
+  /**
+   * Connects with the token kept from before, or the one given. Fulfilled when
+   * online for the first time, however many attempts that takes; rejects with
+   * Refusal when there is no valid token, with Unanswered when closed meanwhile.
+   * @returns {Promise<{user_id: number, account: string, nickname: string}>}
+   */
+  async connect(token = this.#token) {
+    if (!token) throw new Refusal({ code: Code.UNAUTHENTICATED, message: 'not signed in' });
+    if (this.#life && token === this.#token) return this.#firstOnline?.promise ?? this.#me;
+    this.close();
+    this.#token = token;
+    return this.#live(null);
+  }
+
+  /** Leaves without signing out. Nothing kept is forgotten; connect() comes back. */
+  close() {
+    const link = this.#link;
+    this.#leave('offline', {}, new Unanswered('closed by this client'));
+    link?.quit();
+  }
+
+  /**
+   * Signs devices out: without arguments this one, which then forgets its session
+   * even if the server could not be told (it rejects with Unanswered then).
+   * @param {{scope?: number, deviceId?: string}} [what] scope is one of SignOutScope
+   * @returns {Promise<string[]>} the devices that were signed out
+   */
+  async signOut({ scope = SignOutScope.THIS, deviceId = '' } = {}) {
+    const told = this.request(Action.SIGN_OUT, { scope, device_id: deviceId });
+    const own = scope === SignOutScope.THIS || scope === SignOutScope.ALL;
+    if (own) this.#life = null; // that the server closes the session is no news
+    try {
+      return (await told).device_ids ?? [];
+    } finally {
+      if (own) this.#forgetSession();
+    }
+  }
+
+  #forgetSession() {
+    this.close();
+    this.#token = '';
+    this.#forget();
+    this.#me = null;
+    this.#save();
+  }
+
+  /** Tries to connect now, when the client waits for its next attempt. */
+  retry() {
+    this.#wake?.();
+  }
+
+  // ------------------------------------------------------------------- chat
+
+  /**
+   * Queues a text for a person (user ID, a number) or a conversation (ID, a
+   * string) and sends it as soon as that is possible. Throws a RangeError when
+   * too many messages are queued already.
+   * @param {number | string} to
+   * @param {string} text 1-5,000 characters
+   * @param {{clientId?: string}} [options] default: a random one
+   * @returns {Outgoing}
+   */
+  send(to, text, { clientId = randomId() } = {}) {
+    if (!this.#me && !this.#token) throw new Refusal({ code: Code.UNAUTHENTICATED, message: 'not signed in' });
+    if (this.#outbox.has(clientId)) throw new RangeError(`client_id ${clientId} is queued already`);
+    if (this.#outbox.size >= this.#maxQueued) throw new RangeError(`${this.#maxQueued} messages are queued already`);
+    const out = new Outgoing({ clientId, to, text });
+    this.#outbox.set(clientId, out);
+    this.#save();
+    this.#flush();
+    return out;
+  }
+
+  /** Finds a person by {account} or {user_id}; rejects with a Refusal NOT_FOUND. */
+  findUser({ account = '', user_id = 0 }) {
+    return this.request(Action.FIND_USER, account ? { account } : { user_id });
+  }
+
+  /**
+   * Reads a conversation's log: newest first below `beforeSeq` (default: the end),
+   * or oldest first above `afterSeq`.
+   * @param {number | string} conversation a conversation ID, or the user ID of the other person
+   */
+  async history(conversation, { beforeSeq = 0, afterSeq = 0, limit = 0 } = {}) {
+    const which = typeof conversation === 'number' ? { with_user_id: conversation } : { conversation_id: conversation };
+    const body = { ...which, before_seq: beforeSeq, after_seq: afterSeq, limit };
+    const { messages = [], has_more = false, floor = 0, conversation_id = '' } = await this.request(Action.HISTORY, body);
+    return { messages: messages.map(whole), has_more, floor, conversation_id };
+  }
+
+  /** The devices that are signed in, the newest sign-in first. */
+  async devices() {
+    return (await this.request(Action.LIST_DEVICES)).devices ?? [];
+  }
+
+  /** Up to which seq a device of the peer's holds a conversation, as far as known here. */
+  deliveredSeq(conversationId) {
+    return this.#delivered.get(conversationId) ?? 0;
+  }
+
+  /**
+   * Any action, such as one that a plugin or a Lua script defines. It is sent
+   * once: rejects with Refusal, or with Unanswered when offline or cut off.
+   * @returns {Promise<object>} the answer's body
+   */
+  request(action, body = {}) {
+    if (!this.#link) return Promise.reject(new Unanswered('not online'));
+    return this.#link.request(action, body);
+  }
+
+  // ------------------------------------------------------ the life of a client
+
+  /** Starts a life, on a link that is open already or none. */
+  #live(link) {
+    this.#life = {};
+    this.#failures = 0;
+    this.#firstOnline = withResolvers();
+    const { promise } = this.#firstOnline;
+    this.#keepOnline(this.#life, link);
+    return promise;
+  }
+
+  /** One session after the other, until the server or close() ends that. */
+  async #keepOnline(life, link) {
+    while (this.#life === life) {
+      this.#enter('connecting');
+      const startedAt = this.#clock.now();
+      const ending = await this.#session(life, link);
+      link = null;
+      if (this.#life !== life) return;
+      if (!ending.reconnect) return this.#finish(ending);
+      if (this.#clock.now() - startedAt > STABLE_MS) this.#failures = 0;
+      await this.#pause(ending);
+    }
+  }
+
+  /** One session from connection to close; gives how it ended. */
+  async #session(life, link) {
+    try {
+      link ??= await this.#open();
+      if (this.#life !== life) return link.quit();
+      const reply = await link.request(Action.AUTH, { token: this.#token });
+      if (this.#life !== life) return link.quit();
+      this.#welcome(link, reply);
+    } catch (error) {
+      link?.quit();
+      if (error.ending) return error.ending;
+      const { message, retryAfterMs = 0, temporary = true } = error; // an Unanswered is temporary
+      return { reason: 0, message, error, reconnect: temporary, retryAfterMs, jitterMs: 0 };
+    }
+    return link.closed;
+  }
+
+  #open() {
+    return Link.open(this.#url, this.#linkOptions);
+  }
+
+  /** Auth succeeded: catches up, and sends what waits. */
+  #welcome(link, reply) {
+    const { user_id, account = '', nickname = '', epoch = '', heartbeat_ms = 30_000, max_body = 65536 } = reply;
+    if (this.#me && this.#me.user_id !== user_id) this.#forget();
+    this.#me = { user_id, account, nickname };
+    if (this.#inbox.epoch !== epoch) this.#restart('epoch', epoch);
+    this.#link = link;
+    this.#sending.clear();
+    this.#acking.clear();
+    this.#syncing = this.#syncAgain = false;
+    link.maxBody = max_body;
+    link.keepAlive(heartbeat_ms);
+    this.#save();
+    this.#enter('online');
+    this.#firstOnline?.resolve(this.#me);
+    this.#firstOnline = null;
+    this.#sync();
+    this.#flush();
+    this.#acknowledge();
+  }
+
+  /** Waits for the next attempt: as the server asked, and longer after each failure. */
+  async #pause({ reason, retryAfterMs, jitterMs }) {
+    const told = reason !== 0 && this.#failures === 0; // the server's own advice spreads its clients
+    const limit = Math.min(MAX_BACKOFF_MS, 1000 * 2 ** this.#failures++);
+    const ms = Math.round(retryAfterMs + this.#random() * jitterMs + (told ? 0 : limit * (0.5 + this.#random() / 2)));
+    this.#enter('waiting', { retryInMs: ms });
+    await new Promise((resolve) => {
+      const timer = this.#clock.setTimeout(resolve, ms);
+      this.#wake = () => {
+        this.#clock.clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = null;
+  }
+
+  /** The network is back, or somebody looks at the page: no time to lose. */
+  #nudge() {
+    if (this.#wake) this.#wake();
+    else this.#link?.probe();
+  }
+
+  /** The server ended the session for good. A token that it does not accept is worth nothing. */
+  #finish(ending) {
+    const { error, reason } = ending;
+    const worthless = [CloseReason.KICKED, CloseReason.SIGNED_OUT].includes(reason) || error?.code === Code.UNAUTHENTICATED;
+    if (worthless) this.#token = '';
+    this.#link?.quit();
+    this.#save();
+    const why = error ?? new Refusal({ code: Code.UNAUTHENTICATED, message: ending.message });
+    this.#leave('ended', { ending, error }, why);
+  }
+
+  /** Ends a life; `error` is for who waits in connect(). */
+  #leave(state, detail, error) {
+    const waiting = this.#firstOnline;
+    this.#life = this.#link = this.#firstOnline = null;
+    this.#clock.clearTimeout(this.#gapTimer);
+    this.#wake?.();
+    waiting?.reject(error);
+    if (this.#state !== state) this.#enter(state, detail);
+  }
+
+  #enter(state, { ending = null, error = null, retryInMs = 0 } = {}) {
+    this.#state = state;
+    this.#emit('state', { state, ending, error, retryInMs });
+  }
+
+  // -------------------------------------------------------------- the inbox
+
+  #takePush({ action, body }) {
+    if (action === Action.MESSAGE) this.#takeEntries(this.#inbox.push({ inbox_seq: 0, ...body, message: whole(body.message) }));
+    else if (action === Action.MESSAGE_ACK) this.#takeReceipt(body);
+    else if (action === Action.SYNC) this.#sync();
+    else if (action !== Action.QUIT) this.#emit('push', { action, body });
+    if (this.#inbox.gap) this.#mendSoon();
+    this.#settle();
+  }
+
+  /** An answer and a push may overtake each other: most gaps close by themselves. */
+  #mendSoon() {
+    this.#clock.clearTimeout(this.#gapTimer);
+    this.#gapTimer = this.#clock.setTimeout(() => this.#inbox.gap && this.#sync(), GAP_MS);
+  }
+
+  /** Reads the inbox to its end; asked again meanwhile, it does so once more. */
+  async #sync() {
+    const link = this.#link;
+    this.#syncAgain = true;
+    if (this.#syncing || !link) return;
+    this.#syncing = true;
+    while (this.#syncAgain && this.#link === link) {
+      this.#syncAgain = false;
+      try {
+        if (await this.#syncPage(link)) this.#syncAgain = true;
+      } catch (error) {
+        await this.#afterFault(error);
+        this.#syncAgain ||= error instanceof Unanswered || error.temporary;
+      }
+    }
+    if (this.#link !== link) return;
+    this.#syncing = false;
+    this.#emit('synced', { cursor: this.#inbox.cursor });
+  }
+
+  /** Reads one page; gives whether there is another. */
+  async #syncPage(link) {
+    const { cursor, epoch, receiptsHead } = this.#inbox;
+    const body = { after_seq: cursor, limit: 200, epoch, receipts_after: receiptsHead };
+    const reply = await link.request(Action.SYNC, body);
+    if (this.#link !== link) return false;
+    const entries = (reply.entries ?? []).map((entry) => ({ ...entry, message: whole(entry.message) }));
+    if (reply.restarted) {
+      const reason = reply.epoch === epoch ? 'trimmed' : 'epoch';
+      this.#restart(reason, reply.epoch, (entries[0]?.inbox_seq ?? (reply.head ?? 0) + 1) - 1);
+    }
+    this.#takeEntries(this.#inbox.page(entries));
+    for (const receipt of reply.receipts ?? []) this.#takeReceipt(receipt);
+    if (reply.receipts_head) this.#inbox.receiptsHead = reply.receipts_head;
+    this.#dirty = true;
+    this.#settle();
+    return Boolean(reply.has_more) && entries.length > 0;
+  }
+
+  /** After an error on a live link: waits as told, or says what nobody else will. */
+  async #afterFault(error) {
+    if (error instanceof Unanswered) return;
+    if (!error.temporary) return this.#emit('fault', error);
+    await new Promise((resolve) => this.#clock.setTimeout(resolve, error.retryAfterMs || 1000));
+  }
+
+  /** The inbox is another one, or its beginning is lost. */
+  #restart(reason, epoch, cursor = 0) {
+    const first = this.#inbox.epoch === '' && this.#inbox.cursor === 0;
+    this.#inbox.restart(epoch, cursor);
+    this.#delivered.clear();
+    this.#undelivered.clear();
+    this.#acks.clear();
+    if (!first) this.#emit('reset', { reason });
+  }
+
+  #takeEntries(entries) {
+    for (const { inbox_seq: inboxSeq, message } of entries) {
+      this.#dirty = true;
+      const own = message.sender_id === this.#me.user_id;
+      const outgoing = own ? this.#outbox.get(message.client_id) ?? this.#known(message) : undefined;
+      if (outgoing?.state === 'queued') this.#commit(outgoing, message, outgoing.text !== message.text);
+      if (!own) this.#acks.set(message.conversation_id, message.seq);
+      this.#emit('message', { message, inboxSeq, own, outgoing });
+    }
+  }
+
+  /** The Outgoing of a message that was committed a moment ago. */
+  #known(message) {
+    return this.#undelivered.get(message.conversation_id)?.find((out) => out.clientId === message.client_id);
+  }
+
+  #takeReceipt({ conversation_id, user_id, seq = 0 }) {
+    if (user_id === this.#me.user_id || seq <= this.deliveredSeq(conversation_id)) return;
+    this.#delivered.set(conversation_id, seq);
+    this.#emit('receipt', { conversation_id, user_id, seq });
+    this.#deliverUpTo(conversation_id);
+  }
+
+  #deliverUpTo(conversationId) {
+    const waiting = this.#undelivered.get(conversationId) ?? [];
+    const seq = this.deliveredSeq(conversationId);
+    this.#undelivered.set(conversationId, waiting.filter((out) => out.message.seq > seq));
+    for (const out of waiting.filter((o) => o.message.seq <= seq)) {
+      deliver(out);
+      this.#emit('outgoing', out);
+    }
+  }
+
+  /** Acknowledges what the listeners have had and the storage holds. */
+  #acknowledge() {
+    for (const [conversation, seq] of this.#acks) {
+      if (!this.#link || this.#acking.size >= MAX_IN_FLIGHT) return;
+      if (!this.#acking.has(conversation)) this.#ack(this.#link, conversation, seq);
+    }
+  }
+
+  async #ack(link, conversation, seq) {
+    this.#acking.add(conversation);
+    let done = true;
+    try {
+      await link.request(Action.MESSAGE_ACK, { conversation_id: conversation, seq });
+    } catch (error) {
+      done = !(error instanceof Unanswered || error.temporary);
+      await this.#afterFault(error);
+    }
+    if (this.#link !== link) return;
+    this.#acking.delete(conversation);
+    if (done && this.#acks.get(conversation) === seq) this.#acks.delete(conversation);
+    this.#dirty = true;
+    this.#acknowledge();
+  }
+
+  // -------------------------------------------------------------- the outbox
+
+  /** Sends what is queued, one message of a conversation at a time. */
+  #flush() {
+    for (const out of this.#outbox.values()) {
+      if (!this.#link || this.#sending.size >= MAX_IN_FLIGHT) return;
+      if (!this.#sending.has(this.#conversationOf(out))) this.#transmit(this.#link, out);
+    }
+  }
+
+  #conversationOf({ to }) {
+    return typeof to === 'number' ? chatId(to, this.#me.user_id) : to;
+  }
+
+  async #transmit(link, out) {
+    const conversation = this.#conversationOf(out);
+    this.#sending.set(conversation, out);
+    out.attempts++;
+    try {
+      const reply = await link.request(Action.MESSAGE, sendRequest(out));
+      if (this.#link === link) this.#takeSent(out, reply);
+    } catch (error) {
+      if (this.#link === link) await this.#takeUnsent(out, error);
+    }
+    if (this.#link !== link) return;
+    this.#sending.delete(conversation);
+    this.#settle();
+    this.#flush();
+  }
+
+  #takeSent(out, reply) {
+    const message = whole({
+      id: reply.message_id, conversation_id: reply.conversation_id, seq: reply.seq, sender_id: this.#me.user_id,
+      client_id: out.clientId, time_ms: reply.time_ms, text: reply.rewritten ? reply.text ?? '' : out.text,
+    });
+    if (out.state === 'queued') this.#commit(out, message, Boolean(reply.rewritten));
+    if (reply.inbox_seq) this.#takeEntries(this.#inbox.push({ inbox_seq: reply.inbox_seq, message }));
+    if (this.#inbox.gap) this.#mendSoon();
+  }
+
+  #commit(out, message, rewritten) {
+    this.#outbox.delete(out.clientId);
+    this.#dirty = true;
+    commit(out, message, rewritten);
+    const waiting = this.#undelivered.get(message.conversation_id) ?? [];
+    this.#undelivered.set(message.conversation_id, [...waiting.slice(-MAX_WATCHED), out]);
+    this.#emit('outgoing', out);
+    this.#deliverUpTo(message.conversation_id);
+  }
+
+  /** A send failed: it stays queued, unless the server's no is final. */
+  async #takeUnsent(out, error) {
+    if (error instanceof Unanswered) return; // sent again by the flush that follows
+    if (error.code === Code.UNAUTHENTICATED) return this.#finish({ reason: 0, message: error.message, error });
+    if (error.code === Code.INTERNAL) out.faults++;
+    if (error.temporary && out.faults < MAX_FAULTS) return this.#afterFault(error);
+    this.#refuse(out, error);
+  }
+
+  #refuse(out, error) {
+    if (out.state !== 'queued') return;
+    this.#outbox.delete(out.clientId);
+    this.#dirty = true;
+    refuse(out, error);
+    this.#emit('outgoing', out);
+  }
+
+  // --------------------------------------------------------------- the storage
+
+  /** Reads what an earlier page kept. */
+  #restore(device) {
+    const kept = this.#storage.load() ?? {};
+    const { token = '', me = null, inbox = {}, outbox = [], acks = [] } = kept;
+    this.#device = { type: DeviceType.WEB, name: 'Browser', ...device, id: device.id ?? kept.deviceId ?? randomId() };
+    this.#token = token;
+    this.#me = me;
+    this.#inbox = new Inbox(inbox);
+    this.#acks = new Map(acks);
+    for (const { clientId, to, text } of outbox) this.#outbox.set(clientId, new Outgoing({ clientId, to, text }));
+  }
+
+  #save() {
+    this.#dirty = false;
+    const { cursor, epoch, receiptsHead } = this.#inbox;
+    const outbox = this.queued.map(({ clientId, to, text }) => ({ clientId, to, text }));
+    const inbox = { cursor, epoch, receiptsHead };
+    const state = { deviceId: this.#device.id, token: this.#token, me: this.#me, inbox, outbox, acks: [...this.#acks] };
+    try {
+      this.#storage.save(state);
+    } catch (error) {
+      this.#emit('fault', error);
+    }
+  }
+
+  /** After a batch was handled: first keeps it, then acknowledges it. */
+  #settle() {
+    if (this.#dirty) this.#save();
+    this.#acknowledge();
+  }
+
+  /** Forgets a person: the inbox, and what was not sent. */
+  #forget() {
+    for (const out of this.queued) this.#refuse(out, new Refusal({ code: Code.UNAUTHENTICATED, message: 'signed out' }));
+    this.#restart('user', '');
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** The body of a send: the same, octet for octet, each time. */
+function sendRequest({ clientId, to, text }) {
+  const whom = typeof to === 'number' ? { to_user_id: to } : { conversation_id: to };
+  return { client_id: clientId, ...whom, kind: 0, text };
+}

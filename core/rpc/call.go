@@ -1,0 +1,138 @@
+package rpc
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"freeim/core/dispatch"
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/presence"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/corepb"
+	"freeim/idl/kitex_gen/wirepb"
+)
+
+// handle answers one call on a goroutine of its own, so that none waits for
+// another; of one session the edge has only one under way. Past the bound the
+// answer is "not now", at once.
+func (s *Server) handle(l *link, c *corepb.Call) {
+	if !s.enter() {
+		l.deliver(l.out.reply(busy(c)))
+		return
+	}
+	go func() {
+		defer s.leave()
+		reply, bound := s.answer(presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: c.Session}, c)
+		if !l.deliver(l.out.reply(reply)) && bound != nil {
+			// The edge will never hear that the session was bound. Had the reply
+			// been queued, the edge's next link or the end of its grace would see to it.
+			s.unregister(*bound)
+		}
+	}()
+}
+
+func (s *Server) enter() bool {
+	if s.inFlight.Add(1) > int64(s.options.InFlight) {
+		s.leave()
+		return false
+	}
+	return true
+}
+
+func (s *Server) leave() { s.inFlight.Add(-1) }
+
+// answer runs a call. bound is the route of the session when the call bound it.
+func (s *Server) answer(ref presence.SessionRef, c *corepb.Call) (reply *corepb.Reply, bound *presence.Route) {
+	call := &plugin.Call{
+		Action: idl.Action(c.Action), Sequence: c.Sequence, Codec: idl.Codec(c.Codec),
+		Session: ref, Address: c.Address,
+	}
+	if id := c.Identity; id != nil {
+		call.User, call.Device = im.UserID(id.UserId), im.DeviceID(id.DeviceId)
+		call.DeviceType, call.TokenID = id.DeviceType, id.TokenId
+	}
+	answer := s.do(call, c.Body)
+	reply = &corepb.Reply{Session: c.Session, Action: uint32(answer.Action), Sequence: c.Sequence, Body: answer.Body}
+	if answer.Bound != nil {
+		route := call.Route(*answer.Bound)
+		bound, reply.Bind = &route, identity(*answer.Bound)
+	}
+	return reply, bound
+}
+
+// do is the last barrier: dispatch has one around the handler, this one is around
+// dispatch.
+func (s *Server) do(call *plugin.Call, body []byte) (answer dispatch.Reply) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.log.Error("dispatch panicked", "action", call.Action, "cause", cause, "stack", string(debug.Stack()))
+			answer = dispatch.Reply{Action: idl.ActionError,
+				Body: refusal(call.Codec, &wirepb.Error{Code: idl.CodeInternal, Message: "internal error"})}
+		}
+	}()
+	return s.dispatcher.Do(s.work, call, body)
+}
+
+// Exchange answers a batch of calls that belong to no link. Nothing can be bound
+// here: there is no connection to bind.
+func (h handler) Exchange(_ context.Context, batch *corepb.CallBatch) (*corepb.ReplyBatch, error) {
+	s := h.s
+	replies := make([]*corepb.Reply, len(batch.Calls))
+	var all sync.WaitGroup
+	for i, c := range batch.Calls {
+		if !s.enter() {
+			replies[i] = busy(c)
+			continue
+		}
+		all.Go(func() {
+			defer s.leave()
+			reply, bound := s.answer(presence.SessionRef{Session: c.Session}, c)
+			if bound != nil {
+				s.unregister(*bound)
+				reply.Bind = nil
+			}
+			replies[i] = reply
+		})
+	}
+	all.Wait()
+	return &corepb.ReplyBatch{Replies: replies}, nil
+}
+
+// busy is the answer past the bound: come back in 500 to 1,500 ms, not all at once.
+func busy(c *corepb.Call) *corepb.Reply {
+	return &corepb.Reply{Session: c.Session, Action: uint32(idl.ActionError), Sequence: c.Sequence,
+		Body: refusal(idl.Codec(c.Codec), &wirepb.Error{
+			Code: idl.CodeUnavailable, Message: "the core is busy", RetryAfterMs: 500 + rand.Int64N(1000)})}
+}
+
+// refusal encodes e; it is empty in a codec that is not known, which the edge has
+// refused long before.
+func refusal(c idl.Codec, e *wirepb.Error) []byte {
+	body, err := idl.Append(nil, c, e)
+	if err != nil {
+		return nil
+	}
+	return body
+}
+
+func identity(id plugin.Identity) *corepb.Identity {
+	return &corepb.Identity{
+		UserId: int64(id.User), DeviceId: string(id.Device), DeviceType: id.DeviceType,
+		TokenId: id.TokenID, SinceMs: id.Since.UnixMilli(),
+	}
+}
+
+// route is a session of this link as the registry knows it. The registry keeps
+// it: the device ID must not hold on to the whole batch it came in.
+func (l *link) route(session uint64, id *corepb.Identity, codec uint32) presence.Route {
+	return presence.Route{
+		SessionRef: presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: session},
+		User:       im.UserID(id.UserId), Device: im.DeviceID(strings.Clone(id.DeviceId)),
+		DeviceType: id.DeviceType, TokenID: id.TokenId, Codec: idl.Codec(codec), Since: time.UnixMilli(id.SinceMs),
+	}
+}

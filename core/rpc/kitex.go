@@ -1,0 +1,111 @@
+package rpc
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"freeim/idl/kitex_gen/corepb/core"
+
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc"
+	"github.com/cloudwego/kitex/server"
+)
+
+const (
+	// streamWindow and connWindow are how much an edge may send before the core
+	// has taken it in. Fixed windows also spare the pings with which Kitex would
+	// estimate one.
+	streamWindow = 4 << 20
+	connWindow   = 8 << 20
+	// writeBuffer joins small batches into one system call.
+	writeBuffer = 128 << 10
+	// alive is how long a silent peer is believed, and then once more.
+	alive = 10 * time.Second
+	// exitWait is Kitex's patience with streams that do not end; by then all have.
+	exitWait = time.Second
+)
+
+// serve runs Kitex on the listener in a goroutine of its own and returns when it
+// answers. Signals are main's: Kitex ends with s.exit only.
+func (s *Server) serve() error {
+	klog.SetOutput(slog.NewLogLogger(s.log.Handler(), slog.LevelDebug).Writer())
+	kitex := core.NewServer(handler{s},
+		server.WithListener(s.listener),
+		server.WithExitSignal(func() <-chan error { return s.exit }),
+		server.WithExitWaitTime(exitWait),
+		server.WithGRPCInitialWindowSize(streamWindow),
+		server.WithGRPCInitialConnWindowSize(connWindow),
+		server.WithGRPCWriteBufferSize(writeBuffer),
+		server.WithGRPCKeepaliveParams(grpc.ServerKeepalive{Time: alive, Timeout: alive}),
+		server.WithGRPCKeepaliveEnforcementPolicy(grpc.EnforcementPolicy{MinTime: alive / 2, PermitWithoutStream: true}),
+	)
+	s.kitex.Go(func() {
+		if err := kitex.Run(); err != nil {
+			s.log.Error("core RPC ended", "err", err)
+		}
+	})
+	return s.knock()
+}
+
+// knock waits for the first octet of an answer on a connection of its own. Kitex
+// has no other sign of being at work, and told to stop before it is, it does not.
+func (s *Server) knock() error {
+	addr := s.listener.Addr()
+	conn, err := net.DialTimeout(addr.Network(), addr.String(), alive)
+	if err != nil {
+		return fmt.Errorf("reach the listener just opened: %w", err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(alive)) // a failure shows in the next line
+	if _, err := conn.Write(append(grpc.ClientPreface, emptySettings...)); err != nil {
+		return fmt.Errorf("reach the server just started: %w", err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		return fmt.Errorf("hear from the server just started: %w", err)
+	}
+	return nil
+}
+
+// emptySettings is the frame that every HTTP/2 client begins with (RFC 9113 §3.4, §6.5).
+var emptySettings = []byte{0, 0, 0, 4, 0, 0, 0, 0, 0}
+
+// listen opens "unix:/path" or "host:port".
+func listen(address string) (net.Listener, error) {
+	network, where := "tcp", address
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, where = "unix", path
+		if err := removeStale(path); err != nil {
+			return nil, err
+		}
+	}
+	listener, err := net.Listen(network, where)
+	if err != nil {
+		return nil, fmt.Errorf("listen for edges: %w", err)
+	}
+	return listener, nil
+}
+
+// removeStale removes the socket that a killed process has left at path. One that
+// somebody still answers on, and anything else, stays and is an error.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for an old socket: %w", err)
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("listen for edges: %s exists and is no socket", path)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		_ = conn.Close() // only asked whether it is alive
+		return fmt.Errorf("listen for edges: another process serves %s", path)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,186 @@
+// Package rpc is the core's end of the links to the edges: a Kitex server whose
+// Link stream brings calls up and takes replies, pushes and kicks down, both in
+// batches. It turns RPC into plugin.Calls for dispatch, is the Pusher of fanout,
+// and alone tells the presence registry that an edge has come or gone. It decides
+// nothing about actions. README.md beside it tells the flow, the queues and the
+// failure cases; edge/rpc is the other end, core/server builds it.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"freeim/core/dispatch"
+	"freeim/core/plugin"
+	"freeim/core/presence"
+	"freeim/idl/kitex_gen/corepb"
+)
+
+const (
+	defaultInFlight = 8192
+	defaultOutbox   = 64 << 20
+	defaultGrace    = 10 * time.Second
+)
+
+// Dispatcher runs calls; dispatch.Dispatcher implements it.
+type Dispatcher interface {
+	// Do runs one call to its end and always gives a reply. It reads body, and
+	// not after it has returned.
+	Do(ctx context.Context, call *plugin.Call, body []byte) dispatch.Reply
+	// Actions are all actions there are; the edges learn them from Welcome.
+	Actions() []plugin.Spec
+}
+
+// Options configures a Server.
+type Options struct {
+	// Listen is "unix:/path" or "host:port". The network is trusted: whoever
+	// reaches it speaks for any user.
+	Listen   string
+	CoreID   string            // names this core to edges and in logs; required
+	Registry presence.Registry // required
+	// Admit is asked about each session that an edge registers again after its
+	// link was lost: it may have missed a kick. False ends the session with
+	// idl.CloseSignedOut. nil admits all. Called by one goroutine per link.
+	Admit func(ctx context.Context, r presence.Route) bool
+	Log   *slog.Logger // nil: slog.Default
+
+	InFlight int           // calls handled at once, all edges together; 0: 8,192
+	Outbox   int           // octets queued for one edge before its link is dropped; 0: 64 MiB
+	Grace    time.Duration // how long the routes of an edge outlive its link; 0: 10 s
+}
+
+func (o *Options) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.InFlight == 0 {
+		o.InFlight = defaultInFlight
+	}
+	if o.Outbox == 0 {
+		o.Outbox = defaultOutbox
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	if o.Admit == nil {
+		o.Admit = func(context.Context, presence.Route) bool { return true }
+	}
+}
+
+func (o *Options) validate() error {
+	if o.Registry == nil || o.CoreID == "" {
+		return errors.New("core RPC needs a registry and a core ID")
+	}
+	if o.InFlight < 0 || o.Outbox < 0 || o.Grace < 0 {
+		return fmt.Errorf("limits below zero: in flight %d, outbox %d, grace %s", o.InFlight, o.Outbox, o.Grace)
+	}
+	return nil
+}
+
+// Server is safe for concurrent use. It implements fanout.Pusher from New on;
+// before an edge has linked, pushes have nowhere to go and are dropped.
+type Server struct {
+	// Static after New.
+	options  Options
+	log      *slog.Logger
+	listener net.Listener
+	edges    *edges
+	work     context.Context // of the handlers: ended by Close
+	stopWork context.CancelFunc
+	exit     chan error // tells Kitex to stop; closed by Close
+
+	// Static after Start.
+	dispatcher Dispatcher
+	welcome    *corepb.Welcome
+	started    bool
+
+	inFlight atomic.Int64   // calls being handled
+	links    sync.WaitGroup // the goroutines of all links
+	kitex    sync.WaitGroup // the goroutine that runs the Kitex server
+	close    func()
+}
+
+// New opens the listener; edges that connect wait for Start.
+func New(o Options) (*Server, error) {
+	o.setDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	listener, err := listen(o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, log: o.Log, listener: listener, exit: make(chan error)}
+	s.edges = newEdges(s)
+	s.work, s.stopWork = context.WithCancel(context.Background())
+	s.close = sync.OnceFunc(s.shut)
+	return s, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Start serves with d. It is called once, when all plugins have registered their
+// actions, and returns when edges are being served.
+func (s *Server) Start(d Dispatcher) error {
+	s.dispatcher, s.welcome, s.started = d, welcome(s.options.CoreID, d.Actions()), true
+	return s.serve()
+}
+
+func welcome(coreID string, specs []plugin.Spec) *corepb.Welcome {
+	w := &corepb.Welcome{CoreId: coreID}
+	for _, spec := range specs {
+		w.Actions = append(w.Actions, &corepb.ActionInfo{
+			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody)})
+	}
+	return w
+}
+
+// draining is how often Drain looks whether the work is done.
+const draining = 5 * time.Millisecond
+
+// Drain tells every edge to send no new calls, refuses new links, and waits until
+// the calls under way are answered and every edge, having its answers, has closed
+// its link. It returns ctx's error when that takes too long. Close comes after it.
+func (s *Server) Drain(ctx context.Context) error {
+	s.edges.drain()
+	tick := time.NewTicker(draining)
+	defer tick.Stop()
+	for s.inFlight.Load() > 0 || s.edges.linked() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("drain with %d calls and %d links left: %w", s.inFlight.Load(), s.edges.linked(), ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Close drops all links, ends the context of the handlers still at work, and
+// waits for them (see closing). Without Drain before it, the edges answer
+// UNAVAILABLE to what was under way.
+func (s *Server) Close() { s.close() }
+
+// closing is how long Close waits for handlers that ignore their context.
+const closing = 5 * time.Second
+
+func (s *Server) shut() {
+	s.edges.close()
+	s.stopWork()
+	close(s.exit)
+	if !s.started {
+		_ = s.listener.Close() // nothing served it, nothing is lost
+		return
+	}
+	s.kitex.Wait()
+	s.links.Wait()
+	for late := time.Now().Add(closing); s.inFlight.Load() > 0 && time.Now().Before(late); {
+		time.Sleep(draining)
+	}
+}

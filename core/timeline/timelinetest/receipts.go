@@ -1,0 +1,103 @@
+package timelinetest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"freeim/core/timeline"
+)
+
+func testAcknowledge(t *testing.T, open Open) {
+	c := start(t, open)
+	for _, row := range []struct {
+		seq   int64
+		moved bool
+	}{{3, true}, {3, false}, {2, false}, {0, false}, {-1, false}, {4, true}, {1 << 40, true}, {5, false}} {
+		wantEqual(t, fmt.Sprint("moved to ", row.seq), c.acknowledge(chat, bob, row.seq, alice), row.moved)
+	}
+	wantEqual(t, "moved in another conversation", c.acknowledge(group, bob, 1, alice), true)
+	wantEqual(t, "another person moved", c.acknowledge(chat, alice, 1, bob), true)
+	wantEqual(t, "moved before nobody", c.acknowledge(room, bob, 2), true)
+	wantEqual(t, "moved back before nobody", c.acknowledge(room, bob, 1), false)
+}
+
+func testReceipts(t *testing.T, open Open) {
+	c := start(t, open)
+	rs, none := c.receipts(alice, 0)
+	wantEqual(t, "receipts of nobody", len(rs), 0)
+
+	c.acknowledge(chat, bob, 1, alice)
+	c.acknowledge(group, carol, 4, alice)
+	c.acknowledge(chat, bob, 2, alice)
+	c.acknowledge(chat, bob, 2, alice) // did not move: nothing is filed
+	rs, first := c.receipts(alice, none)
+	wantReceipts(t, "all", rs, timeline.Receipt{Conversation: chat, By: bob, Seq: 2},
+		timeline.Receipt{Conversation: group, By: carol, Seq: 4})
+	if first <= none {
+		t.Errorf("cursor: got %d, want more than %d", first, none)
+	}
+	rs, same := c.receipts(alice, first)
+	wantReceipts(t, "after the cursor", rs)
+	wantEqual(t, "the cursor when nothing moved", same, first)
+
+	c.acknowledge(chat, bob, 7, alice)
+	rs, second := c.receipts(alice, first)
+	wantReceipts(t, "after the cursor", rs, timeline.Receipt{Conversation: chat, By: bob, Seq: 7})
+	rs, _ = c.receipts(alice, second+100)
+	wantReceipts(t, "after a cursor from nowhere", rs)
+	rs, _ = c.receipts(alice, 0)
+	wantReceipts(t, "all again", rs, timeline.Receipt{Conversation: chat, By: bob, Seq: 7},
+		timeline.Receipt{Conversation: group, By: carol, Seq: 4})
+}
+
+func testReceiptsAudience(t *testing.T, open Open) {
+	c := start(t, open)
+	c.acknowledge(group, carol, 1, alice, bob)
+	c.acknowledge(group, carol, 2, bob)
+	rs, _ := c.receipts(alice, 0)
+	wantReceipts(t, "alice's", rs, timeline.Receipt{Conversation: group, By: carol, Seq: 1})
+	rs, _ = c.receipts(bob, 0)
+	wantReceipts(t, "bob's", rs, timeline.Receipt{Conversation: group, By: carol, Seq: 2})
+	rs, _ = c.receipts(carol, 0)
+	wantReceipts(t, "carol's own", rs)
+}
+
+func testReceiptsRestart(t *testing.T, open Open) {
+	c := start(t, open)
+	c.acknowledge(chat, bob, 3, alice)
+	_, cursor := c.receipts(alice, 0)
+	c.acknowledge(group, bob, 5, alice)
+	c.restart(open)
+	rs, _ := c.receipts(alice, cursor)
+	wantReceipts(t, "after the cursor", rs, timeline.Receipt{Conversation: group, By: bob, Seq: 5})
+	wantEqual(t, "moved to where it was", c.acknowledge(chat, bob, 3, alice), false)
+	wantEqual(t, "moved on", c.acknowledge(chat, bob, 4, alice), true)
+	rs, _ = c.receipts(alice, 0)
+	wantReceipts(t, "all", rs, timeline.Receipt{Conversation: chat, By: bob, Seq: 4},
+		timeline.Receipt{Conversation: group, By: bob, Seq: 5})
+}
+
+func testAcknowledgeRace(t *testing.T, open Open) {
+	c := start(t, open)
+	const highest = 64
+	var all sync.WaitGroup
+	for seq := range int64(highest) {
+		all.Go(func() { c.acknowledge(chat, bob, seq+1, alice) })
+	}
+	all.Wait()
+	rs, _ := c.receipts(alice, 0)
+	wantReceipts(t, "in the end", rs, timeline.Receipt{Conversation: chat, By: bob, Seq: highest})
+}
+
+// wantReceipts compares without regard to order.
+func wantReceipts(t *testing.T, what string, got []timeline.Receipt, want ...timeline.Receipt) {
+	t.Helper()
+	byName := func(a, b timeline.Receipt) int {
+		return slices.Compare([]string{string(a.Conversation), a.By.String()}, []string{string(b.Conversation), b.By.String()})
+	}
+	got = slices.SortedFunc(slices.Values(got), byName)
+	want = slices.SortedFunc(slices.Values(want), byName)
+	wantSlice(t, what, got, want...)
+}

@@ -1,0 +1,108 @@
+package client
+
+import (
+	"context"
+
+	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/wirepb"
+)
+
+// Actions are the requests that a Client and a Session share, with their types.
+// Each fails as Call of its owner does.
+type Actions struct {
+	call call
+}
+
+type call func(ctx context.Context, action idl.Action, req, rep idl.Message) error
+
+// ask calls and gives the answer, nil when there is an error.
+func ask[Rep any, P interface {
+	*Rep
+	idl.Message
+}](ctx context.Context, by call, action idl.Action, req idl.Message) (*Rep, error) {
+	rep := new(Rep)
+	if err := by(ctx, action, req, P(rep)); err != nil {
+		return nil, err
+	}
+	return rep, nil
+}
+
+// SignOut ends a device of this user: with the zero request the one that asks,
+// which closes this session with idl.CloseSignedOut.
+func (a Actions) SignOut(ctx context.Context, req *accountpb.SignOutRequest) (*accountpb.SignOutReply, error) {
+	return ask[accountpb.SignOutReply](ctx, a.call, idl.ActionSignOut, req)
+}
+
+// Devices lists the devices that are signed in, the newest first.
+func (a Actions) Devices(ctx context.Context) ([]*accountpb.DeviceInfo, error) {
+	rep, err := ask[accountpb.ListDevicesReply](ctx, a.call, idl.ActionListDevices, &accountpb.ListDevicesRequest{})
+	return rep.GetDevices(), err
+}
+
+// FindUser finds a person by account name.
+func (a Actions) FindUser(ctx context.Context, account string) (*accountpb.FindUserReply, error) {
+	return ask[accountpb.FindUserReply](ctx, a.call, idl.ActionFindUser, &accountpb.FindUserRequest{Account: account})
+}
+
+// FindUserID finds a person by user ID.
+func (a Actions) FindUserID(ctx context.Context, user int64) (*accountpb.FindUserReply, error) {
+	return ask[accountpb.FindUserReply](ctx, a.call, idl.ActionFindUser, &accountpb.FindUserRequest{UserId: user})
+}
+
+// History reads a page of a conversation's log.
+func (a Actions) History(ctx context.Context, req *chatpb.HistoryRequest) (*chatpb.HistoryReply, error) {
+	return ask[chatpb.HistoryReply](ctx, a.call, idl.ActionHistory, req)
+}
+
+// MessageID gets an ID fit for Outgoing.ClientID.
+func (a Actions) MessageID(ctx context.Context) (string, error) {
+	rep, err := ask[chatpb.GetMessageIdReply](ctx, a.call, idl.ActionGetMessageID, &chatpb.GetMessageIdRequest{})
+	return rep.GetMessageId(), err
+}
+
+// SignUp makes an account. An empty nickname is the account's name.
+func (c *Client) SignUp(ctx context.Context, account, password, nickname string) (user int64, err error) {
+	req := &accountpb.SignUpRequest{Account: account, Password: password, Nickname: nickname}
+	rep, err := ask[accountpb.SignUpReply](ctx, c.Call, idl.ActionSignUp, req)
+	return rep.GetUserId(), err
+}
+
+// SignIn trades a password for a token. It does not pass Auth.
+func (c *Client) SignIn(ctx context.Context, account, password string, device *accountpb.Device) (*accountpb.SignInReply, error) {
+	req := &accountpb.SignInRequest{Account: account, Password: password, Device: device}
+	return ask[accountpb.SignInReply](ctx, c.Call, idl.ActionSignIn, req)
+}
+
+// Auth makes this connection the session of the token's device. The caller must
+// then send a frame every AuthReply.heartbeat_ms.
+func (c *Client) Auth(ctx context.Context, token string) (*accountpb.AuthReply, error) {
+	rep, err := ask[accountpb.AuthReply](ctx, c.Call, idl.ActionAuth, &accountpb.AuthRequest{Token: token})
+	if rep.GetMaxBody() > 0 {
+		c.maxBody.Store(rep.MaxBody)
+	}
+	return rep, err
+}
+
+// Heartbeat says "still here".
+func (c *Client) Heartbeat(ctx context.Context) error {
+	return c.Call(ctx, idl.ActionHeartbeat, &wirepb.HeartbeatRequest{}, new(wirepb.HeartbeatReply))
+}
+
+// Send sends one message once; the answer means that it is committed. When there
+// is no answer, send it again unchanged.
+func (c *Client) Send(ctx context.Context, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
+	return ask[chatpb.SendReply](ctx, c.Call, idl.ActionMessage, req)
+}
+
+// Sync reads a page of the inbox.
+func (c *Client) Sync(ctx context.Context, req *chatpb.SyncRequest) (*chatpb.SyncReply, error) {
+	return ask[chatpb.SyncReply](ctx, c.Call, idl.ActionSync, req)
+}
+
+// Ack says that this device holds a conversation up to seq.
+func (c *Client) Ack(ctx context.Context, conversation string, seq int64) error {
+	req := &chatpb.AckRequest{ConversationId: conversation, Seq: seq}
+	return c.Call(ctx, idl.ActionMessageAck, req, new(chatpb.AckReply))
+}

@@ -1,0 +1,133 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"freeim/idl/kitex_gen/accountpb"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// Handler gets the events of a Session, one at a time, in order, from one
+// goroutine. A nil function drops its events. ctx ends when Close is called.
+// A function may take as long as it needs and may use the session (Send, Call,
+// Pending.Wait …), except Close, which waits for it: use `go s.Close()`.
+type Handler struct {
+	// Message gets every entry of this person's inbox once and in inbox order,
+	// own messages too, whichever device sent them. When it returns nil, the
+	// application has the message: the cursor moves on and the message is
+	// acknowledged. An error ends the session with it; the entry comes again
+	// after the next Open.
+	Message func(ctx context.Context, e *Entry) error
+	// Delivered tells that a device of r.UserId holds r.ConversationId up to
+	// r.Seq. Of several that wait, only the newest of a conversation is told.
+	Delivered func(ctx context.Context, r *chatpb.Receipt)
+	// Connected tells that Auth was passed, the first time and each time after.
+	Connected func(ctx context.Context, who *accountpb.AuthReply)
+	// Disconnected tells that the connection has ended or could not be made.
+	Disconnected func(ctx context.Context, d Disconnect)
+	// Reset tells that the cursor meant nothing to the server any more: the
+	// entries that follow start at the oldest one kept.
+	Reset func(ctx context.Context, r Reset)
+	// Ended is the last event: the session is over by itself, not by Close. err
+	// is a *Quit whose Reconnect is false (kicked, signed out, …), a *Refusal of
+	// Auth, or what Message returned.
+	Ended func(ctx context.Context, err error)
+}
+
+// Entry is an inbox entry.
+type Entry struct {
+	*chatpb.Message
+	InboxSeq int64 // dense in this person's inbox
+	Mine     bool  // this person sent it
+}
+
+// Disconnect is why there is no connection, and for how long.
+type Disconnect struct {
+	Err error
+	// Retry is when the session will try again. Zero when it will not; then
+	// Ended follows.
+	Retry time.Duration
+}
+
+// Reset is why the inbox starts over.
+type Reset struct {
+	Reason ResetReason
+	Epoch  string // of the timelines from now on
+	Floor  int64  // the oldest inbox_seq that the server keeps; 0 when not known yet
+}
+
+// ResetReason is why a cursor was forgotten.
+type ResetReason int
+
+const (
+	// ResetEpoch: the server's timelines were reset or restored. Messages known
+	// already may come again, with the same Id.
+	ResetEpoch ResetReason = iota + 1
+	// ResetTrimmed: entries after the cursor are not in the inbox any more;
+	// History may still have them.
+	ResetTrimmed
+	// ResetUser: the cursor belongs to another person.
+	ResetUser
+)
+
+func (r ResetReason) String() string {
+	switch r {
+	case ResetEpoch:
+		return "epoch"
+	case ResetTrimmed:
+		return "trimmed"
+	case ResetUser:
+		return "user"
+	}
+	return "unknown"
+}
+
+// eventKind is which function of Handler an event belongs to.
+type eventKind int
+
+const (
+	messageEvent eventKind = iota
+	deliveredEvent
+	connectedEvent
+	disconnectedEvent
+	resetEvent
+	endedEvent
+	receiptsEvent // not told: the receipts up to head were
+)
+
+// event is what the run loop hands to the dispatcher, and gets back when the
+// handler has had it. Which fields are set depends on kind.
+type event struct {
+	kind    eventKind
+	entry   *Entry
+	known   bool // the entry was told before, under another inbox_seq
+	receipt *chatpb.Receipt
+	who     *accountpb.AuthReply
+	cut     Disconnect
+	reset   Reset
+	err     error
+
+	epoch string // that the positions of messageEvent and receiptsEvent belong to
+	user  int64  // whose they are
+	head  int64  // of receiptsEvent
+}
+
+// tell calls the handler's function for e.
+func (h *Handler) tell(ctx context.Context, e *event) error {
+	switch {
+	case e.kind == messageEvent && h.Message != nil && !e.known:
+		return h.Message(ctx, e.entry)
+	case e.kind == deliveredEvent && h.Delivered != nil:
+		h.Delivered(ctx, e.receipt)
+	case e.kind == connectedEvent && h.Connected != nil:
+		h.Connected(ctx, e.who)
+	case e.kind == disconnectedEvent && h.Disconnected != nil:
+		h.Disconnected(ctx, e.cut)
+	case e.kind == resetEvent && h.Reset != nil:
+		h.Reset(ctx, e.reset)
+	case e.kind == endedEvent && h.Ended != nil:
+		h.Ended(ctx, e.err)
+	}
+	return nil
+}

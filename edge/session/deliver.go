@@ -10,14 +10,22 @@ import (
 // This file is what edge/rpc brings from the cores: replies, pushes and kicks.
 
 // Reply takes the answer to a Call. One that no session waits for is counted and
-// dropped; if it binds, the core is told that the session is gone.
+// dropped; if it binds a session that is gone, the core is told so.
 func (h *Hub) Reply(r Reply) {
-	if s := h.sessions.find(r.Session); s == nil || !s.reply(r) {
-		h.counters.stray.Add(1)
-		if r.Bind != nil {
-			h.core.Gone(r.Session, *r.Bind)
-		}
+	s := h.sessions.find(r.Session)
+	if s != nil && s.reply(r) {
+		return
 	}
+	h.counters.stray.Add(1)
+	if r.Bind != nil && (s == nil || !s.isLive()) {
+		h.core.Gone(r.Session, *r.Bind)
+	}
+}
+
+func (s *Session) isLive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == live
 }
 
 // reply answers the frame at the core and goes on with the next; false when r is
@@ -31,7 +39,7 @@ func (s *Session) reply(r Reply) bool {
 	}
 	s.calling = false
 	to, sent := s.current, false
-	if r.Bind != nil {
+	if r.Bind != nil && s.state == fresh {
 		s.bind(r.Bind, to.form)
 		sent = s.deliver(to, r.Action, r.Body)
 		s.mu.Unlock()
@@ -51,8 +59,7 @@ func (s *Session) reply(r Reply) bool {
 // awaits reports whether r answers the frame that is at the core.
 func (s *Session) awaits(r Reply) bool {
 	return s.state < closing && s.calling && r.Sequence == s.current.sequence &&
-		(r.Action == s.current.action || r.Action == idl.ActionError) &&
-		(r.Bind == nil || s.state == fresh)
+		(r.Action == s.current.action || r.Action == idl.ActionError)
 }
 
 // bind makes the session live. Called with mu held.

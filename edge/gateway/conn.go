@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"runtime/debug"
+
+	"github.com/cloudwego/netpoll"
+)
+
+// protocol is what a connection speaks: frames over TCP, or WebSocket.
+type protocol interface {
+	// feed takes bytes as they arrive, in pieces of any size; p may be
+	// overwritten and is not kept. It is false when no more are wanted. One
+	// goroutine at a time calls it.
+	feed(p []byte) bool
+	// stalled says that the client has not read for too long; the connection is
+	// being closed.
+	stalled()
+	// ended says that the connection is gone. Nothing follows.
+	ended()
+}
+
+// conn is a connection that netpoll watches: bytes come in through input and
+// leave through out.
+type conn struct {
+	gateway *Gateway
+	address string
+	np      netpoll.Connection
+	out     outbound
+	speaks  protocol
+
+	deaf bool // owned by the read loop: what still comes is read and dropped
+}
+
+// adopt has netpoll watch the socket; speak makes the protocol once there is
+// something to send with. first is what was read of it already.
+func (g *Gateway) adopt(tcp *net.TCPConn, via *outlet, speak func(*conn) protocol, first []byte) {
+	c := &conn{gateway: g, address: tcp.RemoteAddr().String()}
+	fd, err := descriptor(tcp)
+	if err == nil {
+		c.np, err = netpoll.NewFDConnection(fd)
+	}
+	if err != nil {
+		g.log.Debug("connection could not be watched", "err", err)
+		return
+	}
+	c.out.init(via, c, fd)
+	if !g.keep(c) {
+		c.np.Close()
+		return
+	}
+	c.speaks = speak(c)
+	c.input(first)
+	c.watch()
+}
+
+// keep registers a connection for Close; false when that has begun.
+func (g *Gateway) keep(c *conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
+		return false
+	}
+	g.conns[c] = struct{}{}
+	g.running.Add(1)
+	return true
+}
+
+// watch lets netpoll call. It may have seen the end already, before there was
+// anyone to tell; then the connection is inactive and Close tells it.
+func (c *conn) watch() {
+	c.np.AddCloseCallback(c.onClose)
+	c.np.SetOnRequest(c.onRequest)
+	if c.out.watch() || !c.np.IsActive() {
+		c.np.Close()
+	}
+}
+
+// onRequest is called by netpoll when bytes have arrived, on one goroutine at a
+// time. It must leave the reader empty: netpoll calls it again at once, in a
+// busy loop, for as long as a byte is left.
+func (c *conn) onRequest(context.Context, netpoll.Connection) error {
+	c.gateway.counters.reads.Add(1)
+	in := c.np.Reader()
+	for n := in.Len(); n > 0; n = in.Len() {
+		p, err := in.Next(n)
+		if err != nil {
+			return err
+		}
+		c.input(p)
+		in.Release()
+	}
+	return nil
+}
+
+// input feeds the protocol. What it sends meanwhile leaves in one write. A panic
+// ends this connection and nothing else.
+func (c *conn) input(p []byte) {
+	if c.deaf || len(p) == 0 {
+		return
+	}
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.broke(fault)
+		}
+	}()
+	c.out.cork()
+	defer c.out.uncork()
+	c.deaf = !c.speaks.feed(p)
+}
+
+func (c *conn) broke(fault any) {
+	c.deaf = true
+	c.gateway.counters.panics.Add(1)
+	c.gateway.log.Error("connection broke", "panic", fault, "stack", string(debug.Stack()))
+	c.out.abort()
+}
+
+// onClose is called by netpoll once, when the connection has ended and nothing
+// of it runs; the descriptor is still ours, and not afterwards: callbacks run
+// last in, first out, and netpoll's own, the first, closes it.
+func (c *conn) onClose(netpoll.Connection) error {
+	c.out.ended()
+	c.speaks.ended()
+	g := c.gateway
+	g.mu.Lock()
+	delete(g.conns, c)
+	g.mu.Unlock()
+	g.running.Done()
+	return nil
+}
+
+func (c *conn) stalled() {
+	c.gateway.counters.stalled.Add(1)
+	c.speaks.stalled()
+}
+
+// Address implements session.Transport.
+func (c *conn) Address() string { return c.address }

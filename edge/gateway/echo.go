@@ -1,0 +1,41 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+
+	"freeim/edge/ws"
+)
+
+// echoMessage is the longest message that the echo takes, in octets.
+const echoMessage = 16 << 20
+
+// echo sends every message back as it came: with it conformance suites test the
+// handshake, the reader, the limits, the end and the write path of real sessions.
+type echo struct{ socket *websocket }
+
+func newEcho(w *websocket) taker { return echo{w} }
+
+func (g *Gateway) serveEcho(c *net.TCPConn) { g.serveHead(c, g.echoes, newEcho) }
+
+func (e echo) limit() int { return echoMessage }
+
+func (e echo) message(text bool, payload []byte) error {
+	if !e.socket.send(payload, text) {
+		return slowReader()
+	}
+	return nil
+}
+
+func (e echo) fail(err error) {
+	code, text := 0, ""
+	if breach, ok := errors.AsType[*ws.Error](err); ok {
+		code, text = breach.Code, breach.Text
+	} else {
+		fault := closeError(err)
+		code, text = int(fault.Reason), fault.Text
+	}
+	e.socket.out.end(ws.AppendClose(nil, code, text))
+}
+
+func (e echo) left() {}

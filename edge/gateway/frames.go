@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"errors"
+
+	"freeim/edge/frame"
+	"freeim/edge/session"
+	"freeim/idl"
+)
+
+// frames is the TCP protocol: frames, one after the other. It is the session's
+// transport.
+type frames struct {
+	*conn
+	decoder frame.Decoder    // owned by the read loop
+	session *session.Session // nil when the hub turned the connection away
+}
+
+func newFrames(c *conn) *frames {
+	f := &frames{conn: c}
+	f.session = c.gateway.opts.Hub.Open(f)
+	return f
+}
+
+func (f *frames) feed(p []byte) bool {
+	if f.session == nil {
+		return false
+	}
+	if err := f.decoder.Feed(p, f.session.MaxBody(), f.receive); err != nil {
+		f.session.Fail(closeError(err))
+		return false
+	}
+	return true
+}
+
+func (f *frames) receive(in frame.Frame) error { return f.session.Receive(in, false) }
+
+// closeError is the fault that ends a session. The decoder and sessions return
+// no other kind of error.
+func closeError(err error) *frame.CloseError {
+	if fault, ok := errors.AsType[*frame.CloseError](err); ok {
+		return fault
+	}
+	return &frame.CloseError{Reason: idl.CloseMalformed, Text: err.Error()}
+}
+
+func (f *frames) stalled() { stall(f.session) }
+func (f *frames) ended()   { leave(f.session) }
+
+// stall closes a session whose client does not read. What is sent no longer
+// arrives, but the core hears of it and it is counted.
+func stall(s *session.Session) {
+	if s != nil {
+		s.Fail(&frame.CloseError{Reason: idl.CloseSlow, Text: "the client has stopped reading"})
+	}
+}
+
+func leave(s *session.Session) {
+	if s != nil {
+		s.Closed()
+	}
+}
+
+// Send implements session.Transport; there is no text over TCP.
+func (f *frames) Send(p []byte, _ bool) bool { return f.out.send(nil, p) }
+
+// Close implements session.Transport.
+func (f *frames) Close(_ idl.CloseReason, _ string, quit []byte, _ bool) { f.out.end(quit) }
+
+// Kind implements session.Transport.
+func (f *frames) Kind() string { return "tcp" }

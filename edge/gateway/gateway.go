@@ -1,0 +1,217 @@
+// Package gateway is where clients connect: the TCP port, and the HTTP port with
+// WebSocket and web pages. It moves bytes between sockets and sessions: netpoll
+// reads, edge/ws and edge/frame find messages and frames in what was read, and
+// one write path takes everything out. It is the only home of netpoll, decides
+// nothing about frames and knows no core. edge's main starts it.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"freeim/edge/session"
+)
+
+// Options says where a gateway listens and what it allows.
+type Options struct {
+	TCP  string // address for frames over TCP; ":0": any port; empty: none
+	HTTP string // address for WebSocket and web pages; empty: none
+	Echo string // address of the WebSocket echo for conformance suites; empty: none
+
+	Hub *session.Hub // required unless only Echo is served
+	Log *slog.Logger // nil: slog.Default
+
+	Web         http.Handler                   // requests that are no WebSocket; nil: all 404
+	WSPath      string                         // where WebSockets are; empty: "/ws"
+	AllowOrigin func(origin, host string) bool // as ws.Options; nil: pages of the same host
+	HeadTimeout time.Duration                  // for a whole HTTP request head; 0: 10 s
+	MaxHTTP     int                            // HTTP connections that are no WebSocket (yet) at once; 0: 8,192
+
+	Backlog int           // octets queued for one client that reads slowly; 0: 262,144
+	Stall   time.Duration // how long it may take none of them, and to leave; 0: 10 s
+
+	ReadBuffer int // octets that netpoll holds ready for each connection; 0: 128; see Tune
+}
+
+func (o *Options) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Web == nil {
+		o.Web = http.NotFoundHandler()
+	}
+	if o.WSPath == "" {
+		o.WSPath = "/ws"
+	}
+	if o.HeadTimeout == 0 {
+		o.HeadTimeout = 10 * time.Second
+	}
+	if o.MaxHTTP == 0 {
+		o.MaxHTTP = 8192
+	}
+	if o.Backlog == 0 {
+		o.Backlog = 256 << 10
+	}
+	if o.Stall == 0 {
+		o.Stall = 10 * time.Second
+	}
+}
+
+func (o *Options) validate() error {
+	if o.Hub == nil && (o.TCP != "" || o.HTTP != "") {
+		return errors.New("gateway: no hub")
+	}
+	if min(o.MaxHTTP, o.Backlog, o.ReadBuffer) < 0 || min(o.HeadTimeout, o.Stall) < 0 {
+		return errors.New("gateway: a limit is negative")
+	}
+	return nil
+}
+
+// Gateway owns the listeners and the connections. Its methods are safe for
+// concurrent use.
+type Gateway struct {
+	opts    Options
+	log     *slog.Logger
+	clients *outlet // for sessions
+	echoes  *outlet // for the echo
+	web     *web
+
+	mu        sync.Mutex // guards the fields below
+	listeners map[string]net.Listener
+	conns     map[*conn]struct{}
+	closing   bool
+
+	running  sync.WaitGroup // accept loops, heads being read, the web server
+	counters counters
+}
+
+// counters is what Stats shows.
+type counters struct {
+	accepted, turnedAway, upgrades, reads, stalled, panics atomic.Int64
+}
+
+// Stats is what a gateway has counted since it began.
+type Stats struct {
+	Conns      int   // TCP and WebSocket connections now
+	HTTP       int   // other connections of the HTTP port now
+	Accepted   int64 // connections
+	TurnedAway int64 // of them closed at once, since MaxHTTP was reached
+	Upgrades   int64 // WebSocket handshakes that passed
+	Reads      int64 // times that netpoll woke a connection
+	Stalled    int64 // connections that took no octet for Options.Stall
+	Panics     int64 // connections closed by a fault of ours
+}
+
+// New checks the options and tunes netpoll; see Tune.
+func New(o Options) (*Gateway, error) {
+	o.setDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if err := Tune(o.ReadBuffer, o.Log); err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		opts: o, log: o.Log,
+		clients:   newOutlet(o.Backlog, o.Stall),
+		echoes:    newOutlet(echoBacklog, o.Stall),
+		listeners: make(map[string]net.Listener),
+		conns:     make(map[*conn]struct{}),
+	}
+	g.web = newWeb(g)
+	return g, nil
+}
+
+// Start listens on every address and serves until Close. When one cannot be had
+// none is kept.
+func (g *Gateway) Start() error {
+	for _, l := range []struct {
+		name, address string
+		serve         func(*net.TCPConn)
+	}{
+		{"tcp", g.opts.TCP, g.serveTCP},
+		{"http", g.opts.HTTP, g.serveHTTP},
+		{"echo", g.opts.Echo, g.serveEcho},
+	} {
+		if l.address == "" {
+			continue
+		}
+		if err := g.listen(l.name, l.address, l.serve); err != nil {
+			g.Close()
+			return fmt.Errorf("listen for %s: %w", l.name, err)
+		}
+	}
+	g.running.Go(g.web.run)
+	return nil
+}
+
+// TCPAddr is the TCP port's address; nil when there is none.
+func (g *Gateway) TCPAddr() net.Addr { return g.addr("tcp") }
+
+// HTTPAddr is the HTTP port's address; nil when there is none.
+func (g *Gateway) HTTPAddr() net.Addr { return g.addr("http") }
+
+// EchoAddr is the echo's address; nil when there is none.
+func (g *Gateway) EchoAddr() net.Addr { return g.addr("echo") }
+
+func (g *Gateway) addr(name string) net.Addr {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.listeners[name]; l != nil {
+		return l.Addr()
+	}
+	return nil
+}
+
+// Drain stops accepting, and waits for requests of the web server until ctx
+// ends. Sessions stay: the hub's Drain empties it.
+func (g *Gateway) Drain(ctx context.Context) error {
+	g.closeListeners()
+	return g.web.drain(ctx)
+}
+
+// Close ends every connection at once and returns when nothing of the gateway
+// runs any more. Drain gateway and hub first.
+func (g *Gateway) Close() {
+	g.closeListeners()
+	g.web.close()
+	g.mu.Lock()
+	g.closing = true
+	conns := make([]*conn, 0, len(g.conns))
+	for c := range g.conns {
+		conns = append(conns, c)
+	}
+	g.mu.Unlock()
+	for _, c := range conns {
+		c.out.abort()
+	}
+	g.running.Wait()
+}
+
+func (g *Gateway) closeListeners() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, l := range g.listeners {
+		l.Close()
+	}
+}
+
+// Stats returns the counts of this moment.
+func (g *Gateway) Stats() Stats {
+	g.mu.Lock()
+	conns := len(g.conns)
+	g.mu.Unlock()
+	c := &g.counters
+	return Stats{
+		Conns: conns, HTTP: int(g.web.open.Load()),
+		Accepted: c.accepted.Load(), TurnedAway: c.turnedAway.Load(), Upgrades: c.upgrades.Load(),
+		Reads: c.reads.Load(), Stalled: c.stalled.Load(), Panics: c.panics.Load(),
+	}
+}

@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// listen opens one address and accepts there until the listener is closed.
+func (g *Gateway) listen(name, address string, serve func(*net.TCPConn)) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.listeners[name] = l
+	g.mu.Unlock()
+	g.running.Go(func() { g.accept(l.(*net.TCPListener), serve) })
+	return nil
+}
+
+// accept hands out connections. When descriptors run out it waits for some to
+// come free, up to a second between attempts.
+func (g *Gateway) accept(l *net.TCPListener, serve func(*net.TCPConn)) {
+	const shortest, longest = 5 * time.Millisecond, time.Second
+	pause := shortest
+	for {
+		c, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			pause = shortest
+			g.counters.accepted.Add(1)
+			serve(c)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			g.log.Debug("accept", "err", err)
+			time.Sleep(pause)
+			pause = min(2*pause, longest)
+		}
+	}
+}
+
+// serveTCP makes a session of a connection.
+func (g *Gateway) serveTCP(c *net.TCPConn) {
+	g.adopt(c, g.clients, func(c *conn) protocol { return newFrames(c) }, nil)
+}
+
+// descriptor takes the socket out of Go's own poller, which netpoll replaces.
+func descriptor(c *net.TCPConn) (fd int, err error) {
+	defer c.Close() // fd is a duplicate: the connection goes on
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var dupErr error
+	if err := raw.Control(func(old uintptr) {
+		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return 0, err
+	}
+	return fd, dupErr
+}

@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"freeim/edge/frame"
+	"freeim/edge/session"
+	"freeim/edge/ws"
+	"freeim/idl"
+)
+
+// websocket is the protocol after a WebSocket handshake: control frames, limits
+// and the end are handled here, alike for sessions and for the echo; only what
+// is done with a whole message differs.
+type websocket struct {
+	*conn
+	reader ws.Reader // owned by the read loop
+	over   bool      // owned by the read loop: the client's close frame came
+	taker  taker
+}
+
+// taker is what a WebSocket's messages are for.
+type taker interface {
+	// limit is the longest message allowed now, in octets.
+	limit() int
+	// message takes a whole message, which it does not keep. Its error ends the
+	// connection by way of fail.
+	message(text bool, payload []byte) error
+	// fail closes for a fault: a *ws.Error or a *frame.CloseError.
+	fail(err error)
+	// left says that the client has gone, by a close frame or without one. It may
+	// be called twice.
+	left()
+}
+
+func newWebsocket(c *conn, take func(*websocket) taker) *websocket {
+	w := &websocket{conn: c}
+	w.taker = take(w)
+	return w
+}
+
+func (w *websocket) feed(p []byte) bool {
+	if err := w.reader.Feed(p, w.taker.limit(), w); err != nil {
+		w.taker.fail(err)
+		return false
+	}
+	return !w.over
+}
+
+func (w *websocket) stalled() { w.taker.fail(slowReader()) }
+func (w *websocket) ended()   { w.taker.left() }
+
+func slowReader() error {
+	return &frame.CloseError{Reason: idl.CloseSlow, Text: "the client does not read fast enough"}
+}
+
+// Message implements ws.Handler.
+func (w *websocket) Message(text bool, payload []byte) error { return w.taker.message(text, payload) }
+
+// Ping implements ws.Handler. The answer goes out in order with everything else.
+func (w *websocket) Ping(payload []byte) {
+	var pong [128]byte
+	if !w.out.send(nil, ws.AppendPong(pong[:0], payload)) {
+		w.taker.fail(slowReader())
+	}
+}
+
+// Pong implements ws.Handler.
+func (w *websocket) Pong([]byte) {}
+
+// Close implements ws.Handler: the close frame is answered with its own code,
+// and the server ends TCP. Source: RFC 6455 §5.5.1 and §7.1.1.
+func (w *websocket) Close(code int, _ string) {
+	w.over = true
+	w.taker.left()
+	w.out.end(ws.AppendClose(nil, code, ""))
+}
+
+// send writes one message.
+func (w *websocket) send(p []byte, text bool) bool {
+	var head [10]byte
+	return w.out.send(ws.AppendHeader(head[:0], text, len(p)), p)
+}
+
+// envelope is how much longer than the longest body a session's message may be:
+// room for the header, for the text form around a body, or for more short frames.
+const envelope = 4096
+
+// client is the session behind a WebSocket, and its transport.
+type client struct {
+	socket  *websocket
+	session *session.Session // nil when the hub turned the connection away
+	// breach is the code of RFC 6455 by which the client's fault is closed, 0 for
+	// faults of our own protocol. Set by the read loop before it fails the session.
+	breach atomic.Int32
+}
+
+func newClient(w *websocket) taker {
+	c := &client{socket: w}
+	c.session = w.gateway.opts.Hub.Open(c)
+	return c
+}
+
+func (c *client) limit() int {
+	if c.session == nil {
+		return 0
+	}
+	return c.session.MaxBody() + envelope
+}
+
+func (c *client) message(text bool, payload []byte) error {
+	if text {
+		return c.text(payload)
+	}
+	var decoder frame.Decoder
+	err := decoder.Feed(payload, c.session.MaxBody(), func(f frame.Frame) error {
+		return c.session.Receive(f, false)
+	})
+	if err == nil && decoder.Buffered() > 0 {
+		err = &frame.CloseError{Reason: idl.CloseMalformed, Text: "a message ends inside a frame"}
+	}
+	return err
+}
+
+// text takes one frame in its readable form.
+func (c *client) text(payload []byte) error {
+	f, err := frame.ParseText(payload, c.socket.gateway.opts.Hub.Named)
+	if err != nil {
+		return err
+	}
+	if allowed := c.session.MaxBody(); len(f.Body) > allowed {
+		text := fmt.Sprintf("a body of %d octets, at most %d are allowed", len(f.Body), allowed)
+		return &frame.CloseError{Reason: idl.CloseTooLarge, Text: text}
+	}
+	return c.session.Receive(f, true)
+}
+
+func (c *client) fail(err error) {
+	if c.session == nil {
+		return
+	}
+	breach, ok := errors.AsType[*ws.Error](err)
+	if !ok {
+		c.session.Fail(closeError(err))
+		return
+	}
+	c.breach.Store(int32(breach.Code))
+	reason := idl.CloseMalformed
+	if breach.Code == ws.CodeTooBig {
+		reason = idl.CloseTooLarge
+	}
+	c.session.Fail(&frame.CloseError{Reason: reason, Text: breach.Text})
+}
+
+func (c *client) left() { leave(c.session) }
+
+// Send implements session.Transport.
+func (c *client) Send(p []byte, text bool) bool { return c.socket.send(p, text) }
+
+// Close implements session.Transport: Quit as a message, then a close frame with
+// the reason as its code, or the code of RFC 6455 for a breach of that.
+func (c *client) Close(reason idl.CloseReason, message string, quit []byte, text bool) {
+	code := int(reason)
+	if breach := c.breach.Load(); breach != 0 {
+		code = int(breach)
+	}
+	last := ws.AppendMessage(nil, text, quit)
+	c.socket.out.end(ws.AppendClose(last, code, message))
+}
+
+// Address implements session.Transport.
+func (c *client) Address() string { return c.socket.address }
+
+// Kind implements session.Transport.
+func (c *client) Kind() string { return "websocket" }

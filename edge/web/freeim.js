@@ -868,6 +868,9 @@ export class Client extends EventTarget {
     if (own) this.#life = null; // that the server closes the session is no news
     try {
       return (await told).device_ids ?? [];
+    } catch (error) {
+      if (!own || error.ending?.reason !== CloseReason.SIGNED_OUT) throw error;
+      return [this.#device.id]; // the close has overtaken the answer
     } finally {
       if (own) this.#forgetSession();
     }

@@ -17,23 +17,53 @@ import (
 	"freeim/idl/kitex_gen/wirepb"
 )
 
-// handle answers one call on a goroutine of its own, so that none waits for
-// another; of one session the edge has only one under way. Past the bound the
-// answer is "not now", at once.
+// handle has one call answered aside, so that none waits for another; of one
+// session the edge has only one under way. Past the bound the answer is "not
+// now", at once.
 func (s *Server) handle(l *link, c *corepb.Call) {
 	if !s.enter() {
-		l.deliver(l.out.reply(busy(c)))
+		l.deliver(item{reply: busy(c)})
 		return
 	}
-	go func() {
-		defer s.leave()
-		reply, bound := s.answer(presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: c.Session}, c)
-		if !l.deliver(l.out.reply(reply)) && bound != nil {
-			// The edge will never hear that the session was bound. Had the reply
-			// been queued, the edge's next link or the end of its grace would see to it.
-			s.unregister(*bound)
-		}
-	}()
+	select {
+	case s.tasks <- task{l, c}:
+	default:
+		go s.serveTasks(task{l, c})
+	}
+}
+
+// task is a call that came over a link.
+type task struct {
+	link *link
+	call *corepb.Call
+}
+
+// idleTasks is how many goroutines stay for another call after their first, until
+// Close: one that has grown its stack once is cheaper than a new one.
+const idleTasks = 1024
+
+func (s *Server) serveTasks(t task) {
+	s.serveTask(t)
+	if s.idle.Add(1) > idleTasks {
+		s.idle.Add(-1)
+		return
+	}
+	for t := range s.tasks {
+		s.idle.Add(-1)
+		s.serveTask(t)
+		s.idle.Add(1)
+	}
+}
+
+func (s *Server) serveTask(t task) {
+	defer s.leave()
+	l := t.link
+	reply, bound := s.answer(presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: t.call.Session}, t.call)
+	if !l.deliver(item{reply: reply}) && bound != nil {
+		// The edge will never hear that the session was bound. Had the reply been
+		// queued, the edge's next link or the end of its grace would see to it.
+		s.unregister(*bound)
+	}
 }
 
 func (s *Server) enter() bool {
@@ -80,7 +110,7 @@ func (s *Server) do(call *plugin.Call, body []byte) (answer dispatch.Reply) {
 
 // Exchange answers a batch of calls that belong to no link. Nothing can be bound
 // here: there is no connection to bind.
-func (h handler) Exchange(_ context.Context, batch *corepb.CallBatch) (*corepb.ReplyBatch, error) {
+func (h *handler) Exchange(_ context.Context, batch *corepb.CallBatch) (*corepb.ReplyBatch, error) {
 	s := h.s
 	replies := make([]*corepb.Reply, len(batch.Calls))
 	var all sync.WaitGroup

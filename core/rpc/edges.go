@@ -152,7 +152,7 @@ func (t *edges) drain() {
 	t.leaving = true
 	for _, e := range t.byID {
 		if e.link != nil {
-			e.link.deliver(e.link.out.drain())
+			e.link.deliver(item{drain: true})
 		}
 	}
 }

@@ -34,7 +34,7 @@ const (
 // answers. Signals are main's: Kitex ends with s.exit only.
 func (s *Server) serve() error {
 	klog.SetOutput(slog.NewLogLogger(s.log.Handler(), slog.LevelDebug).Writer())
-	kitex := core.NewServer(handler{s},
+	kitex := core.NewServer(&handler{s},
 		server.WithListener(s.listener),
 		server.WithExitSignal(func() <-chan error { return s.exit }),
 		server.WithExitWaitTime(exitWait),

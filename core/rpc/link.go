@@ -45,8 +45,10 @@ func (l *link) ended() bool {
 	}
 }
 
-// deliver takes what was done with the outbox: one that is full ends the link.
-func (l *link) deliver(ok bool) bool {
+// deliver queues an item; false when the link has ended. An outbox that is full
+// ends it.
+func (l *link) deliver(i item) bool {
+	ok := l.out.add(i)
 	if !ok {
 		l.end()
 	}
@@ -58,7 +60,7 @@ type handler struct{ s *Server }
 
 // Link serves one edge until its stream, the link or the server ends. Kitex
 // cancels the stream when it returns, which ends both goroutines.
-func (h handler) Link(stream corepb.Core_LinkServer) error {
+func (h *handler) Link(stream corepb.Core_LinkServer) error {
 	s := h.s
 	first, err := stream.Recv()
 	if err != nil {
@@ -96,7 +98,7 @@ func (s *Server) receive(l *link, stream corepb.Core_LinkServer) {
 			return
 		}
 		if !welcomed && len(up.Registers) == 0 {
-			l.out.release(&corepb.Downlink{Welcome: s.welcome})
+			l.out.release(s.welcome)
 			welcomed = true
 		}
 		for _, c := range up.Calls {
@@ -116,7 +118,7 @@ func (s *Server) send(l *link, stream corepb.Core_LinkServer) {
 			return
 		}
 		for _, batch := range l.out.take() {
-			if err := stream.Send(batch); err != nil {
+			if err := stream.SendMsg(batch); err != nil {
 				return
 			}
 		}
@@ -176,15 +178,15 @@ func (s *Server) unregister(r presence.Route) {
 // Push implements fanout.Pusher: it queues d for the edge and never waits.
 func (s *Server) Push(edge presence.EdgeID, epoch int64, d fanout.Delivery) {
 	if l := s.edges.link(edge, epoch); l != nil {
-		l.deliver(l.out.push(&corepb.Push{
-			Action: uint32(d.Action), Sessions: d.Sessions, InboxSeqs: d.InboxSeqs, Protobuf: d.Protobuf, Json: d.JSON}))
+		l.deliver(item{push: &corepb.Push{
+			Action: uint32(d.Action), Sessions: d.Sessions, InboxSeqs: d.InboxSeqs, Protobuf: d.Protobuf, Json: d.JSON}})
 	}
 }
 
 // Kick implements fanout.Pusher: it queues the kick behind the pushes before it.
 func (s *Server) Kick(edge presence.EdgeID, epoch int64, sessions []uint64, reason idl.CloseReason, message string, retryAfter time.Duration) {
 	if l := s.edges.link(edge, epoch); l != nil {
-		l.deliver(l.out.kick(&corepb.Kick{
-			Sessions: sessions, Reason: reason, Message: message, RetryAfterMs: retryAfter.Milliseconds()}))
+		l.deliver(item{kick: &corepb.Kick{
+			Sessions: sessions, Reason: reason, Message: message, RetryAfterMs: retryAfter.Milliseconds()}})
 	}
 }

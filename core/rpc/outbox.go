@@ -24,12 +24,23 @@ type outbox struct {
 	limit int           // octets
 
 	mu      sync.Mutex // guards the fields below
-	batches []*corepb.Downlink
-	held    bool // nothing is taken before release
+	batches []*batch   // the last one is open
+	held    bool       // nothing is taken before release
 	closed  bool
 	size    int // octets in batches
-	items   int // in the last batch
-	octets  int // in the last batch
+}
+
+// batch is a Downlink in the making. It is sent as it is, encoded into memory
+// that was taken at once.
+type batch struct {
+	corepb.Downlink
+	items  int
+	octets int // roughly
+}
+
+// Marshal implements what Kitex asks of a message that it sends.
+func (b *batch) Marshal([]byte) ([]byte, error) {
+	return b.Downlink.Marshal(make([]byte, 0, b.octets))
 }
 
 func newOutbox(limit int) *outbox {
@@ -38,69 +49,80 @@ func newOutbox(limit int) *outbox {
 
 // release puts the Welcome before everything that was queued so far, and starts
 // the sending.
-func (o *outbox) release(welcome *corepb.Downlink) {
+func (o *outbox) release(w *corepb.Welcome) {
 	o.mu.Lock()
-	o.batches = append([]*corepb.Downlink{welcome}, o.batches...)
-	if len(o.batches) == 1 {
-		o.items = batchItems // Welcome stays alone
-	}
+	o.batches = append([]*batch{{Downlink: corepb.Downlink{Welcome: w}}}, o.batches...)
 	o.held = false
 	o.mu.Unlock()
 	o.signal()
 }
 
-// reply, push, kick and drain return false when the outbox is full or closed:
-// then it is closed.
-func (o *outbox) reply(r *corepb.Reply) bool {
-	return o.add(len(r.Body), func(d *corepb.Downlink) bool { d.Replies = append(d.Replies, r); return true })
+// item is what goes down: one of its fields.
+type item struct {
+	reply *corepb.Reply
+	push  *corepb.Push
+	kick  *corepb.Kick
+	drain bool
 }
 
-func (o *outbox) push(p *corepb.Push) bool {
-	size := len(p.Protobuf) + len(p.Json) + 16*len(p.Sessions)
-	return o.add(size, func(d *corepb.Downlink) bool {
-		// The edge takes a batch's kicks last: a push behind a kick needs a new one.
-		if len(d.Kicks) > 0 {
-			return false
-		}
-		d.Pushes = append(d.Pushes, p)
-		return true
-	})
+// size is roughly what the item takes on the wire, in octets.
+func (i item) size() int {
+	switch {
+	case i.reply != nil:
+		return overhead + len(i.reply.Body)
+	case i.push != nil:
+		return overhead + len(i.push.Protobuf) + len(i.push.Json) + 16*len(i.push.Sessions)
+	case i.kick != nil:
+		return overhead + len(i.kick.Message) + 8*len(i.kick.Sessions)
+	}
+	return overhead
 }
 
-func (o *outbox) kick(k *corepb.Kick) bool {
-	size := len(k.Message) + 8*len(k.Sessions)
-	return o.add(size, func(d *corepb.Downlink) bool { d.Kicks = append(d.Kicks, k); return true })
-}
-
-func (o *outbox) drain() bool {
-	return o.add(0, func(d *corepb.Downlink) bool { d.Drain = true; return true })
-}
-
-// add puts an item into the last batch, or into a new one when that is full or
-// put declines it.
-func (o *outbox) add(size int, put func(*corepb.Downlink) bool) bool {
-	size += overhead
+// add queues an item. It returns false when the outbox is full or closed: then it
+// is closed.
+func (o *outbox) add(i item) bool {
+	size := i.size()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed || o.size+size > o.limit {
 		o.closed = true
 		return false
 	}
-	if len(o.batches) == 0 || o.items >= batchItems || o.octets+size > batchSize || !put(o.batches[len(o.batches)-1]) {
-		fresh := &corepb.Downlink{}
-		put(fresh)
-		o.batches = append(o.batches, fresh)
-		o.items, o.octets = 0, 0
+	last := o.open(i, size)
+	switch {
+	case i.reply != nil:
+		last.Replies = append(last.Replies, i.reply)
+	case i.push != nil:
+		last.Pushes = append(last.Pushes, i.push)
+	case i.kick != nil:
+		last.Kicks = append(last.Kicks, i.kick)
+	case i.drain:
+		last.Drain = true
 	}
-	o.items++
-	o.octets += size
+	last.items++
+	last.octets += size
 	o.size += size
 	o.signal()
 	return true
 }
 
+// open gives the batch that the item joins: the last one, unless that is full. An
+// edge takes a batch's kicks last, so a push behind a kick needs a new one.
+func (o *outbox) open(i item, size int) *batch {
+	if n := len(o.batches); n > 0 {
+		last := o.batches[n-1]
+		full := last.Welcome != nil || last.items >= batchItems || last.octets+size > batchSize
+		if !full && (i.push == nil || len(last.Kicks) == 0) {
+			return last
+		}
+	}
+	fresh := new(batch)
+	o.batches = append(o.batches, fresh)
+	return fresh
+}
+
 // take gives everything that is queued, oldest first.
-func (o *outbox) take() []*corepb.Downlink {
+func (o *outbox) take() []*batch {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.held {

@@ -101,6 +101,8 @@ type Server struct {
 	started    bool
 
 	inFlight atomic.Int64   // calls being handled
+	tasks    chan task      // unbuffered, to a goroutine that waits for a call; closed by Close
+	idle     atomic.Int64   // goroutines that wait for one
 	links    sync.WaitGroup // the goroutines of all links
 	kitex    sync.WaitGroup // the goroutine that runs the Kitex server
 	close    func()
@@ -116,7 +118,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, log: o.Log, listener: listener, exit: make(chan error)}
+	s := &Server{options: o, log: o.Log, listener: listener, exit: make(chan error), tasks: make(chan task)}
 	s.edges = newEdges(s)
 	s.work, s.stopWork = context.WithCancel(context.Background())
 	s.close = sync.OnceFunc(s.shut)
@@ -179,7 +181,8 @@ func (s *Server) shut() {
 		return
 	}
 	s.kitex.Wait()
-	s.links.Wait()
+	s.links.Wait() // nobody is left who would send to tasks
+	close(s.tasks)
 	for late := time.Now().Add(closing); s.inFlight.Load() > 0 && time.Now().Before(late); {
 		time.Sleep(draining)
 	}

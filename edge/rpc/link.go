@@ -147,7 +147,8 @@ func (k *link) introduce(stream core.Core_LinkClient) (*corepb.Welcome, error) {
 // hub may hold a lock meanwhile.
 func (k *link) live() (all []*corepb.Register) {
 	k.links.receiver.Live(func(s session.ID, who session.Identity, c idl.Codec) bool {
-		all = append(all, &corepb.Register{Session: uint64(s), Identity: toWire(&who), Codec: uint32(c)})
+		identity := toWire(who)
+		all = append(all, &corepb.Register{Session: uint64(s), Identity: &identity, Codec: uint32(c)})
 		return true
 	})
 	return all
@@ -197,10 +198,7 @@ func (k *link) call(w waiting) result {
 	}
 	number := k.links.numbers.Add(1)
 	k.pending[number] = pendingOf(w)
-	k.outbox.call(&corepb.Call{
-		Session: uint64(w.Session), Action: uint32(w.Action), Sequence: number, Codec: uint32(w.Codec),
-		Body: w.Body, Identity: toWire(w.Identity), Address: w.Address,
-	})
+	k.outbox.call(number, w)
 	return taken
 }
 

@@ -259,12 +259,12 @@ func (l *Links) fall(k *link) {
 // is just being told of the live sessions. Without any, nothing needs to be: a
 // core keeps no route of this edge that the next link does not register.
 func (l *Links) Gone(s session.ID, who session.Identity) {
-	identity := toWire(&who)
+	identity := toWire(who)
 	up := *l.up.Load()
 	if len(up) > 0 {
-		up[choice(s, len(up))].gone(s, identity, open)
+		up[choice(s, len(up))].gone(s, &identity, open)
 	}
 	for _, link := range l.links {
-		link.gone(s, identity, registering)
+		link.gone(s, &identity, registering)
 	}
 }

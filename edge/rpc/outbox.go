@@ -13,7 +13,9 @@ const (
 	batchItems = 1024
 	batchSize  = 256 << 10
 	// overhead is what a call takes beside its body, roughly.
-	overhead = 64
+	overhead = 96
+	// spareItems is the longest queue whose memory is used again.
+	spareItems = 8192
 )
 
 // outbox holds what goes up next. All but wake is guarded by the link's mu. It
@@ -22,13 +24,28 @@ const (
 type outbox struct {
 	wake chan struct{} // has one token when the sender has something to do
 
-	calls     []*corepb.Call
+	calls     []queued
 	gones     []*corepb.Gone
 	registers []*corepb.Register
 }
 
-func (o *outbox) call(c *corepb.Call) {
-	o.calls = append(o.calls, c)
+// queued is a call with what it points to, so that a queue of them is one piece
+// of memory.
+type queued struct {
+	call  corepb.Call
+	who   corepb.Identity
+	bound bool // who is set
+}
+
+func (o *outbox) call(number uint32, w waiting) {
+	q := queued{call: corepb.Call{
+		Session: uint64(w.Session), Action: uint32(w.Action), Sequence: number, Codec: uint32(w.Codec),
+		Body: w.Body, Address: w.Address,
+	}}
+	if w.Identity != nil {
+		q.who, q.bound = toWire(*w.Identity), true
+	}
+	o.calls = append(o.calls, q)
 	o.signal()
 }
 
@@ -51,68 +68,98 @@ func (o *outbox) signal() {
 	}
 }
 
+// sender is the state of one stream's sender: what it is sending.
+type sender struct {
+	stream core.Core_LinkClient
+	calls  []queued
+	other  corepb.Uplink // Registers and Gone
+	last   bool          // nothing more will come
+	ptrs   []*corepb.Call
+}
+
 // send takes all that is queued and sends it, as soon as the last is sent: what
 // comes meanwhile makes the next batch. It closes the stream of a core that
 // drains when nothing is under way any more; the core ends it then.
 func (k *link) send(ctx context.Context, stream core.Core_LinkClient) {
-	var calls []*corepb.Call
-	for {
+	s := sender{stream: stream}
+	for !s.last {
 		select {
 		case <-k.outbox.wake:
 		case <-ctx.Done():
 			return
 		}
-		up, last := k.take(calls[:0])
-		calls = up.Calls
-		if err := sendAll(stream, up); err != nil {
+		k.take(&s)
+		if err := s.flush(); err != nil {
 			return // the receiver hears of it too, and says why
 		}
-		clear(calls)
-		if last {
-			_ = stream.Close() // the receiver hears how that went
-			<-ctx.Done()
-			return
-		}
 	}
+	_ = stream.Close() // the receiver hears how that went
+	<-ctx.Done()
 }
 
-// take swaps the queue of calls for an empty one; last says that nothing more
-// will come.
-func (k *link) take(spare []*corepb.Call) (up *corepb.Uplink, last bool) {
+// take swaps the queue of calls for the one that was sent last.
+func (k *link) take(s *sender) {
+	spare := s.calls[:0]
+	if cap(spare) > spareItems {
+		spare = nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	o := &k.outbox
-	up = &corepb.Uplink{Calls: o.calls, Gone: o.gones, Registers: o.registers}
-	o.calls, o.gones, o.registers = spare, nil, nil
-	return up, k.phase == leaving && len(k.pending) == 0
+	s.calls, o.calls = o.calls, spare
+	s.other = corepb.Uplink{Registers: o.registers, Gone: o.gones}
+	o.registers, o.gones = nil, nil
+	s.last = k.phase == leaving && len(k.pending) == 0
 }
 
-// sendAll sends up in pieces of bounded size. Registers go before Gone: the core
-// reads them in that order too.
-func sendAll(stream core.Core_LinkClient, up *corepb.Uplink) error {
-	if len(up.Registers)+len(up.Gone) > 0 {
-		if err := stream.Send(&corepb.Uplink{Registers: up.Registers, Gone: up.Gone}); err != nil {
+// flush sends what was taken in pieces of bounded size. Registers go before
+// Gone: the core reads them in that order too.
+func (s *sender) flush() error {
+	if len(s.other.Registers)+len(s.other.Gone) > 0 {
+		if err := s.stream.Send(&s.other); err != nil {
 			return err
 		}
 	}
-	for rest := up.Calls; len(rest) > 0; {
-		n := fits(rest)
-		if err := stream.Send(&corepb.Uplink{Calls: rest[:n]}); err != nil {
+	for rest := s.calls; len(rest) > 0; {
+		n, size := fits(rest)
+		s.ptrs = pointers(s.ptrs[:0], rest[:n])
+		if err := s.stream.SendMsg(&batch{corepb.Uplink{Calls: s.ptrs}, size}); err != nil {
 			return err
 		}
 		rest = rest[n:]
 	}
+	clear(s.calls) // lets go of the bodies
 	return nil
 }
 
-// fits is how many of the calls make one Uplink: one at least.
-func fits(calls []*corepb.Call) int {
-	size := 0
-	for i, c := range calls {
-		size += len(c.Body) + overhead
-		if i > 0 && (i == batchItems || size > batchSize) {
-			return i
+// batch is an Uplink that is encoded into memory taken at once.
+type batch struct {
+	corepb.Uplink
+	size int // octets, roughly
+}
+
+// Marshal implements what Kitex asks of a message that it sends.
+func (b *batch) Marshal([]byte) ([]byte, error) { return b.Uplink.Marshal(make([]byte, 0, b.size)) }
+
+// fits is how many of the calls make one Uplink, one at least, and its size.
+func fits(calls []queued) (n, size int) {
+	for i := range calls {
+		more := len(calls[i].call.Body) + overhead
+		if i > 0 && (i == batchItems || size+more > batchSize) {
+			return i, size
 		}
+		size += more
 	}
-	return len(calls)
+	return len(calls), size
+}
+
+func pointers(to []*corepb.Call, calls []queued) []*corepb.Call {
+	for i := range calls {
+		q := &calls[i]
+		if q.bound {
+			q.call.Identity = &q.who
+		}
+		to = append(to, &q.call)
+	}
+	return to
 }

@@ -104,10 +104,7 @@ func fromWire(id *corepb.Identity) session.Identity {
 		TokenID: id.TokenId, Since: id.SinceMs}
 }
 
-func toWire(who *session.Identity) *corepb.Identity {
-	if who == nil {
-		return nil
-	}
-	return &corepb.Identity{UserId: who.User, DeviceId: who.Device, DeviceType: who.DeviceType,
+func toWire(who session.Identity) corepb.Identity {
+	return corepb.Identity{UserId: who.User, DeviceId: who.Device, DeviceType: who.DeviceType,
 		TokenId: who.TokenID, SinceMs: who.Since}
 }

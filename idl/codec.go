@@ -49,7 +49,7 @@ func Append(dst []byte, c Codec, m Message) ([]byte, error) {
 // Decode reads body in codec c into m, which must be empty. It copies what it
 // keeps. An empty body is the empty message in both codecs. Unknown fields are
 // ignored. Every error is a *BodyError: not the codec's syntax, a string that is
-// not UTF-8, or an integer beyond MaxSafeInteger.
+// not UTF-8, an integer beyond MaxSafeInteger, or a null in a list.
 func Decode(body []byte, c Codec, m Message) error {
 	if len(body) == 0 {
 		return nil
@@ -110,6 +110,9 @@ func check(v reflect.Value, path string) error {
 			return nil
 		}
 		for i := range v.Len() {
+			if item := v.Index(i); item.Kind() == reflect.Pointer && item.IsNil() {
+				return &BodyError{Field: path, Reason: "null in a list"}
+			}
 			if err := check(v.Index(i), path); err != nil {
 				return err
 			}

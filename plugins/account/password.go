@@ -33,7 +33,6 @@ const (
 // cost is what argon2id spends on one password.
 type cost struct{ memoryKiB, passes uint32 }
 
-
 // hasher makes and checks password hashes, at most cap(slots) at one time, so
 // that a rush of sign-ins takes bounded memory. Safe for concurrent use.
 type hasher struct {

@@ -189,7 +189,9 @@ func (s *store) deviceByToken(ctx context.Context, tokenHash string) (d device, 
 }
 
 // devices are the devices of u, the newest sign-in first.
-func (s *store) devices(ctx context.Context, u im.UserID) ([]device, error) { return devices(ctx, s.db, u) }
+func (s *store) devices(ctx context.Context, u im.UserID) ([]device, error) {
+	return devices(ctx, s.db, u)
+}
 
 // querier is a pool or a transaction.
 type querier interface {

@@ -1,0 +1,237 @@
+// Package plugintest runs plugins in the test's process: with real stores, real
+// presence and real dispatch, a clock that the test moves, and sessions in place
+// of an edge, which keep what was pushed to them and why they were closed.
+// Conform is what every plugin must pass. It is for tests only; the tests of
+// plugins and of core/plugin use it.
+package plugintest
+
+import (
+	"bytes"
+	"context"
+	stdsql "database/sql"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"freeim/core/dispatch"
+	"freeim/core/im"
+	"freeim/core/pebble"
+	"freeim/core/plugin"
+	"freeim/core/presence"
+	"freeim/core/sql"
+	"freeim/core/timeline"
+)
+
+// Options says what a host runs.
+type Options struct {
+	Plugins []plugin.Plugin // configured, in the order of starting
+	Stubs   []Stub          // services that the plugins need and none of them provides
+	Hooks   dispatch.Hooks  // nil: no rules
+	Start   time.Time       // of the clock; zero: 2026-01-01 00:00 UTC
+	// Dir holds the directory database; empty: a directory of the test's own.
+	// Timelines are in memory and end with the host.
+	Dir string
+}
+
+// Stub is a service that stands for another plugin's.
+type Stub struct {
+	Name    string
+	Service any
+}
+
+// Host is a core in the test's process. Safe for concurrent use.
+type Host struct {
+	// Static after New.
+	directory  *sql.Directory
+	timelines  *pebble.Store
+	registry   *presence.Memory
+	ids        *im.IDGenerator
+	services   *plugin.Services
+	plugins    *plugin.Set
+	dispatcher *dispatch.Dispatcher
+	log        *slog.Logger
+	logs       *buffer
+
+	work     sync.WaitGroup // what plugins run with Go
+	ctx      context.Context
+	end      context.CancelFunc
+	stopOnce sync.Once
+	stopErr  error
+
+	mu       sync.Mutex // guards the fields below
+	now      time.Time
+	sessions map[presence.SessionRef]*Session // live and closed
+	kicks    []Kick
+}
+
+// New starts a host that is stopped when the test ends. The test fails at once
+// when it does not start.
+func New(t testing.TB, o Options) *Host {
+	t.Helper()
+	h, err := Start(t, o)
+	if err != nil {
+		t.Fatalf("plugins do not start: %v", err)
+	}
+	return h
+}
+
+// Start is New for tests that expect an error.
+func Start(t testing.TB, o Options) (*Host, error) {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	if o.Start.IsZero() {
+		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	h := &Host{now: o.Start, sessions: map[presence.SessionRef]*Session{}, registry: presence.NewMemory(),
+		services: plugin.NewServices(), logs: &buffer{}}
+	h.log = slog.New(slog.NewTextHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	h.ids = im.NewIDGenerator(h.Now)
+	h.ctx, h.end = context.WithCancel(context.WithoutCancel(t.Context()))
+	t.Cleanup(func() {
+		if err := h.Stop(); err != nil {
+			t.Errorf("plugins do not stop: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("log of the host:\n%s", h.Logs())
+		}
+	})
+	if err := h.open(o.Dir); err != nil {
+		return nil, err
+	}
+	return h, h.start(o)
+}
+
+func (h *Host) open(dir string) (err error) {
+	if h.directory, err = sql.Open(sql.Options{Path: filepath.Join(dir, "directory.db"), Log: h.log}); err != nil {
+		return err
+	}
+	h.timelines, err = pebble.Open(pebble.Options{Dir: "timelines", Memory: true, IDs: h.ids, Log: h.log,
+		CacheSize: 1 << 20, MemTableSize: 1 << 20})
+	return err
+}
+
+func (h *Host) start(o Options) (err error) {
+	plugins := o.Plugins
+	if len(o.Stubs) > 0 {
+		plugins = append([]plugin.Plugin{stubs(o.Stubs)}, plugins...)
+	}
+	if h.plugins, err = plugin.NewSet(plugins); err != nil {
+		return err
+	}
+	specs, err := h.plugins.Start(h.ctx, h.hostFor, h.directory.Migrate)
+	if err != nil {
+		return err
+	}
+	h.dispatcher, err = dispatch.New(dispatch.Options{Specs: specs, Hooks: o.Hooks, Log: h.log})
+	return err
+}
+
+// Stop drains and stops the plugins and closes the stores, once; the test's end
+// does it too.
+func (h *Host) Stop() error {
+	h.stopOnce.Do(func() { h.stopErr = h.stop() })
+	return h.stopErr
+}
+
+func (h *Host) stop() error {
+	ctx := context.WithoutCancel(h.ctx)
+	var errs []error
+	if h.plugins != nil {
+		errs = append(errs, h.plugins.Drain(ctx))
+	}
+	h.end()
+	if h.plugins != nil {
+		errs = append(errs, h.plugins.Stop(ctx))
+	}
+	h.work.Wait()
+	if h.timelines != nil {
+		errs = append(errs, h.timelines.Close())
+	}
+	if h.directory != nil {
+		errs = append(errs, h.directory.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Now is the host's clock, which stands still but for Advance.
+func (h *Host) Now() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
+// Advance moves the clock; a negative d sets it back.
+func (h *Host) Advance(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now = h.now.Add(d)
+}
+
+// DB is the directory.
+func (h *Host) DB() *stdsql.DB { return h.directory.DB() }
+
+// Timelines is the store of messages.
+func (h *Host) Timelines() timeline.Store { return h.timelines }
+
+// Presence is the registry of live sessions.
+func (h *Host) Presence() presence.Registry { return h.registry }
+
+// Service is a service that a plugin provides.
+func (h *Host) Service(name string) (any, bool) { return h.services.Service(name) }
+
+// Health is what the plugins say of themselves.
+func (h *Host) Health(ctx context.Context) map[string]error { return h.plugins.Health(ctx) }
+
+// Actions are the actions of all plugins.
+func (h *Host) Actions() []plugin.Spec { return h.dispatcher.Actions() }
+
+// Logs is everything that was logged so far, from debug up.
+func (h *Host) Logs() string { return h.logs.String() }
+
+// stubs is a plugin that provides services only.
+type stubs []Stub
+
+func (s stubs) Info() plugin.Info {
+	info := plugin.Info{Name: "stubs", Version: "1"}
+	for _, stub := range s {
+		info.Provides = append(info.Provides, stub.Name)
+	}
+	return info
+}
+
+func (s stubs) Provision(_ context.Context, h plugin.Host) error {
+	for _, stub := range s {
+		h.Provide(stub.Name, stub.Service)
+	}
+	return nil
+}
+
+func (stubs) Register(*plugin.Registrar) {}
+
+var _ interface {
+	plugin.Plugin
+	plugin.Provisioner
+} = stubs(nil)
+
+// buffer is a bytes.Buffer for many goroutines.
+type buffer struct {
+	mu    sync.Mutex // guards bytes
+	bytes bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.String()
+}

@@ -98,7 +98,7 @@ func NewIDGenerator(now func() time.Time) *IDGenerator {
 // Next is a new ID for a message of conversation c; "" gives an ID of no
 // conversation.
 func (g *IDGenerator) Next(c ConversationID) MessageID {
-	fresh := uint64(g.now().UnixMilli()) << 12
+	fresh := uint64(max(0, g.now().UnixMilli())) << 12 // a clock before 1970 stands
 	for {
 		last := g.last.Load()
 		stamp := max(fresh, last+1)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"freeim/idl"
 )
 
 // UserID names a person. Valid IDs are positive and below 2^53.
@@ -53,7 +55,7 @@ func (c ConversationID) Type() ConversationType {
 }
 
 // Pair gives the two people of a chat, the lower first; ok is false when c is
-// not a chat in its one canonical spelling.
+// not a chat in its one canonical spelling, of valid user IDs.
 func (c ConversationID) Pair() (a, b UserID, ok bool) {
 	low, high, found := strings.Cut(strings.TrimPrefix(string(c), "c_"), "_")
 	if !found {
@@ -61,7 +63,7 @@ func (c ConversationID) Pair() (a, b UserID, ok bool) {
 	}
 	l, err1 := strconv.ParseInt(low, 10, 64)
 	h, err2 := strconv.ParseInt(high, 10, 64)
-	if err1 != nil || err2 != nil || l <= 0 || ChatOf(UserID(l), UserID(h)) != c {
+	if err1 != nil || err2 != nil || l <= 0 || h > idl.MaxSafeInteger || ChatOf(UserID(l), UserID(h)) != c {
 		return 0, 0, false
 	}
 	return UserID(l), UserID(h), true

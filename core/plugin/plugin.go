@@ -124,3 +124,15 @@ func Need[T any](h Host, name string) (T, error) {
 	}
 	return service, nil
 }
+
+// Configs gives each plugin's section by name, for a loader to decode into:
+// what Configurer returned, filled with the defaults.
+func Configs(plugins []Plugin) map[string]any {
+	sections := map[string]any{}
+	for _, p := range plugins {
+		if c, ok := p.(Configurer); ok {
+			sections[p.Info().Name] = c.Config()
+		}
+	}
+	return sections
+}

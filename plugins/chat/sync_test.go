@@ -1,0 +1,268 @@
+package chat_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"freeim/core/im"
+	"freeim/core/plugin/plugintest"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+func synced(t *testing.T, s *plugintest.Session, req *chatpb.SyncRequest) *chatpb.SyncReply {
+	t.Helper()
+	var rep chatpb.SyncReply
+	if err := s.Call(idl.ActionSync, req, &rep); err != nil {
+		t.Fatal(err)
+	}
+	return &rep
+}
+
+func TestSyncPages(t *testing.T) {
+	h := start(t, nil)
+	phone, bobs := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "tab", idl.CodecJSON)
+	if rep := synced(t, bobs, &chatpb.SyncRequest{}); len(rep.Entries) != 0 || rep.HasMore || rep.Head != 0 || rep.Floor != 1 || rep.Epoch == "" || rep.Restarted {
+		t.Errorf("an empty inbox gave %+v", rep)
+	}
+	const n = 25
+	for i := range n {
+		send(t, phone, bob, fmt.Sprint("m", i), fmt.Sprint("text ", i))
+	}
+	var got []*chatpb.InboxEntry
+	for after, pages := int64(0), 0; ; pages++ {
+		rep := synced(t, bobs, &chatpb.SyncRequest{AfterSeq: after, Limit: 10})
+		got = append(got, rep.Entries...)
+		if rep.Head != n || pages > 3 {
+			t.Fatalf("page %d: head %d", pages, rep.Head)
+		}
+		if !rep.HasMore {
+			break
+		}
+		after = rep.Entries[len(rep.Entries)-1].InboxSeq
+	}
+	if len(got) != n {
+		t.Fatalf("got %d entries, want %d", len(got), n)
+	}
+	for i, e := range got {
+		if e.InboxSeq != int64(i+1) || e.Message.Seq != int64(i+1) || e.Message.Text != fmt.Sprint("text ", i) {
+			t.Errorf("entry %d is %+v", i, e)
+		}
+	}
+}
+
+// A page never outgrows what a session may have queued.
+func TestSyncPagesAreBoundedInOctets(t *testing.T) {
+	h := start(t, nil)
+	phone, bobs := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "tab", idl.CodecJSON)
+	for i := range 20 {
+		send(t, phone, bob, fmt.Sprint("m", i), strings.Repeat("界", 5000)) // 15 kB
+	}
+	seen := 0
+	for after := int64(0); ; {
+		rep := synced(t, bobs, &chatpb.SyncRequest{AfterSeq: after, Limit: 500})
+		size := 0
+		for _, e := range rep.Entries {
+			size += len(e.Message.Text)
+			after = e.InboxSeq
+		}
+		if size > 128<<10 {
+			t.Errorf("a page holds %d octets", size)
+		}
+		if seen += len(rep.Entries); !rep.HasMore {
+			break
+		}
+	}
+	if seen != 20 {
+		t.Errorf("got %d entries, want 20", seen)
+	}
+}
+
+func TestSyncByMessageID(t *testing.T) {
+	h := start(t, nil)
+	phone, bobs := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "tab", idl.CodecJSON)
+	var ids []string
+	for i := range 10 {
+		ids = append(ids, send(t, phone, bob, fmt.Sprint("m", i), "hi").MessageId)
+	}
+	for i, id := range ids {
+		missing := map[string]bool{}
+		for _, later := range ids[i+1:] {
+			missing[later] = true
+		}
+		for _, e := range synced(t, bobs, &chatpb.SyncRequest{AfterMessageId: id}).Entries {
+			delete(missing, e.Message.Id)
+		}
+		if len(missing) > 0 {
+			t.Errorf("after message %d: %d later messages are missing", i, len(missing))
+		}
+	}
+}
+
+// A cursor that means nothing here is answered from the start, and said to be.
+func TestSyncRestarts(t *testing.T) {
+	h := start(t, nil)
+	phone, bobs := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "tab", idl.CodecJSON)
+	send(t, phone, bob, "m1", "hi")
+	epoch := synced(t, bobs, &chatpb.SyncRequest{}).Epoch
+	for _, row := range []struct {
+		name      string
+		req       *chatpb.SyncRequest
+		restarted bool
+		entries   int
+	}{
+		{"first sync", &chatpb.SyncRequest{}, false, 1},
+		{"up to date", &chatpb.SyncRequest{AfterSeq: 1, Epoch: epoch}, false, 0},
+		{"another epoch", &chatpb.SyncRequest{AfterSeq: 1, Epoch: "another"}, true, 1},
+		{"beyond the end", &chatpb.SyncRequest{AfterSeq: 7, Epoch: epoch}, true, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if rep := synced(t, bobs, row.req); rep.Restarted != row.restarted || len(rep.Entries) != row.entries {
+				t.Errorf("got %+v", rep)
+			}
+		})
+	}
+}
+
+func TestSyncFields(t *testing.T) {
+	h := start(t, nil)
+	bobs := h.As(bob, "tab", idl.CodecJSON)
+	for _, row := range []struct {
+		name, field string
+		req         *chatpb.SyncRequest
+	}{
+		{"negative limit", "limit", &chatpb.SyncRequest{Limit: -1}},
+		{"large limit", "limit", &chatpb.SyncRequest{Limit: 501}},
+		{"negative cursor", "after_seq", &chatpb.SyncRequest{AfterSeq: -1}},
+		{"two cursors", "after_message_id", &chatpb.SyncRequest{AfterSeq: 1, AfterMessageId: "2222222222222222"}},
+		{"short message ID", "after_message_id", &chatpb.SyncRequest{AfterMessageId: "22"}},
+		{"message ID of other characters", "after_message_id", &chatpb.SyncRequest{AfterMessageId: "222222222222222O"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			wantRefusal(t, bobs.Call(idl.ActionSync, row.req, nil), idl.CodeInvalidArgument, row.field)
+		})
+	}
+}
+
+func TestAckTellsTheSender(t *testing.T) {
+	h := start(t, nil)
+	phone, desk, bobs := h.As(alice, "phone", idl.CodecProtobuf), h.As(alice, "desk", idl.CodecJSON), h.As(bob, "tab", idl.CodecJSON)
+	send(t, phone, bob, "m1", "one")
+	rep := send(t, phone, bob, "m2", "two")
+	ack := &chatpb.AckRequest{ConversationId: rep.ConversationId, Seq: rep.Seq}
+	for range 2 { // again changes nothing
+		if err := bobs.Call(idl.ActionMessageAck, ack, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, s := range map[string]*plugintest.Session{"phone": phone, "desk": desk} {
+		got := receipts(t, s)
+		if len(got) != 1 || got[0].Seq != 2 || got[0].UserId != int64(bob) || got[0].ConversationId != rep.ConversationId {
+			t.Errorf("%s got %+v", name, got)
+		}
+	}
+	// A device that was away learns it with its sync, once.
+	first := synced(t, phone, &chatpb.SyncRequest{AfterSeq: 2})
+	if len(first.Receipts) != 1 || first.Receipts[0].Seq != 2 {
+		t.Errorf("got %+v", first.Receipts)
+	}
+	if again := synced(t, phone, &chatpb.SyncRequest{AfterSeq: 2, ReceiptsAfter: first.ReceiptsHead}); len(again.Receipts) != 0 {
+		t.Errorf("got %+v again", again.Receipts)
+	}
+}
+
+func receipts(t *testing.T, s *plugintest.Session) (out []*chatpb.Receipt) {
+	t.Helper()
+	for _, p := range s.Pushes() {
+		if p.Action != idl.ActionMessageAck {
+			continue
+		}
+		r := new(chatpb.Receipt)
+		if err := p.Decode(r); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func TestAckFields(t *testing.T) {
+	h := start(t, nil)
+	phone, bobs, carols := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "tab", idl.CodecJSON), h.As(carol, "tab", idl.CodecJSON)
+	c := send(t, phone, bob, "m1", "hi").ConversationId
+	for _, row := range []struct {
+		name  string
+		by    *plugintest.Session
+		req   *chatpb.AckRequest
+		code  idl.Code
+		field string
+	}{
+		{"seq 0", bobs, &chatpb.AckRequest{ConversationId: c}, idl.CodeInvalidArgument, "seq"},
+		{"negative seq", bobs, &chatpb.AckRequest{ConversationId: c, Seq: -1}, idl.CodeInvalidArgument, "seq"},
+		{"beyond the end", bobs, &chatpb.AckRequest{ConversationId: c, Seq: 2}, idl.CodeInvalidArgument, "seq"},
+		{"another's chat", carols, &chatpb.AckRequest{ConversationId: c, Seq: 1}, idl.CodePermissionDenied, "conversation_id"},
+		{"no conversation", bobs, &chatpb.AckRequest{Seq: 1}, idl.CodePermissionDenied, "conversation_id"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			wantRefusal(t, row.by.Call(idl.ActionMessageAck, row.req, nil), row.code, row.field)
+		})
+	}
+}
+
+func TestHistory(t *testing.T) {
+	h := start(t, nil)
+	phone, carols := h.As(alice, "phone", idl.CodecProtobuf), h.As(carol, "tab", idl.CodecJSON)
+	for i := range 5 {
+		send(t, phone, bob, fmt.Sprint("m", i), fmt.Sprint(i+1))
+	}
+	const c = "c_100001_100002"
+	for _, row := range []struct {
+		name    string
+		req     *chatpb.HistoryRequest
+		want    string
+		hasMore bool
+	}{
+		{"from the end", &chatpb.HistoryRequest{ConversationId: c}, "54321", false},
+		{"with a person", &chatpb.HistoryRequest{WithUserId: int64(bob), Limit: 2}, "54", true},
+		{"before", &chatpb.HistoryRequest{ConversationId: c, BeforeSeq: 4, Limit: 2}, "32", true},
+		{"before the first", &chatpb.HistoryRequest{ConversationId: c, BeforeSeq: 1}, "", false},
+		{"after", &chatpb.HistoryRequest{ConversationId: c, AfterSeq: 2, Limit: 2}, "34", true},
+		{"after the last", &chatpb.HistoryRequest{ConversationId: c, AfterSeq: 5}, "", false},
+		{"a chat that never was", &chatpb.HistoryRequest{WithUserId: int64(carol)}, "", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var rep chatpb.HistoryReply
+			if err := phone.Call(idl.ActionHistory, row.req, &rep); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, m := range rep.Messages {
+				got += m.Text
+			}
+			if got != row.want || rep.HasMore != row.hasMore || rep.Floor != 1 {
+				t.Errorf("got %q, has_more %v, floor %d", got, rep.HasMore, rep.Floor)
+			}
+		})
+	}
+	wantRefusal(t, carols.Call(idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: c}, nil), idl.CodePermissionDenied, "conversation_id")
+	wantRefusal(t, phone.Call(idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: c, AfterSeq: 1, BeforeSeq: 2}, nil), idl.CodeInvalidArgument, "after_seq")
+	wantRefusal(t, phone.Call(idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: c, BeforeSeq: -1}, nil), idl.CodeInvalidArgument, "before_seq")
+	wantRefusal(t, phone.Call(idl.ActionHistory, &chatpb.HistoryRequest{}, nil), idl.CodeInvalidArgument, "with_user_id")
+}
+
+func TestGetMessageID(t *testing.T) {
+	h := start(t, nil)
+	phone := h.As(alice, "phone", idl.CodecProtobuf)
+	last := ""
+	for range 100 {
+		var rep chatpb.GetMessageIdReply
+		if err := phone.Call(idl.ActionGetMessageID, nil, &rep); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := im.ParseMessageID(rep.MessageId); err != nil || rep.MessageId <= last {
+			t.Fatalf("got %q after %q: %v", rep.MessageId, last, err)
+		}
+		last = rep.MessageId
+	}
+}

@@ -1,0 +1,18 @@
+// Package plugins lists the plugins that are compiled in. The list is the whole
+// registration: to add a plugin, add a line. Mains and tests call All; it
+// decides nothing else.
+package plugins
+
+import (
+	"freeim/core/plugin"
+	"freeim/plugins/account"
+	"freeim/plugins/chat"
+)
+
+// All makes every plugin anew, each before those that need its services.
+func All() []plugin.Plugin {
+	return []plugin.Plugin{
+		account.New(),
+		chat.New(),
+	}
+}

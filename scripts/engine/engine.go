@@ -1,0 +1,121 @@
+// Package engine runs the operators' Lua hooks: it compiles the scripts below a
+// directory into an immutable bundle, swaps a new bundle in when the files
+// change, and asks the active one about every message, inside of a sandbox with
+// budgets. It is the only home of gopher-lua and fsnotify. It knows nothing of
+// frames, sessions or plugins, and decides nothing by itself: edge and core embed
+// it and turn its verdicts into answers. scripts/README.md is the scripts' side.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Engine is safe for concurrent use.
+type Engine struct {
+	opts      Options // static after New
+	dog       *watchdog
+	active    atomic.Pointer[bundle] // never nil after New
+	reloading chan struct{}          // holds one token: the right to reload
+
+	mu       sync.Mutex // guards the fields below
+	rejected *Rejected  // nil: what is on disk is active
+	logged   string     // the last rejection that was logged
+
+	// Owned by whoever holds the token of reloading.
+	pending pending
+}
+
+// New loads the scripts in Options.Dir. If they are broken it goes on with the
+// last bundle that worked, if StateDir holds one, and Status tells what is wrong;
+// else it returns an error whose text names file:line. New lowers
+// lua.MaxArrayIndex for the whole process.
+func New(o Options) (*Engine, error) {
+	o.setDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	lowerMaxIndex()
+	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1)}
+	b, err := e.first()
+	if err != nil {
+		e.dog.close()
+		return nil, err
+	}
+	e.activate(b)
+	return e, nil
+}
+
+// first builds the bundle to start with.
+func (e *Engine) first() (*bundle, error) {
+	ctx := context.Background() // the budgets of Options bound it
+	t, err := readTree(e.opts.Dir)
+	if err == nil {
+		var b *bundle
+		if b, err = e.build(ctx, t); err == nil {
+			return b, nil
+		}
+	}
+	err = fmt.Errorf("scripts in %s: %w", e.opts.Dir, err)
+	old, oldErr := lastGood(e.opts.StateDir)
+	if oldErr != nil {
+		return nil, err
+	}
+	b, oldErr := e.build(ctx, old)
+	if oldErr != nil {
+		return nil, errors.Join(err, fmt.Errorf("the last good bundle: %w", oldErr))
+	}
+	e.reject(t.hash, err)
+	e.opts.Log.Warn("scripts are broken, going on with the last good bundle", "bundle", old.hash)
+	return b, nil
+}
+
+// build makes a bundle that is ready to be swapped in.
+func (e *Engine) build(ctx context.Context, t tree) (*bundle, error) {
+	b, err := build(ctx, t, &e.opts, e.dog, e.active.Load())
+	if err != nil {
+		return nil, err
+	}
+	if err := b.pool.warm(); err != nil {
+		b.pool.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// activate is the swap: calls that began keep their bundle, later ones get b.
+func (e *Engine) activate(b *bundle) {
+	b.since = time.Now()
+	old := e.active.Swap(b)
+	b.words.settle()
+	if old != nil {
+		old.pool.close()
+	}
+	if err := keep(e.opts.StateDir, b.tree); err != nil {
+		e.opts.Log.Warn("the bundle is active, but could not be kept for the next start", "bundle", b.tree.hash, "err", err)
+	}
+}
+
+// OnMessage asks the active bundle's on_message hooks about m. It may change
+// m.Text, and sets m.Rewritten and m.Bundle. It never blocks for longer than the
+// budgets in Options allow; ctx only shortens the wait for a free VM.
+func (e *Engine) OnMessage(ctx context.Context, m *Message) Verdict {
+	b := e.active.Load()
+	m.Bundle = b.tree.hash
+	if len(b.hooks) == 0 {
+		return Verdict{Bundle: b.tree.hash}
+	}
+	return b.judge(ctx, m, e.opts.Now)
+}
+
+// Close ends the watchdog. Calls after it are bounded by work, not by time. Run
+// must have ended.
+func (e *Engine) Close() error {
+	e.active.Load().pool.close()
+	e.dog.close()
+	return nil
+}

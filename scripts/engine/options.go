@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Options configures an Engine. Every zero value has a meaning.
+type Options struct {
+	// Dir holds the scripts; it must exist. Sub-directories belong to it.
+	Dir string
+	// StateDir is where the last bundle that worked is kept, so that a start with
+	// broken scripts can go on with it. Empty: nothing is kept.
+	StateDir string
+	Log      *slog.Logger     // nil: slog.Default
+	Now      func() time.Time // what im.now shows to scripts; nil: time.Now
+	// Codes are the codes that im.deny accepts, in lower case ("rejected").
+	// Empty: any lower-case word.
+	Codes []string
+
+	// The budget of one hook call; whoever exceeds it is stopped.
+	Instructions int           // units of work, about 45 ns each; 0: 100,000
+	Wall         time.Duration // 0: 5 ms
+	ChainWall    time.Duration // all hooks of one message together; 0: 10 ms
+	MaxText      int           // characters that a rewritten text may have; 0: 5,000
+
+	// What a bundle must keep to be activated.
+	LoadWall     time.Duration // compiling and running all files once; 0: 500 ms
+	TestWall     time.Duration // its own tests together; 0: 5 s
+	RequireRules bool          // a bundle must register a hook
+	RequireTests bool          // every hook must be called by one of the bundle's tests
+
+	// The pool of Lua VMs of the active bundle.
+	VMs     int // at most; 0: 64
+	VMCalls int // messages that one VM judges before it is replaced; 0: 10,000
+
+	// How Run watches Dir.
+	Poll     time.Duration // a rescan whatever the file system says; 0: 30 s
+	Debounce time.Duration // quiet time after a change before a rescan, ten times that at most; 0: 200 ms
+}
+
+func (o *Options) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	orInt(&o.Instructions, 100_000)
+	orInt(&o.MaxText, 5000)
+	orInt(&o.VMs, 64)
+	orInt(&o.VMCalls, 10_000)
+	orTime(&o.Wall, 5*time.Millisecond)
+	orTime(&o.ChainWall, 10*time.Millisecond)
+	orTime(&o.LoadWall, 500*time.Millisecond)
+	orTime(&o.TestWall, 5*time.Second)
+	orTime(&o.Poll, 30*time.Second)
+	orTime(&o.Debounce, 200*time.Millisecond)
+}
+
+func orInt(field *int, standard int) {
+	if *field == 0 {
+		*field = standard
+	}
+}
+
+func orTime(field *time.Duration, standard time.Duration) {
+	if *field == 0 {
+		*field = standard
+	}
+}
+
+func (o *Options) validate() error {
+	if o.Dir == "" {
+		return errors.New("scripts: no directory given")
+	}
+	for name, n := range map[string]int{"Instructions": o.Instructions, "MaxText": o.MaxText, "VMs": o.VMs, "VMCalls": o.VMCalls} {
+		if n < 1 {
+			return fmt.Errorf("scripts: %s is %d, must be positive", name, n)
+		}
+	}
+	for name, d := range map[string]time.Duration{"Wall": o.Wall, "ChainWall": o.ChainWall, "LoadWall": o.LoadWall,
+		"TestWall": o.TestWall, "Poll": o.Poll, "Debounce": o.Debounce} {
+		if d < time.Millisecond {
+			return fmt.Errorf("scripts: %s is %v, must be at least 1ms", name, d)
+		}
+	}
+	return nil
+}
+
+// The limits that are the same everywhere.
+const (
+	maxFile    = 256 << 10 // octets of one source file
+	maxBundle  = 4 << 20   // octets of all source files
+	maxFiles   = 1000
+	maxDepth   = 8 // directories below Dir
+	maxString  = 256 << 10
+	maxResults = 8000 // values that one library call returns, as in Lua 5.1
+	maxIndex   = 1 << 16
+	maxCalls   = 120     // nested Lua calls
+	loadUnits  = 1000000 // units of work for running one file, or one test
+	vmWork     = 1000000 // units of work after which a VM is replaced
+)

@@ -1,0 +1,303 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The limits of pattern matching. A subject may be as long as the longest text
+// in any script, so that no message can make a rule fail by its length alone.
+const (
+	maxPattern  = 1024
+	minSubject  = 16 << 10 // 4 octets times Options.MaxText when that is more
+	maxSteps    = 100_000
+	stepsInUnit = 8 // steps that cost one unit of work
+	maxCaptures = 32
+)
+
+var errSteps = fmt.Errorf("pattern gave up after %d steps", maxSteps)
+
+// pattern is a compiled Lua pattern, after §5.4.1 of the Lua 5.1 manual (and
+// %f[set], which 5.1 has without documenting it). Matching backtracks as the
+// manual describes, but counts its steps. Immutable.
+type pattern struct {
+	items    []item
+	captures int
+	anchored bool
+	literal  string // set when the pattern has no special character
+}
+
+type op uint8
+
+const (
+	opChar     op = iota // one octet equal to a
+	opAny                // .
+	opSet                // one octet of set
+	opOpen               // ( number a
+	opPosition           // () number a
+	opClose              // ) number a
+	opBack               // %1 number a
+	opBalance            // %bxy
+	opFrontier           // %f[set]
+	opEnd                // $ at the end
+)
+
+// item is one step of a pattern, with the quantifier of a single octet.
+type item struct {
+	op    op
+	quant byte // 0, '*', '+', '-', '?'
+	a, b  byte
+	set   set
+}
+
+// set is a set of octets.
+type set [4]uint64
+
+func (s *set) add(c byte)      { s[c>>6] |= 1 << (c & 63) }
+func (s *set) has(c byte) bool { return s[c>>6]&(1<<(c&63)) != 0 }
+func (s *set) merge(o set) {
+	for i := range s {
+		s[i] |= o[i]
+	}
+}
+func (s *set) invert() {
+	for i := range s {
+		s[i] = ^s[i]
+	}
+}
+
+// compilePattern reads a pattern. In gmatch a leading ^ is no anchor.
+func compilePattern(text string, gmatch bool) (*pattern, error) {
+	if len(text) > maxPattern {
+		return nil, fmt.Errorf("pattern is longer than %d octets", maxPattern)
+	}
+	p := &pattern{}
+	if !strings.ContainsAny(text, "^$*+?.([%-") {
+		p.literal = text
+	}
+	r := patternReader{text: text}
+	if !gmatch && strings.HasPrefix(text, "^") {
+		p.anchored, r.at = true, 1
+	}
+	for r.at < len(r.text) {
+		it, err := r.next()
+		if err != nil {
+			return nil, err
+		}
+		p.items = append(p.items, it)
+	}
+	if len(r.open) > 0 {
+		return nil, errors.New("malformed pattern (unfinished capture)")
+	}
+	p.captures = r.captures
+	return p, nil
+}
+
+type patternReader struct {
+	text     string
+	at       int
+	captures int
+	open     []byte // numbers of captures not closed yet
+}
+
+func (r *patternReader) next() (item, error) {
+	c := r.text[r.at]
+	r.at++
+	switch c {
+	case '(':
+		return r.capture()
+	case ')':
+		if len(r.open) == 0 {
+			return item{}, errors.New("malformed pattern (unexpected ')')")
+		}
+		last := len(r.open) - 1
+		number := r.open[last]
+		r.open = r.open[:last]
+		return item{op: opClose, a: number}, nil
+	case '$':
+		if r.at == len(r.text) {
+			return item{op: opEnd}, nil
+		}
+	case '%':
+		if it, special, err := r.escape(); special || err != nil {
+			return it, err
+		}
+	}
+	r.at--
+	return r.single()
+}
+
+func (r *patternReader) capture() (item, error) {
+	if r.captures == maxCaptures {
+		return item{}, errors.New("too many captures")
+	}
+	number := byte(r.captures)
+	r.captures++
+	if r.at < len(r.text) && r.text[r.at] == ')' {
+		r.at++
+		return item{op: opPosition, a: number}, nil
+	}
+	r.open = append(r.open, number)
+	return item{op: opOpen, a: number}, nil
+}
+
+// escape reads what follows % where it is more than one octet of a class.
+func (r *patternReader) escape() (it item, special bool, err error) {
+	if r.at == len(r.text) {
+		return item{}, false, errors.New("malformed pattern (ends with '%')")
+	}
+	switch c := r.text[r.at]; {
+	case c == 'b':
+		if r.at+2 >= len(r.text) {
+			return item{}, false, errors.New("malformed pattern (missing arguments to '%b')")
+		}
+		it = item{op: opBalance, a: r.text[r.at+1], b: r.text[r.at+2]}
+		r.at += 3
+		return it, true, nil
+	case c == 'f':
+		r.at++
+		if r.at == len(r.text) || r.text[r.at] != '[' {
+			return item{}, false, errors.New("malformed pattern (missing '[' after '%f')")
+		}
+		r.at++
+		s, err := r.brackets()
+		return item{op: opFrontier, set: s}, true, err
+	case c >= '0' && c <= '9':
+		number := int(c) - '1'
+		if number < 0 || number >= r.captures || r.isOpen(byte(number)) {
+			return item{}, false, fmt.Errorf("invalid capture index %%%c", c)
+		}
+		r.at++
+		return item{op: opBack, a: byte(number)}, true, nil
+	}
+	return item{}, false, nil
+}
+
+func (r *patternReader) isOpen(number byte) bool {
+	for _, open := range r.open {
+		if open == number {
+			return true
+		}
+	}
+	return false
+}
+
+// single reads what matches one octet, and its quantifier.
+func (r *patternReader) single() (item, error) {
+	var it item
+	c := r.text[r.at]
+	r.at++
+	switch c {
+	case '.':
+		it.op = opAny
+	case '[':
+		s, err := r.brackets()
+		if err != nil {
+			return item{}, err
+		}
+		it.op, it.set = opSet, s
+	case '%':
+		c = r.text[r.at]
+		r.at++
+		if s, ok := class(c); ok {
+			it.op, it.set = opSet, s
+		} else {
+			it.op, it.a = opChar, c
+		}
+	default:
+		it.op, it.a = opChar, c
+	}
+	if r.at < len(r.text) && strings.IndexByte("*+-?", r.text[r.at]) >= 0 {
+		it.quant = r.text[r.at]
+		r.at++
+	}
+	return it, nil
+}
+
+// brackets reads a set after its [.
+func (r *patternReader) brackets() (set, error) {
+	var s set
+	negated := r.at < len(r.text) && r.text[r.at] == '^'
+	if negated {
+		r.at++
+	}
+	for first := true; ; first = false {
+		if r.at >= len(r.text) {
+			return s, errors.New("malformed pattern (missing ']')")
+		}
+		c := r.text[r.at]
+		r.at++
+		switch {
+		case c == ']' && !first:
+			if negated {
+				s.invert()
+			}
+			return s, nil
+		case c == '%':
+			if r.at == len(r.text) {
+				return s, errors.New("malformed pattern (ends with '%')")
+			}
+			if more, ok := class(r.text[r.at]); ok {
+				s.merge(more)
+			} else {
+				s.add(r.text[r.at])
+			}
+			r.at++
+		case r.at+1 < len(r.text) && r.text[r.at] == '-' && r.text[r.at+1] != ']':
+			for high := int(r.text[r.at+1]); int(c) <= high; high-- {
+				s.add(byte(high))
+			}
+			r.at += 2
+		default:
+			s.add(c)
+		}
+	}
+}
+
+// class is the set of a letter after %: %a letters, %c control characters, %d
+// digits, %l lower case, %p punctuation, %s space, %u upper case, %w letters and
+// digits, %x hexadecimal digits, %z zero; a capital is the complement. ASCII only.
+func class(letter byte) (set, bool) {
+	var in func(c byte) bool
+	switch letter | 0x20 {
+	case 'a':
+		in = isAlpha
+	case 'c':
+		in = func(c byte) bool { return c < 32 || c == 127 }
+	case 'd':
+		in = isDigit
+	case 'l':
+		in = isLower
+	case 'p':
+		in = func(c byte) bool { return c > 32 && c < 127 && !isAlpha(c) && !isDigit(c) }
+	case 's':
+		in = func(c byte) bool { return c == ' ' || c >= 9 && c <= 13 }
+	case 'u':
+		in = isUpper
+	case 'w':
+		in = func(c byte) bool { return isAlpha(c) || isDigit(c) }
+	case 'x':
+		in = func(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
+	case 'z':
+		in = func(c byte) bool { return c == 0 }
+	}
+	if in == nil {
+		return set{}, false
+	}
+	var s set
+	for c := range 256 {
+		if in(byte(c)) {
+			s.add(byte(c))
+		}
+	}
+	if isUpper(letter) {
+		s.invert()
+	}
+	return s, true
+}
+
+func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
+func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
+func isAlpha(c byte) bool { return isLower(c | 0x20) }
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

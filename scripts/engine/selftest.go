@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// selfTest is one call of test(name, fn) in a *_test.lua file of the bundle.
+type selfTest struct {
+	name string
+	file string
+	line int
+	fn   *lua.LFunction
+}
+
+// testClock is the time that a test begins at.
+var testClock = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// tester runs a bundle's tests: in a VM of their own, against hooks that run in
+// the bundle's pool exactly as they will for real messages.
+type tester struct {
+	ctx  context.Context
+	b    *bundle
+	v    *vm
+	now  time.Time
+	last *lua.LUserData // the handle t
+}
+
+// selfTest runs all tests; any that fails refuses the bundle.
+func (b *bundle) selfTest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, b.opts.TestWall)
+	defer cancel()
+	v, err := newVM(b, true, true)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	t := &tester{ctx: ctx, b: b, v: v}
+	t.last = v.handle(t, t.metatable())
+	var faults []error
+	for _, test := range v.tests {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s:%d: the tests together took longer than %v", test.file, test.line, b.opts.TestWall)
+		}
+		faults = append(faults, t.run(test))
+	}
+	b.tests = len(v.tests)
+	faults = append(faults, b.untested())
+	b.forget()
+	return errors.Join(faults...)
+}
+
+// untested names the hooks that no test called, if they have to be.
+func (b *bundle) untested() error {
+	var faults []error
+	for _, h := range b.hooks {
+		if b.opts.RequireTests && h.calls.Load() == 0 {
+			faults = append(faults, fmt.Errorf("%s: no test calls this hook", h.rule))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// forget resets what the tests left in the hooks' counters.
+func (b *bundle) forget() {
+	for i, h := range b.hooks {
+		b.hooks[i] = &hook{name: h.name, rule: h.rule, priority: h.priority, open: h.open}
+	}
+}
+
+func (t *tester) run(test *selfTest) error {
+	t.now = testClock
+	t.v.now, t.v.broken = time.Time{}, false
+	_, err := t.v.run(test.fn, t.last, loadUnits, t.b.opts.TestWall, phaseTesting)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: test %q failed", located(test.file, faultText(err)), test.name)
+}
+
+// installTests gives test files the global function test.
+func (v *vm) installTests() {
+	v.builtins["test"] = true
+	v.globals.RawSetString("test", v.L.NewFunction(func(L *lua.LState) int {
+		if v.phase != phaseLoading {
+			L.RaiseError("a test cannot contain a test")
+		}
+		test := &selfTest{name: L.CheckString(1), fn: L.CheckFunction(2)}
+		test.file, test.line = caller(L)
+		v.tests = append(v.tests, test)
+		return 0
+	}))
+}
+
+func (t *tester) metatable() *lua.LTable {
+	methods := t.v.L.CreateTable(0, 2)
+	t.v.set(methods, map[string]lua.LGFunction{"message": t.message, "wait": t.wait})
+	return t.v.metatable(methods, nil)
+}
+
+// wait is t.wait(ms): the clock of the hooks goes forward.
+func (t *tester) wait(L *lua.LState) int {
+	t.now = t.now.Add(time.Duration(argInt(L, 1)) * time.Millisecond)
+	return 0
+}
+
+// message is t.message{text = …}: what the hooks say about a message.
+func (t *tester) message(L *lua.LState) int {
+	t.v.spend(L, 100)
+	m := sample()
+	L.CheckTable(1).ForEach(func(key, value lua.LValue) {
+		field := sampleField(m, key.String())
+		text, ok := value.(lua.LString)
+		if field == nil || !ok {
+			L.RaiseError("t.message: bad field %s", clip(key.String(), 64))
+		}
+		*field = string(text)
+	})
+	verdict := t.b.judge(t.ctx, m, func() time.Time { return t.now })
+	if verdict.Err != nil {
+		L.RaiseError("%s", clip(verdict.Err.Error(), 1024))
+	}
+	L.Push(t.answer(L, m, verdict))
+	return 1
+}
+
+// sample is the message that a test's fields are put into.
+func sample() *Message {
+	return &Message{Action: "chat.send", User: "1", Device: "test", DeviceType: "web", Conversation: "c_1_2",
+		ConversationType: "chat", Kind: "text", ClientAddr: "192.0.2.1:4000", Text: "hello"}
+}
+
+func sampleField(m *Message, name string) *string {
+	fields := map[string]*string{"action": &m.Action, "user": &m.User, "device": &m.Device, "device_type": &m.DeviceType,
+		"conversation": &m.Conversation, "conversation_type": &m.ConversationType, "kind": &m.Kind,
+		"client_addr": &m.ClientAddr, "text": &m.Text}
+	return fields[name]
+}
+
+// answer is a verdict as a table.
+func (t *tester) answer(L *lua.LState, m *Message, verdict Verdict) *lua.LTable {
+	name, _, _ := strings.Cut(verdict.Rule, "@")
+	out := L.CreateTable(0, 8)
+	out.RawSetString("denied", lua.LBool(verdict.Denied))
+	out.RawSetString("code", lua.LString(verdict.Code))
+	out.RawSetString("reason", lua.LString(verdict.Reason))
+	out.RawSetString("retry_after", lua.LNumber(verdict.RetryAfter.Milliseconds()))
+	out.RawSetString("rule", lua.LString(name))
+	out.RawSetString("text", lua.LString(m.Text))
+	out.RawSetString("rewritten", lua.LBool(m.Rewritten))
+	return out
+}

@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"strings"
+	"time"
+)
+
+// Status is what an operator wants to know. It is a copy.
+type Status struct {
+	Bundle   string    // hash of the active bundle
+	Since    time.Time // when it was activated
+	Files    []string
+	Hooks    []HookStatus // in the order they run
+	Tests    int          // of the bundle's own that passed
+	Rejected *Rejected    // nil: the files on disk are what is active
+	VMs      VMStatus
+	Dropped  int64 // log lines of scripts over the limit of a call
+}
+
+// HookStatus is one hook of the active bundle; counts begin at its activation.
+type HookStatus struct {
+	Name      string
+	Rule      string // name@file:line
+	Priority  int
+	OnError   string // "open" or "closed"
+	Calls     int64
+	Denied    int64
+	Rewritten int64
+	Faults    int64
+	LastFault string // empty: none
+	Tripped   bool   // the breaker is open: the hook is not called, OnError applies
+}
+
+// VMStatus counts the Lua VMs of the active bundle.
+type VMStatus struct {
+	Live, Idle int
+	Replaced   int64 // after enough work
+	Broken     int64 // thrown away after a fault
+	Starved    int64 // calls that got none in time
+}
+
+// Rejected is the content on disk that is not active because it is wrong.
+type Rejected struct {
+	Bundle string // its hash; empty when it could not even be read
+	At     time.Time
+	Errors []string // each with file:line where there is one
+}
+
+// Status describes the active bundle and what was rejected since.
+func (e *Engine) Status() Status {
+	b := e.active.Load()
+	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Dropped: b.dropped.Load()}
+	for _, h := range b.hooks {
+		s.Hooks = append(s.Hooks, h.status())
+	}
+	p := b.pool
+	s.VMs = VMStatus{Live: int(p.made.Load()), Idle: len(p.idle),
+		Replaced: p.replaced.Load(), Broken: p.broken.Load(), Starved: p.starved.Load()}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rejected != nil {
+		copied := *e.rejected
+		s.Rejected = &copied
+	}
+	return s
+}
+
+func (h *hook) status() HookStatus {
+	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, OnError: "closed",
+		Calls: h.calls.Load(), Denied: h.denied.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
+		Tripped: h.breaker.open.Load()}
+	if h.open {
+		s.OnError = "open"
+	}
+	if f := h.last.Load(); f != nil {
+		s.LastFault = f.Kind + ": " + f.Msg
+	}
+	return s
+}
+
+// reject remembers what is wrong with the files on disk, and logs it unless the
+// same was logged before.
+func (e *Engine) reject(hash string, err error) {
+	r := &Rejected{Bundle: hash, At: time.Now(), Errors: strings.Split(err.Error(), "\n")}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rejected = r
+	if key := hash + err.Error(); key != e.logged {
+		e.logged = key
+		e.opts.Log.Error("scripts rejected, the active bundle stays", "rejected", hash, "active", e.activeHash(), "errors", r.Errors)
+	}
+}
+
+// settled forgets a rejection: the files on disk are what is active.
+func (e *Engine) settled() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rejected, e.logged = nil, ""
+}
+
+// isRejected reports whether this content was rejected before.
+func (e *Engine) isRejected(hash string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rejected != nil && e.rejected.Bundle == hash && hash != ""
+}
+
+func (e *Engine) activeHash() string {
+	if b := e.active.Load(); b != nil {
+		return b.tree.hash
+	}
+	return ""
+}

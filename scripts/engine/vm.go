@@ -1,0 +1,266 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// lowerMaxIndex stops t[67108863] = 1 from filling gigabytes with nil. It is a
+// variable of the Lua package, so it holds for the whole process; it is set once,
+// before the first VM exists.
+var lowerMaxIndex = sync.OnceFunc(func() { lua.MaxArrayIndex = maxIndex })
+
+// phase says what a VM is doing, which decides what the API allows.
+type phase uint8
+
+const (
+	phaseIdle    phase = iota
+	phaseLoading       // running files: they may register, and nothing else
+	phaseRunning       // running a hook
+	phaseTesting       // running a test of the bundle
+)
+
+// vm is one Lua state with one bundle loaded. It is used by one goroutine at a
+// time; the pool hands it on. Scripts never reach the state's own globals: their
+// environment is a read-only view of vm.globals.
+type vm struct {
+	b      *bundle
+	L      *lua.LState
+	budget budget
+	phase  phase
+	quiet  bool // print and im.log say nothing while loading
+
+	env      *lua.LTable // the environment of all scripts; empty, reads through to globals
+	globals  *lua.LTable
+	builtins map[string]bool // names in globals that no script may give away
+	im       *lua.LTable     // the API
+	joined   *lua.LFunction  // the guarded ".."
+	modules  map[string]*module
+	hooks    []*registration
+	tests    []*selfTest // in a VM for tests
+	random   *rand.Rand
+	pats     map[string]*pattern
+
+	message  *lua.LUserData // the proxy's handle, c in a hook
+	proxy    proxy
+	allow    *lua.LUserData
+	pass     *lua.LUserData
+	opaque   *lua.LTable // metatable without anything
+	wordType *lua.LTable // metatable of word lists
+
+	// Of the running call.
+	now   time.Time // zero until a script asks
+	clock func() time.Time
+	rule  string
+	logs  int
+
+	// Since the VM was made.
+	calls  int
+	work   int
+	broken bool // an error left it in a state that nobody vouches for
+}
+
+// module is a file that was run, or is being run.
+type module struct {
+	running bool
+	value   lua.LValue
+}
+
+// registration is one call of im.on_message, before the bundle makes it a hook.
+type registration struct {
+	name     string
+	priority int
+	open     bool // on_error = "open"
+	file     string
+	line     int
+	fn       *lua.LFunction
+}
+
+func (r *registration) rule() string { return fmt.Sprintf("%s@%s:%d", r.name, r.file, r.line) }
+
+// newVM builds a state with the sandbox and runs the bundle's files in it. quiet
+// is for all but the first VM of a bundle, so that a file prints once.
+func newVM(b *bundle, quiet, tests bool) (*vm, error) {
+	v := &vm{b: b, quiet: quiet, modules: map[string]*module{}, pats: map[string]*pattern{}, clock: b.opts.Now}
+	v.L = lua.NewState(lua.Options{
+		CallStackSize: maxCalls, RegistrySize: 256, RegistryMaxSize: 1 << 16, RegistryGrowStep: 1024, SkipOpenLibs: true,
+	})
+	v.random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	if tests {
+		v.random = rand.New(rand.NewPCG(1, 2))
+	}
+	v.budget.dog = b.dog
+	b.dog.add(&v.budget)
+	v.L.SetContext(&v.budget)
+	v.installSandbox()
+	v.installAPI()
+	if tests {
+		v.installTests()
+	}
+	if err := v.load(tests); err != nil {
+		v.close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// close takes the VM out of the watchdog's sight; the rest is the collector's.
+func (v *vm) close() {
+	v.b.dog.remove(&v.budget)
+	v.L.Close()
+}
+
+// load runs every file that is no library: those run when they are required.
+func (v *vm) load(tests bool) error {
+	v.phase = phaseLoading
+	defer func() { v.phase = phaseIdle }()
+	var faults []error
+	for _, f := range v.b.tree.files {
+		if strings.HasPrefix(f.Path, "lib/") || isTest(f.Path) {
+			continue
+		}
+		faults = append(faults, v.loadFile(f.Path))
+	}
+	if err := errors.Join(faults...); err != nil || !tests {
+		return err
+	}
+	for _, f := range v.b.tree.files {
+		if isTest(f.Path) {
+			faults = append(faults, v.loadFile(f.Path))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func isTest(file string) bool { return strings.HasSuffix(file, "_test.lua") }
+
+// loadFile runs a file under the load budget, unless a require ran it before.
+func (v *vm) loadFile(file string) error {
+	if v.modules[file] != nil {
+		return nil
+	}
+	v.budget.begin(loadUnits, v.b.opts.LoadWall)
+	v.L.Push(v.L.NewFunction(func(L *lua.LState) int {
+		v.runFile(L, file)
+		return 0
+	}))
+	err := v.L.PCall(0, 0, nil)
+	v.budget.end()
+	v.L.SetTop(0)
+	if err != nil {
+		return errors.New(located(file, faultText(err)))
+	}
+	return nil
+}
+
+// runFile runs a file once and remembers what it returned, true for nothing.
+func (v *vm) runFile(L *lua.LState, file string) lua.LValue {
+	if m := v.modules[file]; m != nil {
+		if m.running {
+			L.RaiseError("%s requires itself, directly or through others", file)
+		}
+		return m.value
+	}
+	m := &module{running: true}
+	v.modules[file] = m
+	fn := L.NewFunctionFromProto(v.b.protos[file])
+	fn.Env = v.env
+	L.Push(fn)
+	L.Push(v.joined)
+	L.Call(1, 1)
+	m.value = L.Get(-1)
+	L.Pop(1)
+	if m.value == lua.LNil {
+		m.value = lua.LTrue
+	}
+	m.running = false
+	return m.value
+}
+
+// require gives the module im, or runs a file of the bundle: "lib.text" is
+// lib/text.lua. Nothing outside of the bundle can be reached.
+func (v *vm) require(L *lua.LState) int {
+	name := L.CheckString(1)
+	if name == "im" {
+		L.Push(v.im)
+		return 1
+	}
+	file := strings.ReplaceAll(name, ".", "/") + ".lua"
+	if v.b.protos[file] == nil || isTest(file) || path.Clean(file) != file {
+		L.RaiseError("no module %q: the scripts have no file %s", clip(name, 64), clip(file, 64))
+	}
+	if m := v.modules[file]; v.phase != phaseLoading && (m == nil || m.running) {
+		L.RaiseError("require %q while loading, not inside of a hook", name)
+	}
+	L.Push(v.runFile(L, file))
+	return 1
+}
+
+// run calls fn(arg) under the budget and gives its one result.
+func (v *vm) run(fn *lua.LFunction, arg lua.LValue, units int, wall time.Duration, p phase) (lua.LValue, error) {
+	v.phase, v.logs = p, 0
+	v.budget.begin(units, wall)
+	v.L.Push(fn)
+	v.L.Push(arg)
+	err := v.L.PCall(1, 1, nil)
+	v.work += v.budget.end()
+	v.phase = phaseIdle
+	if err != nil {
+		v.L.SetTop(0)
+		v.broken = true
+		return lua.LNil, err
+	}
+	result := v.L.Get(-1)
+	v.L.SetTop(0)
+	return result, nil
+}
+
+// spend charges a library function's work to the running call.
+func (v *vm) spend(L *lua.LState, units int) {
+	if !v.budget.spend(units) {
+		L.RaiseError("%s", v.budget.Err())
+	}
+}
+
+// frozen is the clock, frozen at the first question within a call.
+func (v *vm) frozen() time.Time {
+	if v.now.IsZero() {
+		v.now = v.clock()
+	}
+	return v.now
+}
+
+// faultText is the message of a run-time error, without the traceback and
+// without calling back into the script.
+func faultText(err error) string {
+	fault, ok := errors.AsType[*lua.ApiError](err)
+	if !ok {
+		return clip(err.Error(), 1024)
+	}
+	switch object := fault.Object.(type) {
+	case lua.LString, lua.LNumber:
+		return clip(object.String(), 1024)
+	case *lua.LTable:
+		if message, ok := object.RawGetString("message").(lua.LString); ok {
+			return clip(string(message), 1024)
+		}
+	case nil:
+		return "unknown error"
+	}
+	return fmt.Sprintf("error object is a %s", fault.Object.Type())
+}
+
+// located makes sure that text begins with a place.
+func located(file, text string) string {
+	if name, rest, ok := strings.Cut(text, ".lua:"); ok && !strings.ContainsAny(name, " \n") && len(rest) > 0 && isDigit(rest[0]) {
+		return text
+	}
+	return file + ":1: " + text
+}

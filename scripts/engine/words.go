@@ -1,0 +1,331 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// The limits of one list, which bound what building and scanning cost.
+const (
+	maxWords    = 50_000
+	maxWordLen  = 64      // characters
+	maxWordsSum = 500_000 // characters of all words
+)
+
+// wordList finds any of many words in one pass over a text (Aho-Corasick over
+// folded characters). Words in scripts that put spaces between words match only
+// as whole words: "ass" is not in "class". Immutable, shared by all VMs.
+//
+// Nodes are numbered breadth first, so the node behind labels[k] is k+1 and the
+// labels of a node's children lie together, sorted.
+type wordList struct {
+	words  []string // as given, by number
+	nodes  []wordNode
+	labels []rune
+}
+
+type wordNode struct {
+	first, last int32 // labels[first:last] lead to the children
+	fail        int32 // node of the longest proper suffix that begins a word
+	output      int32 // nearest node on the fail path, this one first, that ends a word; 0: none
+	word        int32 // number of the word that ends here, -1: none
+	depth       int32 // characters from the root
+}
+
+// folded is a word while a list is built.
+type folded struct {
+	runes  []rune
+	number int32
+}
+
+// newWordList builds a list; empty words are left out.
+func newWordList(words []string) *wordList {
+	w := &wordList{words: words}
+	var sorted []folded
+	for number, word := range words {
+		if runes := []rune(fold(word)); len(runes) > 0 {
+			sorted = append(sorted, folded{runes, int32(number)})
+		}
+	}
+	slices.SortStableFunc(sorted, func(a, b folded) int { return slices.Compare(a.runes, b.runes) })
+	w.grow(sorted)
+	w.link()
+	return w
+}
+
+// grow makes the nodes. The words below a node are neighbours in sorted order.
+func (w *wordList) grow(sorted []folded) {
+	spans := [][]folded{sorted} // by node: the words that pass through it
+	w.nodes = []wordNode{{word: -1}}
+	for node := 0; node < len(w.nodes); node++ {
+		n, span := &w.nodes[node], spans[node]
+		spans[node] = nil
+		depth := int(n.depth)
+		for len(span) > 0 && len(span[0].runes) == depth {
+			if n.word < 0 {
+				n.word = span[0].number
+			}
+			span = span[1:]
+		}
+		n.first = int32(len(w.labels))
+		var children []wordNode
+		for len(span) > 0 {
+			r, end := span[0].runes[depth], 1
+			for end < len(span) && span[end].runes[depth] == r {
+				end++
+			}
+			w.labels = append(w.labels, r)
+			children = append(children, wordNode{word: -1, depth: int32(depth + 1)})
+			spans = append(spans, span[:end])
+			span = span[end:]
+		}
+		n.last = int32(len(w.labels))
+		w.nodes = append(w.nodes, children...)
+	}
+}
+
+// link sets fail and output; a node's fail is less deep, so it comes before it.
+func (w *wordList) link() {
+	for node := range w.nodes {
+		n := &w.nodes[node]
+		if n.output = w.nodes[n.fail].output; n.word >= 0 {
+			n.output = int32(node)
+		}
+		for label := n.first; label < n.last; label++ {
+			if node != 0 {
+				w.nodes[label+1].fail = w.step(n.fail, w.labels[label])
+			}
+		}
+	}
+}
+
+// step follows r from node, falling back to shorter suffixes.
+func (w *wordList) step(node int32, r rune) int32 {
+	for {
+		n := &w.nodes[node]
+		if at, ok := slices.BinarySearch(w.labels[n.first:n.last], r); ok {
+			return n.first + int32(at) + 1
+		}
+		if node == 0 {
+			return 0
+		}
+		node = n.fail
+	}
+}
+
+// match is a word at characters [from, to) of a text.
+type match struct{ from, to, word int }
+
+// scan calls found for every match in order of its end, until it returns false.
+func (w *wordList) scan(text []rune, found func(match) bool) {
+	node := int32(0)
+	for i, r := range text {
+		node = w.step(node, foldRune(r))
+		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
+			hit := match{i + 1 - int(w.nodes[out].depth), i + 1, int(w.nodes[out].word)}
+			if whole(text, hit) && !found(hit) {
+				return
+			}
+		}
+	}
+}
+
+// first is the leftmost match, the longest of those.
+func (w *wordList) first(text []rune) (best match, ok bool) {
+	w.scan(text, func(hit match) bool {
+		if !ok || hit.from <= best.from {
+			best, ok = hit, true
+		}
+		return true
+	})
+	return best, ok
+}
+
+// mask replaces every character of every match.
+func (w *wordList) mask(text []rune, with rune) (masked string, count int) {
+	cover := make([]int, len(text)+1) // +1 where a match begins, -1 where one ends
+	w.scan(text, func(hit match) bool {
+		cover[hit.from]++
+		cover[hit.to]--
+		count++
+		return true
+	})
+	out := slices.Clone(text)
+	for i, depth := 0, 0; i < len(out); i++ {
+		if depth += cover[i]; depth > 0 {
+			out[i] = with
+		}
+	}
+	return string(out), count
+}
+
+// whole reports that hit does not cut a word of the text in two.
+func whole(text []rune, hit match) bool {
+	if hit.from > 0 && joins(text[hit.from-1], text[hit.from]) {
+		return false
+	}
+	return hit.to == len(text) || !joins(text[hit.to-1], text[hit.to])
+}
+
+// joins reports that no word ends between a and b.
+func joins(a, b rune) bool { return spaced(a) && spaced(b) }
+
+// spaced reports a letter or digit of a script that puts spaces between words.
+func spaced(r rune) bool {
+	if r < 0x80 {
+		return isAlpha(byte(r)) || isDigit(byte(r))
+	}
+	return (unicode.IsLetter(r) || unicode.IsDigit(r)) &&
+		!unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+}
+
+// wordCache holds the lists of one bundle and takes over those of the bundle
+// before it, so a list is built once however many VMs and bundles use it.
+type wordCache struct {
+	mu    sync.Mutex // guards the fields below
+	lists map[[sha256.Size]byte]*wordList
+	older *wordCache // of the bundle before; nil once this bundle is active
+}
+
+func (c *wordCache) lookup(key [sha256.Size]byte) *wordList {
+	c.mu.Lock()
+	list, older := c.lists[key], c.older
+	c.mu.Unlock()
+	if list == nil && older != nil {
+		return older.lookup(key)
+	}
+	return list
+}
+
+// settle lets go of the bundle before.
+func (c *wordCache) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.older = nil
+}
+
+// get gives the list of words, building it if nobody has.
+func (c *wordCache) get(words []string) *wordList {
+	key := sha256.Sum256([]byte(strings.Join(words, "\n")))
+	list := c.lookup(key)
+	if list == nil {
+		list = newWordList(words)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lists[key] = list
+	return list
+}
+
+// words is im.words(list): a table of words, or one string with a word per line,
+// where lines that begin with # are comments.
+func (v *vm) words(L *lua.LState) int {
+	if v.phase != phaseLoading {
+		L.RaiseError("im.words is for loading, not for hooks")
+	}
+	var words []string
+	switch list := L.Get(1).(type) {
+	case lua.LString:
+		for line := range strings.Lines(string(list)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				words = append(words, line)
+			}
+		}
+	case *lua.LTable:
+		for i := 1; i <= list.Len(); i++ {
+			word, ok := element(list, i).(lua.LString)
+			if !ok {
+				L.RaiseError("im.words: entry %d is a %s, not a string", i, element(list, i).Type())
+			}
+			words = append(words, strings.TrimSpace(string(word)))
+		}
+	default:
+		L.RaiseError("im.words needs a table of words or a string of lines")
+	}
+	v.checkWords(L, words)
+	L.Push(v.handle(v.b.words.get(words), v.wordType))
+	return 1
+}
+
+// checkWords refuses lists beyond the limits and pays for the rest.
+func (v *vm) checkWords(L *lua.LState, words []string) {
+	if len(words) > maxWords {
+		L.RaiseError("im.words: %d words, the limit is %d", len(words), maxWords)
+	}
+	sum := 0
+	for _, word := range words {
+		n := utf8.RuneCountInString(word)
+		if n > maxWordLen {
+			L.RaiseError("im.words: %q is longer than %d characters", clip(word, 80), maxWordLen)
+		}
+		sum += n
+	}
+	if sum > maxWordsSum {
+		L.RaiseError("im.words: %d characters, the limit is %d", sum, maxWordsSum)
+	}
+	v.spend(L, sum/16)
+}
+
+func (v *vm) wordMethods() *lua.LTable {
+	methods := v.L.CreateTable(0, 4)
+	v.set(methods, map[string]lua.LGFunction{"find": v.wordsFind, "any": v.wordsAny, "mask": v.wordsMask})
+	return v.metatable(methods, nil)
+}
+
+// wordArgs are the list and the text of a method call, paid for.
+func (v *vm) wordArgs(L *lua.LState) (*wordList, []rune) {
+	list, ok := L.CheckUserData(1).Value.(*wordList)
+	if !ok {
+		L.RaiseError("not a word list; call it as words:find(text)")
+	}
+	text := L.CheckString(2)
+	v.subject(L, text)
+	v.spend(L, len(text)/4+1)
+	return list, []rune(text)
+}
+
+func (v *vm) wordsAny(L *lua.LState) int {
+	list, text := v.wordArgs(L)
+	found := false
+	list.scan(text, func(match) bool {
+		found = true
+		return false
+	})
+	L.Push(lua.LBool(found))
+	return 1
+}
+
+// wordsFind answers word, from, to; or nil.
+func (v *vm) wordsFind(L *lua.LState) int {
+	list, text := v.wordArgs(L)
+	hit, ok := list.first(text)
+	if !ok {
+		L.Push(lua.LNil)
+		return 1
+	}
+	L.Push(lua.LString(list.words[hit.word]))
+	L.Push(lua.LNumber(hit.from + 1))
+	L.Push(lua.LNumber(hit.to))
+	return 3
+}
+
+// wordsMask answers the text with "*", or another character, in place of the
+// words, and how many were found.
+func (v *vm) wordsMask(L *lua.LState) int {
+	list, text := v.wordArgs(L)
+	with := []rune(L.OptString(3, "*"))
+	if len(with) != 1 {
+		L.RaiseError("words:mask: the mask must be one character")
+	}
+	masked, count := list.mask(text, with[0])
+	v.claim(L, len(masked))
+	L.Push(lua.LString(masked))
+	L.Push(lua.LNumber(count))
+	return 2
+}

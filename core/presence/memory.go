@@ -66,13 +66,14 @@ func (m *Memory) Register(_ context.Context, r Route) (displaced []Route, regist
 	return displaced, true, nil
 }
 
-// older orders two sessions of one device: by Since, to the millisecond as on
-// the wire, then by TokenID. Of two equal ones neither is older.
+// older orders two sessions of one device: by TokenID, so that no race and no
+// clock lets a session of an ended sign-in displace one of the newer, then by
+// Since, to the millisecond as on the wire. Of two equal ones neither is older.
 func older(a, b Route) bool {
-	if x, y := a.Since.UnixMilli(), b.Since.UnixMilli(); x != y {
-		return x < y
+	if a.TokenID != b.TokenID {
+		return a.TokenID < b.TokenID
 	}
-	return a.TokenID < b.TokenID
+	return a.Since.UnixMilli() < b.Since.UnixMilli()
 }
 
 // Unregister implements Registry. A session that was bound again meanwhile keeps

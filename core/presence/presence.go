@@ -30,7 +30,7 @@ type Route struct {
 	User       im.UserID
 	Device     im.DeviceID
 	DeviceType idl.DeviceType
-	TokenID    int64     // the sign-in that the session rests on
+	TokenID    int64     // the sign-in that the session rests on; grows with each of the user's
 	Codec      idl.Codec // of pushes
 	Since      time.Time
 }
@@ -39,7 +39,7 @@ type Route struct {
 type Registry interface {
 	// Register makes r the route of its device, in one atomic step, and returns
 	// the routes it displaced: an older session of the same device. A session
-	// older than the registered one (by Since, then by TokenID) is not let in:
+	// older than the registered one (by TokenID, then by Since) is not let in:
 	// then registered is false and displaced holds r itself.
 	Register(ctx context.Context, r Route) (displaced []Route, registered bool, err error)
 

@@ -15,6 +15,8 @@ import (
 // touchEvery is how exact a device's last seen time is.
 const touchEvery = time.Minute
 
+const newerSession = "the device has a newer session"
+
 // auth makes the calling session the session of the token's device. The order of
 // its steps decides races with sign-ins and sign-outs: README.md says why.
 func (p *Account) auth(ctx context.Context, call *plugin.Call, req *accountpb.AuthRequest) (*accountpb.AuthReply, error) {
@@ -29,13 +31,20 @@ func (p *Account) auth(ctx context.Context, call *plugin.Call, req *accountpb.Au
 	if err != nil {
 		return nil, stored(err)
 	}
-	if err := p.appear(ctx, call.Route(id)); err != nil {
-		return nil, err
+	route := call.Route(id)
+	registered, err := p.appear(ctx, route)
+	if err != nil {
+		p.disappear(ctx, route) // the answer may have been lost on its way back
+		return nil, stored(err)
 	}
 	rep, err := p.confirmed(ctx, req.Token, d, u)
 	if err != nil {
-		p.disappear(ctx, call.Route(id))
+		p.disappear(ctx, route)
 		return nil, err
+	}
+	if !registered {
+		call.After(func() { p.host.Kick([]presence.Route{route}, idl.CloseReplaced, newerSession) })
+		return nil, im.Errorf(idl.CodePermissionDenied, newerSession)
 	}
 	if now := p.host.Now(); now.UnixMilli()-d.lastSeenMs >= touchEvery.Milliseconds() {
 		p.seen.note(sighting{user: d.user, signIn: d.signIn, atMs: now.UnixMilli()})
@@ -94,18 +103,13 @@ func (p *Account) identity(ctx context.Context, d device) (plugin.Identity, erro
 }
 
 // appear makes r the route of its device and ends the session that it replaces.
-func (p *Account) appear(ctx context.Context, r presence.Route) error {
+// registered is false when the device has a newer one already.
+func (p *Account) appear(ctx context.Context, r presence.Route) (registered bool, err error) {
 	displaced, registered, err := p.host.Presence().Register(ctx, r)
-	if err != nil {
-		return stored(err)
+	if registered && len(displaced) > 0 {
+		p.host.Kick(displaced, idl.CloseReplaced, newerSession)
 	}
-	if len(displaced) > 0 {
-		p.host.Kick(displaced, idl.CloseReplaced, "the device has a newer session")
-	}
-	if !registered {
-		return im.Errorf(idl.CodePermissionDenied, "the device has a newer session")
-	}
-	return nil
+	return registered, err
 }
 
 // confirmed reads the token once more, now that whoever revokes it finds the

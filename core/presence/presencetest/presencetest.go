@@ -140,8 +140,8 @@ func registerAndRoutes(t *testing.T, r *registry) {
 }
 
 func deviceReplaced(t *testing.T, r *registry) {
-	old, newer := route(1, 100), route(2, 200)
-	newer.Edge, newer.TokenID = "edge-b", 5 // a later Since wins whatever the token
+	old, newer := route(1, 200), route(2, 100)
+	newer.Edge, newer.TokenID = "edge-b", 8 // a later sign-in wins whatever the clock says
 	r.register(old)
 	displaced, ok := r.register(newer)
 	if !ok || !sameRoutes(displaced, []presence.Route{old}) {
@@ -154,8 +154,7 @@ func olderRefused(t *testing.T, r *registry) {
 	have := route(2, 200)
 	r.register(have)
 	earlier, lesserToken := route(1, 199), route(3, 200)
-	earlier.TokenID = 99
-	lesserToken.TokenID = 6
+	lesserToken.TokenID, lesserToken.Since = 6, time.UnixMilli(300)
 	for _, late := range []presence.Route{earlier, lesserToken} {
 		displaced, ok := r.register(late)
 		if ok || !sameRoutes(displaced, []presence.Route{late}) {

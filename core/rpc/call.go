@@ -58,12 +58,14 @@ func (s *Server) serveTasks(t task) {
 func (s *Server) serveTask(t task) {
 	defer s.leave()
 	l := t.link
-	reply, bound := s.answer(presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: t.call.Session}, t.call)
+	call := newCall(presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: t.call.Session}, t.call)
+	reply, bound := s.answer(call, t.call)
 	if !l.deliver(item{reply: reply}) && bound != nil {
 		// The edge will never hear that the session was bound. Had the reply been
 		// queued, the edge's next link or the end of its grace would see to it.
 		s.unregister(*bound)
 	}
+	s.finish(call)
 }
 
 func (s *Server) enter() bool {
@@ -76,8 +78,7 @@ func (s *Server) enter() bool {
 
 func (s *Server) leave() { s.inFlight.Add(-1) }
 
-// answer runs a call. bound is the route of the session when the call bound it.
-func (s *Server) answer(ref presence.SessionRef, c *corepb.Call) (reply *corepb.Reply, bound *presence.Route) {
+func newCall(ref presence.SessionRef, c *corepb.Call) *plugin.Call {
 	call := &plugin.Call{
 		Action: idl.Action(c.Action), Sequence: c.Sequence, Codec: idl.Codec(c.Codec),
 		Session: ref, Address: c.Address,
@@ -86,6 +87,11 @@ func (s *Server) answer(ref presence.SessionRef, c *corepb.Call) (reply *corepb.
 		call.User, call.Device = im.UserID(id.UserId), im.DeviceID(id.DeviceId)
 		call.DeviceType, call.TokenID = id.DeviceType, id.TokenId
 	}
+	return call
+}
+
+// answer runs a call. bound is the route of the session when the call bound it.
+func (s *Server) answer(call *plugin.Call, c *corepb.Call) (reply *corepb.Reply, bound *presence.Route) {
 	answer := s.do(call, c.Body)
 	reply = &corepb.Reply{Session: c.Session, Action: uint32(answer.Action), Sequence: c.Sequence, Body: answer.Body}
 	if answer.Bound != nil {
@@ -108,6 +114,16 @@ func (s *Server) do(call *plugin.Call, body []byte) (answer dispatch.Reply) {
 	return s.dispatcher.Do(s.work, call, body)
 }
 
+// finish does what the handler left for after the reply.
+func (s *Server) finish(call *plugin.Call) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.log.Error("handler panicked after its reply", "action", call.Name, "cause", cause, "stack", string(debug.Stack()))
+		}
+	}()
+	call.Finish()
+}
+
 // Exchange answers a batch of calls that belong to no link. Nothing can be bound
 // here: there is no connection to bind.
 func (h *handler) Exchange(_ context.Context, batch *corepb.CallBatch) (*corepb.ReplyBatch, error) {
@@ -121,12 +137,14 @@ func (h *handler) Exchange(_ context.Context, batch *corepb.CallBatch) (*corepb.
 		}
 		all.Go(func() {
 			defer s.leave()
-			reply, bound := s.answer(presence.SessionRef{Session: c.Session}, c)
+			call := newCall(presence.SessionRef{Session: c.Session}, c)
+			reply, bound := s.answer(call, c)
 			if bound != nil {
 				s.unregister(*bound)
 				reply.Bind = nil
 			}
 			replies[i] = reply
+			s.finish(call)
 		})
 	}
 	all.Wait()

@@ -74,8 +74,8 @@ func (o *Options) setDefaults() {
 }
 
 func (o *Options) validate() error {
-	if o.Registry == nil || o.CoreID == "" {
-		return errors.New("core RPC needs a registry and a core ID")
+	if o.Listen == "" || o.Registry == nil || o.CoreID == "" {
+		return errors.New("core RPC needs an address, a registry and a core ID")
 	}
 	if o.InFlight < 0 || o.Outbox < 0 || o.Grace < 0 {
 		return fmt.Errorf("limits below zero: in flight %d, outbox %d, grace %s", o.InFlight, o.Outbox, o.Grace)

@@ -1,0 +1,144 @@
+package rpc
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"freeim/idl/kitex_gen/corepb"
+)
+
+func replyOf(size int) item { return item{reply: &corepb.Reply{Body: make([]byte, size)}} }
+func pushOf(size int) item  { return item{push: &corepb.Push{Protobuf: make([]byte, size)}} }
+
+var (
+	kickItem  = item{kick: &corepb.Kick{}}
+	drainItem = item{drain: true}
+)
+
+// shape tells the batches in letters: replies r, pushes p, kicks k, drain d, Welcome w.
+func shape(batches []*batch) string {
+	var parts []string
+	for _, b := range batches {
+		part := ""
+		if b.Welcome != nil {
+			part = "w"
+		}
+		part += strings.Repeat("r", len(b.Replies)) + strings.Repeat("p", len(b.Pushes)) + strings.Repeat("k", len(b.Kicks))
+		if b.Drain {
+			part += "d"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, " ")
+}
+
+func TestOutboxBatches(t *testing.T) {
+	const third = batchSize / 3
+	for _, test := range []struct {
+		name  string
+		items []item
+		want  string
+	}{
+		{"nothing", nil, ""},
+		{"joined", []item{replyOf(1), pushOf(1), replyOf(1), kickItem, drainItem}, "rrpkd"},
+		{"a push stays behind a kick", []item{pushOf(1), kickItem, kickItem, pushOf(1), replyOf(1)}, "pkk rp"},
+		{"a reply may pass a kick", []item{kickItem, replyOf(1)}, "rk"},
+		{"cut by size", []item{replyOf(third), replyOf(third), replyOf(third), replyOf(1)}, "rr rr"},
+		{"one that is too large goes alone", []item{replyOf(1), pushOf(2 * batchSize), replyOf(1)}, "r p r"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := newOutbox(1 << 30)
+			o.held = false
+			for _, i := range test.items {
+				if !o.add(i) {
+					t.Fatal("an item was declined")
+				}
+			}
+			if got := shape(o.take()); got != test.want {
+				t.Errorf("got batches %q, want %q", got, test.want)
+			}
+			if got := o.take(); got != nil || o.size != 0 {
+				t.Errorf("after take: got %q and %d octets, want nothing", shape(got), o.size)
+			}
+		})
+	}
+}
+
+func TestOutboxCutByItems(t *testing.T) {
+	o := newOutbox(1 << 30)
+	o.held = false
+	for range batchItems + 1 {
+		o.add(replyOf(0))
+	}
+	if got := o.take(); len(got) != 2 || len(got[0].Replies) != batchItems {
+		t.Errorf("got %d batches, the first of %d, want 2 and %d", len(got), len(got[0].Replies), batchItems)
+	}
+}
+
+func TestOutboxHeldUntilWelcome(t *testing.T) {
+	o := newOutbox(1 << 20)
+	o.add(pushOf(1))
+	if got := o.take(); got != nil {
+		t.Fatalf("before Welcome: got %q", shape(got))
+	}
+	o.release(&corepb.Welcome{})
+	o.add(replyOf(1))
+	if got := shape(o.take()); got != "w rp" {
+		t.Errorf("got %q, want Welcome alone and first", got)
+	}
+	o.add(replyOf(1))
+	o.release(&corepb.Welcome{})
+	if got := shape(o.take()); got != "w r" {
+		t.Errorf("got %q, want Welcome alone and first", got)
+	}
+}
+
+func TestOutboxOverflowCloses(t *testing.T) {
+	o := newOutbox(10 * (overhead + 100))
+	o.held = false
+	for i := range 10 {
+		if !o.add(pushOf(100)) {
+			t.Fatalf("item %d of 10 that fit was declined", i)
+		}
+	}
+	if o.add(pushOf(100)) {
+		t.Fatal("an item past the limit was taken")
+	}
+	o.take()
+	if o.add(pushOf(1)) {
+		t.Error("an item after the overflow was taken: the edge would miss what was declined")
+	}
+}
+
+func TestOutboxWakes(t *testing.T) {
+	o := newOutbox(1 << 20)
+	o.held = false
+	for _, i := range []item{replyOf(1), pushOf(1), kickItem, drainItem} {
+		o.add(i)
+		select {
+		case <-o.wake:
+		default:
+			t.Errorf("no token after %+v", i)
+		}
+	}
+}
+
+// TestBatchEncodes: the encoding that Kitex asks for is that of the Downlink.
+func TestBatchEncodes(t *testing.T) {
+	o := newOutbox(1 << 20)
+	o.held = false
+	for i := range 300 {
+		o.add(item{reply: &corepb.Reply{Session: uint64(i), Body: fmt.Append(nil, i)}})
+	}
+	b := o.take()[0]
+	want, _ := b.Downlink.Marshal(nil)
+	got, err := b.Marshal(nil)
+	if err != nil || string(got) != string(want) {
+		t.Fatalf("got %d octets, %v, want %d", len(got), err, len(want))
+	}
+	var back batch
+	if err := back.Unmarshal(got); err != nil || len(back.Replies) != 300 || string(back.Replies[299].Body) != "299" {
+		t.Errorf("decoded: %d replies, %v", len(back.Replies), err)
+	}
+}

@@ -54,13 +54,15 @@ func dialer(address string) (func(context.Context) (core.Core_LinkClient, error)
 }
 
 // fixed resolves to one address. A host name is looked up again by each dial.
+// Its name holds the address: Kitex shares the resolvers of one name between all
+// clients of a process, and would link all of them to the first one's core.
 func fixed(network, address string) discovery.Resolver {
 	result := discovery.Result{Cacheable: true, CacheKey: address,
 		Instances: []discovery.Instance{discovery.NewInstance(network, address, discovery.DefaultWeight, nil)}}
 	return &discovery.SynthesizedResolver{
 		TargetFunc:  func(context.Context, rpcinfo.EndpointInfo) string { return address },
 		ResolveFunc: func(context.Context, string) (discovery.Result, error) { return result, nil },
-		NameFunc:    func() string { return "fixed" },
+		NameFunc:    func() string { return "fixed " + network + " " + address },
 	}
 }
 

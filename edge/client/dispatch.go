@@ -133,7 +133,7 @@ func (s *Session) handled(e *event, err error) {
 	case messageEvent:
 		k.move(e)
 		k.cursor.InboxSeq = e.entry.InboxSeq
-		if !e.entry.Mine && !s.opts.ManualAck {
+		if !e.entry.Mine && !e.known && !s.opts.ManualAck {
 			k.hold(e.entry.ConversationId, e.entry.Seq)
 		}
 	case receiptsEvent:

@@ -200,9 +200,9 @@ func (s *Session) advance(ctx context.Context) {
 	wake := wakeUp{now: now}
 	wake.at(s.connectDue(ctx, now))
 	if s.link.conn != nil {
+		wake.at(s.syncDue(now))
 		wake.at(s.acksDue(now))
 		wake.at(s.sendsDue(now))
-		wake.at(s.syncDue(now))
 		wake.at(s.heartbeatDue(now))
 	}
 	wake.at(s.keeper.due())

@@ -1,0 +1,182 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"freeim/bench/cluster"
+	"freeim/edge/client"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// form is a way in which clients speak.
+type form struct {
+	name      string
+	websocket bool
+	text      bool
+	codec     idl.Codec
+}
+
+// forms are all of them.
+var forms = []form{
+	{name: "tcp-protobuf", codec: idl.CodecProtobuf},
+	{name: "tcp-json", codec: idl.CodecJSON},
+	{name: "websocket-protobuf", websocket: true, codec: idl.CodecProtobuf},
+	{name: "websocket-json", websocket: true, codec: idl.CodecJSON},
+	{name: "websocket-text", websocket: true, text: true, codec: idl.CodecJSON},
+}
+
+// options is how a client of this form reaches the cluster.
+func (f form) options(c *cluster.Cluster) client.Options {
+	o := client.Options{Address: c.TCP(), Codec: f.codec, Text: f.text}
+	if f.websocket {
+		o.Address = c.WebSocket()
+	}
+	return o
+}
+
+// person is an account.
+type person struct {
+	name string
+	id   int64
+}
+
+const password = "correct horse battery"
+
+// device is a device of a person's: what it has been told, and its session while
+// it is connected.
+type device struct {
+	name    string
+	owner   *person
+	options client.Options
+	sent    map[string]*client.Pending // by the scenario's name for a message
+	first   map[string]*chatpb.SendReply
+	texts   map[string]client.Outgoing
+
+	session *client.Session // nil while disconnected
+
+	entries chan *client.Entry // messages of others, and of own other devices
+	ended   chan error         // the session is over for good
+
+	mu       sync.Mutex // guards the fields below
+	own      map[string]bool
+	inboxSeq int64            // up to here the inbox was taken
+	receipts map[string]int64 // delivered positions by conversation
+}
+
+// signUp makes an account for name.
+func signUp(ctx context.Context, o client.Options, name string) (*person, error) {
+	c, err := client.Dial(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	id, err := c.SignUp(ctx, name, password, "")
+	if err != nil {
+		return nil, fmt.Errorf("sign up %s: %w", name, err)
+	}
+	return &person{name: name, id: id}, nil
+}
+
+// newDevice signs a device in and opens its session.
+func newDevice(ctx context.Context, o client.Options, owner *person, name string, kind idl.DeviceType) (*device, error) {
+	c, err := client.Dial(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	rep, err := c.SignIn(ctx, owner.name, password, &accountpb.Device{Id: name, Type: kind, Name: name})
+	if err != nil {
+		return nil, fmt.Errorf("sign in %s@%s: %w", owner.name, name, err)
+	}
+	d := &device{
+		name: name, owner: owner, options: o, sent: map[string]*client.Pending{}, first: map[string]*chatpb.SendReply{},
+		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), own: map[string]bool{}, receipts: map[string]int64{},
+	}
+	d.options.Token, d.options.Store = rep.Token, &client.MemoryStore{}
+	d.options.MinPause, d.options.MaxPause = 10*time.Millisecond, 200*time.Millisecond
+	d.options.Handler = client.Handler{
+		Message: func(_ context.Context, e *client.Entry) error { d.take(e); return nil },
+		Delivered: func(_ context.Context, r *chatpb.Receipt) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.receipts[r.ConversationId] = max(d.receipts[r.ConversationId], r.Seq)
+		},
+		Ended: func(_ context.Context, err error) { d.ended <- err },
+	}
+	return d, d.connect(ctx)
+}
+
+// take keeps what a person would see arrive: not what this device sent itself.
+func (d *device) take(e *client.Entry) {
+	d.mu.Lock()
+	own := e.Mine && d.own[e.ClientId]
+	d.inboxSeq = e.InboxSeq
+	d.mu.Unlock()
+	if !own {
+		d.entries <- e
+	}
+}
+
+// heard is how far a conversation is known to be delivered.
+func (d *device) heard(conversation string) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.receipts[conversation]
+}
+
+// position is how far the device has taken its inbox.
+func (d *device) position() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inboxSeq
+}
+
+// connect opens the session and waits until it has passed Auth.
+func (d *device) connect(ctx context.Context) (err error) {
+	d.ended = make(chan error, 1)
+	if d.session, err = client.Open(ctx, d.options); err != nil {
+		return err
+	}
+	if err := d.session.Ready(ctx); err != nil {
+		return fmt.Errorf("connect %s@%s: %w", d.owner.name, d.name, err)
+	}
+	return nil
+}
+
+// disconnect ends the session; token and cursor stay.
+func (d *device) disconnect() error {
+	if d.session == nil {
+		return nil
+	}
+	err := d.session.Close()
+	d.session = nil
+	if errors.Is(err, client.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// send queues a text for a person.
+func (d *device) send(ctx context.Context, to *person, text, as string) (err error) {
+	out := client.Outgoing{To: to.id, Text: text, ClientID: d.owner.name + "-" + as}
+	d.mu.Lock()
+	d.own[out.ClientID] = true
+	d.mu.Unlock()
+	d.texts[as] = out
+	d.sent[as], err = d.session.Send(ctx, out)
+	return err
+}
+
+// resend sends a message again by hand, over this device's own connection.
+func (d *device) resend(ctx context.Context, out client.Outgoing) (*chatpb.SendReply, error) {
+	rep := new(chatpb.SendReply)
+	err := d.session.Call(ctx, idl.ActionMessage, &chatpb.SendRequest{
+		ClientId: out.ClientID, ToUserId: out.To, Text: out.Text}, rep)
+	return rep, err
+}

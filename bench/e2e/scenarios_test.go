@@ -1,0 +1,395 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"freeim/bench/cluster"
+	"freeim/bench/e2e"
+	"freeim/edge/client"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/wirepb"
+)
+
+// patience is how long a step waits for what it names.
+const patience = 20 * time.Second
+
+// TestScenarios runs every story in testdata in every form.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			for _, form := range forms {
+				t.Run(form.name, func(t *testing.T) {
+					t.Parallel()
+					play(t, file, form)
+				})
+			}
+		})
+	}
+}
+
+// play runs one scenario against a cluster of its own.
+func play(t *testing.T, file string, form form) {
+	steps, err := e2e.ReadScript(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir(), Rules: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{cluster: c, form: form, people: map[string]*person{}, devices: map[string]*device{}}
+	t.Cleanup(func() {
+		for _, d := range s.devices {
+			d.disconnect()
+		}
+		if err := c.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, step := range steps {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if err := s.step(ctx, step); err != nil {
+			cancel()
+			t.Fatalf("%s:%d: %s: %v", file, step.Line, strings.Join(step.Words, " "), err)
+		}
+		cancel()
+	}
+}
+
+// stage is where a scenario plays.
+type stage struct {
+	cluster *cluster.Cluster
+	form    form
+	people  map[string]*person
+	devices map[string]*device // by "alice@phone"
+}
+
+// step runs one line: the first word says who, the rest what.
+func (s *stage) step(ctx context.Context, step e2e.Step) error {
+	w := step.Words
+	switch who := w[0]; {
+	case len(w) < 2:
+		return errors.New("nothing is said to happen")
+	case who == "core" || who == "edge":
+		return s.restart(ctx, who)
+	case who == "rule":
+		return s.rule(ctx, w[1], strings.Join(w[2:], " "), step.Block)
+	case strings.Contains(who, "@"):
+		return s.deviceStep(ctx, who, w[1:])
+	default:
+		return s.personStep(ctx, who, w[1:])
+	}
+}
+
+func (s *stage) restart(ctx context.Context, what string) error {
+	if what == "core" {
+		if err := s.cluster.StopCore(ctx); err != nil {
+			return err
+		}
+		return s.cluster.StartCore(ctx)
+	}
+	if err := s.cluster.StopEdge(ctx); err != nil {
+		return err
+	}
+	return s.cluster.StartEdge()
+}
+
+// rule saves or removes a file as an editor does, and waits until the core has
+// taken or refused it.
+func (s *stage) rule(ctx context.Context, file, how, text string) error {
+	rules := s.cluster.Core().Rules()
+	before := rules.Status()
+	path := filepath.Join(s.cluster.RulesDir(), file)
+	if how == "is removed" {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	} else {
+		if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+			return err
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			return err
+		}
+	}
+	return until(ctx, func() (bool, error) {
+		now := rules.Status()
+		if how == "is refused" {
+			return now.Rejected != nil && now.Bundle == before.Bundle, nil
+		}
+		return now.Rejected == nil && now.Bundle != before.Bundle, nil
+	})
+}
+
+func (s *stage) personStep(ctx context.Context, name string, w []string) (err error) {
+	switch verb := w[0] + " " + w[1]; verb {
+	case "signs up":
+		s.people[name], err = signUp(ctx, s.form.options(s.cluster), name)
+		return err
+	case "lists devices":
+		return s.listsDevices(ctx, name, w[2:])
+	default:
+		return fmt.Errorf("no step %q", verb)
+	}
+}
+
+func (s *stage) listsDevices(ctx context.Context, name string, want []string) error {
+	for full, d := range s.devices {
+		if !strings.HasPrefix(full, name+"@") || d.session == nil || d.session.Err() != nil {
+			continue
+		}
+		infos, err := d.session.Devices(ctx)
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, info := range infos {
+			got = append(got, info.Device.Id)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("got %v", got)
+		}
+		return nil
+	}
+	return errors.New("no device is connected")
+}
+
+// deviceSteps are the verbs of a device; each takes the words after it.
+var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []string) error{
+	"disconnects": func(s *stage, _ context.Context, d *device, _ []string) error { return d.disconnect() },
+	"reconnects":  func(s *stage, ctx context.Context, d *device, _ []string) error { return d.connect(ctx) },
+	"sends":       (*stage).sends,
+	"has":         (*stage).has,
+	"resends":     (*stage).resends,
+	"gets":        (*stage).gets,
+	"reads":       (*stage).reads,
+	"is":          (*stage).isClosed,
+	"cannot":      (*stage).cannotReconnect,
+	"signs":       (*stage).signsOut,
+}
+
+func (s *stage) deviceStep(ctx context.Context, full string, w []string) (err error) {
+	name, id, _ := strings.Cut(full, "@")
+	owner := s.people[name]
+	if owner == nil {
+		return fmt.Errorf("%s has not signed up", name)
+	}
+	if w[0] == "connects" {
+		kind := idl.DeviceType(wirepb.DeviceType_value["DEVICE_TYPE_"+strings.ToUpper(w[2])])
+		s.devices[full], err = newDevice(ctx, s.form.options(s.cluster), owner, id, kind)
+		return err
+	}
+	d, verb := s.devices[full], deviceSteps[w[0]]
+	if d == nil || verb == nil {
+		return fmt.Errorf("no such device, or no step %q", w[0])
+	}
+	return verb(s, ctx, d, w[1:])
+}
+
+// sends bob "text" as m1
+func (s *stage) sends(ctx context.Context, d *device, w []string) error {
+	return d.send(ctx, s.people[w[0]], w[1], w[3])
+}
+
+// has m1 committed [as "text"] | delivered | refused [CODE]
+func (s *stage) has(ctx context.Context, d *device, w []string) error {
+	p := d.sent[w[0]]
+	if p == nil {
+		return fmt.Errorf("%s was not sent", w[0])
+	}
+	if w[1] == "delivered" {
+		return s.delivered(ctx, d, w[0])
+	}
+	rep, err := p.Wait(ctx)
+	if w[1] == "refused" {
+		if code := client.CodeOf(err); code == idl.CodeUnknown || len(w) > 2 && code.String() != "CODE_"+w[2] {
+			return fmt.Errorf("got %v", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if text := d.texts[w[0]].Text; len(w) > 3 && (rep.Text != w[3] || !rep.Rewritten) || len(w) <= 3 && rep.Rewritten && rep.Text != text {
+		return fmt.Errorf("stored as %q", rep.Text)
+	}
+	d.first[w[0]] = rep
+	return nil
+}
+
+// delivered waits for a receipt that covers the message: pushed, or come with a
+// sync after a reconnect.
+func (s *stage) delivered(ctx context.Context, d *device, as string) error {
+	rep, err := s.answer(ctx, d, as)
+	if err != nil {
+		return err
+	}
+	return until(ctx, func() (bool, error) { return d.heard(rep.ConversationId) >= rep.Seq, nil })
+}
+
+// answer is what the first send of a message got.
+func (s *stage) answer(ctx context.Context, d *device, as string) (*chatpb.SendReply, error) {
+	for _, other := range s.devices {
+		if rep := other.first[as]; rep != nil && other.owner == d.owner {
+			return rep, nil
+		}
+	}
+	if d.sent[as] == nil {
+		return nil, fmt.Errorf("%s was not sent", as)
+	}
+	rep, err := d.sent[as].Wait(ctx)
+	d.first[as] = rep
+	return rep, err
+}
+
+// resends m1 and gets the same answer | resends m1 with "text" and is refused CODE
+func (s *stage) resends(ctx context.Context, d *device, w []string) error {
+	first, err := s.answer(ctx, d, w[0])
+	if err != nil {
+		return err
+	}
+	out := s.outgoing(d.owner, w[0])
+	if w[1] == "with" {
+		out.Text = w[2]
+		if _, err = d.resend(ctx, out); client.CodeOf(err).String() != "CODE_"+w[len(w)-1] {
+			return fmt.Errorf("got %v", err)
+		}
+		return nil
+	}
+	again, err := d.resend(ctx, out)
+	if err != nil {
+		return err
+	}
+	if again.MessageId != first.MessageId || again.Seq != first.Seq || again.InboxSeq != first.InboxSeq || !again.Duplicate {
+		return fmt.Errorf("first %+v, then %+v", first, again)
+	}
+	return nil
+}
+
+// outgoing is a message as any of its sender's devices sent it.
+func (s *stage) outgoing(owner *person, as string) client.Outgoing {
+	for _, d := range s.devices {
+		if out, ok := d.texts[as]; ok && d.owner == owner {
+			return out
+		}
+	}
+	return client.Outgoing{}
+}
+
+// gets "text" from alice | gets nothing more
+func (s *stage) gets(ctx context.Context, d *device, w []string) error {
+	if w[0] == "nothing" {
+		return s.getsNothing(ctx, d)
+	}
+	select {
+	case e := <-d.entries:
+		if from := s.people[w[2]]; e.Text != w[0] || e.SenderId != from.id {
+			return fmt.Errorf("got %q from %d", e.Text, e.SenderId)
+		}
+		return nil
+	case <-ctx.Done():
+		return errors.New("got nothing")
+	}
+}
+
+// getsNothing waits until the device holds its whole inbox, then nothing may be
+// waiting to be seen.
+func (s *stage) getsNothing(ctx context.Context, d *device) error {
+	var rep chatpb.SyncReply
+	if err := d.session.Call(ctx, idl.ActionSync, &chatpb.SyncRequest{}, &rep); err != nil {
+		return err
+	}
+	if err := until(ctx, func() (bool, error) { return d.position() >= rep.Head, nil }); err != nil {
+		return fmt.Errorf("the inbox ends at %d, the device holds %d", rep.Head, d.position())
+	}
+	select {
+	case e := <-d.entries:
+		return fmt.Errorf("got %q from %d", e.Text, e.SenderId)
+	default:
+		return nil
+	}
+}
+
+// reads history with bob "a" "b"
+func (s *stage) reads(ctx context.Context, d *device, w []string) error {
+	rep, err := d.session.History(ctx, &chatpb.HistoryRequest{WithUserId: s.people[w[2]].id})
+	if err != nil {
+		return err
+	}
+	var got []string
+	for i, m := range slices.Backward(rep.Messages) {
+		if m.Seq != int64(len(rep.Messages)-i) {
+			return fmt.Errorf("seq %d at place %d", m.Seq, len(rep.Messages)-i)
+		}
+		got = append(got, m.Text)
+	}
+	if !slices.Equal(got, w[3:]) {
+		return fmt.Errorf("got %q", got)
+	}
+	return nil
+}
+
+// is closed KICKED
+func (s *stage) isClosed(ctx context.Context, d *device, w []string) error {
+	select {
+	case err := <-d.ended:
+		quit, ok := errors.AsType[*client.Quit](err)
+		if !ok || quit.Reason.String() != "CLOSE_"+w[1] || quit.Reconnect {
+			return fmt.Errorf("ended with %v", err)
+		}
+		return d.disconnect()
+	case <-ctx.Done():
+		return errors.New("the session goes on")
+	}
+}
+
+func (s *stage) cannotReconnect(ctx context.Context, d *device, _ []string) error {
+	err := d.connect(ctx)
+	d.disconnect()
+	if client.CodeOf(err) != idl.CodeUnauthenticated {
+		return fmt.Errorf("got %v", err)
+	}
+	return nil
+}
+
+// signs out others | this | all | DEVICE
+func (s *stage) signsOut(ctx context.Context, d *device, w []string) error {
+	req := &accountpb.SignOutRequest{Scope: accountpb.SignOutScope_SIGN_OUT_SCOPE_DEVICE, DeviceId: w[1]}
+	if scope, ok := accountpb.SignOutScope_value["SIGN_OUT_SCOPE_"+strings.ToUpper(w[1])]; ok {
+		req = &accountpb.SignOutRequest{Scope: accountpb.SignOutScope(scope)}
+	}
+	_, err := d.session.SignOut(ctx, req)
+	return err
+}
+
+// until polls done until it says so or ctx ends.
+func until(ctx context.Context, done func() (bool, error)) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,223 @@
+// Package server puts a core together: stores, rules, plugins, dispatch, fan-out
+// and the Kitex service, in one visible place, and runs their common life. It
+// holds no logic of its own. core/main, edge/main (embedded mode) and
+// bench/cluster use it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"freeim/core/dispatch"
+	"freeim/core/fanout"
+	"freeim/core/im"
+	"freeim/core/pebble"
+	"freeim/core/plugin"
+	"freeim/core/presence"
+	"freeim/core/rpc"
+	"freeim/core/sql"
+	"freeim/scripts/engine"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options is what a core is made of.
+type Options struct {
+	Config  Config
+	Plugins []plugin.Plugin       // configured; usually plugins.All()
+	Log     *slog.Logger          // nil: slog.Default
+	Figures prometheus.Registerer // nil: figures are kept nowhere
+}
+
+// Server is one core. Its methods are called by one goroutine: New, Start, then
+// Close once.
+type Server struct {
+	// Static after Start.
+	config     Config
+	log        *slog.Logger
+	directory  *sql.Directory
+	timelines  *pebble.Store
+	ids        *im.IDGenerator
+	registry   presence.Registry
+	rules      *engine.Engine // nil without scripts
+	plugins    *plugin.Set
+	dispatcher *dispatch.Dispatcher
+	fanout     *fanout.Fanout
+	rpc        *rpc.Server
+
+	services *plugin.Services
+	work     sync.WaitGroup // goroutines of plugins and the rules' watcher
+	stop     context.CancelFunc
+	ctx      context.Context // ends when the server stops: for work that outlives Start
+}
+
+// New opens the stores, starts the plugins and builds everything else; nothing
+// is served before Start. When it fails, whatever was opened is closed again.
+func New(ctx context.Context, o Options) (_ *Server, err error) {
+	o.Config.setDefaults()
+	if err := o.Config.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: o.Config, log: o.Log, services: plugin.NewServices()}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close(ctx))
+		}
+	}()
+	if err := s.openStores(); err != nil {
+		return nil, err
+	}
+	if err := s.openRules(); err != nil {
+		return nil, err
+	}
+	return s, s.assemble(ctx, o)
+}
+
+func (s *Server) openStores() (err error) {
+	s.ids = im.NewIDGenerator(nil)
+	s.registry = presence.NewMemory()
+	s.directory, err = sql.Open(sql.Options{Dialect: "sqlite", Path: filepath.Join(s.config.Data, "directory.db"), Log: s.log})
+	if err != nil {
+		return fmt.Errorf("open the directory: %w", err)
+	}
+	s.timelines, err = pebble.Open(pebble.Options{Dir: filepath.Join(s.config.Data, "timelines"), IDs: s.ids, Log: s.log})
+	if err != nil {
+		return fmt.Errorf("open the timelines: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) openRules() (err error) {
+	if s.config.Scripts == "" {
+		return nil
+	}
+	s.rules, err = engine.New(engine.Options{
+		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Codes: ruleCodes(), Log: s.log})
+	if err != nil {
+		return fmt.Errorf("load the rules: %w", err)
+	}
+	return nil
+}
+
+// assemble joins the parts: calls come in by rpc, go through the dispatcher to
+// the plugins, and what they push goes out by fan-out and rpc again.
+func (s *Server) assemble(ctx context.Context, o Options) (err error) {
+	s.rpc, err = rpc.New(rpc.Options{Listen: s.config.Listen, CoreID: s.config.ID, Registry: s.registry, Admit: s.admit, Log: s.log})
+	if err != nil {
+		return fmt.Errorf("listen for edges: %w", err)
+	}
+	if s.fanout, err = fanout.New(fanout.Options{Registry: s.registry, Pusher: s.rpc, Log: s.log}); err != nil {
+		return fmt.Errorf("prepare fan-out: %w", err)
+	}
+	if s.plugins, err = plugin.NewSet(o.Plugins); err != nil {
+		return err
+	}
+	specs, err := s.plugins.Start(ctx, s.hostFor, s.directory.Migrate)
+	if err != nil {
+		return err
+	}
+	s.dispatcher, err = dispatch.New(dispatch.Options{
+		Specs: specs, Hooks: s.hooks(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures})
+	return err
+}
+
+// admit asks the account plugin whether a session that an edge registers again
+// after a lost link still rests on a valid sign-in.
+func (s *Server) admit(ctx context.Context, r presence.Route) bool {
+	service, ok := s.services.Service("account.admission")
+	if !ok {
+		return true
+	}
+	return service.(Admission).Admit(ctx, r)
+}
+
+// Admission says whether a session may go on; the account plugin provides it as
+// the service "account.admission".
+type Admission interface {
+	Admit(ctx context.Context, r presence.Route) bool
+}
+
+// Start serves edges until Close.
+func (s *Server) Start() error {
+	if s.rules != nil {
+		s.work.Go(func() {
+			if err := s.rules.Run(s.ctx); err != nil && s.ctx.Err() == nil {
+				s.log.Error("the rules are no longer watched", "err", err)
+			}
+		})
+	}
+	if err := s.rpc.Start(s.dispatcher); err != nil {
+		return fmt.Errorf("serve edges on %s: %w", s.config.Listen, err)
+	}
+	s.log.Info("core serves edges", "core", s.config.ID, "listen", s.config.Listen)
+	return nil
+}
+
+// Addr is where edges link to, in the form of Config.Listen: with the port that
+// was chosen, if it was 0.
+func (s *Server) Addr() string {
+	if addr := s.rpc.Addr(); addr.Network() == "unix" {
+		return "unix:" + addr.String()
+	} else {
+		return addr.String()
+	}
+}
+
+// Ready says what keeps the core from serving; nil: nothing.
+func (s *Server) Ready(ctx context.Context) error {
+	if err := s.directory.Ping(ctx); err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	for name, err := range s.plugins.Health(ctx) {
+		if err != nil {
+			return fmt.Errorf("plugin %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Rules is the rule engine, nil when the core has no scripts.
+func (s *Server) Rules() *engine.Engine { return s.rules }
+
+// Close drains and stops everything in the reverse order of New, and waits until
+// it is done. It also undoes a New that failed half-way.
+func (s *Server) Close(ctx context.Context) error {
+	drain, cancel := context.WithTimeout(ctx, s.config.DrainTimeout)
+	defer cancel()
+	var errs []error
+	if s.rpc != nil {
+		errs = append(errs, s.rpc.Drain(drain))
+	}
+	if s.plugins != nil {
+		errs = append(errs, s.plugins.Drain(drain))
+	}
+	if s.fanout != nil {
+		s.fanout.Close()
+	}
+	if s.rpc != nil {
+		s.rpc.Close()
+	}
+	s.stop()
+	if s.plugins != nil {
+		errs = append(errs, s.plugins.Stop(ctx))
+	}
+	s.work.Wait()
+	if s.rules != nil {
+		errs = append(errs, s.rules.Close())
+	}
+	if s.timelines != nil {
+		errs = append(errs, s.timelines.Close())
+	}
+	if s.directory != nil {
+		errs = append(errs, s.directory.Close())
+	}
+	return errors.Join(errs...)
+}

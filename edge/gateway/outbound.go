@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cloudwego/netpoll"
 	"golang.org/x/sys/unix"
 )
 
@@ -164,7 +163,7 @@ func (o *outbound) write(p []byte, buf *[]byte) {
 	for round := 1; ; round++ {
 		n, err := o.try(p)
 		if err != nil {
-			o.fail(false)
+			o.fail()
 			return
 		}
 		if n < len(p) || round == rounds {
@@ -241,15 +240,19 @@ func (o *outbound) leave(p []byte, n int, buf *[]byte) {
 }
 
 // drain writes with netpoll, which waits for the socket, until nothing is left
-// or the client has taken nothing for too long.
+// or the client has taken nothing for too long. The timer is ours: netpoll's own
+// timeout wants to name a remote address that it does not have here.
 func (o *outbound) drain(buf *[]byte) {
+	stall := time.AfterFunc(o.shared.stall, o.stalled)
+	defer stall.Stop()
 	for ; buf != nil; buf = o.next(0) {
 		for p := *buf; len(p) > 0; {
 			n := min(len(p), flushed)
-			if err := o.await(p[:n]); err != nil {
-				o.fail(errors.Is(err, netpoll.ErrWriteTimeout))
+			if o.await(p[:n]) != nil {
+				o.fail()
 				return
 			}
+			stall.Reset(o.shared.stall)
 			p = p[n:]
 			o.mu.Lock()
 			o.backlog -= n
@@ -259,34 +262,33 @@ func (o *outbound) drain(buf *[]byte) {
 	}
 }
 
-// await returns when the socket has taken p.
+// await returns when the socket has taken p, or the connection has ended.
 func (o *outbound) await(p []byte) error {
 	o.descriptor.Lock()
 	defer o.descriptor.Unlock()
 	if o.fd < 0 {
 		return errGone
 	}
-	np := o.conn.np
-	np.SetWriteTimeout(o.shared.stall)
-	if _, err := np.Writer().WriteBinary(p); err != nil {
+	to := o.conn.np.Writer()
+	if _, err := to.WriteBinary(p); err != nil {
 		return err
 	}
-	return np.Writer().Flush()
+	return to.Flush()
 }
 
-// fail gives up: the client is gone, or has stalled. It is called from within
-// send, where closing could call back into a session that is sending; so that
-// happens aside.
-func (o *outbound) fail(stalled bool) {
+// stalled cuts off a client that reads nothing; that wakes drain.
+func (o *outbound) stalled() {
+	o.conn.stalled()
+	o.abort()
+}
+
+// fail gives up: the connection is broken. It is called from within send, where
+// closing could call back into a session that is sending; so that happens aside.
+func (o *outbound) fail() {
 	o.mu.Lock()
 	o.drop()
 	o.mu.Unlock()
-	go func() {
-		if stalled {
-			o.conn.stalled()
-		}
-		o.abort()
-	}()
+	go o.abort()
 }
 
 // drop forgets what is queued and takes nothing more. Called with mu held.
@@ -310,7 +312,7 @@ func (o *outbound) shutWrite() {
 // abort ends the connection now. It must not be called from within a session.
 func (o *outbound) abort() {
 	o.mu.Lock()
-	o.reset = o.backlog > 0
+	o.reset = o.reset || o.backlog > 0
 	o.aborted = true
 	watched := o.watched
 	o.mu.Unlock()

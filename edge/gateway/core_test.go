@@ -1,0 +1,160 @@
+package gateway_test
+
+import (
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"freeim/edge/gateway"
+	"freeim/edge/session"
+	"freeim/idl"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// Pollers and their pool of idle workers live as long as the process.
+		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
+		goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/util/gopool.(*worker).run.func1"),
+	)
+}
+
+// core answers in process: Auth binds, Message echoes its body, GetMessageID is
+// never answered.
+type core struct {
+	hub   *session.Hub
+	calls chan session.Call
+	done  chan struct{}
+	work  sync.WaitGroup
+
+	mu   sync.Mutex // guards the fields below
+	gone map[session.ID]int
+	from string // the address of the last GetMessageID
+}
+
+func newCore() *core {
+	c := &core{
+		calls: make(chan session.Call, 1<<16), done: make(chan struct{}),
+		gone: make(map[session.ID]int),
+	}
+	c.work.Go(c.run)
+	return c
+}
+
+func (c *core) run() {
+	for {
+		select {
+		case call := <-c.calls:
+			c.answer(call)
+		case <-c.done:
+			return
+		}
+	}
+}
+
+func (c *core) answer(call session.Call) {
+	r := session.Reply{Session: call.Session, Action: call.Action, Sequence: call.Sequence, Body: call.Body}
+	switch call.Action {
+	case idl.ActionGetMessageID:
+		c.mu.Lock()
+		c.from = call.Address
+		c.mu.Unlock()
+		return
+	case idl.ActionAuth:
+		r.Bind = &session.Identity{User: int64(call.Session), Device: "d"}
+	}
+	c.hub.Reply(r)
+}
+
+func (c *core) Call(call session.Call) { c.calls <- call }
+
+func (c *core) Gone(s session.ID, _ session.Identity) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone[s]++
+}
+
+func (c *core) gones(s session.ID) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone[s]
+}
+
+func (c *core) address() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.from
+}
+
+func (c *core) Action(a idl.Action) (session.ActionInfo, bool) {
+	switch a {
+	case idl.ActionAuth:
+		return session.ActionInfo{Name: "account.auth", Open: true}, true
+	case idl.ActionMessage, idl.ActionGetMessageID:
+		return session.ActionInfo{Name: "chat.send"}, true
+	}
+	return session.ActionInfo{}, false
+}
+
+func (c *core) ActionNamed(name string) (idl.Action, bool) {
+	switch name {
+	case "panic":
+		panic("asked for")
+	case "account.auth":
+		return idl.ActionAuth, true
+	case "chat.send":
+		return idl.ActionMessage, true
+	}
+	return 0, false
+}
+
+// edge is a gateway with its hub and core, gone at the end of the test with
+// everything that it started.
+type edge struct {
+	*gateway.Gateway
+	hub  *session.Hub
+	core *core
+}
+
+func newEdge(t testing.TB, o gateway.Options, s session.Options) *edge {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	c := newCore()
+	s.Core, s.Log = c, log
+	hub, err := session.New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.hub = hub
+	o.Hub, o.Log = hub, log
+	o.TCP, o.HTTP, o.Echo = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	g, err := gateway.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Start(); err != nil {
+		t.Fatal(err)
+	}
+	e := &edge{g, hub, c}
+	t.Cleanup(e.close)
+	return e
+}
+
+func (e *edge) close() {
+	e.Close()
+	e.hub.Close()
+	close(e.core.done)
+	e.core.work.Wait()
+}
+
+// eventually polls until what is true; the deadline only ends a failed test.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}

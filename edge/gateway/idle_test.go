@@ -1,0 +1,99 @@
+package gateway_test
+
+import (
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"freeim/edge/frame"
+	"freeim/edge/gateway"
+	"freeim/edge/session"
+	"freeim/idl"
+)
+
+// BenchmarkIdleSession reports the memory of a session that has passed Auth and
+// is silent: heap-B/session is what the collector finds alive, netpoll's part
+// included. The clients are bare descriptors and cost none. Run it with
+// -benchtime 5000x: one iteration is one session.
+func BenchmarkIdleSession(b *testing.B) {
+	for _, row := range []struct {
+		name string
+		open func(*testing.B, *edge) int
+	}{{"tcp", openTCP}, {"websocket", openWS}} {
+		b.Run(row.name, func(b *testing.B) {
+			e := newEdge(b, gateway.Options{}, session.Options{})
+			unix.Close(row.open(b, e)) // whatever is made once
+			eventually(b, "the first to go", func() bool { return e.hub.Stats().Sessions == 0 })
+			fds := make([]int, 0, b.N)
+			defer func() {
+				for _, fd := range fds {
+					unix.Close(fd)
+				}
+			}()
+			before := liveHeap()
+			for range b.N {
+				fds = append(fds, row.open(b, e))
+			}
+			eventually(b, "all to be live", func() bool { return e.hub.Stats().Live == int64(b.N) })
+			b.ReportMetric(float64(liveHeap()-before)/float64(b.N), "heap-B/session")
+			b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
+		})
+	}
+}
+
+func liveHeap() uint64 {
+	var m runtime.MemStats
+	for range 3 { // sync.Pools need two collections to be emptied
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func authFrame() []byte {
+	return frame.Append(nil, frame.Frame{
+		Codec: idl.CodecProtobuf, Action: idl.ActionAuth, Sequence: 1,
+		Body: []byte("a token of the usual length: 43 characters.."),
+	})
+}
+
+func openTCP(b *testing.B, e *edge) int {
+	fd := connect(b, e.TCPAddr().String())
+	exchange(b, fd, authFrame())
+	return fd
+}
+
+func openWS(b *testing.B, e *edge) int {
+	fd := connect(b, e.HTTPAddr().String())
+	exchange(b, fd, []byte(upgrade))
+	exchange(b, fd, message(2, authFrame()))
+	return fd
+}
+
+// connect opens a socket that Go's runtime knows nothing of.
+func connect(b *testing.B, address string) int {
+	b.Helper()
+	at := netip.MustParseAddrPort(address)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); err != nil {
+		b.Fatal(err)
+	}
+	return fd
+}
+
+// exchange writes p and waits for something to come back.
+func exchange(b *testing.B, fd int, p []byte) {
+	b.Helper()
+	var buf [512]byte
+	if _, err := unix.Write(fd, p); err != nil {
+		b.Fatal(err)
+	}
+	if n, err := unix.Read(fd, buf[:]); err != nil || n == 0 {
+		b.Fatalf("read: %d, %v", n, err)
+	}
+}

@@ -1,0 +1,179 @@
+package session_test
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"freeim/edge/frame"
+	"freeim/edge/session"
+	"freeim/idl"
+)
+
+// crowdCore answers every call from one of a few goroutines, like rpc does, and
+// checks that no session has two calls with it at a time.
+type crowdCore struct {
+	fakeCore
+	t     *testing.T
+	hub   *session.Hub
+	queue chan session.Call
+
+	mu    sync.Mutex // guards the fields below
+	busy  map[session.ID]bool
+	bound map[session.ID]bool
+	last  map[session.ID]uint32
+}
+
+func (c *crowdCore) Call(call session.Call) {
+	c.mu.Lock()
+	if c.busy[call.Session] {
+		c.t.Errorf("session %d has two calls at the core", call.Session)
+	}
+	c.busy[call.Session] = true
+	if call.Action == idl.ActionMessage {
+		if call.Sequence <= c.last[call.Session] {
+			c.t.Errorf("session %d: %d after %d", call.Session, call.Sequence, c.last[call.Session])
+		}
+		c.last[call.Session] = call.Sequence
+	}
+	c.mu.Unlock()
+	c.queue <- call
+}
+
+func (c *crowdCore) serve() {
+	for call := range c.queue {
+		r := answer(call)
+		c.mu.Lock()
+		c.busy[call.Session] = false
+		if call.Action == idl.ActionAuth {
+			r.Bind = &session.Identity{User: int64(call.Session)}
+			c.bound[call.Session] = true
+		}
+		c.mu.Unlock()
+		c.hub.Reply(r)
+		if r.Bind == nil && rand.IntN(50) == 0 {
+			c.hub.Reply(r) // a double, which must change nothing
+		}
+	}
+}
+
+// TestManyThingsAtOnce lets sessions come, talk, stall and go while replies,
+// pushes and kicks arrive, and counts in the end: every bound session is gone
+// once, and nothing is left.
+func TestManyThingsAtOnce(t *testing.T) {
+	const clients, lives = 32, 40
+	core := &crowdCore{
+		t: t, queue: make(chan session.Call, clients), busy: make(map[session.ID]bool),
+		bound: make(map[session.ID]bool), last: make(map[session.ID]uint32),
+	}
+	hub, err := session.New(session.Options{Core: core, Log: slog.New(slog.DiscardHandler), AuthTimeout: 20 * time.Millisecond, Heartbeat: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hub.Close()
+	core.hub = hub
+
+	var serving, disturbing, living sync.WaitGroup
+	for range 4 {
+		serving.Go(core.serve)
+	}
+	stop := make(chan struct{})
+	disturbing.Go(func() { disturb(hub, stop) })
+	for range clients {
+		living.Go(func() {
+			for range lives {
+				live1(t, hub)
+			}
+		})
+	}
+	living.Wait()
+	close(stop)
+	disturbing.Wait()
+	close(core.queue)
+	serving.Wait()
+
+	for id := range core.bound {
+		if got := core.gones(id); got != 1 {
+			t.Errorf("session %d: gone %d times, want once", id, got)
+		}
+	}
+	if got := hub.Stats(); got.Sessions != 0 || got.Live != 0 {
+		t.Errorf("left over: %+v", got)
+	}
+}
+
+// disturb pushes to and kicks sessions at random.
+func disturb(hub *session.Hub, stop chan struct{}) {
+	for i := uint64(0); ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		ids := []session.ID{session.ID(1 + i%2000), session.ID(1 + (i*7)%2000)}
+		hub.Push(session.Push{Action: idl.ActionMessage, Sessions: ids, JSON: []byte("{}"), InboxSeqs: []int64{1, 2}})
+		switch {
+		case i%64 == 0:
+			hub.Kick(ids[:1], idl.CloseKicked, "", 0)
+		case i%512 == 1:
+			hub.Resync()
+			hub.Live(func(session.ID, session.Identity, idl.Codec) bool { return true })
+		}
+	}
+}
+
+// live1 is one session's life, as a gateway drives it.
+func live1(t *testing.T, hub *session.Hub) {
+	line := new(fakeTransport)
+	s := hub.Open(line)
+	s.Receive(frame.Frame{Action: idl.ActionAuth, Sequence: 1}, false)
+	for i := range uint32(rand.IntN(60)) {
+		action := idl.ActionMessage
+		if i%5 == 0 {
+			action = idl.ActionHeartbeat
+		}
+		if err := s.Receive(frame.Frame{Action: action, Sequence: i + 2, Body: []byte("{}")}, i%3 == 0); err != nil {
+			fault, ok := errors.AsType[*frame.CloseError](err)
+			if !ok {
+				t.Errorf("receive: %v", err)
+			}
+			s.Fail(fault)
+		}
+		if i == 40 && rand.IntN(4) == 0 {
+			line.mu.Lock()
+			line.full = true
+			line.mu.Unlock()
+		}
+	}
+	s.Closed()
+	if _, n := line.closed(); n > 1 {
+		t.Errorf("closed %d times", n)
+	}
+}
+
+// BenchmarkFind is what a push needs of the hub's table: one of 100,000 sessions
+// by ID, from every processor, while one in a hundred finds a connect and a
+// closing in its way.
+func BenchmarkFind(b *testing.B) {
+	hub, err := session.New(session.Options{Core: new(fakeCore), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer hub.Close()
+	for range 100_000 {
+		hub.Open(deafTransport{})
+	}
+	b.RunParallel(func(pb *testing.PB) {
+		ids := make([]session.ID, 1)
+		for i := 0; pb.Next(); i++ {
+			ids[0] = session.ID(1 + rand.IntN(100_000))
+			hub.Push(session.Push{Action: idl.ActionMessage, Sessions: ids})
+			if i%100 == 0 {
+				hub.Open(deafTransport{}).Closed()
+			}
+		}
+	})
+}

@@ -62,7 +62,7 @@ func (a *acknowledging) stage(c *committer) error {
 	c.held[who] = a.Seq
 	c.key = positionKey(c.key[:0], a.By, a.Conversation)
 	c.val = binary.AppendUvarint(c.val[:0], uint64(a.Seq))
-	c.set(c.key, c.val)
+	c.writes.set(c.key, c.val)
 	for _, f := range filings {
 		a.file(c, who, f)
 	}
@@ -93,15 +93,15 @@ func (a *acknowledging) places(c *committer, who holderKey) ([]filing, error) {
 func (a *acknowledging) file(c *committer, who holderKey, f filing) {
 	if f.old != 0 {
 		c.key = userKey(c.key[:0], kindReceipt, f.user, f.old)
-		_ = c.batch.Delete(c.key, nil) // like set, without an error to give
+		c.writes.delete(c.key)
 	}
 	c.key = userKey(c.key[:0], kindReceipt, f.user, f.seq)
 	c.val = filed(a.Receipt).append(c.val[:0])
-	c.set(c.key, c.val)
+	c.writes.set(c.key, c.val)
 
 	c.key = latestKey(c.key[:0], f.user, a.By, a.Conversation)
 	c.val = binary.AppendUvarint(c.val[:0], uint64(f.seq))
-	c.set(c.key, c.val)
+	c.writes.set(c.key, c.val)
 	c.receipts.set(f.user, f.seq)
 	c.latest[receiptKey{f.user, who}] = f.seq
 }

@@ -85,13 +85,13 @@ func (a *appending) stage(c *committer) error {
 func (a *appending) write(c *committer) {
 	copy(a.value, a.result.ID[:])
 	c.key = logKey(c.key[:0], a.Conversation, a.result.Seq)
-	c.set(c.key, a.value)
+	c.writes.set(c.key, a.value)
 	c.logs.set(a.Conversation, a.result.Seq)
 
 	c.val = entry{ID: a.result.ID, Conversation: []byte(a.Conversation), Seq: a.result.Seq}.append(c.val[:0])
 	for i, user := range a.Inboxes {
 		c.key = userKey(c.key[:0], kindInbox, user, a.result.InboxSeqs[i])
-		c.set(c.key, c.val)
+		c.writes.set(c.key, c.val)
 		c.inboxes.set(user, a.result.InboxSeqs[i])
 	}
 	if a.ClientID == "" {
@@ -99,13 +99,9 @@ func (a *appending) write(c *committer) {
 	}
 	c.key = dedupeKey(c.key[:0], a.Sender, a.ClientID)
 	c.val = record{a.Digest, a.Conversation, a.result.Seq, a.result.InboxSeqs}.append(c.val[:0])
-	c.set(c.key, c.val)
+	c.writes.set(c.key, c.val)
 	c.drafts[draftKey{a.Sender, a.ClientID}] = a
 }
-
-// set adds to the batch. A batch without an index only grows: it has no error to
-// give.
-func (c *committer) set(key, value []byte) { _ = c.batch.Set(key, value, nil) }
 
 // repeats reports whether the draft was committed before, and then takes its
 // result from there: from this very batch or from the database.
@@ -117,8 +113,11 @@ func (a *appending) repeats(c *committer) (bool, error) {
 	if other := c.drafts[draftKey{a.Sender, a.ClientID}]; other != nil {
 		first, digest, found = copied(other.result), other.Digest, true
 	} else {
-		var err error
-		if first, digest, found, err = find(c.db, a.Sender, a.ClientID); err != nil {
+		iter, err := c.before()
+		if err != nil {
+			return false, err
+		}
+		if first, digest, found, err = find(iter, c.db, a.Sender, a.ClientID); err != nil {
 			return false, err
 		}
 	}
@@ -160,9 +159,13 @@ func (s *Store) Find(ctx context.Context, sender im.UserID, clientID string) (
 	if clientID == "" {
 		return c, digest, false, ctx.Err()
 	}
-	err = s.read(ctx, func(v *view) (err error) {
-		c, digest, ok, err = find(v, sender, clientID)
-		return err
+	err = s.read(ctx, func(v *view) error {
+		iter, err := newLookup(v)
+		if err != nil {
+			return err
+		}
+		c, digest, ok, err = find(iter, v, sender, clientID)
+		return errors.Join(err, iter.Close())
 	})
 	if err != nil {
 		return c, digest, false, fmt.Errorf("find message %q of %d: %w", clientID, sender, err)
@@ -170,21 +173,26 @@ func (s *Store) Find(ctx context.Context, sender im.UserID, clientID string) (
 	return c, digest, ok, nil
 }
 
-// find looks up what sender committed under clientID.
-func find(r db.Reader, sender im.UserID, clientID string) (
+// find looks up what sender committed under clientID, with an iterator made by
+// newLookup.
+func find(iter *db.Iterator, r db.Reader, sender im.UserID, clientID string) (
 	c timeline.Committed, digest [32]byte, ok bool, err error) {
-	var rec record
-	key := dedupeKey(make([]byte, 0, 96), sender, clientID)
-	ok, err = get(r, key, func(value []byte) (err error) {
-		rec, err = decodeRecord(value)
-		return err
-	})
-	if err != nil || !ok {
+	if !iter.SeekPrefixGE(dedupeKey(make([]byte, 0, 96), sender, clientID)) {
+		return c, digest, false, iter.Error()
+	}
+	rec, err := decodeRecord(iter.Value())
+	if err != nil {
 		return c, digest, false, err
 	}
 	c.InboxSeqs = rec.InboxSeqs
 	c.Message, err = message(r, rec.Conversation, rec.Seq)
 	return c, rec.Digest, err == nil, err
+}
+
+// newLookup makes an iterator for keys that mostly are not there: it asks the
+// filter of every level, where Get would read a block of the lowest one.
+func newLookup(r db.Reader) (*db.Iterator, error) {
+	return r.NewIter(&db.IterOptions{UseL6Filters: true})
 }
 
 // message reads one message; its body is a copy. That it is missing is an error:

@@ -45,7 +45,7 @@ type committer struct {
 	// The batch being built.
 	ops      []op
 	errs     []error // of stage, as ops
-	batch    *db.Batch
+	writes   writes
 	iter     *db.Iterator // over what was there before the batch; nil until needed
 	newest   im.MessageID // of the batch; zero: none
 	drafts   map[draftKey]*appending
@@ -74,7 +74,6 @@ func newCommitter(s *Store, o Options, f *figures) *committer {
 		Store: s, ids: o.IDs, figures: f,
 		logs: newHeads[im.ConversationID](o.Heads), inboxes: newHeads[im.UserID](o.Heads),
 		receipts: newHeads[im.UserID](o.Heads),
-		batch:    s.db.NewBatch(),
 		drafts:   map[draftKey]*appending{}, held: map[holderKey]int64{}, latest: map[receiptKey]int64{},
 	}
 }
@@ -118,7 +117,6 @@ func (s *Store) refusal(ctx context.Context) error {
 // run commits until the store closes and the queue is empty.
 func (c *committer) run() {
 	defer close(c.stopped)
-	defer c.batch.Close()
 	for {
 		select {
 		case first := <-c.queue:
@@ -158,7 +156,7 @@ func (c *committer) commit(first op) {
 // more is the next op for the batch, nil when the batch is full or the queue is
 // empty.
 func (c *committer) more() op {
-	if len(c.ops) >= maxOps || c.batch.Len() >= maxBatch {
+	if len(c.ops) >= maxOps || c.writes.size() >= maxBatch {
 		return nil
 	}
 	select {
@@ -172,7 +170,7 @@ func (c *committer) more() op {
 func (c *committer) begin() {
 	clear(c.ops) // let go of the callers
 	c.ops, c.errs = c.ops[:0], c.errs[:0]
-	c.batch.Reset()
+	c.writes.reset()
 	c.newest = im.MessageID{}
 	clear(c.drafts)
 	clear(c.held)
@@ -192,7 +190,7 @@ func (c *committer) flush() error {
 	if err := c.broken(); err != nil {
 		return err
 	}
-	if c.batch.Empty() {
+	if c.writes.size() == 0 {
 		return nil
 	}
 	started := time.Now()
@@ -216,27 +214,37 @@ func (c *committer) apply() (err error) {
 		}
 	}()
 	if c.newest != (im.MessageID{}) {
-		if err := c.batch.Set(metaKey(metaLast), c.newest[:], nil); err != nil {
-			return err
-		}
+		c.writes.set(metaKey(metaLast), c.newest[:])
 	}
-	return c.db.Apply(c.batch, db.Sync)
+	batch := c.db.NewBatchWithSize(c.writes.size())
+	if err := c.writes.fill(batch); err != nil {
+		return err
+	}
+	if err := c.db.Apply(batch, db.Sync); err != nil {
+		return err
+	}
+	return batch.Close()
 }
 
 // head is the newest seq of the timeline whose keys begin with prefix, as it was
 // before the batch; 0: empty.
 func (c *committer) head(prefix []byte) (int64, error) {
+	iter, err := c.before()
+	if err != nil {
+		return 0, err
+	}
+	if iter.SeekLT(rangeEnd(prefix)) && hasPrefix(iter.Key(), prefix) {
+		return seqOf(iter.Key()), nil
+	}
+	return 0, iter.Error()
+}
+
+// before is an iterator over what was there before the batch; it ends with it.
+func (c *committer) before() (iter *db.Iterator, err error) {
 	if c.iter == nil {
-		iter, err := c.db.NewIter(nil)
-		if err != nil {
-			return 0, err
-		}
-		c.iter = iter
+		c.iter, err = newLookup(c.db)
 	}
-	if c.iter.SeekLT(rangeEnd(prefix)) && hasPrefix(c.iter.Key(), prefix) {
-		return seqOf(c.iter.Key()), nil
-	}
-	return 0, c.iter.Error()
+	return c.iter, err
 }
 
 func hasPrefix(key, prefix []byte) bool {

@@ -24,16 +24,32 @@ const (
 	metaLast   = "last"
 )
 
+// lockDir makes the directory and keeps other processes, and other stores of this
+// one, out of it.
+func lockDir(o Options) (*db.Lock, error) {
+	if err := o.fs.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := db.LockDirectory(o.Dir, o.fs)
+	if err != nil {
+		return nil, fmt.Errorf("another process has it open, or it cannot be locked: %w", err)
+	}
+	return lock, nil
+}
+
 // openDB opens Pebble for this package's load: many small synced batches, point
 // look-ups that mostly find nothing, short scans, a small machine.
-func openDB(o Options) (*db.DB, error) {
+func openDB(o Options, lock *db.Lock) (*db.DB, error) {
 	log := logger{o.Log}
 	opts := &db.Options{
-		FS:                          o.fs,
-		Logger:                      log,
-		CacheSize:                   o.CacheSize,
+		FS:     o.fs,
+		Lock:   lock,
+		Logger: log,
+		// Pebble takes the memory of memtables out of the cache.
+		CacheSize:                   o.CacheSize + 2*int64(o.MemTableSize),
 		MemTableSize:                uint64(o.MemTableSize),
 		MemTableStopWritesThreshold: 2,
+		L0CompactionThreshold:       8, // fewer, larger compactions: writes matter more than scans
 		FormatMajorVersion:          db.FormatTableFormatV6,
 		EventListener: &db.EventListener{
 			BackgroundError: func(err error) { log.Errorf("background: %v", err) },

@@ -36,7 +36,7 @@ type Options struct {
 	// CacheSize is the memory for blocks read from disk, in octets. 0: 64 MiB.
 	CacheSize int64
 	// MemTableSize is the memory that gathers writes before they go to a table,
-	// in octets; twice that is used at most. 0: 32 MiB.
+	// in octets; twice that is used at most. 0: 16 MiB.
 	MemTableSize int
 	// Heads bounds how many conversations, and how many people, the committer
 	// remembers the newest seq of; others cost a look-up. 0: 100,000.
@@ -57,6 +57,7 @@ const queueLen = 4096
 type Store struct {
 	// Static after Open.
 	db      *db.DB
+	lock    *db.Lock // of the directory
 	log     *slog.Logger
 	epoch   string
 	queue   chan op       // never closed
@@ -88,15 +89,26 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = openDB(o); err != nil {
+	if err := s.open(o); err != nil {
 		return nil, fmt.Errorf("open timeline store %s: %w", o.Dir, err)
-	}
-	if s.epoch, err = initialise(s.db, o.IDs); err != nil {
-		return nil, errors.Join(fmt.Errorf("open timeline store %s: %w", o.Dir, err), s.db.Close())
 	}
 	s.views.publish(s.db.NewSnapshot())
 	go newCommitter(s, o, figures).run()
 	return s, nil
+}
+
+// open takes the directory and opens what is in it, or leaves nothing open.
+func (s *Store) open(o Options) (err error) {
+	if s.lock, err = lockDir(o); err != nil {
+		return err
+	}
+	if s.db, err = openDB(o, s.lock); err != nil {
+		return errors.Join(err, s.lock.Close())
+	}
+	if s.epoch, err = initialise(s.db, o.IDs); err != nil {
+		return errors.Join(err, s.db.Close(), s.lock.Close())
+	}
+	return nil
 }
 
 func (o *Options) setDefaults() {
@@ -107,13 +119,16 @@ func (o *Options) setDefaults() {
 		o.CacheSize = 64 << 20
 	}
 	if o.MemTableSize == 0 {
-		o.MemTableSize = 32 << 20
+		o.MemTableSize = 16 << 20
 	}
 	if o.Heads == 0 {
 		o.Heads = 100_000
 	}
-	if o.Memory && o.fs == nil {
-		o.fs = vfs.NewMem()
+	if o.fs == nil {
+		o.fs = vfs.Default
+		if o.Memory {
+			o.fs = vfs.NewMem()
+		}
 	}
 }
 
@@ -147,9 +162,9 @@ func (s *Store) Close() error {
 		<-s.stopped
 		s.closeErr = s.views.close()
 		if s.broken() != nil {
-			return // Pebble's locks may be held for ever
+			return // Pebble's mutexes may be held for ever; the directory stays ours
 		}
-		if err := s.db.Close(); err != nil {
+		if err := errors.Join(s.closeErr, s.db.Close(), s.lock.Close()); err != nil {
 			s.closeErr = fmt.Errorf("close timeline store: %w", err)
 		}
 	})

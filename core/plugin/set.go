@@ -26,10 +26,11 @@ type Set struct {
 // an error that names the plugins in question when two have one name or provide
 // one service, or when a service is needed that no earlier plugin provides.
 func NewSet(plugins []Plugin) (*Set, error) {
+	name := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	names, providers := map[string]bool{}, map[string]string{}
 	for _, p := range plugins {
 		info := p.Info()
-		if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(info.Name) {
+		if !name.MatchString(info.Name) {
 			return nil, fmt.Errorf("plugin name %q is not lower-case letters, digits and _", info.Name)
 		}
 		if names[info.Name] {

@@ -24,17 +24,18 @@ import (
 )
 
 // Load reads the file at path into the struct that into points to, then the
-// variables of environ (as of os.Environ) whose names begin with Prefix. All
-// that is wrong is in the error, a line for each fault; into is half filled then.
-func Load(path string, environ []string, into any) error {
+// variables that env, which is os.LookupEnv, finds. All that is wrong is in the
+// error, a line for each fault; into is half filled then.
+func Load(path string, env func(name string) (value string, ok bool), into any) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
-	return Parse(path, data, environ, into)
+	return Parse(path, data, variables(env, into), into)
 }
 
-// Parse is Load of data, which name stands for in errors.
+// Parse is Load of data, which name stands for in errors, and of environ, which
+// is of the form of os.Environ.
 func Parse(name string, data []byte, environ []string, into any) error {
 	root := reflect.ValueOf(into).Elem()
 	l := loader{source: name, lines: true, paths: paths(root)}

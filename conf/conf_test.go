@@ -258,13 +258,16 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(path, []byte("edge: {tcp: x, echo: 1}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("FREEIM_EDGE_TPC", "y")
+	t.Setenv("FREEIM_EDGE_TCP", "z")
 	c := defaults()
-	err := conf.Load(path, []string{"FREEIM_EDGE_TPC=y"}, &c)
+	err := conf.Load(path, os.LookupEnv, &c)
 	want := path + ":1: edge.echo is 1, not true or false\nFREEIM_EDGE_TPC is not known; the nearest is FREEIM_EDGE_TCP"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+	if err == nil || err.Error() != want || c.Edge.TCP != "z" {
+		t.Errorf("got %q and %v, want z and %s", c.Edge.TCP, err, want)
 	}
-	if err := conf.Load(path+".not", nil, &c); !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "read the configuration: ") {
+	none := func(string) (string, bool) { return "", false }
+	if err := conf.Load(path+".not", none, &c); !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "read the configuration: ") {
 		t.Errorf("got %v, want that there is no such file", err)
 	}
 }

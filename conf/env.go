@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +18,26 @@ import (
 // The value is the text itself; of a list, "a,b" or YAML ("[a, b]"); of a map or
 // a list of sections, YAML.
 const Prefix = "FREEIM_"
+
+// variables lists what env finds: the variables of every key, and whatever else
+// this process's environment has under Prefix, since env cannot list its names.
+func variables(env func(string) (string, bool), into any) (environ []string) {
+	names := map[string]bool{}
+	for _, k := range Keys(into) {
+		names[k.Env] = true
+	}
+	for _, line := range os.Environ() {
+		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, Prefix) {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		if value, ok := env(name); ok {
+			environ = append(environ, name+"="+value)
+		}
+	}
+	return environ
+}
 
 // environment applies the variables to root and notes those that are no key's.
 func (l *loader) environment(environ []string, root reflect.Value) {

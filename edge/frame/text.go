@@ -42,8 +42,9 @@ type textFrame struct {
 }
 
 // ParseText reads one text message, which is one frame in JSON. The action is a
-// number or a name, which named looks up; an unknown name gives Unnamed. Body is
-// a copy, so p is free after the call. Every error is a *CloseError.
+// number or a name, which named looks up (nil knows no names); an unknown name
+// gives Unnamed. Body is a copy, so p is free after the call. Every error is a
+// *CloseError.
 func ParseText(p []byte, named func(string) (idl.Action, bool)) (Frame, error) {
 	t, err := parseObject(p)
 	if err != nil {
@@ -106,6 +107,9 @@ func parseAction(raw json.RawMessage, named func(string) (idl.Action, bool)) (id
 	var name string
 	if err := json.Unmarshal(raw, &name); err != nil {
 		return 0, malformed("not a text frame: %v", err)
+	}
+	if named == nil {
+		return Unnamed, nil
 	}
 	if a, ok := named(name); ok {
 		return a, nil

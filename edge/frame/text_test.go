@@ -111,6 +111,12 @@ func TestParseTextRefuses(t *testing.T) {
 	}
 }
 
+func TestParseTextWithoutNames(t *testing.T) {
+	if f, err := frame.ParseText([]byte(`{"action":"chat.send"}`), nil); err != nil || f.Action != frame.Unnamed {
+		t.Errorf("got %v and %v, want it unnamed", f, err)
+	}
+}
+
 func TestParseTextCopiesTheBody(t *testing.T) {
 	text := []byte(`{"body":{"text":"hi"}}`)
 	f, err := frame.ParseText(text, named)

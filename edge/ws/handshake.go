@@ -142,19 +142,6 @@ func SameHost(origin, host string) bool {
 	return strings.EqualFold(strings.TrimSuffix(site, port), strings.TrimSuffix(host, port))
 }
 
-// ListedOrigins allows exactly the origins given, and no other: also the page of
-// the same host must be listed. Letters compare in any case.
-func ListedOrigins(origins []string) func(origin, host string) bool {
-	return func(origin, _ string) bool {
-		for _, listed := range origins {
-			if strings.EqualFold(listed, origin) {
-				return true
-			}
-		}
-		return false
-	}
-}
-
 // accept is the good answer, §4.2.2.
 func accept(key string) []byte {
 	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // §1.3

@@ -29,11 +29,6 @@ func AppendPong(dst, payload []byte) []byte {
 	return append(appendHeader(dst, gobwas.OpPong, len(payload)), payload...)
 }
 
-// AppendPing appends a ping with a payload of at most 125 octets.
-func AppendPing(dst, payload []byte) []byte {
-	return append(appendHeader(dst, gobwas.OpPing, len(payload)), payload...)
-}
-
 // AppendClose appends a close frame, after which nothing may be sent. The reason
 // is made UTF-8 and cut to 123 octets at a rune. CodeNoStatus gives a frame with
 // neither code nor reason. Source: RFC 6455 §5.5.1.

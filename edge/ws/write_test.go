@@ -20,7 +20,6 @@ func TestAppendWritesTheExamplesOfTheRFC(t *testing.T) {
 	}{
 		{"text", ws.AppendMessage(nil, true, []byte("Hello")), "810548656c6c6f"},
 		{"pong", ws.AppendPong(nil, []byte("Hello")), "8a0548656c6c6f"},
-		{"ping", ws.AppendPing(nil, []byte("Hello")), "890548656c6c6f"},
 		{"binary of 256", ws.AppendHeader(nil, false, 256), "827e0100"},
 		{"binary of 65536", ws.AppendHeader(nil, false, 65536), "827f0000000000010000"},
 		{"close", ws.AppendClose(nil, 4001, "slow"), "88060fa1736c6f77"},

@@ -1,0 +1,509 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"freeim/scripts/engine"
+)
+
+// answer is a file whose hook turns every text into tag.
+func answer(tag string) string {
+	return `local im = require("im")
+im.on_message(function(c) c.text = "` + tag + `" end, {name = "answer", on_error = "closed"})
+`
+}
+
+// watched is an engine whose Run goes on until the test ends.
+type watched struct {
+	*engine.Engine
+	t   *testing.T
+	dir string
+	log *logs
+}
+
+func watch(t *testing.T, dir string, files map[string]string) *watched {
+	t.Helper()
+	put(t, dir, files)
+	w := &watched{t: t, dir: dir, log: &logs{}}
+	var err error
+	if w.Engine, err = engine.New(options(dir, w.log)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		w.Close()
+	})
+	return w
+}
+
+func (w *watched) says() string {
+	m := message("hi")
+	w.OnMessage(context.Background(), m)
+	return m.Text
+}
+
+// until waits for the answer to become want and never to be one of never.
+func (w *watched) until(want string, never ...string) {
+	w.t.Helper()
+	eventually(w.t, "answer "+want+" after "+w.log.String(), func() bool {
+		got := w.says()
+		for _, bad := range never {
+			if got == bad {
+				w.t.Fatalf("got answer %q in between", got)
+			}
+		}
+		return got == want
+	})
+}
+
+func (w *watched) put(name, text string) {
+	w.t.Helper()
+	put(w.t, w.dir, map[string]string{name: text})
+}
+
+func (w *watched) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// rejected waits for a rejection that says want.
+func (w *watched) rejected(want string) {
+	w.t.Helper()
+	eventually(w.t, "a rejection with "+want, func() bool {
+		r := w.Status().Rejected
+		return r != nil && strings.Contains(strings.Join(r.Errors, "\n"), want)
+	})
+}
+
+func (w *watched) path(name string) string { return filepath.Join(w.dir, name) }
+
+func TestSaves(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		save func(w *watched)
+	}{
+		{"in place", func(w *watched) { w.put("a.lua", answer("two")) }},
+		{"temporary file and rename", func(w *watched) {
+			w.put("a.lua~tmp", answer("two"))
+			w.must(os.Rename(w.path("a.lua~tmp"), w.path("a.lua")))
+		}},
+		{"backup and new file, as vim", func(w *watched) {
+			w.put("4913", "")
+			w.must(os.Remove(w.path("4913")))
+			w.put(".a.lua.swp", "binary \xff")
+			w.must(os.Rename(w.path("a.lua"), w.path("a.lua~")))
+			w.put("a.lua", answer("two"))
+			w.must(os.Remove(w.path("a.lua~")))
+			w.must(os.Remove(w.path(".a.lua.swp")))
+		}},
+		{"removed and created again", func(w *watched) {
+			w.must(os.Remove(w.path("a.lua")))
+			w.put("a.lua", answer("two"))
+		}},
+		{"written slowly in chunks", func(w *watched) {
+			text := answer("between") + strings.Repeat("-- padding\n", 2000) + `error("unfinished")`
+			text = text + "\n" + strings.Repeat(" ", 100)
+			f, err := os.Create(w.path("a.lua"))
+			w.must(err)
+			for len(text) > 0 {
+				n := min(1024, len(text))
+				_, err := f.WriteString(text[:n])
+				w.must(err)
+				text = text[n:]
+			}
+			w.must(f.Truncate(0))
+			_, err = f.Seek(0, 0)
+			w.must(err)
+			_, err = f.WriteString(answer("two"))
+			w.must(err)
+			w.must(f.Close())
+		}},
+		{"a git checkout", func(w *watched) {
+			for i := range 40 {
+				w.put(fmt.Sprintf("lib/m%d.lua", i), "return "+fmt.Sprint(i))
+			}
+			w.must(os.Remove(w.path("a.lua")))
+			w.put("sub/a.lua", answer("two"))
+			for i := range 20 {
+				w.must(os.Remove(w.path(fmt.Sprintf("lib/m%d.lua", i))))
+			}
+		}},
+		{"the directory renamed and made again", func(w *watched) {
+			w.must(os.Rename(w.dir, w.dir+".old"))
+			w.put("a.lua", answer("two"))
+		}},
+		{"the directory removed and made again", func(w *watched) {
+			w.must(os.RemoveAll(w.dir))
+			w.rejected("no such file")
+			w.put("a.lua", answer("two"))
+		}},
+		{"a file in a new sub-directory", func(w *watched) {
+			w.must(os.Mkdir(w.path("sub"), 0o755))
+			w.put("sub/deep/b.lua", strings.ReplaceAll(answer("two"), "answer", "zwei"))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := watch(t, filepath.Join(t.TempDir(), "scripts"), map[string]string{"a.lua": answer("one")})
+			test.save(w)
+			w.until("two", "between", "hi")
+			w.put("sub/later.lua", "-- a change in a directory that may be new")
+			eventually(t, "a watch on what is new", func() bool { return len(w.Status().Files) > 1 && w.Status().Rejected == nil })
+			w.until("two")
+		})
+	}
+}
+
+// A Kubernetes ConfigMap: files are links through ..data, which is swapped.
+func TestConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, map[string]string{"..v1/a.lua": answer("one")})
+	link := func(target, name string) {
+		t.Helper()
+		temp := filepath.Join(dir, "..tmp")
+		if err := errors.Join(os.Symlink(target, temp), os.Rename(temp, filepath.Join(dir, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("..v1", "..data")
+	link("..data/a.lua", "a.lua")
+	w := watch(t, dir, nil)
+	for i, tag := range []string{"two", "three"} {
+		version := fmt.Sprintf("..v%d", i+2)
+		put(t, dir, map[string]string{version + "/a.lua": answer(tag)})
+		link(version, "..data")
+		if err := os.RemoveAll(filepath.Join(dir, fmt.Sprintf("..v%d", i+1))); err != nil {
+			t.Fatal(err)
+		}
+		w.until(tag, "hi")
+	}
+	if files := w.Status().Files; len(files) != 1 {
+		t.Errorf("got files %v, want a.lua once", files)
+	}
+}
+
+// A release directory behind a link that is swapped.
+func TestRootIsALink(t *testing.T) {
+	base := t.TempDir()
+	put(t, base, map[string]string{"v1/a.lua": answer("one"), "v2/a.lua": answer("two")})
+	root := filepath.Join(base, "scripts")
+	if err := os.Symlink("v1", root); err != nil {
+		t.Fatal(err)
+	}
+	w := watch(t, root, nil)
+	w.must(os.Symlink("v2", root+".new"))
+	w.must(os.Rename(root+".new", root))
+	w.until("two")
+	put(t, base, map[string]string{"v2/a.lua": answer("three")})
+	w.until("three")
+}
+
+func TestBrokenFileKeepsTheBundle(t *testing.T) {
+	w := watch(t, t.TempDir(), map[string]string{"a.lua": answer("one")})
+	before := w.Status().Bundle
+	for _, test := range []struct{ text, want string }{
+		{"local x = = 1", "a.lua:1:11: syntax error"},
+		{"error('boom')", "a.lua:1: boom"},
+		{"while true do end", "a.lua:1: instruction budget spent"},
+		{"", "a.lua:1: file is empty"},
+	} {
+		w.put("a.lua", test.text)
+		w.rejected(test.want)
+		if got := w.says(); got != "one" || w.Status().Bundle != before {
+			t.Errorf("got %q after %q, want the old bundle", got, test.text)
+		}
+	}
+	w.put("a.lua", answer("two"))
+	w.until("two")
+	if r := w.Status().Rejected; r != nil {
+		t.Errorf("got %+v, want the rejection forgotten", r)
+	}
+	if got := w.log.String(); !strings.Contains(got, "a.lua:1:11: syntax error") || !strings.Contains(got, "from="+before) {
+		t.Errorf("got log %s, want the error and the activation", got)
+	}
+}
+
+func TestErrorIsLoggedOnce(t *testing.T) {
+	dir, log := t.TempDir(), &logs{}
+	put(t, dir, map[string]string{"a.lua": answer("one")})
+	e, err := engine.New(options(dir, log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	put(t, dir, map[string]string{"a.lua": "nonsense"})
+	for range 3 {
+		if _, err := e.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "a.lua:1") {
+			t.Fatalf("got %v, want the same error each time", err)
+		}
+	}
+	if n := strings.Count(log.String(), "scripts rejected"); n != 1 {
+		t.Errorf("got %d log lines, want 1:\n%s", n, log)
+	}
+}
+
+// A rule that is deleted on purpose goes, a little later than others change.
+func TestRemovedRule(t *testing.T) {
+	other := strings.ReplaceAll(answer("other"), "answer", "other")
+	for _, test := range []struct {
+		name   string
+		remove func(w *watched)
+	}{
+		{"its file is deleted", func(w *watched) { w.must(os.Remove(w.path("b.lua"))) }},
+		{"its lines are deleted", func(w *watched) { w.put("b.lua", "-- nothing left") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := watch(t, t.TempDir(), map[string]string{"a.lua": answer("one"), "b.lua": other})
+			w.until("other")
+			test.remove(w)
+			w.until("one")
+			if got := w.log.String(); !strings.Contains(got, `"hooks were removed" hooks=[other]`) {
+				t.Errorf("got log %s, want the removed hook named", got)
+			}
+		})
+	}
+}
+
+func TestEmptyDirectoryKeepsTheBundle(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, map[string]string{"a.lua": answer("one")})
+	e, err := engine.New(options(dir, &logs{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if err := os.Remove(filepath.Join(dir, "a.lua")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "holds no script any more") {
+		t.Errorf("got %v", err)
+	}
+	if _, m := ask(t, e, "hi"); m.Text != "one" {
+		t.Errorf("got %q, want the old bundle", m.Text)
+	}
+}
+
+func TestReport(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, map[string]string{"a.lua": answer("one"), "gone.lua": strings.ReplaceAll(answer("x"), "answer", "gone"), "same.lua": "-- same"})
+	e, err := engine.New(options(dir, &logs{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	first := e.Status().Bundle
+	if r, err := e.Reload(t.Context()); err != nil || r.Activated() || r.From != first {
+		t.Errorf("got %+v, %v for the same content, want nothing activated", r, err)
+	}
+	put(t, dir, map[string]string{"a.lua": answer("two"), "new.lua": strings.ReplaceAll(answer("x"), "answer", "new"),
+		"a_test.lua": `test("x", function(t) assert(t.message{}.rule == "") end)`})
+	if err := os.Remove(filepath.Join(dir, "gone.lua")); err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Reload(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(r.Files, r.Added, r.Removed, r.Tests, r.From == first, r.To == e.Status().Bundle)
+	if want := "[~a.lua +a_test.lua -gone.lua +new.lua] [new] [gone] 1 true true"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	put(t, dir, map[string]string{"a.lua": answer("one"), "gone.lua": strings.ReplaceAll(answer("x"), "answer", "gone")})
+	for _, name := range []string{"new.lua", "a_test.lua"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := e.Reload(t.Context()); err != nil || r.To != first {
+		t.Errorf("got %+v, %v, want the first hash for the first content", r, err)
+	}
+}
+
+func TestLastGood(t *testing.T) {
+	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	put(t, dir, map[string]string{"a.lua": answer("one"), "lib/x.lua": "return 1"})
+	o := options(dir, &logs{})
+	o.StateDir = state
+	start := func() (*engine.Engine, error) { return engine.New(o) }
+	e, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := e.Status().Bundle
+	e.Close()
+
+	put(t, dir, map[string]string{"a.lua": "nonsense"})
+	e, err = start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := e.Status()
+	if _, m := ask(t, e, "hi"); m.Text != "one" || s.Bundle != good || s.Rejected == nil || !strings.Contains(s.Rejected.Errors[0], "a.lua:1") {
+		t.Errorf("got %q and %+v, want the last good bundle and what is wrong", m.Text, s)
+	}
+	put(t, dir, map[string]string{"a.lua": answer("two")})
+	if r, err := e.Reload(t.Context()); err != nil || !r.Activated() {
+		t.Errorf("got %+v, %v, want the mended files", r, err)
+	}
+	e.Close()
+
+	put(t, dir, map[string]string{"a.lua": "nonsense"})
+	kept := filepath.Join(state, "last-good-scripts.json")
+	data, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kept, []byte(strings.Replace(string(data), "two", "six", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := start(); err == nil {
+		e.Close()
+		t.Error("got no error from a damaged copy")
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		make func(dir string) error
+		want string
+	}{
+		{"no directory", func(dir string) error { return os.Remove(dir) }, "no such file"},
+		{"dangling link", func(dir string) error { return os.Symlink("nowhere", filepath.Join(dir, "a.lua")) }, "a.lua: no such file"},
+		{"directory named like a script", func(dir string) error { return os.Mkdir(filepath.Join(dir, "a.lua"), 0o755) }, ""},
+		{"loop of links", func(dir string) error { return os.Symlink(dir, filepath.Join(dir, "loop")) }, ""},
+		{"too deep", func(dir string) error { return os.MkdirAll(filepath.Join(dir, "1/2/3/4/5/6/7/8/9"), 0o755) }, "directories deep"},
+		{"device", func(dir string) error { return os.Symlink("/dev/zero", filepath.Join(dir, "a.lua")) }, "not a regular file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := test.make(dir); err != nil {
+				t.Fatal(err)
+			}
+			e, err := engine.New(options(dir, &logs{}))
+			if err == nil {
+				e.Close()
+			}
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// Two hooks of one bundle must never be joined by one of another, and a verdict
+// names the bundle that gave it.
+func TestReloadUnderLoad(t *testing.T) {
+	both := func(n int) string {
+		return fmt.Sprintf(`local im = require("im")
+local list = im.words({"word%d"})
+im.on_message(function(c) c.text = "%d" end, {name = "a", priority = 1, on_error = "closed"})
+im.on_message(function(c) c.text = c.text .. "+%d" end, {name = "b", on_error = "closed"})`, n, n, n)
+	}
+	dir := t.TempDir()
+	put(t, dir, map[string]string{"a.lua": both(0)})
+	o := options(dir, &logs{})
+	o.Debounce, o.VMCalls = 4*time.Millisecond, 50
+	e, err := engine.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	bundles := sync.Map{} // hash to the text it must give
+	bundles.Store(e.Status().Bundle, "0+0")
+	goroutines := runtime.NumGoroutine()
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	var calls atomic.Int64
+	for range 4 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				m := message("hi")
+				v := e.OnMessage(context.Background(), m)
+				calls.Add(1)
+				half, other, _ := strings.Cut(m.Text, "+")
+				if v.Err != nil || v.Denied || half != other || m.Bundle != v.Bundle {
+					t.Errorf("got %+v with text %q", v, m.Text)
+					return
+				}
+				if want, known := bundles.Load(v.Bundle); known && want != m.Text {
+					t.Errorf("bundle %s said %q, want %q", v.Bundle, m.Text, want)
+					return
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	for n := 1; n <= 200; n++ {
+		put(t, dir, map[string]string{"a.lua": both(n)})
+		r, err := e.Reload(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundles.Store(r.To, fmt.Sprintf("%d+%d", n, n))
+	}
+	close(stop)
+	callers.Wait()
+	if calls.Load() < 200 {
+		t.Errorf("got only %d calls in between", calls.Load())
+	}
+	if now := runtime.NumGoroutine(); now > goroutines {
+		t.Errorf("got %d goroutines, began with %d", now, goroutines)
+	}
+	if live := e.Status().VMs.Live; live > o.VMs && o.VMs > 0 {
+		t.Errorf("got %d VMs", live)
+	}
+}
+
+// A reload that fails in any way leaves the calls alone.
+func TestConcurrentReloads(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, map[string]string{"a.lua": answer("one")})
+	o := options(dir, &logs{})
+	o.Log = slog.New(slog.DiscardHandler)
+	e, err := engine.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if _, err := e.Reload(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Reload(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+}

@@ -1,0 +1,300 @@
+package engine_test
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"freeim/scripts/engine"
+)
+
+// runaways are scripts that would hold up or kill a server that let them. Each
+// is stopped within its budget, or refused before it allocates.
+var runaways = []struct{ name, body, kind, msg string }{
+	{"endless loop", `while true do end`, "budget", "budget spent"},
+	{"loop inside of pcall", `while true do pcall(function() while true do end end) end`, "budget", "budget spent"},
+	{"loop in an xpcall handler", `xpcall(error, function() while true do end end)`, "budget", "budget spent"},
+	{"tail recursion", `local function f() return f() end f()`, "budget", "budget spent"},
+	{"recursion", `local function f() return 1 + f() end f()`, "script", "stack overflow"},
+	{"recursion under pcall", `local function f() return pcall(f) end while true do f() end`, "budget", "budget spent"},
+	{"__tostring recursion", `local t = setmetatable({}, {}) getmetatable(t).__tostring = function(x) return tostring(x) end tostring(t)`, "script", "stack overflow"},
+	{"__index cycle", `local t = {} setmetatable(t, {__index = t}) local x = t.x`, "script", "too many recursions"},
+	{"table growth", `local t = {} while true do t[#t + 1] = {} end`, "budget", "budget spent"},
+	{"doubling", `local s = "x" while true do s = s .. s end`, "script", "string would have"},
+	{"doubling in a chain", `local s = "x" while true do s = s .. s .. s .. (s .. s) end`, "script", "string would have"},
+	{"doubling under pcall", `local s = "x" while true do pcall(function() s = s .. s end) end`, "budget", "budget spent"},
+	{"doubling by format", `local s = "x" while true do s = string.format("%s%s", s, s) end`, "script", "string would have"},
+	{"doubling by gsub", `local s = "x" while true do s = s:gsub(".", "%0%0") end`, "script", "too long to search"},
+	{"doubling by concat", `local s = "x" while true do s = table.concat({s, s}) end`, "script", "string would be longer"},
+	{"doubling by upper", `local s = "ɐ" while true do s = s:rep(2):upper() end`, "script", "string would"},
+	{"rep of 64 MiB", `return ("x"):rep(67108864)`, "script", "string would be longer"},
+	{"rep of 10^12", `return ("x"):rep(1e12)`, "script", "string would be longer"},
+	{"rep of nothing", `local s = (""):rep(1e300) assert(s == "") while true do end`, "budget", "budget spent"},
+	{"exponential pattern", `return ("a"):rep(26):find(("a?"):rep(26) .. ("a"):rep(26) .. "b")`, "script", "pattern gave up"},
+	{"cubic pattern", `return ("x"):rep(2000):find(".-.-.-b")`, "script", "pattern gave up"},
+	{"four terms", `return ("x"):rep(3000):find("x*x*x*x*b")`, "script", "pattern gave up"},
+	{"braces", `return ("("):rep(16000):find("%b()")`, "script", "pattern gave up"},
+	{"deep matching", `return ("x"):rep(900000):find("^.*b")`, "script", "string would be longer"},
+	{"pattern on a long text", `return ("x"):rep(200000):find("^.*b")`, "script", "too long to search"},
+	{"long pattern", `return ("x"):find(("x?"):rep(1000))`, "script", "pattern is longer"},
+	{"bad patterns again and again", `while true do pcall(string.find, "x", "[") end`, "budget", "budget spent"},
+	{"costly patterns again and again", `while true do pcall(string.find, ("x"):rep(2000), ".-.-.-b") end`, "budget", "budget spent"},
+	{"gsub on 200 k", `return ("a"):rep(200000):gsub("a", "bb")`, "script", "too long to search"},
+	{"gsub with a Go function", `while true do local s = ("a"):rep(16000):gsub(".", tostring) end`, "budget", "budget spent"},
+	{"gsub that loops inside", `return ("ab"):gsub(".", function() while true do end end)`, "budget", "budget spent"},
+	{"gmatch on 1 M", `for w in ("a "):rep(500000):gmatch("%a+") do end`, "script", "string would be longer"},
+	{"gmatch again and again", `while true do for w in ("a "):rep(8000):gmatch("%a+") do end end`, "budget", "budget spent"},
+	{"one huge index", `local t = {} t[67108863] = 1 while true do end`, "budget", "budget spent"},
+	{"many large indexes", `local k = {} while true do local t = {} t[65535] = 1 k[#k + 1] = t end`, "budget", "budget spent"},
+	{"byte of 600 k", `return ("x"):rep(600000):byte(1, -1)`, "script", "string would be longer"},
+	{"byte of 60 k", `return ("x"):rep(60000):byte(1, -1)`, "script", "60000 results"},
+	{"unpack of 10^9", `return unpack({}, 1, 1e9)`, "script", "results, the limit is"},
+	{"unpack of nonsense", `return unpack({}, -1e308, 1e308)`, "script", "results, the limit is"},
+	{"char of too many", `return string.char(unpack({}, 1, 8001))`, "script", "8001 results"},
+	{"concat of nonsense", `return table.concat({}, "", -1e308, 1e308)`, "script", "elements, the limit is"},
+	{"format width", `return string.format(("%999999d"):rep(100), 1)`, "script", "invalid format"},
+	{"format precision", `return string.format("%.999f", 1)`, "script", "invalid format"},
+	{"format of Go", `return string.format("%p", {})`, "script", "invalid conversion"},
+	{"deep varargs", `local function f(...) return f(1, ...) end f()`, "budget", "budget spent"},
+	{"sort of equal long strings", `local s, t = ("x"):rep(200000), {} for i = 1, 5000 do t[i] = s .. i end table.sort(t)`, "budget", "budget spent"},
+	{"sort with a Go comparator", `local t = {} for i = 1, 8000 do t[i] = i end table.sort(t, rawequal) while true do table.sort(t, rawequal) end`, "budget", "budget spent"},
+	{"insert at the front", `local t = {} while true do table.insert(t, 1, 1) end`, "budget", "budget spent"},
+	{"keys that never leave", `local t, i = {}, 0 while true do i = i + 1 t["k" .. i] = 1 t["k" .. i] = nil end`, "budget", "budget spent"},
+	{"next over dead keys", `local t = {} for i = 1, 3000 do t["k" .. i] = 1 t["k" .. i] = nil end while true do next(t) end`, "budget", "budget spent"},
+	{"NaN keys", `local t = {} t[0/0] = 1`, "script", "NaN"},
+	{"log in a loop", `while true do im.log.info("x") end`, "budget", "budget spent"},
+	{"number as a text in a loop", `local s = "1" while true do s = s + 1 end`, "budget", "budget spent"},
+}
+
+func TestRunaways(t *testing.T) {
+	for _, test := range runaways {
+		t.Run(test.name, func(t *testing.T) {
+			e := load(t, rule(`if c.text == "ok" then return end `+test.body), func(o *engine.Options) {
+				if test.name == "many large indexes" || test.name == "deep varargs" {
+					o.Wall = 20 * time.Millisecond // only the clock stops these
+				}
+			})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			v, _ := ask(t, e, "go")
+			runtime.ReadMemStats(&after)
+			f := fault(t, v)
+			if f.Kind != test.kind || !strings.Contains(f.Msg, test.msg) {
+				t.Errorf("got %+v, want kind %s, message with %q", f, test.kind, test.msg)
+			}
+			// 100,000 units pay for some 6 MiB of strings; the VM's own tables cost more.
+			if got := after.TotalAlloc - before.TotalAlloc; test.name != "many large indexes" && got > 192<<20 {
+				t.Errorf("allocated %d MiB", got>>20)
+			}
+			if v, _ := ask(t, e, "ok"); v.Err != nil || v.Denied {
+				t.Errorf("the next call got %+v, want a healthy VM", v)
+			}
+		})
+	}
+}
+
+// The clock stops what the instruction budget would let run for minutes.
+func TestWallTime(t *testing.T) {
+	for _, body := range []string{
+		`while true do end`,
+		`while true do pcall(function() while true do end end) end`,
+		`local k = {} while true do local t = {} t[65535] = 1 end`,
+		`while true do local t = {} for i = 1, 100 do t[i] = {} end end`,
+	} {
+		e := load(t, rule(`if c.text == "ok" then return end `+body), func(o *engine.Options) {
+			o.Instructions, o.Wall = 1<<40, 5*time.Millisecond
+		})
+		v, _ := ask(t, e, "go")
+		if f := fault(t, v); f.Kind != "budget" || !strings.Contains(f.Msg, "time budget spent") {
+			t.Errorf("%s: got %+v", body, f)
+		}
+		// The machine may be too busy for 5 ms; a healthy VM answers sooner or later.
+		eventually(t, "a healthy VM", func() bool { v, _ := ask(t, e, "ok"); return v.Err == nil })
+	}
+}
+
+func TestChainTime(t *testing.T) {
+	files := map[string]string{"a.lua": `local im = require("im")
+for i = 1, 5 do
+	im.on_message(function(c) while true do end end, {name = "slow" .. i, on_error = "open"})
+end
+im.on_message(function(c) return im.deny("rejected", "reached") end, {name = "z", priority = -1, on_error = "closed"})`}
+	e := load(t, files, func(o *engine.Options) {
+		o.Instructions, o.Wall, o.ChainWall = 1<<40, 10*time.Millisecond, 20*time.Millisecond
+	})
+	v, _ := ask(t, e, "go")
+	if !v.Denied || v.Code != engine.FaultCode || v.Rule != "z@a.lua:5" {
+		t.Errorf("got %+v, want the last hook's on_error, for want of time", v)
+	}
+	if last := e.Status().Hooks[5]; last.Calls != 0 {
+		t.Errorf("got %+v, want the last hook not called", last)
+	}
+}
+
+// What is not there cannot be used.
+func TestRemoved(t *testing.T) {
+	for _, name := range []string{"load", "loadstring", "dofile", "loadfile", "io", "os", "debug", "coroutine", "channel", "package",
+		"collectgarbage", "getfenv", "setfenv", "newproxy", "module", "_printregs", "test"} {
+		e := load(t, rule("return "+name), nil)
+		v, _ := ask(t, e, "go")
+		if f := fault(t, v); !strings.Contains(f.Msg, "global '"+name+"' is not declared") {
+			t.Errorf("%s: got %+v", name, f)
+		}
+	}
+	e := load(t, rule(`return string.dump or math.randomseed or table.getn and 1`), nil)
+	if v, _ := ask(t, e, "go"); v.Err != nil {
+		t.Errorf("got %v, want none of them", v.Err)
+	}
+}
+
+// Ways out of the sandbox, and ways to keep state in it.
+func TestEscapes(t *testing.T) {
+	for _, test := range []struct{ name, body, want string }{
+		{"write to string", `string.rep = 1`, "string is read-only"},
+		{"write to strings' index", `("").__index.rep = 1`, "attempt to index"},
+		{"strings' metatable", `getmetatable("").__index = 1`, "attempt to index"},
+		{"strings re-wired", `setmetatable("", {})`, "table expected"},
+		{"functions re-wired", `setmetatable(print, {})`, "table expected"},
+		{"read-only view's metatable", `setmetatable(string, {})`, "protected"},
+		{"_G written", `_G.x = 1`, "_G is read-only"},
+		{"_G rawset", `rawset(_G, "x", 1)`, "read-only"},
+		{"_G inserted", `table.insert(_G, "x")`, "read-only"},
+		{"im written", `im.deny = 1`, "im is read-only"},
+		{"im.log written", `im.log.x = 1`, "im.log is read-only"},
+		{"library by rawset", `rawset(string, "x", 1)`, "read-only"},
+		{"library by sort", `table.sort(string)`, "read-only"},
+		{"message's metatable", `return getmetatable(c).__index`, "attempt to index"},
+		{"verdict looked into", `return im.allow().x`, "attempt to index"},
+		{"guard found by its name", `return _G["(concat)"]`, "not declared"},
+		{"global function redefined", `function helper() end`, "read-only after loading"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			files := rule(test.body)
+			files["a.lua"] = "function helper() return 1 end"
+			v, _ := ask(t, load(t, files, nil), "go")
+			if f := fault(t, v); !strings.Contains(f.Msg, test.want) {
+				t.Errorf("got %+v, want %q", f, test.want)
+			}
+		})
+	}
+}
+
+func TestStashedHandles(t *testing.T) {
+	e := load(t, map[string]string{"a.lua": `local im = require("im")
+local kept, denial, iterator
+im.on_message(function(c)
+	if c.text == "keep" then kept = c denial = im.deny("rejected", "old") return end
+	if c.text == "denial" then return denial end
+end, {name = "a", on_error = "closed"})
+im.on_message(function(c) end, {name = "b", on_error = "closed"})
+stash = setmetatable({}, {__index = function() return kept.text end})`,
+		"a_test.lua": `test("a handle is dead outside of its hook", function(t)
+	t.message{text = "keep"}
+end)`}, func(o *engine.Options) { o.VMs = 1 })
+	if v, _ := ask(t, e, "keep"); v.Err != nil {
+		t.Fatal(v.Err)
+	}
+	v, _ := ask(t, e, "denial")
+	if f := fault(t, v); f.Kind != "verdict" {
+		t.Errorf("got %+v, want a denial of an earlier call to be no verdict", f)
+	}
+}
+
+func TestHandleAfterItsHook(t *testing.T) {
+	v, _ := ask(t, load(t, map[string]string{
+		"lib/keep.lua": `return {}`,
+		"a.lua": `local im, keep = require("im"), require("lib.keep")
+im.on_message(function(c) keep.c = c keep.text = function() return keep.c.text end end, {name = "a", on_error = "closed"})
+im.on_message(function(c) c.text = keep.text() .. "!" end, {name = "b", on_error = "closed"})`}, nil), "same message")
+	if v.Err != nil {
+		t.Errorf("got %v: within one message the handle is the same", v.Err)
+	}
+}
+
+// Sources that the compiler could choke on are refused, quickly.
+func TestCompileBombs(t *testing.T) {
+	many := func(n int, part string) string { return strings.Repeat(part, n) }
+	for _, test := range []struct{ name, source, want string }{
+		{"braces", "x = " + many(100_000, "{"), "syntax error"},
+		{"closed braces", "x = " + many(100_000, "{") + many(100_000, "}"), "nested more than"},
+		{"parentheses", "x = " + many(100_000, "(") + "1" + many(100_000, ")"), ""},
+		{"minus", "x = " + many(100_000, "- ") + "1", "nested more than"},
+		{"sum", "x = 1" + many(100_000, "+y"), "nested more than"},
+		{"calls of calls", "x = y" + many(100_000, "()"), "nested more than"},
+		{"concatenation", "x = ''" + many(60_000, "..y"), "parts joined"},
+		{"blocks", many(30_000, "do ") + many(30_000, "end "), "nested more than"},
+		{"functions", many(10_000, "return function() ") + many(10_000, "end "), "nested more than"},
+		{"elseif", "local y = 1 if y == 1 then " + many(14_000, "elseif y then "), "syntax error"},
+		{"gotos", many(10_000, "goto a ") + "::a::", "labels and gotos"},
+		{"calls", "local f = print " + many(30_000, "f() "), "calls written"},
+	} {
+		t.Run(test.name, func(t *testing.T) { bomb(t, test.source, test.want) })
+	}
+	var constants strings.Builder
+	for i := range 20_000 {
+		constants.WriteString("x=" + string(rune('a'+i%26)) + strings.Repeat("b", i%3) + strings.ToLower(itoa(i)) + " ")
+	}
+	t.Run("constants", func(t *testing.T) { bomb(t, "local x "+constants.String(), "different names") })
+}
+
+func itoa(n int) string {
+	out := ""
+	for ; n > 0; n /= 26 {
+		out += string(rune('a' + n%26))
+	}
+	return out
+}
+
+// bomb loads source, which must be refused with want; empty: any answer will do.
+func bomb(t *testing.T, source, want string) {
+	dir := t.TempDir()
+	put(t, dir, map[string]string{"a.lua": source})
+	e, err := engine.New(options(dir, &logs{}))
+	if err == nil {
+		e.Close()
+	}
+	if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		t.Errorf("got %.200v, want %q", err, want)
+	}
+}
+
+func TestCompileTimeIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 16 {
+		put(t, dir, map[string]string{"f" + itoa(i+1) + ".lua": "local x " + strings.Repeat("x = x + 1 ", 25_000)})
+	}
+	o := options(dir, &logs{})
+	o.LoadWall = time.Millisecond
+	if e, err := engine.New(o); err == nil {
+		e.Close()
+		t.Error("got no error, want the load budget to end it")
+	} else if !strings.Contains(err.Error(), "compiling took") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestConcatenation(t *testing.T) {
+	for _, test := range []struct{ body, want string }{
+		{`c.text = "a" .. "b" .. 1 .. 2.5 .. "c"`, "ab12.5c"},
+		{`local function two() return "x", "y" end c.text = "a" .. two()`, "ax"},
+		{`local function two() return "x", "y" end c.text = (two()) .. two()`, "xx"},
+		{`local function f(...) return "<" .. ... end c.text = f("x", "y")`, "<x"},
+		{`local t = setmetatable({}, {__concat = function(a, b) return (type(a) == "table" and "T" or a) .. (type(b) == "table" and "T" or b) end})
+			c.text = "a" .. t .. "b"`, "aTb"},
+		{`local s = "" for i = 1, 3 do s = s .. i end c.text = s`, "123"},
+		{`local function f() return "a" .. "b" end c.text = f() .. (f())`, "abab"},
+		{`c.text = ("x" .. "y"):rep(2) .. #("a" .. "b")`, "xyxy2"},
+		{`local t = {"a" .. "b", ["k" .. 1] = "v"} c.text = t[1] .. t.k1`, "abv"},
+		{`c.text = select("#", "a" .. "b") .. ""`, "1"},
+	} {
+		if v, m := ask(t, load(t, rule(test.body), nil), "go"); m.Text != test.want {
+			t.Errorf("%s: got %q (%v), want %q", test.body, m.Text, v.Err, test.want)
+		}
+	}
+	v, _ := ask(t, load(t, rule(`local n
+		return "a" .. n`), nil), "go")
+	if f := fault(t, v); !strings.Contains(f.Msg, "rule.lua:3: attempt to concatenate a nil value") {
+		t.Errorf("got %+v", f)
+	}
+}

@@ -97,7 +97,7 @@ func TestHalfAFrameCostsNothing(t *testing.T) {
 		p := dial()
 		half := p.wrap(frame.Append(nil, heartbeat(1)))
 		p.write(half[:len(half)-3])
-		eventually(t, "the half frame to arrive", func() bool { return e.Stats().Reads == 1 })
+		eventually(t, "the half frame to arrive", func() bool { return e.Stats().Reads > 0 })
 		other := newEdge(t, gateway.Options{}, session.Options{})
 		q := dialTCP(t, other)
 		for i := range uint32(200) {

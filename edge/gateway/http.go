@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -166,10 +167,10 @@ func (w *web) leave(c net.Conn) {
 }
 
 // hand gives a connection to the server, with the bytes read of it.
-func (w *web) hand(c net.Conn, read []byte) {
+func (w *web) hand(c *net.TCPConn, read []byte) {
 	w.read(c)
 	c.SetDeadline(time.Time{})
-	replay := &replayed{Conn: c, read: read, left: sync.OnceFunc(func() { w.open.Add(-1) })}
+	replay := &replayed{Conn: c, tcp: c, read: read, left: sync.OnceFunc(func() { w.open.Add(-1) })}
 	select {
 	case w.ready <- replay:
 	case <-w.done:
@@ -179,7 +180,7 @@ func (w *web) hand(c net.Conn, read []byte) {
 
 // refuse ends a connection whose head could not be read.
 func (w *web) refuse(c *net.TCPConn, err error) {
-	if err == ws.ErrHeadTooLarge {
+	if errors.Is(err, ws.ErrHeadTooLarge) {
 		w.turnDown(c, ws.TooLargeResponse())
 		return
 	}
@@ -236,6 +237,7 @@ func (w *web) Addr() net.Addr { return w.gateway.HTTPAddr() }
 // replayed is a connection whose first bytes have been read already.
 type replayed struct {
 	net.Conn
+	tcp  *net.TCPConn
 	read []byte // owned by the reader
 	left func()
 }
@@ -248,6 +250,10 @@ func (r *replayed) Read(p []byte) (int, error) {
 	r.read = r.read[n:]
 	return n, nil
 }
+
+// CloseWrite lets the server end its side first, as it does with clients that
+// send on.
+func (r *replayed) CloseWrite() error { return r.tcp.CloseWrite() }
 
 func (r *replayed) Close() error {
 	r.left()

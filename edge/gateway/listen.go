@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"net"
 	"time"
@@ -10,7 +11,9 @@ import (
 
 // listen opens one address and accepts there until the listener is closed.
 func (g *Gateway) listen(name, address string, serve func(*net.TCPConn)) error {
-	l, err := net.Listen("tcp", address)
+	// Dead clients are found by their silence, so TCP need not probe.
+	config := net.ListenConfig{KeepAlive: -1}
+	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return err
 	}

@@ -224,29 +224,34 @@ func (o *outbound) next(written int) *[]byte {
 	return nil
 }
 
-// leave hands the rest of p, of which n octets are written, to a goroutine.
+// leave hands the rest of p, of which n octets are written, to a goroutine. What
+// is not in a buffer of ours is copied: it belongs to the sender.
 func (o *outbound) leave(p []byte, n int, buf *[]byte) {
-	rest := o.shared.buffers.Get().(*[]byte)
-	*rest = append((*rest)[:0], p[n:]...)
 	o.mu.Lock()
 	if buf != nil {
 		o.backlog -= n
 	} else {
-		o.backlog += len(*rest)
+		o.backlog += len(p) - n
 	}
 	o.mu.Unlock()
-	o.shared.put(buf)
-	go o.drain(rest)
+	rest := p[n:]
+	if buf == nil {
+		buf = o.shared.buffers.Get().(*[]byte)
+		*buf = append((*buf)[:0], rest...)
+		rest = *buf
+	}
+	go o.drain(rest, buf)
 }
 
-// drain writes with netpoll, which waits for the socket, until nothing is left
-// or the client has taken nothing for too long. The timer is ours: netpoll's own
-// timeout wants to name a remote address that it does not have here.
-func (o *outbound) drain(buf *[]byte) {
+// drain writes p, which lies in buf, and what is queued behind it with netpoll,
+// which waits for the socket, until nothing is left or the client has taken
+// nothing for too long. The timer is ours: netpoll's own timeout wants to name a
+// remote address that it does not have here.
+func (o *outbound) drain(p []byte, buf *[]byte) {
 	stall := time.AfterFunc(o.shared.stall, o.stalled)
 	defer stall.Stop()
-	for ; buf != nil; buf = o.next(0) {
-		for p := *buf; len(p) > 0; {
+	for {
+		for len(p) > 0 {
 			n := min(len(p), flushed)
 			if o.await(p[:n]) != nil {
 				o.fail()
@@ -259,6 +264,10 @@ func (o *outbound) drain(buf *[]byte) {
 			o.mu.Unlock()
 		}
 		o.shared.put(buf)
+		if buf = o.next(0); buf == nil {
+			return
+		}
+		p = *buf
 	}
 }
 

@@ -298,7 +298,7 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 // deafTransport takes everything and keeps nothing.
 type deafTransport struct{}
 
-func (deafTransport) Send([]byte, bool) bool                        { return true }
+func (deafTransport) Send([]byte, bool) bool                      { return true }
 func (deafTransport) Close(idl.CloseReason, string, []byte, bool) {}
-func (deafTransport) Address() string                               { return "192.0.2.1:7" }
-func (deafTransport) Kind() string                                  { return "deaf" }
+func (deafTransport) Address() string                             { return "192.0.2.1:7" }
+func (deafTransport) Kind() string                                { return "deaf" }

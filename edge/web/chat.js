@@ -1,0 +1,343 @@
+/**
+ * The demo chat: joins the client (freeim.js), what is known (model.js) and the
+ * screen (view.js). Each tab is a device of its own with its own session, kept in
+ * sessionStorage, so that two tabs can be two people.
+ *
+ * ?mode=text in the address makes it speak readable text frames.
+ */
+import { Client, CloseReason, Code, DeviceType, webStorage } from './freeim.js';
+import { Inspector } from './inspector.js';
+import { Chats } from './model.js';
+import { View } from './view.js';
+
+// ---------------------------------------------------- the client and what is kept
+
+// The client's state and the conversations are one record, written at once: a
+// message is either in both or in neither, whenever the page is closed.
+const record = webStorage('freeim-demo');
+const kept = record.load() ?? {};
+const chats = new Chats(kept.chats);
+let clientState = kept.client ?? null;
+
+const keep = () => record.save({ client: clientState, chats: chats.snapshot() });
+
+const client = new Client({
+  mode: new URLSearchParams(location.search).get('mode') === 'text' ? 'text' : 'binary',
+  device: { type: DeviceType.WEB, name: browserName() },
+  storage: {
+    load: () => clientState,
+    save: (state) => {
+      clientState = state;
+      keep();
+    },
+  },
+});
+
+function browserName() {
+  const agent = navigator.userAgent;
+  const browser = ['Firefox', 'Edg', 'Chrome', 'Safari'].find((name) => agent.includes(name)) ?? 'Browser';
+  const system = ['Android', 'iPhone', 'Windows', 'Mac', 'Linux'].find((name) => agent.includes(name));
+  return browser.replace('Edg', 'Edge') + (system ? ` on ${system}` : '');
+}
+
+// ------------------------------------------------------------------ what is shown
+
+let open = null; // the Chat that is open
+let connection = { state: 'offline' }; // the last "state" event, with retryAt
+const inspector = new Inspector(document.getElementById('frames'));
+const view = new View({ signIn, signUp, signOut, find, open: openChat, close: closeChat, send, edit, earlier, banner: bannerPressed });
+
+const asked = new WeakSet(); // the Chats whose people were asked for
+let signedIn = false; // whether the chat is shown, not the form for signing in
+let drawing = false;
+
+/** Shows the state of things soon: many changes at once are drawn once. */
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  queueMicrotask(drawNow);
+}
+
+function drawNow() {
+  drawing = false;
+  if (!signedIn) return;
+  view.render({
+    user: client.user, chats, open, banner: banner(), writable: connection.state !== 'ended',
+    connection: { state: connection.state, text: connectionText() },
+  });
+}
+
+function showWelcome(known) {
+  signedIn = false;
+  view.showWelcome(known);
+}
+
+function showChat() {
+  signedIn = true;
+  draw();
+}
+
+function connectionText() {
+  return { online: 'Online', connecting: 'Connecting…', waiting: 'Offline', ended: 'Signed out', offline: 'Offline' }[connection.state];
+}
+
+function banner() {
+  switch (connection.state) {
+    case 'connecting':
+      return connection.slow ? { kind: 'info', text: 'Connecting…' } : null;
+    case 'waiting': {
+      const seconds = Math.ceil((connection.retryAt - Date.now()) / 1000);
+      const when = seconds > 0 ? `Trying again in ${seconds} s.` : 'Trying again…';
+      return { kind: 'warning', text: `Connection lost. ${when} What you write now is sent then.`, button: 'Try now' };
+    }
+    case 'ended':
+      return { kind: 'danger', text: endingText(), button: client.signedIn ? 'Use it here' : 'Sign in again' };
+  }
+  return null;
+}
+
+function endingText() {
+  const { ending, error } = connection;
+  if (error?.code === Code.UNAUTHENTICATED) return 'Your session is not valid any more.';
+  switch (ending?.reason) {
+    case CloseReason.KICKED:
+      return 'You signed in on another browser, so this one was signed out.';
+    case CloseReason.SIGNED_OUT:
+      return 'This device was signed out.';
+    case CloseReason.REPLACED:
+      return 'This session was opened in another window.';
+  }
+  return `The server ended this session: ${error?.message ?? ending?.message}`;
+}
+
+// --------------------------------------------------------------- what the client says
+
+client.addEventListener('state', ({ detail }) => {
+  connection = { ...detail, retryAt: Date.now() + detail.retryInMs };
+  if (detail.state === 'waiting') tick(connection);
+  if (detail.state === 'connecting') soonSlow(connection);
+  if (detail.state === 'online') welcome();
+  draw();
+});
+
+client.addEventListener('message', ({ detail }) => {
+  chats.take(detail, isSeen);
+  learnNames();
+  draw();
+});
+
+client.addEventListener('outgoing', ({ detail }) => {
+  chats.takeOutgoing(detail);
+  draw();
+});
+
+client.addEventListener('receipt', ({ detail }) => {
+  chats.takeReceipt(detail);
+  draw();
+});
+
+client.addEventListener('reset', () => {
+  chats.clear(client.user?.user_id);
+  closeChat();
+});
+
+client.addEventListener('synced', () => {
+  keep();
+  learnNames();
+});
+
+client.addEventListener('fault', ({ detail }) => console.warn('freeim:', detail));
+client.addEventListener('frame', ({ detail }) => inspector.add(detail));
+
+const isSeen = (chat) => chat === open && !document.hidden;
+
+/** Online as somebody: the conversations are his. */
+function welcome() {
+  if (chats.me !== client.user.user_id) chats.clear(client.user.user_id);
+}
+
+/** Counts the seconds down while the client waits. */
+function tick(waiting) {
+  if (connection !== waiting) return;
+  draw();
+  setTimeout(() => tick(waiting), 1000);
+}
+
+/** A banner for a connection that takes longer than a blink. */
+function soonSlow(connecting) {
+  setTimeout(() => {
+    connecting.slow = true;
+    draw();
+  }, 700);
+}
+
+/** Asks who the people are that wrote first. */
+function learnNames() {
+  for (const chat of chats.list.filter((one) => !one.account && !asked.has(one))) {
+    asked.add(chat);
+    client.findUser({ user_id: chat.peerId }).then(learn, () => asked.delete(chat));
+  }
+}
+
+function learn(user) {
+  chats.takeUser(user);
+  keep();
+  draw();
+}
+
+// --------------------------------------------------------------------- what people do
+
+async function signIn({ account, password }) {
+  view.busy(true);
+  view.failSignIn('');
+  try {
+    await client.signIn({ account, password });
+    showChat();
+  } catch (error) {
+    view.failSignIn(signInText(error));
+  } finally {
+    view.busy(false);
+  }
+}
+
+async function signUp({ account, password, nickname }) {
+  view.busy(true);
+  view.failSignIn('');
+  try {
+    await client.signUp({ account, password, nickname });
+  } catch (error) {
+    view.failSignIn(signInText(error));
+    view.busy(false);
+    return;
+  }
+  await signIn({ account, password });
+}
+
+function signInText(error) {
+  switch (error.code) {
+    case Code.BAD_CREDENTIALS:
+      return 'There is no such account with this password.';
+    case Code.ALREADY_EXISTS:
+      return 'This account name is taken.';
+    case Code.INVALID_ARGUMENT:
+      return `${error.field}: ${error.message}`;
+    case undefined:
+      return 'The server does not answer. Is it running?';
+  }
+  return error.message;
+}
+
+async function signOut() {
+  const { account } = client.user;
+  try {
+    await client.signOut();
+  } catch {
+    // the server could not be told; here the session is forgotten all the same
+  }
+  chats.clear(0);
+  open = null;
+  keep();
+  showWelcome({ account });
+}
+
+async function find(account) {
+  try {
+    const user = await client.findUser({ account });
+    chats.takeUser(user);
+    view.clearFind();
+    openChat(chats.with(user.user_id));
+  } catch (error) {
+    view.failFind(error.code === Code.NOT_FOUND ? `Nobody has the account “${account}”.` : findText(error));
+  }
+}
+
+const findText = (error) => (error.code ? error.message : 'Not now: there is no connection.');
+
+function openChat(chat) {
+  open = chat;
+  markSeen();
+  if (chat.items.length === 0) earlier();
+  draw();
+}
+
+function closeChat() {
+  open = null;
+  draw();
+}
+
+function markSeen() {
+  if (!open?.unseen || document.hidden) return;
+  open.unseen = 0;
+  keep();
+  draw();
+}
+
+document.addEventListener('visibilitychange', markSeen);
+
+/** Gives whether the text was taken. */
+function send(text) {
+  try {
+    chats.takeOutgoing(client.send(open.peerId, text));
+  } catch {
+    return false; // too many wait already
+  }
+  draw();
+  return true;
+}
+
+/** A refused message goes back into the composer. */
+function edit(item) {
+  open.remove(item.key);
+  keep();
+  view.compose(item.text);
+  draw();
+}
+
+async function earlier() {
+  const chat = open;
+  try {
+    const page = await client.history(chat.id, { beforeSeq: chat.firstSeq });
+    view.keepPlace(() => {
+      chats.takeHistory(chat, page);
+      drawNow();
+    });
+  } catch {
+    // the button stays
+  }
+}
+
+function bannerPressed() {
+  if (connection.state === 'waiting') client.retry();
+  else if (client.signedIn) client.connect().catch(() => {}); // the banner tells
+  else showWelcome({ account: client.user.account });
+}
+
+function bindInspector() {
+  const [drawer, opener] = ['inspector', 'inspector-open'].map((id) => document.getElementById(id));
+  const toggle = (shown) => {
+    drawer.hidden = !shown;
+    opener.hidden = shown;
+    opener.ariaExpanded = String(shown);
+    document.getElementById('app').classList.toggle('inspecting', shown);
+    if (shown) inspector.scrollToEnd();
+  };
+  opener.onclick = () => toggle(true);
+  document.getElementById('inspector-close').onclick = () => toggle(false);
+  document.getElementById('inspector-clear').onclick = () => inspector.clear();
+  document.addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape') return;
+    if (!drawer.hidden) toggle(false);
+    else if (open) closeChat();
+  });
+}
+
+// -------------------------------------------------------------------------- the start
+
+bindInspector();
+for (const out of client.queued) if (client.user) chats.takeOutgoing(out);
+if (client.signedIn) {
+  client.connect().catch(() => {}); // the banner tells
+  showChat();
+} else {
+  showWelcome();
+}

@@ -1,0 +1,185 @@
+/**
+ * What the demo knows of its conversations: plain data, no DOM and no network.
+ * chat.js feeds it the client's events, view.js shows it, and its snapshot is
+ * kept in the same record as the client's cursor, so the two never disagree.
+ */
+import { chatId } from './freeim.js';
+
+const KEPT_ITEMS = 50; // of a conversation, in a snapshot
+
+/** One conversation. An item is one bubble, from its queueing to its delivery. */
+export class Chat {
+  items = []; // {key, clientId, seq, own, text, timeMs, state, reason, rewritten, after}
+  unseen = 0;
+  deliveredSeq = 0;
+  complete = false; // whether the first message is here
+
+  constructor(id, peerId) {
+    this.id = id;
+    this.peerId = peerId;
+    this.account = '';
+    this.nickname = '';
+  }
+
+  get name() {
+    return this.nickname || this.account || `User ${this.peerId}`;
+  }
+
+  get last() {
+    return this.items.at(-1);
+  }
+
+  get firstSeq() {
+    return this.items.find(({ seq }) => seq)?.seq ?? 0;
+  }
+
+  get hasEarlier() {
+    return !this.complete && this.firstSeq > 1;
+  }
+
+  /** "queued", "committed", "delivered" or "refused". */
+  stateOf(item) {
+    if (item.own && item.state === 'committed' && item.seq <= this.deliveredSeq) return 'delivered';
+    return item.state;
+  }
+
+  /** Puts a committed message in, or completes the bubble that waited for it. */
+  put(message, own) {
+    const item = this.#find(message) ?? this.#add({ key: message.client_id || message.id, clientId: message.client_id, own });
+    const { id, seq, text, time_ms: timeMs } = message;
+    Object.assign(item, { id, seq, text, timeMs, state: 'committed', reason: '' });
+    this.#sort();
+    return item;
+  }
+
+  /** Shows a message of ours as far as it has come. */
+  putOutgoing(out) {
+    if (out.message) {
+      this.put(out.message, true).rewritten = out.rewritten;
+      return;
+    }
+    const item = this.#find({ client_id: out.clientId }) ??
+      this.#add({ key: out.clientId, clientId: out.clientId, own: true, text: out.text, timeMs: Date.now(), seq: 0 });
+    item.state = out.state;
+    if (out.state === 'refused') Object.assign(item, { reason: reasonOf(out.error), after: this.#newestSeq() });
+    this.#sort();
+  }
+
+  remove(key) {
+    this.items = this.items.filter((item) => item.key !== key);
+  }
+
+  #find({ id, client_id: clientId }) {
+    return this.items.findLast((item) => (id && item.id === id) || (clientId && item.own && item.clientId === clientId));
+  }
+
+  #add(item) {
+    this.items.push(item);
+    return item;
+  }
+
+  #newestSeq() {
+    return Math.max(0, ...this.items.map(({ seq }) => seq));
+  }
+
+  /** Committed ones by seq, refused ones where they happened, queued ones last. */
+  #sort() {
+    const rank = (item) => item.seq || (item.state === 'refused' ? item.after + 0.5 : Infinity);
+    this.items.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
+  }
+}
+
+/** What a person is told of a Refusal. */
+function reasonOf({ codeName, message, field }) {
+  const words = codeName.toLowerCase().replaceAll('_', ' ');
+  const title = words[0].toUpperCase() + words.slice(1);
+  const detail = [field, message].filter((part) => part && part !== codeName).join(' ');
+  return detail ? `${title}: ${detail}` : title;
+}
+
+/** All conversations of one person. */
+export class Chats {
+  me = 0; // user ID
+  #chats = new Map(); // conversation ID -> Chat
+
+  constructor(snapshot = {}) {
+    this.me = snapshot.me ?? 0;
+    for (const { id, peerId, ...rest } of snapshot.chats ?? []) this.#chats.set(id, Object.assign(new Chat(id, peerId), rest));
+  }
+
+  /** The newest conversation first. */
+  get list() {
+    const at = (chat) => chat.last?.timeMs ?? Infinity;
+    return [...this.#chats.values()].sort((a, b) => at(b) - at(a));
+  }
+
+  get unseen() {
+    return this.list.reduce((sum, chat) => sum + chat.unseen, 0);
+  }
+
+  get(conversationId) {
+    return this.#chats.get(conversationId);
+  }
+
+  /** The chat with a person, made if there is none. */
+  with(peerId) {
+    return this.#open(chatId(this.me, peerId));
+  }
+
+  #open(conversationId) {
+    let chat = this.#chats.get(conversationId);
+    if (!chat) {
+      chat = new Chat(conversationId, this.#peerOf(conversationId));
+      this.#chats.set(conversationId, chat);
+    }
+    return chat;
+  }
+
+  /** The other person of a chat: c_<lower user ID>_<higher user ID>. */
+  #peerOf(conversationId) {
+    const [low, high] = conversationId.split('_').slice(1).map(Number);
+    return low === this.me ? high : low;
+  }
+
+  /** The client's "message" event. `seen`: the person is looking at that conversation. */
+  take({ message, own }, seen) {
+    const chat = this.#open(message.conversation_id);
+    chat.put(message, own);
+    if (!own && !seen(chat)) chat.unseen++;
+  }
+
+  /** The client's "outgoing" event, or a message that was just queued. */
+  takeOutgoing(out) {
+    const chat = out.message ? this.#open(out.message.conversation_id) : typeof out.to === 'number' ? this.with(out.to) : this.#open(out.to);
+    chat.putOutgoing(out);
+  }
+
+  /** The client's "receipt" event. */
+  takeReceipt({ conversation_id: id, seq }) {
+    const chat = this.#open(id);
+    chat.deliveredSeq = Math.max(chat.deliveredSeq, seq);
+  }
+
+  /** A page of a conversation's history. */
+  takeHistory(chat, { messages, has_more: hasMore }) {
+    for (const message of messages) chat.put(message, message.sender_id === this.me);
+    chat.complete = !hasMore;
+  }
+
+  /** Who somebody is. */
+  takeUser({ user_id: id, account, nickname }) {
+    Object.assign(this.with(id), { account, nickname });
+  }
+
+  /** Forgets messages and conversations. */
+  clear(me = this.me) {
+    this.me = me;
+    this.#chats.clear();
+  }
+
+  /** Data for the constructor of a later page. What is queued is the client's to keep. */
+  snapshot() {
+    const keep = (chat) => ({ ...chat, complete: false, items: chat.items.filter(({ state }) => state !== 'queued').slice(-KEPT_ITEMS) });
+    return { me: this.me, chats: [...this.#chats.values()].map(keep) };
+  }
+}

@@ -1,0 +1,283 @@
+package web_test
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"freeim/bench/e2e/browser"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/wirepb"
+)
+
+// shots makes the tests below leave pictures of what they see:
+// go test ./edge/web -run TestDemo -shots DIR
+var shots = flag.String("shots", "", "directory for screenshots of the demo")
+
+// user is a person at a page.
+type user struct {
+	*browser.Page
+}
+
+// enter opens the demo in a tab of its own and makes an account there.
+func enter(t *testing.T, b *browser.Browser, url, account string) user {
+	p := user{browser.OpenPage(t, b, account, url)}
+	p.Click("#mode-sign-up")
+	p.Fill("#account", account)
+	p.Fill("#nickname", strings.ToUpper(account[:1])+account[1:])
+	p.Fill("#password", "password of "+account)
+	p.Press("Enter")
+	p.WaitText("#connection", "Online")
+	return p
+}
+
+func (u user) signIn(account string) {
+	u.Fill("#account", account)
+	u.Fill("#password", "password of "+account)
+	u.Click("#sign-in-button")
+}
+
+func (u user) chatWith(account string) {
+	u.Fill("#find", account)
+	u.Press("Enter")
+	u.WaitText("#peer-account", "@"+account)
+}
+
+func (u user) say(text string) {
+	u.Type("#text", text)
+	u.Press("Enter")
+	u.WaitFor(`document.querySelector("#text").value === ""`)
+}
+
+// has waits until exactly n own messages are in a state.
+func (u user) has(n int, state string) {
+	u.WaitFor(fmt.Sprintf(`document.querySelectorAll('.own[data-state="%s"]').length === %d`, state, n))
+}
+
+// shoot takes a picture in both themes.
+func (u user) shoot(name string) {
+	if *shots == "" {
+		return
+	}
+	for _, theme := range []string{"light", "dark"} {
+		u.Dark(theme == "dark")
+		u.WaitFor("document.getAnimations().length === 0")
+		u.Screenshot(filepath.Join(*shots, name+"-"+theme+".png"))
+	}
+	u.Dark(false)
+}
+
+func TestDemo(t *testing.T) {
+	b := browser.ForTest(t)
+	for _, mode := range []string{"", "?mode=text"} {
+		t.Run("two people talk"+mode, func(t *testing.T) { testTalk(t, b, mode) })
+	}
+	t.Run("rules", func(t *testing.T) { testRules(t, b) })
+	t.Run("a lost connection", func(t *testing.T) { testLost(t, b) })
+	t.Run("the end of a session", func(t *testing.T) { testEnded(t, b) })
+	t.Run("history", func(t *testing.T) { testHistory(t, b) })
+	t.Run("the wrong password", func(t *testing.T) { testPassword(t, b) })
+	t.Run("keys, frames and a small screen", func(t *testing.T) { testScreen(t, b) })
+}
+
+func testTalk(t *testing.T, b *browser.Browser, mode string) {
+	s := newFakeServer(t)
+	alice, bob := enter(t, b, s.url+"/"+mode, "alice"), enter(t, b, s.url+"/"+mode, "bob")
+	alice.shoot("empty")
+	alice.chatWith("bob")
+	alice.say("Hello Bob!")
+	alice.say("Is it you?")
+	alice.has(2, "delivered")
+
+	bob.WaitText(".unseen", "2")
+	bob.WaitText(".name", "Alice")
+	bob.WaitFor(`document.title === "(2) freeim"`)
+	bob.Click(".row")
+	bob.WaitFor(`document.title === "freeim"`)
+	bob.say("It is.")
+	alice.WaitText(".message:not(.own)", "It is.")
+
+	bob.Reload()
+	bob.WaitText("#connection", "Online")
+	bob.Click(".row")
+	bob.WaitFor(`document.querySelectorAll(".message").length === 3`)
+	bob.has(1, "delivered")
+
+	const attack = `<img src=x onerror="alert(1)">`
+	alice.say(attack)
+	bob.WaitText(".message .text", attack)
+	bob.WaitFor(`!document.querySelector("#messages img")`)
+	alice.shoot("chat")
+	alice.NoFaults()
+	bob.NoFaults()
+}
+
+func testRules(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	s.set(func() {
+		s.rule = func(text string) (string, *wirepb.Error) {
+			if strings.Contains(text, "casino") {
+				return "", &wirepb.Error{Code: idl.CodeRejected, Message: "no ads in this chat"}
+			}
+			return strings.ReplaceAll(text, "damn", "d***"), nil
+		}
+	})
+	alice, bob := enter(t, b, s.url, "alice"), enter(t, b, s.url, "bob")
+	alice.chatWith("bob")
+	alice.say("The damn thing works")
+	alice.WaitText(".own .text", "The d*** thing works")
+	alice.WaitText(".own .note", "changed by a rule")
+	alice.say("Visit my casino")
+	alice.has(1, "refused")
+	alice.WaitText(".reason", "Rejected: no ads in this chat")
+	alice.say("Sorry for that")
+	alice.has(2, "delivered")
+	if got := strings.Join(alice.Texts(".text"), "|"); !strings.Contains(got, "The d*** thing works|Visit my casino|") {
+		t.Errorf("got %s, want the refused message where it was written", got)
+	}
+	alice.shoot("refused")
+	alice.Reload()
+	alice.WaitText(".preview", "Sorry for that")
+	alice.Click(".row")
+	alice.Click(".reason button")
+	alice.WaitFor(`document.querySelector("#text").value === "Visit my casino"`)
+	alice.has(0, "refused")
+	bob.WaitText(".preview", "Sorry for that")
+	alice.NoFaults()
+}
+
+func testLost(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	alice, bob := enter(t, b, s.url, "alice"), enter(t, b, s.url, "bob")
+	alice.chatWith("bob")
+	alice.say("Before")
+	alice.has(1, "delivered")
+	s.set(func() { s.down = true })
+	s.cut()
+	alice.WaitText("#banner", "Connection lost")
+	alice.say("While away")
+	alice.say("Still away")
+	alice.has(2, "queued")
+	alice.shoot("reconnecting")
+	alice.Reload()
+	alice.Click(".row")
+	alice.has(2, "queued")
+	s.set(func() { s.down = false })
+	bob.Click("#banner-button")
+	alice.WaitFor(`!document.querySelector("#banner-button") || (document.querySelector("#banner-button").click(), true)`)
+	alice.has(3, "delivered")
+	alice.WaitFor(`document.querySelector("#banner").hidden`)
+	bob.WaitText(".preview", "Still away")
+}
+
+func testEnded(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	alice := enter(t, b, s.url, "alice")
+	enter(t, b, s.url, "bob")
+	alice.chatWith("bob")
+	other := user{browser.OpenPage(t, b, "alice-again", s.url)}
+	other.signIn("alice")
+	alice.WaitText("#banner", "signed in on another browser")
+	alice.WaitFor(`document.querySelector("#text").disabled`)
+	alice.shoot("kicked")
+	alice.Click("#banner-button")
+	alice.WaitFor(`document.querySelector("#account").value === "alice"`)
+	alice.signIn("alice")
+	alice.WaitText("#connection", "Online")
+
+	s.quit("alice", &wirepb.Quit{Reason: idl.CloseReplaced, Message: "connected again"})
+	alice.WaitText("#banner", "another window")
+	alice.Click("#banner-button")
+	alice.WaitText("#connection", "Online")
+	alice.Click("#sign-out")
+	alice.WaitVisible("#sign-in")
+	alice.Reload()
+	alice.WaitVisible("#sign-in")
+}
+
+func testHistory(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	alice, bob := enter(t, b, s.url, "alice"), enter(t, b, s.url, "bob")
+	alice.chatWith("bob")
+	for i := range 70 {
+		alice.Eval(fmt.Sprintf(`(() => { text.value = "message %d"; composer.requestSubmit() })()`, i+1), nil)
+	}
+	alice.has(70, "delivered")
+	alice.Reload() // which keeps 50
+	alice.Click(".row")
+	alice.WaitFor(`document.querySelectorAll(".own").length === 50`)
+	alice.Click("#earlier")
+	alice.WaitFor(`document.querySelectorAll(".own").length === 70`)
+	alice.WaitFor(`document.querySelector("#earlier").hidden`)
+	if texts := alice.Texts(".own .text"); texts[0] != "message 1" || texts[69] != "message 70" {
+		t.Errorf("got %s to %s, want message 1 to message 70", texts[0], texts[69])
+	}
+
+	bob.Click(".row")
+	bob.WaitText(".message", "message 70")
+	bob.Eval(`scroller.scrollTop = 0`, nil)
+	bob.WaitFor(`scroller.scrollTop === 0`)
+	bob.Eval(`new Promise(requestAnimationFrame)`, nil) // the scroll event comes with the next frame
+	alice.say("below the screen")
+	bob.Click("#newest")
+	bob.WaitFor(`newest.hidden && scroller.scrollTop > 0`)
+}
+
+func testPassword(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	alice := enter(t, b, s.url, "alice")
+	alice.Click("#sign-out")
+	alice.Fill("#password", "not the password")
+	alice.Click("#sign-in-button")
+	alice.WaitText("#sign-in-error", "no such account")
+	alice.shoot("wrong-password")
+	alice.signIn("alice")
+	alice.WaitText("#connection", "Online")
+	alice.Fill("#find", "nobody")
+	alice.Press("Enter")
+	alice.WaitText("#find-error", "Nobody has the account")
+
+	bob := user{browser.OpenPage(t, b, "bob", s.url)}
+	bob.Click("#mode-sign-up")
+	bob.Fill("#account", "alice")
+	bob.Fill("#password", "another password")
+	bob.Click("#sign-in-button")
+	bob.WaitText("#sign-in-error", "taken")
+	s.set(func() { s.down = true })
+	bob.Click("#sign-in-button")
+	bob.WaitText("#sign-in-error", "does not answer")
+}
+
+func testScreen(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	alice := enter(t, b, s.url, "alice")
+	enter(t, b, s.url, "bob")
+	alice.chatWith("bob")
+	alice.Type("#text", "first line")
+	alice.Press("Shift+Enter")
+	alice.say("second line")
+	alice.has(1, "delivered")
+	alice.WaitFor(`document.querySelector(".own .text").textContent === "first line\nsecond line"`)
+
+	alice.Click("#inspector-open")
+	alice.WaitText("#frames", "MESSAGE_ACK")
+	alice.WaitText("#frames", "•••")
+	var frames string
+	alice.Eval(`document.querySelector("#frames").textContent`, &frames)
+	if strings.Contains(frames, "password of alice") || strings.Contains(frames, "token-") {
+		t.Error("the frames show a secret")
+	}
+	alice.shoot("frames")
+	alice.Resize(390, 780)
+	alice.shoot("frames-narrow")
+	alice.Press("Escape")
+	alice.WaitFor(`document.querySelector("#inspector").hidden`)
+	alice.shoot("chat-narrow")
+	alice.Click("#back")
+	alice.WaitVisible(".row")
+	alice.WaitFor(`!document.querySelector("#conversation").checkVisibility()`)
+	alice.shoot("list-narrow")
+	alice.NoFaults()
+}

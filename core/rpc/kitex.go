@@ -75,7 +75,7 @@ func (s *Server) knock() error {
 var emptySettings = []byte{0, 0, 0, 4, 0, 0, 0, 0, 0}
 
 // listen opens "unix:/path" or "host:port".
-func listen(address string) (net.Listener, error) {
+func listen(address string) (*listener, error) {
 	network, where := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, where = "unix", path
@@ -83,11 +83,11 @@ func listen(address string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	listener, err := net.Listen(network, where)
+	opened, err := net.Listen(network, where)
 	if err != nil {
 		return nil, fmt.Errorf("listen for edges: %w", err)
 	}
-	return listener, nil
+	return pollable(opened)
 }
 
 // removeStale removes the socket that a killed process has left at path. One that

@@ -89,7 +89,7 @@ type Server struct {
 	// Static after New.
 	options  Options
 	log      *slog.Logger
-	listener net.Listener
+	listener *listener
 	edges    *edges
 	work     context.Context // of the handlers: ended by Close
 	stopWork context.CancelFunc
@@ -178,9 +178,11 @@ func (s *Server) shut() {
 	close(s.exit)
 	if !s.started {
 		_ = s.listener.Close() // nothing served it, nothing is lost
+		s.listener.release()
 		return
 	}
 	s.kitex.Wait()
+	s.listener.release()
 	s.links.Wait() // nobody is left who would send to tasks
 	close(s.tasks)
 	for late := time.Now().Add(closing); s.inFlight.Load() > 0 && time.Now().Before(late); {

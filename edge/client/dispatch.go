@@ -158,6 +158,9 @@ func (k *keeper) move(e *event) {
 // nothing after it may be told.
 func (s *Session) notTaken(e *event, err error) {
 	s.events.dropMessages()
+	if s.ending() { // by Close perhaps, which ended the handler's ctx
+		return
+	}
 	err = fmt.Errorf("message %s not taken: %w", e.entry.Id, err)
 	s.finish(err)
 	if s.link.conn != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -47,49 +46,51 @@ func signInRules(req *accountpb.SignInRequest) (name string, err error) {
 }
 
 // verify gives the user whose name and password these are, and the hash to file
-// with the sign-in: the present one, or a new one when hashes cost more by now.
-// A name that nobody has takes the same way, the same time and the same refusal
-// as a wrong password. Failures count while the hash is computed, so that many
-// tries at once do not slip through together.
+// with the sign-in. A name that nobody has takes the same way, the same time and
+// the same refusal as a wrong password.
 func (p *Account) verify(ctx context.Context, call *plugin.Call, name, tried string) (u user, password string, err error) {
 	keys := []string{accountKey(name), addressKey(call.Address)}
 	if wait := p.failures.wait(p.host.Now(), keys...); wait > 0 {
 		return u, "", limited(wait, "failed sign-ins")
 	}
 	u, err = p.store.userByName(ctx, name)
-	unknown := errors.Is(err, errUnknown)
-	if unknown {
+	exists := !errors.Is(err, errUnknown)
+	if !exists {
 		u.password = p.hasher.dummy
 	} else if err != nil {
 		return u, "", stored(err)
 	}
-	password = u.password
-	var wait time.Duration
-	var right bool
-	var broken error
+	password, err = p.check(ctx, keys, u.password, tried, exists)
+	return u, password, err
+}
+
+// check compares the tried password with the hash, and gives the hash to keep: a
+// new one when hashes cost more by now. The try counts as a failure while the
+// hash is computed, so that many at once do not slip through together.
+func (p *Account) check(ctx context.Context, keys []string, hash, tried string, exists bool) (keep string, err error) {
+	refusal := error(im.Errorf(idl.CodeBadCredentials, "account name or password is wrong"))
 	err = p.hasher.run(ctx, func() {
-		if wait = p.failures.take(p.host.Now(), keys...); wait > 0 {
+		if wait := p.failures.take(p.host.Now(), keys...); wait > 0 {
+			refusal = limited(wait, "failed sign-ins")
 			return
 		}
-		if right, broken = passwordMatches(u.password, tried); unknown || !right {
+		right, err := passwordMatches(hash, tried)
+		if err != nil {
+			refusal = err
+		}
+		if !right || !exists {
 			return
 		}
+		refusal, keep = nil, hash
 		p.failures.giveBack(keys...)
-		if p.hasher.outdated(u.password) {
-			password = hashPassword(tried, p.hasher.cost)
+		if p.hasher.outdated(hash) {
+			keep = hashPassword(tried, p.hasher.cost)
 		}
 	})
-	switch {
-	case err != nil:
-		return u, "", err
-	case wait > 0:
-		return u, "", limited(wait, "failed sign-ins")
-	case broken != nil:
-		return u, "", broken
-	case unknown || !right:
-		return u, "", im.Errorf(idl.CodeBadCredentials, "account name or password is wrong")
+	if err != nil {
+		return "", err
 	}
-	return u, password, nil
+	return keep, refusal
 }
 
 // file signs the device in and ends the devices that it displaces.

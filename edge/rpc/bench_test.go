@@ -11,15 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"freeim/core/presence"
-	corerpc "freeim/core/rpc"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/corepb"
-	"freeim/idl/kitex_gen/corepb/core"
+	stub "freeim/idl/kitex_gen/corepb/core"
 
-	"github.com/cloudwego/kitex/client"
+	kitex "github.com/cloudwego/kitex/client"
 )
 
 const (
@@ -32,22 +30,11 @@ const (
 // of both ends, user and system; the figures are in core/rpc/README.md.
 func BenchmarkTransport(b *testing.B) {
 	address := "unix:" + filepath.Join(b.TempDir(), "core.sock")
-	startBenchCore(b, address)
+	startCore(b, address, echo)
 	b.Run("link", func(b *testing.B) { benchLink(b, address) })
 	for _, batch := range []int{1, 8, 64, 512} {
 		name := map[int]string{1: "unary", 8: "exchange-8", 64: "exchange-64", 512: "exchange-512"}[batch]
 		b.Run(name, func(b *testing.B) { benchExchange(b, address, batch) })
-	}
-}
-
-func startBenchCore(b *testing.B, address string) {
-	s, err := corerpc.New(corerpc.Options{Listen: address, CoreID: "bench", Registry: presence.NewMemory(), Log: quietLog()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(s.Close)
-	if err := s.Start(echo{}); err != nil {
-		b.Fatal(err)
 	}
 }
 
@@ -60,9 +47,7 @@ func benchLink(b *testing.B, address string) {
 		finished: make(chan struct{}), started: make([]time.Time, benchSessions)}
 	links.Start(loop)
 	b.Cleanup(links.Close)
-	for !links.Ready() {
-		time.Sleep(time.Millisecond)
-	}
+	ready(b, links, true)
 	loop.left.Store(int64(b.N))
 	measure(b, func() {
 		for i := range benchSessions {
@@ -74,7 +59,7 @@ func benchLink(b *testing.B, address string) {
 
 // loop is a Receiver whose sessions each send again when they are answered.
 type loop struct {
-	receiver
+	hub      // its Live and Resync
 	links    *rpc.Links
 	body     []byte
 	who      *session.Identity
@@ -110,7 +95,7 @@ func (l *loop) Reply(r session.Reply) {
 }
 
 func benchExchange(b *testing.B, address string, batch int) {
-	stub, err := core.NewClient("freeim.core", client.WithHostPorts(address[len("unix:"):]))
+	client, err := stub.NewClient("freeim.core", kitex.WithHostPorts(address[len("unix:"):]))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -126,7 +111,7 @@ func benchExchange(b *testing.B, address string, batch int) {
 		}
 		for left.Add(-int64(batch)) >= -int64(batch)+1 {
 			started := time.Now()
-			if _, err := stub.Exchange(context.Background(), &corepb.CallBatch{Calls: calls}); err != nil {
+			if _, err := client.Exchange(context.Background(), &corepb.CallBatch{Calls: calls}); err != nil {
 				b.Error(err)
 				return
 			}

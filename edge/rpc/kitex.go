@@ -32,14 +32,13 @@ const (
 
 // dialer makes what opens a stream to the core at address.
 func dialer(address string) (func(context.Context) (core.Core_LinkClient, error), error) {
-	network, where := "tcp", address
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, where = "unix", path
-	} else if _, _, err := net.SplitHostPort(address); err != nil {
-		return nil, fmt.Errorf("address of a core: %w", err)
+	if network, where := split(address); network == "tcp" {
+		if _, _, err := net.SplitHostPort(where); err != nil {
+			return nil, fmt.Errorf("address of a core: %w", err)
+		}
 	}
 	stub, err := core.NewClient("freeim.core",
-		client.WithResolver(fixed(network, where)),
+		client.WithResolver(resolver(address)),
 		client.WithShortConnection(), // a connection of its own for each stream, gone with it
 		client.WithConnectTimeout(connect),
 		client.WithGRPCInitialWindowSize(streamWindow),
@@ -53,17 +52,26 @@ func dialer(address string) (func(context.Context) (core.Core_LinkClient, error)
 	return func(ctx context.Context) (core.Core_LinkClient, error) { return stub.Link(ctx) }, nil
 }
 
-// fixed resolves to one address. A host name is looked up again by each dial.
-// Its name holds the address: Kitex shares the resolvers of one name between all
-// clients of a process, and would link all of them to the first one's core.
-func fixed(network, address string) discovery.Resolver {
+// resolver finds the one core at address; a host name in it is looked up by each
+// dial. Kitex asks the first resolver of a name for all of that name, so each
+// address has a name of its own.
+func resolver(address string) discovery.Resolver {
+	network, where := split(address)
 	result := discovery.Result{Cacheable: true, CacheKey: address,
-		Instances: []discovery.Instance{discovery.NewInstance(network, address, discovery.DefaultWeight, nil)}}
+		Instances: []discovery.Instance{discovery.NewInstance(network, where, discovery.DefaultWeight, nil)}}
 	return &discovery.SynthesizedResolver{
 		TargetFunc:  func(context.Context, rpcinfo.EndpointInfo) string { return address },
 		ResolveFunc: func(context.Context, string) (discovery.Result, error) { return result, nil },
-		NameFunc:    func() string { return "fixed " + network + " " + address },
+		NameFunc:    func() string { return "freeim core at " + address },
 	}
+}
+
+// split gives the network of "unix:/path" or "host:port", and what to dial there.
+func split(address string) (network, where string) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", address
 }
 
 // quiet turns what Kitex logs into debug lines: that a core went away is said

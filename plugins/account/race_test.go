@@ -56,7 +56,7 @@ func TestKickRace(t *testing.T) {
 func TestKickRaceOfOneDevice(t *testing.T) {
 	h := start(t)
 	alice := signUp(t, h, "alice")
-	for range 100 {
+	for range 60 {
 		checkOneLeft(t, h, alice, race(h, "alice", []string{"phone", "phone", "phone"}))
 		if t.Failed() {
 			return
@@ -108,7 +108,7 @@ func TestSignOutRace(t *testing.T) {
 	h := start(t)
 	alice := signUp(t, h, "alice")
 	desk := online(t, h, "alice", "desk", idl.DeviceDesktop)
-	for round := range 100 {
+	for round := range 60 {
 		secret := token(t, h, "alice", "phone", idl.DeviceMobile)
 		var wg sync.WaitGroup
 		sessions := make([]*plugintest.Session, 4)

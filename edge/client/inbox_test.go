@@ -41,6 +41,12 @@ func (w *watched) failWith(err error) {
 	w.fail = err
 }
 
+func (w *watched) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.saves
+}
+
 func (w *watched) cursor(t *testing.T) client.Cursor {
 	t.Helper()
 	synctest.Wait()
@@ -308,8 +314,8 @@ func TestAcksWaitForTheStore(t *testing.T) {
 		peer.Push(idl.ActionMessage, entry(1))
 		d.expect(t, "message 1 text 1")
 		time.Sleep(10 * time.Second)
-		if store.saves < 10 || store.saves > 15 {
-			t.Errorf("saved %d times in 10 s, want about one a second", store.saves)
+		if n := store.count(); n < 10 || n > 15 {
+			t.Errorf("saved %d times in 10 s, want about one a second", n)
 		}
 		store.failWith(nil)
 		expectAck(t, peer, 1) // the first frame since

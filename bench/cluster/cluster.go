@@ -116,6 +116,9 @@ func (c *Cluster) StartEdge() (err error) {
 	}
 	o := c.opts.Hub
 	o.Core, o.Log = c.links, c.log
+	if o.RetryAfter == 0 { // clients here are few: let them come back at once
+		o.RetryAfter, o.Jitter = 10*time.Millisecond, 50*time.Millisecond
+	}
 	if c.hub, err = session.New(o); err != nil {
 		return fmt.Errorf("build the hub: %w", err)
 	}

@@ -129,9 +129,12 @@ func (s *stage) rule(ctx context.Context, file, how, text string) error {
 	return until(ctx, func() (bool, error) {
 		now := rules.Status()
 		if how == "is refused" {
-			return now.Rejected != nil && now.Bundle == before.Bundle, nil
+			return now.Rejected != nil && now.Rejected.Bundle != "" && now.Bundle == before.Bundle, nil
 		}
-		return now.Rejected == nil && now.Bundle != before.Bundle, nil
+		if now.Rejected != nil && (before.Rejected == nil || now.Rejected.At != before.Rejected.At) {
+			return false, fmt.Errorf("refused: %v", now.Rejected.Errors)
+		}
+		return now.Bundle != before.Bundle, nil
 	})
 }
 
@@ -177,6 +180,7 @@ var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []
 	"sends":       (*stage).sends,
 	"has":         (*stage).has,
 	"resends":     (*stage).resends,
+	"tries":       (*stage).tries,
 	"gets":        (*stage).gets,
 	"reads":       (*stage).reads,
 	"is":          (*stage).isClosed,
@@ -278,6 +282,15 @@ func (s *stage) resends(ctx context.Context, d *device, w []string) error {
 	}
 	if again.MessageId != first.MessageId || again.Seq != first.Seq || again.InboxSeq != first.InboxSeq || !again.Duplicate {
 		return fmt.Errorf("first %+v, then %+v", first, again)
+	}
+	return nil
+}
+
+// tries bob "text" and is refused CODE: once, where a session would try again.
+func (s *stage) tries(ctx context.Context, d *device, w []string) error {
+	_, err := d.resend(ctx, client.Outgoing{To: s.people[w[0]].id, Text: w[1], ClientID: d.owner.name + "-try"})
+	if client.CodeOf(err).String() != "CODE_"+w[len(w)-1] {
+		return fmt.Errorf("got %v", err)
 	}
 	return nil
 }

@@ -143,18 +143,11 @@ func TestParked(t *testing.T) {
 func TestParkedTooLongOrTooMany(t *testing.T) {
 	h := newHub()
 	l := startLinks(t, h, func(o *rpc.Options) { o.Parked, o.CallTimeout = 2, 100*time.Millisecond }, newAddress(t))
-	inCall := true
-	h.onReply = func(session.Reply) {
-		if inCall {
-			t.Error("answered on the caller's goroutine")
-		}
-	}
 	for s := range session.ID(3) {
 		h.mu.Lock() // an answer from within Call would hang here
 		l.Call(message(s+1, ""))
 		h.mu.Unlock()
 	}
-	inCall = false
 	unavailable(t, h.reply(t, 3, 1)) // past the bound: at once
 	unavailable(t, h.reply(t, 1, 1)) // after the deadline
 	unavailable(t, h.reply(t, 2, 1))
@@ -211,14 +204,14 @@ func auth(registry presence.Registry, call *plugin.Call) dispatch.Reply {
 	return dispatch.Reply{Action: call.Action, Bound: &id}
 }
 
-func online(c *core, user im.UserID) int {
-	routes, _ := c.registry.Routes(context.Background(), user)
+func online(registry presence.Registry, user im.UserID) int {
+	routes, _ := registry.Routes(context.Background(), user)
 	return len(routes[0])
 }
 
 func TestBindAndGone(t *testing.T) {
-	var c *core
-	c = startCore(t, newAddress(t), func(_ context.Context, call *plugin.Call, _ []byte) dispatch.Reply { return auth(c.registry, call) })
+	registry := presence.NewMemory()
+	c := startCoreWith(t, newAddress(t), registry, func(_ context.Context, call *plugin.Call, _ []byte) dispatch.Reply { return auth(registry, call) })
 	h := newHub()
 	l := startLinks(t, h, nil, c.address)
 	l.Call(session.Call{Session: 4, Action: idl.ActionAuth, Codec: idl.CodecJSON})
@@ -226,22 +219,22 @@ func TestBindAndGone(t *testing.T) {
 	if r.Bind == nil || *r.Bind != someone(1) {
 		t.Fatalf("got %+v, want the identity", r.Bind)
 	}
-	if online(c, 1) != 1 {
+	if online(registry, 1) != 1 {
 		t.Error("user 1 is not online")
 	}
 	l.Gone(4, *r.Bind)
-	poll(t, "user 1 offline", func() bool { return online(c, 1) == 0 })
+	poll(t, "user 1 offline", func() bool { return online(registry, 1) == 0 })
 }
 
 // TestLateBind: Auth succeeds after the edge has given up on it. The hub never
 // hears of it, so the route must go.
 func TestLateBind(t *testing.T) {
-	var c *core
+	registry := presence.NewMemory()
 	release := make(chan struct{})
-	c = startCore(t, newAddress(t), func(_ context.Context, call *plugin.Call, _ []byte) dispatch.Reply {
+	c := startCoreWith(t, newAddress(t), registry, func(_ context.Context, call *plugin.Call, _ []byte) dispatch.Reply {
 		<-release
 		defer close(release)
-		return auth(c.registry, call)
+		return auth(registry, call)
 	})
 	h := newHub()
 	l := startLinks(t, h, func(o *rpc.Options) { o.CallTimeout = 50 * time.Millisecond }, c.address)
@@ -249,7 +242,7 @@ func TestLateBind(t *testing.T) {
 	h.reply(t, 4, 1)
 	release <- struct{}{}
 	<-release
-	poll(t, "no ghost", func() bool { return online(c, 1) == 0 })
+	poll(t, "no ghost", func() bool { return online(registry, 1) == 0 })
 	if len(h.replies[4]) != 1 {
 		t.Errorf("got %d replies, want 1", len(h.replies[4]))
 	}
@@ -279,11 +272,11 @@ func TestCoreRestart(t *testing.T) {
 	first.Close()
 	unavailable(t, h.reply(t, 1, 1))
 	l.Call(message(1, "parked"))
-	delete(h.sessions, 2)
-	var second *core
-	second = startCore(t, address, func(ctx context.Context, call *plugin.Call, body []byte) dispatch.Reply {
+	h.change(func() { delete(h.sessions, 2) })
+	registry := presence.NewMemory()
+	startCoreWith(t, address, registry, func(ctx context.Context, call *plugin.Call, body []byte) dispatch.Reply {
 		for user := range im.UserID(sessions) {
-			if got, want := online(second, user+1), 1; got != want && user+1 != 2 {
+			if got, want := online(registry, user+1), 1; got != want && user+1 != 2 {
 				t.Errorf("user %d has %d routes at the first call, want %d", user+1, got, want)
 			}
 		}
@@ -293,7 +286,7 @@ func TestCoreRestart(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	h.await(t, "one resync", func() bool { return h.resyncs == 1 })
-	routes, _ := second.registry.Routes(t.Context(), 1, 2)
+	routes, _ := registry.Routes(t.Context(), 1, 2)
 	if len(routes[1]) != 0 {
 		t.Errorf("session 2 ended while no core was there, and has the route %+v", routes[1])
 	}

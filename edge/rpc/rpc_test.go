@@ -153,7 +153,12 @@ func newAddress(t *testing.T) string { return "unix:" + filepath.Join(t.TempDir(
 
 func startCore(t testing.TB, address string, do doing) *core {
 	t.Helper()
-	c := &core{address: address, registry: presence.NewMemory()}
+	return startCoreWith(t, address, presence.NewMemory(), do)
+}
+
+func startCoreWith(t testing.TB, address string, registry presence.Registry, do doing) *core {
+	t.Helper()
+	c := &core{address: address, registry: registry}
 	s, err := corerpc.New(corerpc.Options{Listen: address, CoreID: "core-1", Registry: c.registry, Log: quietLog()})
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,8 @@ func (s *Session) isLive() bool {
 
 // reply answers the frame at the core and goes on with the next; false when r is
 // no answer to it. A passed Auth is answered with mu held: no push gets ahead of
-// the answer, and none that comes after is lost.
+// the answer, and none that comes after is lost. One that came before, when the
+// core knew the session already, is made good by a Sync push.
 func (s *Session) reply(r Reply) bool {
 	s.mu.Lock()
 	if !s.awaits(r) {
@@ -38,9 +39,10 @@ func (s *Session) reply(r Reply) bool {
 		return false
 	}
 	s.calling = false
-	to, sent := s.current, false
+	to, sent, missed := s.current, false, false
 	if r.Bind != nil && s.state == fresh {
 		s.bind(r.Bind, to.form)
+		missed = s.missed
 		sent = s.deliver(to, r.Action, r.Body)
 		s.mu.Unlock()
 	} else {
@@ -49,6 +51,9 @@ func (s *Session) reply(r Reply) bool {
 	}
 	if !sent {
 		s.slow()
+	}
+	if missed {
+		s.hub.askToSync(s)
 	}
 	if in, more := s.next(); more {
 		s.work(in)
@@ -92,6 +97,12 @@ func (h *Hub) Resync() {
 	}
 }
 
+// askToSync is Resync for one session.
+func (h *Hub) askToSync(s *Session) {
+	out := outgoing{hub: h, push: Push{Action: idl.ActionSync}}
+	out.to(s, 0)
+}
+
 // outgoing is a push with what has been encoded of it so far.
 type outgoing struct {
 	hub     *Hub
@@ -103,6 +114,7 @@ type outgoing struct {
 func (o *outgoing) to(s *Session, i int) {
 	s.mu.Lock()
 	in, listening := s.pushForm, s.state == live
+	s.missed = s.missed || s.calling && s.current.action == idl.ActionAuth
 	s.mu.Unlock()
 	body, has := o.body(in.codec)
 	if !listening || !has {

@@ -75,6 +75,22 @@ func TestPushMissesSessionsItCannotReach(t *testing.T) {
 	}
 }
 
+// The core knows a session before the edge knows that it does. What it pushes in
+// between is made good: the client is told to sync, right after its answer.
+func TestPushDuringAuthIsMadeGood(t *testing.T) {
+	w := newWorld(t, session.Options{})
+	c := w.open()
+	c.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionAuth, Sequence: 1}, false)
+	call := c.oneCall(idl.ActionAuth)
+	w.hub.Push(session.Push{Action: idl.ActionMessage, Sessions: []session.ID{call.Session}, Protobuf: []byte{0x12, 0}})
+	c.wantNothing()
+	w.hub.Reply(session.Reply{Session: call.Session, Action: call.Action, Sequence: 1, Bind: &session.Identity{User: 5}})
+	out := c.line.take()
+	if len(out) != 2 || out[0].Action != idl.ActionAuth || out[1].Action != idl.ActionSync || out[1].Sequence != 0 {
+		t.Fatalf("sent: got %+v, want the answer and a Sync push", out)
+	}
+}
+
 func TestResyncReachesEveryLiveSession(t *testing.T) {
 	w := newWorld(t, session.Options{})
 	fresh, live := w.open(), w.live(idl.CodecProtobuf, false)

@@ -48,6 +48,7 @@ type Session struct {
 	size     int32     // octets of the frame under way, as the queue counts
 	identity *Identity // whose session it is; set when it becomes live, never changed
 	waiting  *queue    // frames behind the one under way; nil when there are none
+	missed   bool      // a push came while Auth was at the core: the session must sync
 }
 
 // header is what an answer needs to know of its request.

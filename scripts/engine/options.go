@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,28 +49,16 @@ func (o *Options) setDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	orInt(&o.Instructions, 100_000)
-	orInt(&o.MaxText, 5000)
-	orInt(&o.VMs, 64)
-	orInt(&o.VMCalls, 10_000)
-	orTime(&o.Wall, 5*time.Millisecond)
-	orTime(&o.ChainWall, 10*time.Millisecond)
-	orTime(&o.LoadWall, 500*time.Millisecond)
-	orTime(&o.TestWall, 5*time.Second)
-	orTime(&o.Poll, 30*time.Second)
-	orTime(&o.Debounce, 200*time.Millisecond)
-}
-
-func orInt(field *int, standard int) {
-	if *field == 0 {
-		*field = standard
-	}
-}
-
-func orTime(field *time.Duration, standard time.Duration) {
-	if *field == 0 {
-		*field = standard
-	}
+	o.Instructions = cmp.Or(o.Instructions, 100_000)
+	o.MaxText = cmp.Or(o.MaxText, 5000)
+	o.VMs = cmp.Or(o.VMs, 64)
+	o.VMCalls = cmp.Or(o.VMCalls, 10_000)
+	o.Wall = cmp.Or(o.Wall, 5*time.Millisecond)
+	o.ChainWall = cmp.Or(o.ChainWall, 10*time.Millisecond)
+	o.LoadWall = cmp.Or(o.LoadWall, 500*time.Millisecond)
+	o.TestWall = cmp.Or(o.TestWall, 5*time.Second)
+	o.Poll = cmp.Or(o.Poll, 30*time.Second)
+	o.Debounce = cmp.Or(o.Debounce, 200*time.Millisecond)
 }
 
 func (o *Options) validate() error {
@@ -95,11 +84,11 @@ const (
 	maxFile    = 256 << 10 // octets of one source file
 	maxBundle  = 4 << 20   // octets of all source files
 	maxFiles   = 1000
-	maxDepth   = 8 // directories below Dir
-	maxString  = 256 << 10
-	maxResults = 8000 // values that one library call returns, as in Lua 5.1
-	maxIndex   = 1 << 16
-	maxCalls   = 120     // nested Lua calls
-	loadUnits  = 1000000 // units of work for running one file, or one test
-	vmWork     = 1000000 // units of work after which a VM is replaced
+	maxDepth   = 8         // directories below Dir
+	maxString  = 256 << 10 // octets of any string that a script makes
+	maxResults = 8000      // values that one library call returns, as in Lua 5.1
+	maxIndex   = 1 << 16   // of the array part of a table
+	maxCalls   = 120       // nested Lua calls
+	loadUnits  = 1_000_000 // units of work for running one file, or one test
+	vmWork     = 1_000_000 // units of work after which a VM is replaced
 )

@@ -136,7 +136,10 @@ func (w *watcher) wait(ctx context.Context, pause, quiet time.Duration) bool {
 		case <-timer.C:
 			return true
 		case event, ok := <-w.events:
-			if ok && !w.concerns(event.Name) {
+			if !ok {
+				w.events = nil
+			}
+			if !ok || !w.concerns(event.Name) {
 				continue
 			}
 		case <-w.errors: // an overflow too means that something changed

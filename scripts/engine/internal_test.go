@@ -1,0 +1,484 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// bundleOf builds a bundle of one file without a directory.
+func bundleOf(t testing.TB, source string, change func(*Options)) *bundle {
+	t.Helper()
+	o := &Options{Dir: "unused", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Wall: time.Second, ChainWall: time.Second, LoadWall: 10 * time.Second, TestWall: 10 * time.Second}
+	if change != nil {
+		change(o)
+	}
+	o.setDefaults()
+	lowerMaxIndex()
+	dog := newWatchdog()
+	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, dog, nil)
+	if err != nil {
+		dog.close()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.pool.close()
+		dog.close()
+		if len(dog.budgets) != 0 {
+			t.Errorf("got %d budgets left behind", len(dog.budgets))
+		}
+	})
+	return b
+}
+
+func hookSource(body string) string {
+	return `local im = require("im")
+im.on_message(function(c) ` + body + ` end, {name = "h", on_error = "open"})`
+}
+
+func TestBreaker(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	clock := func() time.Time { return at }
+	t.Run("20 faults in 10 s", func(t *testing.T) {
+		var b breaker
+		for i := range 20 {
+			if opened := b.failed(at, int64(i*1000)); opened != (i == 19) {
+				t.Fatalf("fault %d: got opened %v", i+1, opened)
+			}
+			at = at.Add(100 * time.Millisecond)
+		}
+		if b.allows(clock) {
+			t.Error("an open breaker allowed a call")
+		}
+		at = at.Add(breakerPause)
+		if !b.allows(clock) || b.allows(clock) {
+			t.Error("want one call after the pause, and only one")
+		}
+		if !b.succeeded() || !b.allows(clock) || !b.allows(clock) {
+			t.Error("want success to close it")
+		}
+	})
+	t.Run("half of 50 calls, however slow", func(t *testing.T) {
+		var b breaker
+		for i := range 25 {
+			if opened := b.failed(at, int64(2*i+1)); opened != (i == 24) {
+				t.Fatalf("fault %d: got opened %v", i+1, opened)
+			}
+			at = at.Add(time.Minute)
+		}
+	})
+	t.Run("rare faults", func(t *testing.T) {
+		var b breaker
+		for i := range 1000 {
+			if b.failed(at, int64(i*3)) {
+				t.Fatal("opened at a third of the calls")
+			}
+			at = at.Add(time.Second)
+		}
+	})
+	t.Run("a failing probe keeps it open", func(t *testing.T) {
+		var b breaker
+		for range 20 {
+			b.failed(at, 1)
+		}
+		at = at.Add(breakerPause)
+		if !b.allows(clock) {
+			t.Fatal("want a probe")
+		}
+		b.failed(at, 2)
+		if b.allows(clock) {
+			t.Error("want another pause")
+		}
+	})
+}
+
+func TestBreakerInTheChain(t *testing.T) {
+	b := bundleOf(t, hookSource(`error("boom")`), nil)
+	var v Verdict
+	for range 25 {
+		v = b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+	}
+	f := v.Err.(*Fault)
+	if h := b.hooks[0]; f.Kind != FaultBreaker || v.Denied || h.calls.Load() != 20 || !h.status().Tripped {
+		t.Errorf("got %+v after %d calls, want the hook left out, and open", v, h.calls.Load())
+	}
+}
+
+func TestPoolStarves(t *testing.T) {
+	for _, policy := range []string{"open", "closed"} {
+		b := bundleOf(t, strings.Replace(hookSource(""), "open", policy, 1), func(o *Options) { o.VMs, o.Wall = 1, time.Millisecond })
+		v, err := b.pool.get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+		f, _ := got.Err.(*Fault)
+		if f == nil || f.Kind != FaultStarved || got.Denied != (policy == "closed") {
+			t.Errorf("%s: got %+v", policy, got)
+		}
+		if b.hooks[0].breaker.window != 0 {
+			t.Error("a starved call was counted against the hook")
+		}
+		b.pool.put(v)
+		if got := b.judge(t.Context(), &Message{Text: "x"}, time.Now); got.Err != nil {
+			t.Errorf("%s: got %v with a free VM", policy, got.Err)
+		}
+	}
+}
+
+func TestPoolWaitEndsWithTheContext(t *testing.T) {
+	b := bundleOf(t, hookSource(""), func(o *Options) { o.VMs, o.Wall = 1, time.Hour })
+	v, err := b.pool.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.pool.put(v)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.pool.get(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestVMsAreReplaced(t *testing.T) {
+	t.Run("after enough calls", func(t *testing.T) {
+		b := bundleOf(t, `local im = require("im")
+local n = 0
+im.on_message(function(c) n = n + 1 c.text = tostring(n) end, {name = "count", on_error = "open"})`,
+			func(o *Options) { o.VMs, o.VMCalls = 1, 10 })
+		for i := range 25 {
+			m := &Message{Text: "x"}
+			b.judge(t.Context(), m, time.Now)
+			if want := fmt.Sprint(i%10 + 1); m.Text != want {
+				t.Fatalf("call %d: got %s, want %s", i+1, m.Text, want)
+			}
+		}
+		if n := b.pool.replaced.Load(); n != 2 || b.pool.made.Load() != 1 {
+			t.Errorf("got %d replaced, %d VMs", n, b.pool.made.Load())
+		}
+	})
+	t.Run("after enough work", func(t *testing.T) {
+		b := bundleOf(t, hookSource(`for i = 1, 20000 do end`), func(o *Options) { o.VMs = 1 })
+		for range 60 {
+			b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+		}
+		if n := b.pool.replaced.Load(); n < 1 {
+			t.Error("got no VM replaced")
+		}
+	})
+	t.Run("after a fault", func(t *testing.T) {
+		b := bundleOf(t, `local im = require("im")
+local n = 0
+im.on_message(function(c) n = n + 1 if n > 1 then error("state survived") end error("first") end, {name = "h", on_error = "open"})`,
+			func(o *Options) { o.VMs = 1 })
+		for range 3 {
+			if f := b.judge(t.Context(), &Message{Text: "x"}, time.Now).Err.(*Fault); !strings.Contains(f.Msg, "first") {
+				t.Fatalf("got %v", f)
+			}
+		}
+	})
+}
+
+// A Go panic inside of the API is a fault of that call and costs its VM, even
+// when the script wraps it in pcall.
+func TestPanicInTheAPI(t *testing.T) {
+	b := bundleOf(t, hookSource(`pcall(c.text) return "not reached"`), func(o *Options) { o.VMs = 1 })
+	v, err := b.pool.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.message.Metatable.(*lua.LTable).RawSetString("__index", v.L.NewFunction(func(*lua.LState) int { panic("bug") }))
+	b.pool.put(v)
+	got := b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+	if f, _ := got.Err.(*Fault); f == nil || f.Kind != FaultPanic || !strings.Contains(f.Msg, "bug") {
+		t.Errorf("got %+v", got)
+	}
+	if b.pool.broken.Load() != 1 {
+		t.Error("the VM was kept")
+	}
+}
+
+func TestTwoStrikes(t *testing.T) {
+	w := &watchdog{closed: make(chan struct{}), wake: make(chan struct{}, 1), budgets: map[*budget]struct{}{}}
+	close(w.closed)
+	b := &budget{dog: w}
+	w.add(b)
+	at := time.Unix(1_700_000_000, 0)
+	look := func(ms int) { at = at.Add(time.Duration(ms) * time.Millisecond); w.look(at) }
+
+	b.begin(1000, 10*time.Millisecond)
+	look(1)
+	look(100) // the goroutine was not scheduled: one strike
+	if b.Done() != nil {
+		t.Error("a call was stopped at the first strike")
+	}
+	if b.Done() != nil {
+		t.Error("a call was stopped although the second half has just begun")
+	}
+	look(1)
+	look(4)
+	if b.Done() != nil {
+		t.Error("a call was stopped before the second half was over")
+	}
+	look(2)
+	if b.Done() == nil || !errors.Is(b.Err(), errWall) {
+		t.Errorf("got %v, want the call stopped", b.Err())
+	}
+	if used := b.end(); used != 4 {
+		t.Errorf("got %d units used", used)
+	}
+
+	b.begin(2, 10*time.Millisecond)
+	look(1000) // a tick that is late for the call before
+	if b.Done() != nil || b.Done() != nil {
+		t.Error("the last call's clock stopped the next one")
+	}
+	if b.Done() == nil || !errors.Is(b.Err(), errWork) {
+		t.Errorf("got %v, want the work to be spent", b.Err())
+	}
+	b.end()
+}
+
+func TestWatchdogSleeps(t *testing.T) {
+	w := newWatchdog()
+	defer w.close()
+	b := &budget{dog: w}
+	w.add(b)
+	for range 2 {
+		for deadline := time.Now().Add(20 * time.Second); !w.asleep.Load(); {
+			if time.Now().After(deadline) {
+				t.Fatal("it does not sleep")
+			}
+		}
+		b.begin(1<<40, 2*time.Millisecond)
+		for deadline := time.Now().Add(20 * time.Second); b.Done() == nil; {
+			if time.Now().After(deadline) {
+				t.Fatal("it did not wake up")
+			}
+		}
+		b.end()
+	}
+}
+
+// Words against a search that is too simple to be wrong.
+func TestWordsAgainstASimpleSearch(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 7))
+	text := func(n int) string {
+		out := make([]rune, n)
+		for i := range out {
+			out[i] = []rune("abAB 坏话ａ")[random.IntN(8)]
+		}
+		return string(out)
+	}
+	for range 3000 {
+		var words []string
+		for range 1 + random.IntN(6) {
+			words = append(words, strings.TrimSpace(text(1+random.IntN(4))))
+		}
+		list, subject := newWordList(words), []rune(text(random.IntN(20)))
+		var want match
+		found := false
+		for from := range subject {
+			for to := len(subject); to > from && !found; to-- {
+				for number, word := range words {
+					hit := match{from, to, number}
+					if fold(word) == fold(string(subject[from:to])) && whole(subject, hit) {
+						want, found = hit, true
+						break
+					}
+				}
+			}
+		}
+		got, ok := list.first(subject)
+		if ok != found || got.from != want.from || got.to != want.to {
+			t.Fatalf("words %q in %q: got %v %v, want %v %v", words, string(subject), got, ok, want, found)
+		}
+	}
+}
+
+func TestWordsAreSharedAcrossBundles(t *testing.T) {
+	older := &wordCache{lists: map[[32]byte]*wordList{}}
+	first := older.get([]string{"a", "b"})
+	next := &wordCache{lists: map[[32]byte]*wordList{}, older: older}
+	if next.get([]string{"a", "b"}) != first || next.get([]string{"a"}) == first {
+		t.Error("want the same list for the same words, and only for them")
+	}
+	next.settle()
+	if next.older != nil || next.get([]string{"a", "b"}) != first {
+		t.Error("want the list kept and the older bundle let go")
+	}
+}
+
+// FuzzPattern: no pattern and no subject may crash the matcher, or take more
+// steps than there are by more than one scan of the subject.
+func FuzzPattern(f *testing.F) {
+	for _, seed := range []string{"", "^a.-b$", "(%a+)%s*%1", "%b()", "%f[%w]%w+", "[^%a-z]*", "()", "a?a?a?b", "[", "%", "(", "[]]", "[a-]", "%b", "(()%1)"} {
+		f.Add(seed, "hello (world) aab")
+	}
+	f.Fuzz(func(t *testing.T, text, subject string) {
+		if len(subject) > 4<<10 {
+			return
+		}
+		for _, gmatch := range []bool{false, true} {
+			p, err := compilePattern(text, gmatch)
+			if err != nil {
+				continue
+			}
+			m := newMatcher(p, subject)
+			from, to, ok := m.find(0)
+			if m.steps < -3*len(subject)-10 {
+				t.Errorf("%q took %d steps too many", text, -m.steps)
+			}
+			if !ok || m.spent() {
+				continue
+			}
+			if from < 0 || to < from || to > len(subject) {
+				t.Fatalf("%q matched %d to %d of %d", text, from, to, len(subject))
+			}
+			for i := range p.captures {
+				m.value(i)
+			}
+		}
+	})
+}
+
+// FuzzScript: no source may crash the engine, or work for much longer than its
+// budget, while loading or in a hook.
+func FuzzScript(f *testing.F) {
+	for _, seed := range []string{
+		`im.on_message(function(c) c.text = c.text .. "x" end, {name = "a", on_error = "open"})`,
+		`local t = {} for i = 1, 10 do t[i] = i end return #t`,
+		`return string.format("%5.2f", 1), ("x"):rep(10):gsub("x", "%0")`,
+		`goto a do ::a:: end`, `local function f(...) return select("#", ...) end return f(1, nil)`,
+		`while true do pcall(error) end`, `x = setmetatable({}, {__index = function(t, k) return k .. 1 end}) return x.y`,
+		"\xff", `im.words({"a"}):mask("a b")`, `for k, v in pairs(_G) do end`, `return ((((((1))))))`, `local a <const> = 1`,
+	} {
+		f.Add(seed)
+	}
+	o := &Options{Dir: "unused", Log: slog.New(slog.DiscardHandler), Instructions: 20_000, LoadWall: 5 * time.Second}
+	o.setDefaults()
+	lowerMaxIndex()
+	dog := newWatchdog()
+	f.Cleanup(dog.close)
+	f.Fuzz(func(t *testing.T, source string) {
+		if len(source) > 4<<10 {
+			return
+		}
+		tryScript(t, o, dog, "local im = require('im') "+source)
+		tryScript(t, o, dog, hookSource(source))
+	})
+}
+
+// tryScript loads a source and sends it a message.
+func tryScript(t *testing.T, o *Options, dog *watchdog, source string) {
+	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, dog, nil)
+	if err != nil {
+		if !strings.Contains(err.Error(), "a.lua:") && !strings.Contains(err.Error(), "loading must always") {
+			t.Errorf("an error without a place: %v", err)
+		}
+		return
+	}
+	defer b.pool.close()
+	m := &Message{Text: "hello", Kind: "text"}
+	v := b.judge(context.Background(), m, time.Now)
+	if v.Err != nil && v.Err.(*Fault).Kind == FaultPanic {
+		t.Errorf("a panic: %v", v.Err)
+	}
+	for len(b.pool.idle) > 0 {
+		v := <-b.pool.idle
+		// The largest single charge is that of the longest string.
+		if v.work > len(b.hooks)*(o.Instructions+maxString/64+maxSteps/stepsInUnit) {
+			t.Errorf("%d units of work of %d", v.work, o.Instructions)
+		}
+		v.close()
+	}
+}
+
+// Random programs reach what random octets do not.
+func TestGeneratedScripts(t *testing.T) {
+	o := &Options{Dir: "unused", Log: slog.New(slog.DiscardHandler), Instructions: 5000, LoadWall: 5 * time.Second, Wall: time.Second, ChainWall: time.Second}
+	o.setDefaults()
+	lowerMaxIndex()
+	dog := newWatchdog()
+	defer dog.close()
+	for seed := range uint64(1500) {
+		g := generator{random: rand.New(rand.NewPCG(seed, 1))}
+		source := hookSource(g.block(4))
+		tryScript(t, o, dog, source)
+		if t.Failed() {
+			t.Fatalf("seed %d:\n%s", seed, source)
+		}
+	}
+}
+
+// generator writes programs that parse, mostly.
+type generator struct{ random *rand.Rand }
+
+func (g *generator) pick(list ...string) string { return list[g.random.IntN(len(list))] }
+
+func (g *generator) block(depth int) string {
+	var out strings.Builder
+	out.WriteString("local a, b, d = c.text, {}, 1 ")
+	for range 1 + g.random.IntN(5) {
+		out.WriteString(g.stmt(depth) + " ")
+	}
+	return out.String()
+}
+
+func (g *generator) stmt(depth int) string {
+	if depth == 0 {
+		return g.pick("a", "b", "d") + " = " + g.expr(0)
+	}
+	switch g.random.IntN(10) {
+	case 0:
+		return "while " + g.expr(depth-1) + " do " + g.block(depth-1) + g.pick("", "break") + " end"
+	case 1:
+		return "for i = 1, " + g.expr(depth-1) + " do " + g.block(depth-1) + " end"
+	case 2:
+		return "for k, v in pairs(" + g.expr(depth-1) + ") do " + g.block(depth-1) + " end"
+	case 3:
+		return "if " + g.expr(depth-1) + " then " + g.block(depth-1) + " else " + g.block(depth-1) + " end"
+	case 4:
+		return "pcall(function(...) " + g.block(depth-1) + " return " + g.expr(depth-1) + ", ... end, " + g.expr(depth-1) + ")"
+	case 5:
+		return "b[" + g.expr(depth-1) + "] = " + g.expr(depth-1)
+	case 6:
+		return "setmetatable(b, {" + g.pick("__index", "__newindex", "__call", "__concat", "__eq", "__lt", "__len", "__tostring", "__unm") +
+			" = function(x, y) return " + g.expr(depth-1) + " end})"
+	case 7:
+		return "c.text = tostring(" + g.expr(depth-1) + ")"
+	}
+	return g.pick("a", "b", "d") + " = " + g.expr(depth)
+}
+
+func (g *generator) expr(depth int) string {
+	if depth == 0 {
+		return g.pick("nil", "true", "0", "1", "-1", "1e300", "0/0", `"x"`, `"%a+"`, `""`, "{}", "{1, 2, 3}", "a", "b", "d", "c", "c.text", "print", "im", "string")
+	}
+	switch g.random.IntN(6) {
+	case 0:
+		return "(" + g.expr(depth-1) + g.pick(" + ", " .. ", " == ", " < ", " and ", " or ", " % ", " ^ ", " ~= ") + g.expr(depth-1) + ")"
+	case 1:
+		return g.pick("#", "not ", "-") + "(" + g.expr(depth-1) + ")"
+	case 2:
+		return "(function(...) local a, b, d = ... return " + g.expr(depth-1) + " end)(" + g.expr(depth-1) + ")"
+	case 3:
+		fn := g.pick("string.rep", "string.find", "string.gsub", "string.format", "string.sub", "string.byte", "string.gmatch", "string.char",
+			"table.concat", "table.insert", "table.remove", "table.sort", "unpack", "select", "tostring", "tonumber", "type", "next", "pcall",
+			"rawset", "rawget", "setmetatable", "getmetatable", "math.random", "math.max", "im.deny", "im.now", "im.text.len", "im.text.sub",
+			"im.text.contains", "im.log.info", "require", "error", "xpcall", "assert", "ipairs", "rawequal", "string.match", "math.floor")
+		return fn + "(" + g.expr(depth-1) + g.pick("", ", "+g.expr(depth-1), ", "+g.expr(depth-1)+", "+g.expr(depth-1)) + ")"
+	case 4:
+		return "(" + g.expr(depth-1) + ")" + g.pick(".text", "[1]", ":len()", ":x()", "()")
+	}
+	return g.expr(depth - 1)
+}

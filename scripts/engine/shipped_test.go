@@ -1,0 +1,50 @@
+package engine_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"freeim/scripts/engine"
+)
+
+// The rules that are shipped load, pass their tests, and have tests for all.
+func TestShippedRules(t *testing.T) {
+	o := options("..", &logs{})
+	o.RequireRules, o.RequireTests = true, true
+	e, err := engine.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s := e.Status()
+	if !slices.Equal(s.Files, []string{"moderation/words.lua", "moderation/words_test.lua"}) || s.Tests == 0 {
+		t.Errorf("got %+v", s)
+	}
+	if v, m := ask(t, e, "hello"); v.Denied || m.Rewritten {
+		t.Errorf("got %+v for an ordinary message", v)
+	}
+}
+
+// What the README shows works.
+func TestReadmeExamples(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for i, block := range regexp.MustCompile("(?s)```lua\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		name := fmt.Sprintf("example%d.lua", i)
+		if strings.Contains(block[1], "test(") {
+			name = fmt.Sprintf("example%d_test.lua", i)
+		}
+		files[name] = block[1]
+	}
+	e := load(t, files, func(o *engine.Options) { o.RequireTests = true })
+	if s := e.Status(); len(s.Hooks) == 0 || s.Tests == 0 {
+		t.Errorf("got %+v, want the examples", s)
+	}
+}

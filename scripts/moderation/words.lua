@@ -1,0 +1,31 @@
+-- Words: a few deny a message, others are masked. Edit the lists and save: the
+-- next message obeys. One word or phrase per line; upper and lower case, and
+-- full-width letters, are the same. English words match whole, Chinese anywhere.
+local im = require("im")
+
+local denied = im.words([[
+freeim demo blocked word
+演示屏蔽词
+]])
+
+local masked = im.words([[
+spoiler
+spoilers
+剧透
+]])
+
+-- Nothing that is denied may slip through when this rule fails: closed.
+im.on_message(function(c)
+  local word = denied:find(c.text)
+  if word then
+    return im.deny("rejected", "the message contains: " .. word)
+  end
+end, {name = "words.deny", priority = 10, on_error = "closed"})
+
+-- A mask that fails is no reason to stop people from talking: open.
+im.on_message(function(c)
+  local text, count = masked:mask(c.text)
+  if count > 0 then
+    c.text = text
+  end
+end, {name = "words.mask", on_error = "open"})

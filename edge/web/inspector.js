@@ -40,7 +40,7 @@ function row({ direction, action, sequence, body }) {
     part('arrow', direction === 'out' ? '→' : '←', direction === 'out' ? 'sent' : 'received'),
     part('time', new Date().toISOString().slice(11, 23)),
     part('action', nameOf(Action, action)),
-    part('sequence', sequence === 0 ? 'push' : `#${sequence}`),
+    part('sequence', sequence === 0 && direction === 'in' ? 'push' : `#${sequence}`),
     part('preview', shown),
   );
   const full = document.createElement('pre');

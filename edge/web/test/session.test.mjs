@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Action, Client, CloseReason, Code, SignOutScope, memoryStorage, webStorage } from '../freeim.js';
-import { FakeClock, FakeServer, listen, settled } from './fake.mjs';
+import { FakeClock, FakeServer, listen } from './fake.mjs';
 
 /** A server with alice and bob, and makers of clients on it. */
 function world() {
@@ -135,17 +135,18 @@ test('a Sync push brings what was lost', async () => {
 });
 
 test('acks are cumulative, and go out after the storage holds the messages', async () => {
-  const { online, server, alice, bob } = world();
+  const { make, server, clock, alice, bob } = world();
   for (let i = 0; i < 5; i++) server.commit(alice.user_id, bob.user_id, `m${i}`);
-  const saved = [];
-  const before = [];
-  const storage = { load: () => null, save: (state) => saved.push(state.inbox.cursor) };
-  server.meddle = ({ action }) => void (action === Action.MESSAGE_ACK && before.push(saved.at(-1)));
-  await online('bob', { storage });
-  const acks = server.requests.filter(({ action }) => action === Action.MESSAGE_ACK);
-  await settled();
-  assert.deepEqual(acks.map(({ body }) => body.seq), [5]);
-  assert.deepEqual(before, [5]);
+  let stored = 0;
+  const acks = []; // seq, and the cursor stored at that moment
+  const client = make({ storage: { load: () => null, save: ({ inbox }) => (stored = inbox.cursor) } });
+  client.addEventListener('frame', ({ detail: { direction, action, body } }) => {
+    if (direction === 'out' && action === Action.MESSAGE_ACK) acks.push([body.seq, stored]);
+  });
+  client.signIn({ account: 'bob', password: 'password' });
+  await clock.until(() => acks.length > 0);
+  await clock.advance(1000);
+  assert.deepEqual(acks, [[5, 5]]);
 });
 
 test('an ack that found no answer is sent again on the next connection', async () => {
@@ -283,8 +284,11 @@ for (const [name, data] of [['a partial frame', new Uint8Array(20).fill(2).buffe
 test('another epoch: the inbox is read anew', async () => {
   const { online, server, clock, alice, bob } = world();
   const { client, seen } = await online('bob');
-  server.commit(alice.user_id, bob.user_id, 'old');
-  await clock.until(() => seen.texts.length === 1);
+  server.meddle = ({ action }) => (action === Action.MESSAGE_ACK ? 'drop' : undefined);
+  for (const text of ['old', 'older', 'oldest']) server.commit(alice.user_id, bob.user_id, text);
+  await clock.until(() => seen.texts.length === 3);
+  server.meddle = () => undefined;
+  server.requests = [];
   server.reset('e2');
   server.commit(alice.user_id, bob.user_id, 'new one');
   server.commit(alice.user_id, bob.user_id, 'new two');
@@ -293,6 +297,9 @@ test('another epoch: the inbox is read anew', async () => {
   assert.deepEqual(seen.resets, ['epoch']);
   assert.deepEqual(seen.texts.slice(-2), ['new one', 'new two']);
   assert.equal(client.cursor, 2);
+  await clock.advance(1000);
+  const acks = server.requests.filter(({ action }) => action === Action.MESSAGE_ACK);
+  assert.deepEqual(acks.map(({ body }) => body.seq), [2], 'what was to be acknowledged before means nothing now');
 });
 
 test('an epoch that changes under a session, and a trimmed inbox', async () => {

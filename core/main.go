@@ -1,0 +1,77 @@
+// Command core runs one core: the plugins behind a Kitex service that edges link
+// to. conf/core.yaml is its configuration; edge/main.go runs edge and core in one
+// process.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"freeim/conf"
+	"freeim/core/admin"
+	"freeim/core/plugin"
+	"freeim/core/server"
+	"freeim/plugins"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// config is what conf/core.yaml holds.
+type config struct {
+	Log     conf.Log       `yaml:"log"`
+	Core    server.Config  `yaml:"core"`
+	Plugins map[string]any `yaml:"plugins"`
+	Admin   conf.Admin     `yaml:"admin"`
+}
+
+func main() {
+	path := flag.String("config", "conf/core.yaml", "configuration file")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *path, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "core:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves edges until ctx ends, then drains.
+func run(ctx context.Context, path string, out io.Writer) (err error) {
+	all := plugins.All()
+	cfg := config{Log: conf.DefaultLog(), Admin: conf.DefaultAdmin(), Core: server.DefaultConfig(), Plugins: plugin.Configs(all)}
+	if err := conf.Load(path, os.LookupEnv, &cfg); err != nil {
+		return err
+	}
+	log := cfg.Log.Logger(os.Stderr)
+	slog.SetDefault(log)
+	registry := prometheus.NewRegistry()
+	core, err := server.New(ctx, server.Options{Config: cfg.Core, Plugins: all, Log: log, Figures: registry})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, core.Close(context.WithoutCancel(ctx))) }()
+	if err := core.Start(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "core is running\n  edges link to %s\n", core.Addr())
+	if cfg.Admin.Listen != "" {
+		adm, err := admin.New(admin.Options{
+			Listen: cfg.Admin.Listen, AllowRemote: cfg.Admin.AllowRemote, Figures: registry, Log: log,
+			Checks: map[string]admin.Check{"core": core.Ready}})
+		if err != nil {
+			return err
+		}
+		defer adm.Close()
+		fmt.Fprintf(out, "  admin         http://%s/\n", adm.Addr())
+	}
+	<-ctx.Done()
+	fmt.Fprintln(out, "stopping")
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"freeim/edge/gateway"
+	"freeim/edge/rpc"
+	"freeim/edge/session"
+	"freeim/edge/web"
+)
+
+// edge is the parts of this process that clients connect to.
+type edge struct {
+	config  edgeConfig
+	links   *rpc.Links
+	hub     *session.Hub
+	gateway *gateway.Gateway
+}
+
+// newEdge joins links, hub and gateway; nothing is served before start.
+func newEdge(c edgeConfig, log *slog.Logger) (*edge, error) {
+	links, err := rpc.New(rpc.Options{
+		Cores: c.Cores, EdgeID: c.ID, Epoch: time.Now().UnixMicro(), CallTimeout: c.CallTimeout, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("prepare the links to the cores: %w", err)
+	}
+	hub, err := session.New(session.Options{
+		Core: links, Log: log, MaxSessions: c.MaxSessions, AuthTimeout: c.AuthTimeout, Heartbeat: c.Heartbeat,
+		MaxBodyFresh: int(c.MaxBodyFresh), MaxBody: int(c.MaxBody), QueueFrames: c.QueueFrames, QueueBytes: int(c.QueueBytes),
+		RetryAfter: c.RetryAfter, Jitter: c.Jitter,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prepare the hub: %w", err)
+	}
+	e := &edge{config: c, links: links, hub: hub}
+	e.gateway, err = gateway.New(gateway.Options{
+		TCP: c.TCP, HTTP: c.HTTP, Echo: c.WSEcho, Hub: hub, Log: log, Web: e.pages(), AllowOrigin: c.allowOrigin(),
+		HeadTimeout: c.HeadTimeout, MaxHTTP: c.MaxHTTP, Backlog: int(c.Backlog), Stall: c.Stall, ReadBuffer: int(c.ReadBuffer),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prepare the gateway: %w", err)
+	}
+	return e, nil
+}
+
+// pages is what the HTTP port serves beside WebSockets: the demo chat with the
+// browser SDK, and the health of this edge.
+func (e *edge) pages() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", web.Handler())
+	mux.HandleFunc("GET /healthz", e.health)
+	return mux
+}
+
+// health answers 200 while clients can be served, 503 while no core is reached.
+func (e *edge) health(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	ready := e.links.Ready()
+	if !ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	json.NewEncoder(w).Encode(map[string]bool{"ok": ready})
+}
+
+// ready says what keeps the edge from serving; nil: nothing.
+func (e *edge) ready(context.Context) error {
+	if !e.links.Ready() {
+		return errors.New("no core is reached")
+	}
+	return nil
+}
+
+func (e *edge) start() error {
+	e.links.Start(e.hub)
+	if err := e.gateway.Start(); err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	return nil
+}
+
+// close stops accepting, sends the clients elsewhere, and ends.
+func (e *edge) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, e.config.DrainTimeout)
+	defer cancel()
+	err := errors.Join(e.gateway.Drain(ctx), e.hub.Drain(ctx))
+	e.gateway.Close()
+	e.links.Close()
+	e.hub.Close()
+	return err
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"freeim/edge/gateway"
+	"freeim/edge/session"
+	"freeim/idl"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// figures shows what hub and gateway count, read when Prometheus asks.
+type figures struct {
+	hub     *session.Hub
+	gateway *gateway.Gateway
+
+	sessions, live, calls, refused, pushed, lost, stray, closed *prometheus.Desc
+	conns, accepted, upgrades, reads, stalled, panics           *prometheus.Desc
+}
+
+func newFigures(e *edge) *figures {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("freeim_edge_"+name, help, labels, nil)
+	}
+	return &figures{
+		hub: e.hub, gateway: e.gateway,
+		sessions: desc("sessions", "Connections now, authenticated or not."),
+		live:     desc("sessions_live", "Authenticated sessions now."),
+		calls:    desc("calls_total", "Actions passed to a core."),
+		refused:  desc("refused_total", "Actions that the edge refused itself."),
+		pushed:   desc("pushed_total", "Frames pushed, one for each session."),
+		lost:     desc("pushes_lost_total", "Pushes for sessions that were gone or not live."),
+		stray:    desc("replies_stray_total", "Replies that no session waited for."),
+		closed:   desc("closed_total", "Sessions ended, by the reason; NONE: by the client or the network.", "reason"),
+		conns:    desc("connections", "TCP and WebSocket connections now."),
+		accepted: desc("accepted_total", "Connections accepted."),
+		upgrades: desc("upgrades_total", "WebSocket handshakes that passed."),
+		reads:    desc("reads_total", "Times that a connection was woken to read."),
+		stalled:  desc("stalled_total", "Connections that took no octet for too long."),
+		panics:   desc("panics_total", "Connections closed by a fault of the edge's own."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (f *figures) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(f, out) }
+
+// Collect implements prometheus.Collector.
+func (f *figures) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v int64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	}
+	count := func(d *prometheus.Desc, v int64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	hub, gate := f.hub.Stats(), f.gateway.Stats()
+	gauge(f.sessions, hub.Sessions)
+	gauge(f.live, hub.Live)
+	gauge(f.conns, int64(gate.Conns))
+	count(f.calls, hub.Calls)
+	count(f.refused, hub.Refused)
+	count(f.pushed, hub.Pushed)
+	count(f.lost, hub.Lost)
+	count(f.stray, hub.Stray)
+	count(f.accepted, gate.Accepted)
+	count(f.upgrades, gate.Upgrades)
+	count(f.reads, gate.Reads)
+	count(f.stalled, gate.Stalled)
+	count(f.panics, gate.Panics)
+	for reason, n := range hub.Closed {
+		count(f.closed, n, reasonLabel(reason))
+	}
+}
+
+func reasonLabel(r idl.CloseReason) string {
+	if r == 0 {
+		return "NONE"
+	}
+	return r.String()
+}

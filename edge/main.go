@@ -1,0 +1,128 @@
+// Command edge runs an edge: the TCP and HTTP ports that clients connect to, and
+// the links to the cores. With a core section in its configuration it is the
+// whole server in one process (embedded mode), joined over a unix socket.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"freeim/conf"
+	"freeim/core/admin"
+	"freeim/core/plugin"
+	"freeim/core/server"
+	"freeim/edge/gateway"
+	"freeim/plugins"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func main() {
+	path := flag.String("config", "conf/embedded.yaml", "configuration file")
+	echo := flag.String("ws-echo", "", "also serve a WebSocket echo for conformance suites on this address")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *path, *echo, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "edge:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends, then drains.
+func run(ctx context.Context, path, echo string, out io.Writer) (err error) {
+	all := plugins.All()
+	cfg := defaults(all)
+	if err := conf.Load(path, os.LookupEnv, &cfg); err != nil {
+		return err
+	}
+	if echo != "" {
+		cfg.Edge.WSEcho = echo
+	}
+	if err := cfg.complete(); err != nil {
+		return err
+	}
+	log := cfg.Log.Logger(os.Stderr)
+	slog.SetDefault(log)
+	if err := gateway.Tune(int(cfg.Edge.ReadBuffer), log); err != nil {
+		return err
+	}
+	return serve(ctx, cfg, all, log, out)
+}
+
+// serve starts the parts in the order of their needs and stops them in reverse.
+func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logger, out io.Writer) (err error) {
+	last := context.WithoutCancel(ctx)
+	registry := prometheus.NewRegistry()
+	checks := map[string]admin.Check{}
+	if cfg.Core != nil {
+		core, err := startCore(ctx, cfg, all, log, registry)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, core.Close(last)) }()
+		checks["core"] = core.Ready
+	}
+	e, err := newEdge(cfg.Edge, log)
+	if err != nil {
+		return err
+	}
+	if err := e.start(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.close(last)) }()
+	checks["edge"] = e.ready
+	registry.MustRegister(newFigures(e))
+	e.announce(out, cfg)
+	if cfg.Admin.Listen != "" {
+		adm, err := admin.New(admin.Options{
+			Listen: cfg.Admin.Listen, AllowRemote: cfg.Admin.AllowRemote, Checks: checks, Figures: registry, Log: log})
+		if err != nil {
+			return err
+		}
+		defer adm.Close()
+		fmt.Fprintf(out, "  admin     http://%s/   (healthz, readyz, metrics, debug/pprof)\n", adm.Addr())
+	}
+	<-ctx.Done()
+	fmt.Fprintln(out, "stopping")
+	return nil
+}
+
+// startCore starts the core of embedded mode.
+func startCore(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logger, figures prometheus.Registerer) (*server.Server, error) {
+	core, err := server.New(ctx, server.Options{Config: *cfg.Core, Plugins: all, Log: log, Figures: figures})
+	if err != nil {
+		return nil, fmt.Errorf("start the core: %w", err)
+	}
+	if err := core.Start(); err != nil {
+		return nil, errors.Join(err, core.Close(context.WithoutCancel(ctx)))
+	}
+	return core, nil
+}
+
+// announce says what to open.
+func (e *edge) announce(out io.Writer, cfg config) {
+	fmt.Fprintln(out, "freeim is running")
+	if http := e.gateway.HTTPAddr(); http != nil {
+		fmt.Fprintf(out, "  chat      http://%s/   (open it in two tabs)\n", reachable(http))
+		fmt.Fprintf(out, "  websocket ws://%s/ws\n", reachable(http))
+	}
+	if tcp := e.gateway.TCPAddr(); tcp != nil {
+		fmt.Fprintf(out, "  tcp       tcp://%s\n", reachable(tcp))
+		fmt.Fprintf(out, "  terminal  go run ./edge/client/chat -addr tcp://%s -account NAME -signup\n", reachable(tcp))
+	}
+	if echo := e.gateway.EchoAddr(); echo != nil {
+		fmt.Fprintf(out, "  ws echo   ws://%s/\n", reachable(echo))
+	}
+	if cfg.Core != nil {
+		fmt.Fprintf(out, "  rules     %s   (save a file, and the next message obeys)\n", cfg.Core.Scripts)
+		fmt.Fprintf(out, "  data      %s\n", cfg.Core.Data)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -94,4 +95,47 @@ func cpuTime() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkInbox reads an inbox of 10,000 entries from 100 conversations: one page
+// of 500, and all of it in such pages, as a device does that was away.
+func BenchmarkInbox(b *testing.B) {
+	s, err := pebble.Open(pebble.Options{Dir: b.TempDir(), IDs: im.NewIDGenerator(nil), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	ctx := context.Background()
+	const entries, reader = 10_000, 1
+	var all sync.WaitGroup
+	for w := range 100 {
+		all.Go(func() {
+			for range entries / 100 {
+				_, err := s.Append(ctx, timeline.Draft{
+					Conversation: im.ChatOf(reader, im.UserID(w+2)), Sender: im.UserID(w + 2), Body: make([]byte, 128), Inboxes: []im.UserID{reader},
+				})
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, row := range []struct {
+		name  string
+		until int64
+	}{{"page=500", 500}, {"sync=10000", entries}} {
+		b.Run(row.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for after := int64(0); after < row.until; after += 500 {
+					p, err := s.Inbox(ctx, reader, after, 500)
+					if err != nil || len(p.Items) != 500 {
+						b.Fatalf("page after %d: %d entries, %v", after, len(p.Items), err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(row.until), "ns/entry")
+		})
+	}
 }

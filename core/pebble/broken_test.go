@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -90,19 +91,35 @@ func TestUnflushedIsInvisible(t *testing.T) {
 	if p, err := s.Inbox(t.Context(), 2, 0, 10); err != nil || p.Head != 1 || len(p.Items) != 1 {
 		t.Errorf("inbox before the flush: got %+v, %v, want the first entry only", p, err)
 	}
-	giveUp()
-	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("a caller that gave up: got %v, want %v", err, context.Canceled)
+	queued := message1("third")
+	go func() {
+		_, err := s.Append(ctx, queued)
+		gone <- err
+	}()
+	for len(s.queue) == 0 {
+		runtime.Gosched()
 	}
+	giveUp()
+	for range 2 {
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller that gave up: got %v, want %v", err, context.Canceled)
+		}
+	}
+	copy(queued.Body, "THIRD") // the draft is its maker's again
+	queued.Inboxes[0], queued.Inboxes[1] = 8, 9
 	if len(told) != 0 {
 		t.Error("OnCommit was called before the flush")
 	}
 	disk.flush.Store(nil)
 	close(release)
-	if third := mustAppend(t, s, "third"); third.Seq != 3 {
-		t.Errorf("after a caller gave up: got seq %d, want 3: its draft was under way", third.Seq)
+	if fourth := mustAppend(t, s, "fourth"); fourth.Seq != 4 {
+		t.Errorf("after two callers gave up: got seq %d, want 4: their drafts were under way", fourth.Seq)
 	}
 	<-told
+	p, err := s.Inbox(t.Context(), 2, 2, 1)
+	if err != nil || len(p.Items) != 1 || string(p.Items[0].Body) != "third" {
+		t.Errorf("the draft that was changed when its maker had given up: got %+v, %v", p.Items, err)
+	}
 }
 
 // Once a flush has failed, nobody knows what is on the disk.

@@ -263,6 +263,14 @@ func testResendRace(t *testing.T, open Open) {
 				originals++
 			}
 		}
+		for i, got := range answers {
+			spoil(got.Message)
+			got.InboxSeqs[0] = -1
+			for _, other := range answers[i+1:] {
+				wantEqual(t, "body beside a changed one", string(other.Body), d.ClientID)
+				wantEqual(t, "inbox seq beside a changed one", other.InboxSeqs[0], int64(round+1))
+			}
+		}
 		wantEqual(t, "answers that are no duplicate", originals, 1)
 		wantEqual(t, "calls of OnCommit", told, 1)
 	}

@@ -132,10 +132,10 @@ func (j *judgement) worked(h *hook) {
 // faulty sorts a run-time error.
 func (j *judgement) faulty(h *hook, err error) (stop bool) {
 	kind := FaultScript
-	if j.v.budget.Err() != nil {
-		kind = FaultBudget
-	} else if fault, ok := err.(*lua.ApiError); ok && fault.Type == lua.ApiErrorPanic {
+	if fault, ok := err.(*lua.ApiError); j.v.dead || ok && fault.Type == lua.ApiErrorPanic {
 		kind = FaultPanic
+	} else if j.v.budget.Err() != nil {
+		kind = FaultBudget
 	}
 	return j.fault(h, kind, faultText(err))
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -165,22 +166,13 @@ func (r *patternReader) escape() (it item, special bool, err error) {
 		return item{op: opFrontier, set: s}, true, err
 	case c >= '0' && c <= '9':
 		number := int(c) - '1'
-		if number < 0 || number >= r.captures || r.isOpen(byte(number)) {
+		if number < 0 || number >= r.captures || slices.Contains(r.open, byte(number)) {
 			return item{}, false, fmt.Errorf("invalid capture index %%%c", c)
 		}
 		r.at++
 		return item{op: opBack, a: byte(number)}, true, nil
 	}
 	return item{}, false, nil
-}
-
-func (r *patternReader) isOpen(number byte) bool {
-	for _, open := range r.open {
-		if open == number {
-			return true
-		}
-	}
-	return false
 }
 
 // single reads what matches one octet, and its quantifier.

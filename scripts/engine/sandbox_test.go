@@ -57,6 +57,9 @@ var runaways = []struct{ name, body, kind, msg string }{
 	{"format precision", `return string.format("%.999f", 1)`, "script", "invalid format"},
 	{"format of Go", `return string.format("%p", {})`, "script", "invalid conversion"},
 	{"deep varargs", `local function f(...) return f(1, ...) end f()`, "budget", "budget spent"},
+	{"stack overflow in a tail call", `local function f(...) return f(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, ...) end
+		local list = {} for i = 1, 7900 do list[i] = i end
+		pcall(pcall, pcall, f, unpack(list))`, "panic", "VM gave up"},
 	{"sort of equal long strings", `local s, t = ("x"):rep(200000), {} for i = 1, 5000 do t[i] = s .. i end table.sort(t)`, "budget", "budget spent"},
 	{"sort with a Go comparator", `local t = {} for i = 1, 8000 do t[i] = i end table.sort(t, rawequal) while true do table.sort(t, rawequal) end`, "budget", "budget spent"},
 	{"insert at the front", `local t = {} while true do table.insert(t, 1, 1) end`, "budget", "budget spent"},
@@ -239,11 +242,11 @@ func TestCompileBombs(t *testing.T) {
 }
 
 func itoa(n int) string {
-	out := ""
+	var out strings.Builder
 	for ; n > 0; n /= 26 {
-		out += string(rune('a' + n%26))
+		out.WriteString(string(rune('a' + n%26)))
 	}
-	return out
+	return out.String()
 }
 
 // bomb loads source, which must be refused with want; empty: any answer will do.

@@ -48,6 +48,9 @@ func (b *bundle) selfTest(ctx context.Context) error {
 			return fmt.Errorf("%s:%d: the tests together took longer than %v", test.file, test.line, b.opts.TestWall)
 		}
 		faults = append(faults, t.run(test))
+		if v.dead {
+			break
+		}
 	}
 	b.tests = len(v.tests)
 	faults = append(faults, b.untested())

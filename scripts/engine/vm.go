@@ -65,6 +65,7 @@ type vm struct {
 	calls  int
 	work   int
 	broken bool // an error left it in a state that nobody vouches for
+	dead   bool // it cannot even be called any more
 }
 
 // module is a file that was run, or is being run.
@@ -143,7 +144,7 @@ func isTest(file string) bool { return strings.HasSuffix(file, "_test.lua") }
 
 // loadFile runs a file under the load budget, unless a require ran it before.
 func (v *vm) loadFile(file string) error {
-	if v.modules[file] != nil {
+	if v.modules[file] != nil || v.dead {
 		return nil
 	}
 	v.budget.begin(loadUnits, v.b.opts.LoadWall)
@@ -151,13 +152,25 @@ func (v *vm) loadFile(file string) error {
 		v.runFile(L, file)
 		return 0
 	}))
-	err := v.L.PCall(0, 0, nil)
+	err := v.protected(0, 0)
 	v.budget.end()
-	v.L.SetTop(0)
 	if err != nil {
 		return errors.New(located(file, faultText(err)))
 	}
 	return nil
+}
+
+// protected calls the function below nargs arguments. PCall turns errors and
+// panics into an error, but may itself panic while it describes one: when the
+// VM's stack overflows in a tail call. Then the state is dead.
+func (v *vm) protected(nargs, nret int) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			v.dead = true
+			err = fmt.Errorf("the VM gave up, perhaps on too many values: %v", cause)
+		}
+	}()
+	return v.L.PCall(nargs, nret, nil)
 }
 
 // runFile runs a file once and remembers what it returned, true for nothing.
@@ -209,11 +222,10 @@ func (v *vm) run(fn *lua.LFunction, arg lua.LValue, units int, wall time.Duratio
 	v.budget.begin(units, wall)
 	v.L.Push(fn)
 	v.L.Push(arg)
-	err := v.L.PCall(1, 1, nil)
+	err := v.protected(1, 1)
 	v.work += v.budget.end()
 	v.phase = phaseIdle
 	if err != nil {
-		v.L.SetTop(0)
 		v.broken = true
 		return lua.LNil, err
 	}

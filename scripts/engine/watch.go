@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -99,7 +100,7 @@ func (w *watcher) add(dir string) {
 		return
 	}
 	if before := w.watched[dir]; before != nil {
-		if os.SameFile(before, info) && w.watches(dir) {
+		if os.SameFile(before, info) && slices.Contains(w.fs.WatchList(), dir) {
 			return
 		}
 		w.drop(dir)
@@ -107,15 +108,6 @@ func (w *watcher) add(dir string) {
 	if w.fs.Add(dir) == nil {
 		w.watched[dir] = info
 	}
-}
-
-func (w *watcher) watches(dir string) bool {
-	for _, watched := range w.fs.WatchList() {
-		if watched == dir {
-			return true
-		}
-	}
-	return false
 }
 
 func (w *watcher) drop(dir string) {

@@ -44,6 +44,7 @@ function browserName() {
 
 let open = null; // the Chat that is open
 let connection = { state: 'offline' }; // the last "state" event, with retryAt
+let lost = false; // the connection was lost and is not back yet
 const inspector = new Inspector(document.getElementById('frames'));
 const view = new View({ signIn, signUp, signOut, find, open: openChat, close: closeChat, send, edit, earlier, banner: bannerPressed });
 
@@ -60,7 +61,7 @@ function draw() {
 
 function drawNow() {
   drawing = false;
-  if (!signedIn) return;
+  if (!signedIn || !client.user) return;
   view.render({
     user: client.user, chats, open, banner: banner(), writable: connection.state !== 'ended',
     connection: { state: connection.state, text: connectionText() },
@@ -84,16 +85,18 @@ function connectionText() {
 function banner() {
   switch (connection.state) {
     case 'connecting':
+      if (lost) return lostBanner('Trying again…');
       return connection.slow ? { kind: 'info', text: 'Connecting…' } : null;
-    case 'waiting': {
-      const seconds = Math.ceil((connection.retryAt - Date.now()) / 1000);
-      const when = seconds > 0 ? `Trying again in ${seconds} s.` : 'Trying again…';
-      return { kind: 'warning', text: `Connection lost. ${when} What you write now is sent then.`, button: 'Try now' };
-    }
+    case 'waiting':
+      return lostBanner(`Trying again in ${Math.max(1, Math.ceil((connection.retryAt - Date.now()) / 1000))} s.`);
     case 'ended':
       return { kind: 'danger', text: endingText(), button: client.signedIn ? 'Use it here' : 'Sign in again' };
   }
   return null;
+}
+
+function lostBanner(when) {
+  return { kind: 'warning', text: `No connection. ${when} What you write is sent then.`, button: 'Try now' };
 }
 
 function endingText() {
@@ -114,6 +117,7 @@ function endingText() {
 
 client.addEventListener('state', ({ detail }) => {
   connection = { ...detail, retryAt: Date.now() + detail.retryInMs };
+  if (detail.state !== 'connecting') lost = detail.state === 'waiting';
   if (detail.state === 'waiting') tick(connection);
   if (detail.state === 'connecting') soonSlow(connection);
   if (detail.state === 'online') welcome();
@@ -307,7 +311,7 @@ async function earlier() {
 }
 
 function bannerPressed() {
-  if (connection.state === 'waiting') client.retry();
+  if (lost) client.retry();
   else if (client.signedIn) client.connect().catch(() => {}); // the banner tells
   else showWelcome({ account: client.user.account });
 }

@@ -76,16 +76,23 @@ func (u user) shoot(name string) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	b := browser.ForTest(t)
-	for _, mode := range []string{"", "?mode=text"} {
-		t.Run("two people talk"+mode, func(t *testing.T) { testTalk(t, b, mode) })
+	for name, test := range map[string]func(*testing.T, *browser.Browser){
+		"two people talk":                 func(t *testing.T, b *browser.Browser) { testTalk(t, b, "") },
+		"two people talk, text frames":    func(t *testing.T, b *browser.Browser) { testTalk(t, b, "?mode=text") },
+		"rules":                           testRules,
+		"a lost connection":               testLost,
+		"the end of a session":            testEnded,
+		"history":                         testHistory,
+		"the wrong password":              testPassword,
+		"keys, frames and a small screen": testScreen,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, b)
+		})
 	}
-	t.Run("rules", func(t *testing.T) { testRules(t, b) })
-	t.Run("a lost connection", func(t *testing.T) { testLost(t, b) })
-	t.Run("the end of a session", func(t *testing.T) { testEnded(t, b) })
-	t.Run("history", func(t *testing.T) { testHistory(t, b) })
-	t.Run("the wrong password", func(t *testing.T) { testPassword(t, b) })
-	t.Run("keys, frames and a small screen", func(t *testing.T) { testScreen(t, b) })
 }
 
 func testTalk(t *testing.T, b *browser.Browser, mode string) {
@@ -162,7 +169,7 @@ func testLost(t *testing.T, b *browser.Browser) {
 	alice.has(1, "delivered")
 	s.set(func() { s.down = true })
 	s.cut()
-	alice.WaitText("#banner", "Connection lost")
+	alice.WaitText("#banner", "No connection")
 	alice.say("While away")
 	alice.say("Still away")
 	alice.has(2, "queued")
@@ -176,6 +183,8 @@ func testLost(t *testing.T, b *browser.Browser) {
 	alice.has(3, "delivered")
 	alice.WaitFor(`document.querySelector("#banner").hidden`)
 	bob.WaitText(".preview", "Still away")
+	alice.NoFaults("WebSocket connection")
+	bob.NoFaults("WebSocket connection")
 }
 
 func testEnded(t *testing.T, b *browser.Browser) {
@@ -201,6 +210,8 @@ func testEnded(t *testing.T, b *browser.Browser) {
 	alice.WaitVisible("#sign-in")
 	alice.Reload()
 	alice.WaitVisible("#sign-in")
+	alice.NoFaults()
+	other.NoFaults()
 }
 
 func testHistory(t *testing.T, b *browser.Browser) {
@@ -229,6 +240,8 @@ func testHistory(t *testing.T, b *browser.Browser) {
 	alice.say("below the screen")
 	bob.Click("#newest")
 	bob.WaitFor(`newest.hidden && scroller.scrollTop > 0`)
+	alice.NoFaults()
+	bob.NoFaults()
 }
 
 func testPassword(t *testing.T, b *browser.Browser) {
@@ -254,6 +267,8 @@ func testPassword(t *testing.T, b *browser.Browser) {
 	s.set(func() { s.down = true })
 	bob.Click("#sign-in-button")
 	bob.WaitText("#sign-in-error", "does not answer")
+	alice.NoFaults()
+	bob.NoFaults("WebSocket connection")
 }
 
 func testScreen(t *testing.T, b *browser.Browser) {

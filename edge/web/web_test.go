@@ -147,6 +147,7 @@ func TestNoMarkup(t *testing.T) {
 
 // TestSDK runs the SDK's own tests, which are written for node.
 func TestSDK(t *testing.T) {
+	t.Parallel()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("no node on this machine: apt-get install -y nodejs; the browser tests exercise the SDK too")

@@ -50,6 +50,19 @@ func TestPage(t *testing.T) {
 		p.WaitFor(`field.value === ""`)
 		p.NoFaults()
 	})
+	t.Run("a click waits for what moves or is covered", func(t *testing.T) {
+		p := browser.OpenPage(t, b, "page", url)
+		p.Eval(`(() => {
+			const cover = document.createElement("div")
+			cover.style = "position: fixed; inset: 0; background: gray"
+			document.body.append(cover)
+			setTimeout(() => cover.remove(), 200)
+			let top = 300
+			const move = setInterval(() => { button.style = "position: fixed; top: " + (top -= 5) + "px"; if (!top) clearInterval(move) }, 5)
+		})()`, nil)
+		p.Click("#button")
+		p.WaitText("#out", "old")
+	})
 	t.Run("what comes later is waited for", func(t *testing.T) {
 		p := browser.OpenPage(t, b, "page", url)
 		p.WaitText("body", "later")

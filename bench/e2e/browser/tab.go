@@ -176,14 +176,14 @@ func (t *Tab) Eval(expression string, result any) error {
 	return json.Unmarshal(out.Result.Value, result)
 }
 
-// WaitFor waits until a JavaScript expression is true; an exception counts as
-// not yet. The error names the expression and shows what the page says.
+// WaitFor waits until a JavaScript expression, or what it promises, is true; an
+// exception counts as not yet. The error names the expression and shows what the page says.
 func (t *Tab) WaitFor(expression string) error {
 	deadline := time.Now().Add(t.wait)
 	var last error
 	for time.Now().Before(deadline) {
 		var ok bool
-		if last = t.Eval("Boolean("+expression+")", &ok); ok {
+		if last = t.Eval("Promise.resolve("+expression+").then(Boolean)", &ok); ok {
 			return nil
 		}
 		if errors.Is(last, errGone) {
@@ -222,15 +222,14 @@ func (t *Tab) Texts(selector string) ([]string, error) {
 	return texts, err
 }
 
-// Click waits until the element is visible and clicks its middle with the mouse.
+// Click waits until the element is visible, stands still and is covered by
+// nothing, and clicks its middle with the mouse.
 func (t *Tab) Click(selector string) error {
-	if err := t.WaitVisible(selector); err != nil {
+	if err := t.WaitFor(fmt.Sprintf(settled, quote(selector))); err != nil {
 		return err
 	}
 	var at struct{ X, Y float64 }
-	err := t.Eval(fmt.Sprintf(`(() => { const e = %s; e.scrollIntoView({block: "nearest"});
-		const r = e.getBoundingClientRect(); return {X: r.x + r.width / 2, Y: r.y + r.height / 2}; })()`, find1(selector)), &at)
-	if err != nil {
+	if err := t.Eval("window.freeimClick", &at); err != nil {
 		return err
 	}
 	for _, kind := range []string{"mousePressed", "mouseReleased"} {
@@ -241,6 +240,19 @@ func (t *Tab) Click(selector string) error {
 	}
 	return nil
 }
+
+// settled is true when the element of a selector can be clicked; then the place
+// is in window.freeimClick.
+const settled = `(async () => {
+	const e = document.querySelector(%s)
+	if (!e?.checkVisibility()) return false
+	e.scrollIntoView({block: "nearest"})
+	const middle = () => { const r = e.getBoundingClientRect(); return {X: r.x + r.width / 2, Y: r.y + r.height / 2} }
+	const before = middle()
+	await new Promise((done) => setTimeout(done, 20))
+	const now = window.freeimClick = middle()
+	return now.X === before.X && now.Y === before.Y && e.contains(document.elementFromPoint(now.X, now.Y))
+})()`
 
 // Type waits for the element, focuses it and types text into it.
 func (t *Tab) Type(selector, text string) error {

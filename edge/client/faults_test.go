@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,21 +118,20 @@ const (
 // fewMessages is a short life of two people; at returns what happens to the nth
 // frame of it. It gives the number of frames.
 func fewMessages(t *testing.T, f form, at func(n int) clienttest.Disturbance) int {
-	var disturbed bool // guarded by the fake, like n
-	n := 0
+	var disturbed atomic.Bool
+	var n atomic.Int64
 	fake := clienttest.NewFake(clienttest.FakeOptions{
 		Wire: f.wire, Page: 2,
 		Disturb: func(bool, frame.Frame) clienttest.Disturbance {
-			if !disturbed {
+			if !disturbed.Load() {
 				return clienttest.Pass
 			}
-			n++
-			return at(n)
+			return at(int(n.Add(1)))
 		},
 	})
 	defer fake.Close()
 	alice, bob := install(t, fake, f, "alice", "a1"), install(t, fake, f, "bob", "b1")
-	disturbed = true // nobody is connected now
+	disturbed.Store(true)
 	alice.on()
 	var sent []*client.Pending
 	for i := range 3 {
@@ -152,7 +152,7 @@ func fewMessages(t *testing.T, f form, at func(n int) clienttest.Disturbance) in
 	expectSame(t, fake, alice, bob)
 	alice.off()
 	bob.off()
-	return n
+	return int(n.Load())
 }
 
 // TestCutAtEveryStep ends a connection before and after each frame of a life in

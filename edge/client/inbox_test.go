@@ -136,6 +136,27 @@ func TestResets(t *testing.T) {
 	}
 }
 
+// TestResetTellsAgain: what was known by the old epoch is news in the new one.
+func TestResetTellsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, srv, peer, d := joined(t, forms()[1], nil)
+		receipt := &chatpb.Receipt{ConversationId: chat, UserId: bob, Seq: 1}
+		peer.Push(idl.ActionMessage, entry(1))
+		expectAck(t, peer, 1)
+		peer.Push(idl.ActionMessageAck, receipt)
+		d.expect(t, "message 1 text 1", "delivered c_1_2 1")
+		peer.Push(idl.ActionMessage, entry(3)) // beyond a gap
+		peer.Expect(idl.ActionSync, nil)
+		peer.Cut()
+		peer = srv.Accept()
+		peer.Welcome(auth("e2", 2), &chatpb.SyncReply{
+			Entries: entries(1, 2), Head: 2, Receipts: []*chatpb.Receipt{receipt}, ReceiptsHead: 1,
+		})
+		expectAck(t, peer, 2)
+		d.expect(t, "disconnected", "connected 1", "reset epoch e2 0", "message 1 text 1", "message 2 text 2", "delivered c_1_2 1")
+	})
+}
+
 // slow is a handler that takes a message only when it is let.
 func slow(o *client.Options, d *diary) chan struct{} {
 	next := make(chan struct{})
@@ -337,6 +358,36 @@ func TestAcksOutliveAProgram(t *testing.T) {
 		peer = srv.Accept()
 		peer.Welcome(auth("e1", 1), new(chatpb.SyncReply))
 		expectAck(t, peer, 1)
+	})
+}
+
+func TestAcksOutliveAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, srv, peer, _ := joined(t, forms()[1], nil)
+		peer.Push(idl.ActionMessage, entry(1))
+		peer.Expect(idl.ActionMessageAck, nil) // not answered
+		peer.Cut()
+		peer = srv.Accept()
+		peer.Welcome(auth("e1", 1), new(chatpb.SyncReply))
+		expectAck(t, peer, 1)
+	})
+}
+
+// TestAcksOfAnotherEpochAreNotSent: an entry that the handler takes after the
+// epoch changed says nothing about the new timelines.
+func TestAcksOfAnotherEpochAreNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := new(diary)
+		var next chan struct{}
+		_, srv, _ := opened(t, forms()[1], func(o *client.Options) { next = slow(o, d) })
+		peer := srv.Accept()
+		peer.Welcome(auth("e1", 1), &chatpb.SyncReply{Entries: entries(1, 1), Head: 1})
+		peer.Cut()
+		peer = srv.Accept()
+		peer.Welcome(auth("e2", 0), new(chatpb.SyncReply))
+		next <- struct{}{}
+		peer.Answer(peer.Expect(idl.ActionHeartbeat, nil), new(wirepb.HeartbeatReply))
+		d.expect(t, "message 1 text 1")
 	})
 }
 

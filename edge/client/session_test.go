@@ -396,6 +396,39 @@ func TestPausesGrow(t *testing.T) {
 	})
 }
 
+// TestPausesDependOnTheLastConnection: after a good one they are short again,
+// after one that was cut at once they grow.
+func TestPausesDependOnTheLastConnection(t *testing.T) {
+	tests := []struct {
+		name     string
+		lives    time.Duration
+		min, max time.Duration // of the sixth pause
+	}{
+		{"good", time.Minute, 0, time.Second},
+		{"cut at once", 0, 7 * time.Second, 31 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, srv, _ := opened(t, forms()[1], func(o *client.Options) { o.AnswerTimeout = time.Hour })
+				peer := srv.Accept()
+				var pause time.Duration
+				for range 6 {
+					peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
+					time.Sleep(tt.lives)
+					start := time.Now()
+					peer.Cut()
+					peer = srv.Accept()
+					pause = time.Since(start)
+				}
+				if pause < tt.min || pause > tt.max {
+					t.Errorf("got a pause of %v, want %v to %v", pause, tt.min, tt.max)
+				}
+			})
+		})
+	}
+}
+
 // TestSilenceIsADeadConnection: what is not answered in time is asked again on
 // another connection.
 func TestSilenceIsADeadConnection(t *testing.T) {
@@ -441,6 +474,17 @@ func TestHeartbeatsOnlyInSilence(t *testing.T) {
 		last = time.Now()
 		beat()
 		beat()
+	})
+}
+
+func TestHeartbeatsGoOnAfterACut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, srv, peer, _ := joined(t, forms()[1], nil)
+		peer.Expect(idl.ActionHeartbeat, nil) // not answered
+		peer.Cut()
+		peer = srv.Accept()
+		peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
+		peer.Expect(idl.ActionHeartbeat, nil)
 	})
 }
 

@@ -51,6 +51,9 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	if err := gateway.Tune(0, c.log); err != nil { // before Kitex uses netpoll
+		return nil, err
+	}
 	if err := os.MkdirAll(c.RulesDir(), 0o755); err != nil {
 		return nil, err
 	}

@@ -151,12 +151,10 @@ func (s *Server) book(l *link, up *corepb.Uplink) bool {
 }
 
 // register brings a session back that was live before the link was. Whoever is
-// displaced by it, or itself when a newer one is there, missed a kick.
+// displaced by it, or itself when a newer one is there, missed a kick. Admit is
+// asked when the route is there: who signs the device out after that finds the
+// session, and who did before is seen by Admit.
 func (s *Server) register(l *link, r presence.Route) {
-	if !s.options.Admit(s.work, r) {
-		s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseSignedOut, "signed out", 0)
-		return
-	}
 	displaced, _, err := s.options.Registry.Register(s.work, r)
 	if err != nil {
 		s.log.Error("session was not registered again", "edge", r.Edge, "session", r.Session, "err", err)
@@ -166,6 +164,10 @@ func (s *Server) register(l *link, r presence.Route) {
 	}
 	for _, d := range displaced {
 		s.Kick(d.Edge, d.Epoch, []uint64{d.Session}, idl.CloseReplaced, "the device has connected again", 0)
+	}
+	if !s.options.Admit(s.work, r) {
+		s.unregister(r)
+		s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseSignedOut, "signed out", 0)
 	}
 }
 

@@ -469,15 +469,24 @@ func TestNewerSessionStays(t *testing.T) {
 	}
 }
 
+// A session that may not come back is signed out. Whether it may is asked when its
+// route is there, or a sign-out in between would miss it.
 func TestAdmit(t *testing.T) {
 	h := open(t, echo, func(o *rpc.Options) {
-		o.Admit = func(_ context.Context, r presence.Route) bool { return r.User != 2 }
+		registry := o.Registry
+		o.Admit = func(ctx context.Context, r presence.Route) bool {
+			if there, err := registry.Routes(ctx, r.User); err != nil || len(there[0]) != 1 {
+				t.Errorf("asked about %+v, registered is %+v, %v", r, there, err)
+			}
+			return r.User != 2
+		}
 	})
 	e := h.link("edge-a", 1, live(1), live(2))
 	h.online(1)
 	if d := e.recv(); len(d.Kicks) != 1 || d.Kicks[0].Reason != idl.CloseSignedOut || !slices.Equal(d.Kicks[0].Sessions, []uint64{2}) {
 		t.Errorf("got %+v, want session 2 signed out", d)
 	}
+	h.online(1)
 }
 
 // auth binds the session as the account plugin does: registered first, then told.

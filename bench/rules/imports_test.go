@@ -1,0 +1,159 @@
+package rules
+
+import (
+	"slices"
+)
+
+// The bodies that everyone may read: the generated messages, without services.
+const (
+	bodies   = "idl idl/kitex_gen/wirepb idl/kitex_gen/accountpb idl/kitex_gen/chatpb"
+	service  = "idl/kitex_gen/corepb idl/kitex_gen/corepb/core"
+	contract = bodies + " core/im core/plugin core/timeline core/presence"
+)
+
+// sees says what a directory may import of this repository, and what its tests
+// may beside that. A directory that is not listed is an error: decide where it
+// belongs before it grows.
+type sees struct{ code, tests string }
+
+// inside is the architecture. Read it from the bottom of the house to the top.
+var inside = map[string]sees{
+	"idl":      {"idl/kitex_gen/wirepb", bodies + " " + service + " core/im edge/frame"}, // its test vectors are run by whoever decodes them
+	"core/im":  {"idl", ""},
+	"conf":     {"", ""},
+	"edge/ws":  {"", ""},
+	"edge/web": {"", bodies + " edge/frame bench/e2e/browser"},
+
+	// The core.
+	"core/presence":              {"core/im idl", "core/presence/presencetest"},
+	"core/presence/presencetest": {"core/im core/presence idl", ""},
+	"core/timeline":              {"core/im", ""},
+	"core/timeline/timelinetest": {"core/im core/timeline", ""},
+	"core/plugin":                {"core/im core/presence core/timeline idl", bodies},
+	"core/plugin/plugintest":     {contract + " core/dispatch core/sql core/pebble scripts/engine", ""},
+	"core/pebble":                {"core/im core/timeline", "core/timeline/timelinetest"},
+	"core/sql":                   {"", ""},
+	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},
+	"core/fanout":                {"core/im core/plugin core/presence idl", bodies},
+	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},
+	"core/admin":                 {"", ""},
+	"core/server":                {contract + " core/dispatch core/fanout core/rpc core/sql core/pebble scripts/engine", ""},
+	"core":                       {"conf core/admin core/plugin core/server plugins", ""},
+	"scripts/engine":             {"", ""},
+
+	// The plugins see the contract only, and never each other.
+	"plugins/account": {contract, "core/plugin/plugintest"},
+	"plugins/chat":    {contract, "core/plugin/plugintest core/dispatch"},
+	"plugins":         {"core/plugin plugins/account plugins/chat", ""},
+
+	// The edge.
+	"edge/frame":             {"idl", bodies},
+	"edge/session":           {"edge/frame idl idl/kitex_gen/wirepb", bodies},
+	"edge/gateway":           {"edge/frame edge/session edge/ws idl", bodies},
+	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc"}, // against a real core
+	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
+	"edge/client/chat":       {"edge/client " + bodies, ""},
+	"edge/client/clienttest": {"edge/frame " + bodies, ""},
+
+	// The places that join edge and core: nothing imports them.
+	"edge":              {"conf core/admin core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
+	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
+	"bench/e2e":         {"", bodies + " bench/cluster bench/e2e/browser edge/client"},
+	"bench/e2e/browser": {"", ""},
+	"bench/rules":       {"", "core/plugin plugins"},
+}
+
+// mains may be imported by nobody outside bench: wiring stays where it is.
+const mains = "core edge bench bench/cluster"
+
+// homes says where an outside package, or any below it, may be imported. One that
+// is not listed is an error.
+var homes = map[string]string{
+	"github.com/cloudwego/netpoll":        "edge/gateway",
+	"github.com/cloudwego/kitex":          "edge/rpc core/rpc",
+	"github.com/yuin/gopher-lua":          "scripts/engine",
+	"github.com/fsnotify/fsnotify":        "scripts/engine",
+	"github.com/cockroachdb/pebble":       "core/pebble",
+	"modernc.org/sqlite":                  "core/sql",
+	"github.com/pressly/goose":            "core/sql",
+	"go.yaml.in/yaml":                     "conf",
+	"github.com/gobwas/ws":                "edge/ws edge/client edge/client/clienttest",
+	"golang.org/x/crypto":                 "plugins/account",
+	"golang.org/x/text":                   "plugins/account",
+	"golang.org/x/time":                   "plugins/account edge/gateway",
+	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc",
+	"github.com/prometheus/client_golang": "core edge core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/session edge/gateway edge/rpc scripts/engine",
+	"github.com/cloudwego/prutal":         "",                       // generated code only
+	"go.uber.org/goleak":                  "core/plugin/plugintest", // and every test
+}
+
+// anyTest are the outside packages that every test may use; a few more are
+// listed with the directory whose tests need them.
+const anyTest = "go.uber.org/goleak github.com/prometheus/client_golang"
+
+var testHomes = map[string]string{
+	"github.com/gobwas/ws": "edge/gateway edge/web bench/e2e", // as another WebSocket client than ours
+}
+
+// checkImports compares every import with the tables above.
+func checkImports(t *tree) (found []string) {
+	for _, s := range t.sources {
+		row, listed := inside[s.dir]
+		if !listed {
+			found = append(found, t.at(s.Package, "directory %s is not in the import table (bench/rules/imports_test.go)", s.dir))
+			continue
+		}
+		for _, i := range s.imports() {
+			if problem := judge(s, row, i); problem != "" {
+				found = append(found, t.at(i.pos, "%s", problem))
+			}
+		}
+	}
+	return found
+}
+
+// judge says what is wrong with one import, if anything is.
+func judge(s source, row sees, i imported) string {
+	switch {
+	case i.outside != "" && !athome(s, i.outside):
+		return s.dir + " may not import " + i.outside
+	case i.inside == "" || s.test && i.inside == s.dir:
+		return ""
+	case in(i.inside, mains) && !under(s.dir, "bench"):
+		return i.inside + " is wiring and may not be imported"
+	case in(i.inside, row.code) || s.test && in(i.inside, row.tests):
+		return ""
+	}
+	return s.dir + " may not import " + module + "/" + i.inside
+}
+
+// athome reports whether the source may import an outside package.
+func athome(s source, outside string) bool {
+	for home, dirs := range homes {
+		if !under(outside, home) {
+			continue
+		}
+		return in(s.dir, dirs) || s.test && (in(home, anyTest) || in(s.dir, testHomes[home]))
+	}
+	return false
+}
+
+// checkTable holds the table itself to the four import rules, so that a line
+// added in haste does not bend them.
+func checkTable(*tree) (found []string) {
+	roots := []string{"edge", "bench/cluster", "bench/e2e", "bench/rules"}
+	for dir, row := range inside {
+		for p := range inside {
+			if !in(p, row.code) || slices.Contains(roots, dir) {
+				continue
+			}
+			switch {
+			case under(dir, "edge") && under(p, "core"), under(dir, "core") && under(p, "edge"):
+				found = append(found, dir+" and "+p+" must not meet: edge and core join in idl (rule 1)")
+			case under(dir, "plugins") && dir != "plugins" && !in(p, contract):
+				found = append(found, dir+" sees "+p+", which is not the contract (rule 2)")
+			}
+		}
+	}
+	return found
+}

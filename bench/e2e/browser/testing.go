@@ -10,7 +10,7 @@ import (
 
 // Require is the environment variable that makes a missing Chromium a failure
 // instead of a skipped test.
-const Require = "FREEIM_REQUIRE_BROWSER"
+const Require = "REQUIRE_BROWSER"
 
 // ForTest launches a browser that ends with the test. Without a Chromium on the
 // machine it skips the test and says so, or fails it where Require is set.

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"freeim/conf"
+	"freeim/core/server"
+	"freeim/plugins"
+)
+
+func noEnv(string) (string, bool) { return "", false }
+
+// The committed files hold every key, with the value it has when left out.
+func TestCommittedFilesHoldEveryDefault(t *testing.T) {
+	for _, name := range []string{"embedded.yaml", "edge.yaml"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("..", "conf", name)
+			want := defaults(plugins.All())
+			if name == "embedded.yaml" {
+				core := server.DefaultConfig()
+				want.Core, core.ID = &core, ""
+				core.Listen = "unix:data/core.sock"
+			} else {
+				want.Plugins = nil
+				want.Edge.Cores = []string{"127.0.0.1:7071"}
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing, err := conf.Absent(data, &want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range missing {
+				if name == "edge.yaml" && strings.HasPrefix(key.Path, "core.") {
+					continue // it has none
+				}
+				t.Errorf("%s is not in the file, its default is %s", key.Path, key.Default)
+			}
+			got := defaults(plugins.All())
+			if name == "edge.yaml" {
+				got.Plugins = nil
+			}
+			if err := conf.Load(path, noEnv, &got); err != nil {
+				t.Fatal(err)
+			}
+			compare(t, conf.Keys(&want), conf.Keys(&got))
+			if err := got.complete(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func compare(t *testing.T, want, got []conf.Key) {
+	t.Helper()
+	if !reflect.DeepEqual(want, got) {
+		for i := range min(len(want), len(got)) {
+			if want[i] != got[i] {
+				t.Errorf("the file says %s: %s, the default is %s: %s", got[i].Path, got[i].Default, want[i].Path, want[i].Default)
+			}
+		}
+		if len(want) != len(got) {
+			t.Errorf("the file has %d keys, the defaults %d", len(got), len(want))
+		}
+	}
+}
+
+func TestCompleteRefuses(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(*config)
+		want   string
+	}{
+		"no core":           {func(c *config) { c.Core = nil }, "edge.cores"},
+		"no port":           {func(c *config) { c.Edge.TCP, c.Edge.HTTP = "", "" }, "edge.tcp"},
+		"another heartbeat": {func(c *config) { c.Edge.Heartbeat = time.Second }, "heartbeat"},
+		"another limit":     {func(c *config) { c.Edge.MaxBody = 1 << 10 }, "max_body"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := defaults(plugins.All())
+			c.Core = &server.Config{Listen: "unix:x"}
+			row.change(&c)
+			if err := c.complete(); err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("got %v, want an error about %s", err, row.want)
+			}
+		})
+	}
+}
+
+func TestAllowOrigin(t *testing.T) {
+	if (&edgeConfig{}).allowOrigin() != nil {
+		t.Error("without a list the gateway's own rule must hold")
+	}
+	listed := (&edgeConfig{Origins: []string{"https://Chat.example"}}).allowOrigin()
+	for origin, want := range map[string]bool{
+		"https://chat.example":           true,
+		"HTTPS://CHAT.EXAMPLE":           true,
+		"http://chat.example":            false,
+		"https://chat.example.evil.test": false,
+		"https://evilchat.example":       false,
+		"null":                           false,
+		"":                               false,
+	} {
+		if got := listed(origin, "chat.example"); got != want {
+			t.Errorf("%q: got %v", origin, got)
+		}
+	}
+	if !(&edgeConfig{Origins: []string{"*"}}).allowOrigin()("https://any.test", "x") {
+		t.Error("* must allow all")
+	}
+}
+
+// The whole program starts from its file, says what to open, and stops cleanly.
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	for key, value := range map[string]string{
+		"FREEIM_CORE_DATA": filepath.Join(dir, "data"), "FREEIM_CORE_LISTEN": "unix:" + filepath.Join(dir, "core.sock"),
+		"FREEIM_CORE_SCRIPTS": "../scripts", "FREEIM_EDGE_TCP": "127.0.0.1:0", "FREEIM_EDGE_HTTP": "127.0.0.1:0",
+		"FREEIM_ADMIN_LISTEN": "127.0.0.1:0", "FREEIM_LOG_LEVEL": "error",
+	} {
+		t.Setenv(key, value)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, "../conf/embedded.yaml", "127.0.0.1:0", in)
+		in.Close()
+	}()
+	var said strings.Builder
+	buf := make([]byte, 1024)
+	for !strings.Contains(said.String(), "admin") {
+		n, err := out.Read(buf)
+		said.Write(buf[:n])
+		if err != nil {
+			t.Fatalf("ended after %q: %v", said.String(), <-ended)
+		}
+	}
+	go io.Copy(io.Discard, out)
+	for _, want := range []string{"chat      http://localhost:", "websocket ws://localhost:", "tcp       tcp://localhost:", "ws echo", "rules", "data"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%q is not said in:\n%s", want, said.String())
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,8 @@ module freeim
 
 go 1.26.8
 
+tool github.com/cloudwego/kitex/tool/cmd/kitex
+
 require (
 	github.com/cloudwego/gopkg v0.2.0
 	github.com/cloudwego/kitex v0.16.2

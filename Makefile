@@ -1,0 +1,67 @@
+# What can be done with freeim: "make help" lists it. Everything needs Go only;
+# "make test" says what else it would like and what it skips without.
+
+GO ?= go
+export GOFLAGS := -mod=readonly $(GOFLAGS)
+
+# The packages whose tests start whole servers or a browser; the race detector
+# watches all others.
+WHOLE := ./bench/e2e/... ./edge/web/...
+# In the order of their imports.
+PROTOS := wire account chat core
+
+.DEFAULT_GOAL := help
+.PHONY: help run test vet unit race check format generated gen fuzz bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start edge and core in one process, with their stores in ./data
+	$(GO) run ./edge -config conf/embedded.yaml
+
+test: ## run every test: vet, unit, scenarios, browser, race detector
+	@.ci/tools
+	$(MAKE) --no-print-directory --keep-going vet unit race
+
+vet:
+	$(GO) vet ./...
+
+unit: ## run every test once, without the race detector
+	$(GO) test -timeout 9m ./...
+
+race: ## run the unit tests under the race detector
+	@if $(GO) env CGO_ENABLED | grep -q 1; then \
+		packages=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(WHOLE))") && \
+		set -x && $(GO) test -race -short -timeout 9m $$packages; \
+	else echo "SKIPPED: race detector: it needs a C compiler"; fi
+
+check: format vet generated ## check format, vet, modern Go, generated code and the repository's rules
+	$(GO) fix -diff ./...
+	$(GO) test -count=1 ./bench/rules
+
+format:
+	@wrong=$$(gofmt -l -s bench conf core edge idl plugins scripts); \
+	if [ -n "$$wrong" ]; then echo "gofmt -s -w is needed for:"; echo "$$wrong"; exit 1; fi
+
+gen: ## generate idl/kitex_gen from the .proto files
+	rm -rf idl/kitex_gen
+	@for proto in $(PROTOS); do \
+		said=$$($(GO) tool kitex -type protobuf -module freeim -gen-path idl/kitex_gen -I idl idl/$$proto.proto 2>&1) || \
+			{ echo "$$said"; exit 1; }; \
+	done
+
+# Generates a second time in a directory of its own and compares.
+generated:
+	@set -e; beside=$$(mktemp -d); trap 'rm -rf "$$beside"' EXIT; \
+	cp -R go.mod go.sum Makefile idl "$$beside"; \
+	$(MAKE) --no-print-directory -C "$$beside" gen; \
+	diff -r "$$beside/idl" idl || { echo "the generated code is not that of the .proto files: make gen"; exit 1; }
+
+fuzz: ## fuzz every decoder for 30 s each (FUZZTIME=5m: longer)
+	@set -e; grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \
+	sed -E 's|^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]+).*|\1 \2|' | while read -r dir name; do \
+		(set -x; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),30s) "$$dir"); \
+	done
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -29,8 +29,9 @@ const (
 	maxFlying      = 256
 	maxFlyingBytes = 128 << 10
 
-	maxPongs     = 8               // that wait to be written; more are dropped
-	farewellTime = 1 * time.Second // for the last bytes of a Close
+	maxPongs      = 8               // that wait to be written; more are dropped
+	farewellTime  = 1 * time.Second // for the last bytes of a Close
+	lastWordsTime = 2 * time.Second // for what a server has said before it closed
 )
 
 // Client is one connection to an edge, from Dial to its end; it does not
@@ -207,8 +208,20 @@ func (c *Client) write() {
 			return
 		}
 		if _, err := c.conn.Write(c.waiting(b)); err != nil {
-			c.end(err)
+			c.hearOut(err)
 		}
+	}
+}
+
+// hearOut ends the connection after a write failed, but lets the read loop end
+// it first: a server that closed has often said why, and whether to come back.
+func (c *Client) hearOut(err error) {
+	late := time.NewTimer(lastWordsTime)
+	defer late.Stop()
+	select {
+	case <-c.ended:
+	case <-late.C:
+		c.end(err)
 	}
 }
 

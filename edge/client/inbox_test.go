@@ -259,6 +259,7 @@ func TestReceiptsOfASlowApplication(t *testing.T) {
 		peer := srv.Accept()
 		peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
 		peer.Push(idl.ActionMessage, entry(1))
+		synctest.Wait() // it is in the handler's hands
 		for seq := range int64(5) {
 			peer.Push(idl.ActionMessageAck, &chatpb.Receipt{ConversationId: chat, UserId: bob, Seq: seq + 1})
 		}
@@ -266,6 +267,7 @@ func TestReceiptsOfASlowApplication(t *testing.T) {
 		for i := range int64(5) {
 			peer.Push(idl.ActionMessageAck, &chatpb.Receipt{ConversationId: fmt.Sprint("c_1_", i+3), UserId: i + 3, Seq: 9})
 		}
+		synctest.Wait()
 		next <- struct{}{}
 		served := peer.AnswerSync("e1", &chatpb.SyncReply{Receipts: []*chatpb.Receipt{late}, ReceiptsHead: 8})
 		expectAck(t, peer, 1)

@@ -128,8 +128,11 @@ func (s *Session) connection(ctx context.Context) (*Client, error) {
 		s.mu.Lock()
 		c, changed, err := s.live, s.changed, s.err
 		s.mu.Unlock()
-		if err != nil || c != nil {
-			return c, err
+		if err != nil {
+			return nil, err
+		}
+		if c != nil && c.Err() == nil { // else the run loop is about to hear of its end
+			return c, nil
 		}
 		select {
 		case <-changed:

@@ -72,12 +72,18 @@ func (w *watcher) close() {
 }
 
 // refresh watches the directories that exist now: all below root, and those in
-// which root itself may be replaced. A directory that was replaced under the same
-// name needs a new watch.
+// which root itself may be replaced. What was made before its parent was watched
+// sent no event, so it looks again until it finds nothing new.
 func (w *watcher) refresh() {
-	if w.fs == nil {
-		return
+	for range maxDepth + 2 {
+		if w.fs == nil || !w.extend() {
+			return
+		}
 	}
+}
+
+// extend brings the watches up to date once and reports whether it added any.
+func (w *watcher) extend() (added bool) {
 	dirs := map[string]bool{filepath.Dir(w.root): true}
 	_ = walk(w.root, func(full string) { dirs[full] = true }, func(string, string) error { return nil })
 	if real, err := filepath.EvalSymlinks(w.root); err == nil {
@@ -89,25 +95,30 @@ func (w *watcher) refresh() {
 		}
 	}
 	for dir := range dirs {
-		w.add(dir)
+		added = w.add(dir) || added
 	}
+	return added
 }
 
-func (w *watcher) add(dir string) {
+// add watches dir if it is not watched yet. A directory that was replaced under
+// the same name needs a new watch.
+func (w *watcher) add(dir string) bool {
 	info, err := os.Stat(dir)
 	if err != nil {
 		w.drop(dir)
-		return
+		return false
 	}
 	if before := w.watched[dir]; before != nil {
 		if os.SameFile(before, info) && slices.Contains(w.fs.WatchList(), dir) {
-			return
+			return false
 		}
 		w.drop(dir)
 	}
-	if w.fs.Add(dir) == nil {
-		w.watched[dir] = info
+	if w.fs.Add(dir) != nil {
+		return false
 	}
+	w.watched[dir] = info
+	return true
 }
 
 func (w *watcher) drop(dir string) {

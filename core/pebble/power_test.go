@@ -47,7 +47,11 @@ func TestPowerCuts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	disk := vfs.NewCrashableMem()
 	known := &ledger{messages: map[string]timeline.Committed{}, held: map[im.ConversationID]int64{}}
-	for life := range 12 {
+	lives := 12
+	if testing.Short() {
+		lives = 5
+	}
+	for life := range lives {
 		s := openOn(t, disk)
 		checkStore(t, s, known)
 		known.count = make(chan bool, 1<<20)
@@ -56,7 +60,7 @@ func TestPowerCuts(t *testing.T) {
 		for w := range 6 {
 			writers.Go(func() { writeUntil(stop, s, known, life, w, seed) })
 		}
-		for range 50 + rng.IntN(400) {
+		for range 20 + rng.IntN(200) {
 			<-known.count
 		}
 		var acked ledger

@@ -236,12 +236,12 @@ func TestHistory(t *testing.T) {
 			if err := phone.Call(idl.ActionHistory, row.req, &rep); err != nil {
 				t.Fatal(err)
 			}
-			got := ""
+			var got strings.Builder
 			for _, m := range rep.Messages {
-				got += m.Text
+				got.WriteString(m.Text)
 			}
-			if got != row.want || rep.HasMore != row.hasMore || rep.Floor != 1 {
-				t.Errorf("got %q, has_more %v, floor %d", got, rep.HasMore, rep.Floor)
+			if got.String() != row.want || rep.HasMore != row.hasMore || rep.Floor != 1 {
+				t.Errorf("got %q, has_more %v, floor %d", got.String(), rep.HasMore, rep.Floor)
 			}
 		})
 	}

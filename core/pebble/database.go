@@ -50,6 +50,7 @@ func openDB(o Options, lock *db.Lock) (*db.DB, error) {
 		MemTableSize:                uint64(o.MemTableSize),
 		MemTableStopWritesThreshold: 2,
 		L0CompactionThreshold:       8, // fewer, larger compactions: writes matter more than scans
+		L0StopWritesThreshold:       24,
 		FormatMajorVersion:          db.FormatTableFormatV6,
 		EventListener: &db.EventListener{
 			BackgroundError: func(err error) { log.Errorf("background: %v", err) },

@@ -9,7 +9,7 @@ import (
 
 // writes are the sets and deletes of one batch, gathered to be put in the order
 // of their keys: Pebble then finds each key's place from the one before, which
-// halves the cost of a batch. The zero value is empty.
+// costs less than a search from the top. The zero value is empty.
 type writes struct {
 	octets []byte // of all keys and values
 	list   []write

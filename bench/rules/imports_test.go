@@ -52,7 +52,7 @@ var inside = map[string]sees{
 	"edge/gateway":           {"edge/frame edge/session edge/ws idl", bodies},
 	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc"}, // against a real core
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
-	"edge/client/chat":       {"edge/client " + bodies, ""},
+	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.

@@ -216,6 +216,7 @@ func TestPipedInput(t *testing.T) {
 		{"nothing", "", exitOK, nil, ""},
 		{"one refused", "one\nTWO\nthree\n", exitFailed, []string{"one", "three"}, "no shouting"},
 		{"a command fails", "/to nobody\none\n", exitFailed, []string{"one"}, "there is no user"},
+		{"sign out", "one\ntwo\n/signout\nthree\n", exitOK, []string{"one", "two"}, "signed out"},
 		{"quit", "one\n/quit\ntwo\n", exitOK, []string{"one"}, ""},
 		{"a line too long", strings.Repeat("x", 70_000), exitFailed, nil, "token too long"},
 	}

@@ -49,7 +49,8 @@ func (t *talker) obey(ctx context.Context, text string) (leave bool, err error) 
 	case "devices":
 		return false, t.devices(ctx)
 	case "signout":
-		return true, t.signOut(ctx)
+		err := t.signOut(ctx)
+		return err == nil, err
 	case "quit":
 		return true, nil
 	case "help":
@@ -71,6 +72,9 @@ func (t *talker) history(ctx context.Context, arg string) error {
 	}
 	if t.to.id == 0 {
 		return errors.New("history with whom? /to NAME")
+	}
+	if err := t.caughtUp(ctx); err != nil {
+		return err
 	}
 	rep, err := t.session.History(ctx, &chatpb.HistoryRequest{WithUserId: t.to.id, Limit: int32(n)})
 	if err != nil {
@@ -113,6 +117,9 @@ func deviceLine(d *accountpb.DeviceInfo) string {
 // signOut ends this device. The server closes the session for it, perhaps before
 // its answer.
 func (t *talker) signOut(ctx context.Context) error {
+	if err := t.caughtUp(ctx); err != nil {
+		return err
+	}
 	_, err := t.session.SignOut(ctx, &accountpb.SignOutRequest{})
 	if q, quit := errors.AsType[*client.Quit](err); err != nil && !(quit && q.Reason == idl.CloseSignedOut) {
 		return err

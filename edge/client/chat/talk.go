@@ -51,10 +51,11 @@ type person struct {
 	name string
 }
 
-// sent is an own message on its way.
+// sent is an own message on its way, or only a mark in their row.
 type sent struct {
 	*client.Pending
 	text string
+	mark chan struct{} // when not nil, closed by watch when it gets there
 }
 
 // talk opens the session and passes lines to it until the input, the session or
@@ -192,6 +193,10 @@ func (t *talker) send(ctx context.Context, text string) {
 func (t *talker) watch() (good bool) {
 	good = true
 	for m := range t.watched {
+		if m.mark != nil {
+			close(m.mark)
+			continue
+		}
 		<-m.Settled()
 		if _, err := m.Result(); err != nil {
 			good = false
@@ -208,6 +213,18 @@ func (t *talker) watch() (good bool) {
 		t.showDelivered()
 	}
 	return good
+}
+
+// caughtUp waits until all that was sent is settled and shown.
+func (t *talker) caughtUp(ctx context.Context) error {
+	mark := make(chan struct{})
+	t.watched <- &sent{mark: mark}
+	select {
+	case <-mark:
+		return nil
+	case <-ctx.Done():
+		return errors.New("not everything is committed yet")
+	}
 }
 
 // showDelivered shows what has been delivered since the last time.

@@ -44,7 +44,7 @@ format:
 	if [ -n "$$wrong" ]; then echo "gofmt -s -w is needed for:"; echo "$$wrong"; exit 1; fi
 
 gen: ## generate idl/kitex_gen from the .proto files
-	rm -rf idl/kitex_gen
+	@rm -rf idl/kitex_gen
 	@for proto in $(PROTOS); do \
 		said=$$($(GO) tool kitex -type protobuf -module freeim -gen-path idl/kitex_gen -I idl idl/$$proto.proto 2>&1) || \
 			{ echo "$$said"; exit 1; }; \

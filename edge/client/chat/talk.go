@@ -218,7 +218,11 @@ func (t *talker) watch() (good bool) {
 // caughtUp waits until all that was sent is settled and shown.
 func (t *talker) caughtUp(ctx context.Context) error {
 	mark := make(chan struct{})
-	t.watched <- &sent{mark: mark}
+	select {
+	case t.watched <- &sent{mark: mark}:
+	case <-ctx.Done():
+		return errors.New("too much is not committed yet")
+	}
 	select {
 	case <-mark:
 		return nil

@@ -161,6 +161,15 @@ func TestTwoPeopleChat(t *testing.T) {
 	}
 }
 
+func TestRewrittenMessage(t *testing.T) {
+	_, address := server(t, clienttest.FakeOptions{Rewrite: func(text string) string { return strings.ReplaceAll(text, "damn", "****") }})
+	start(t, account(address, "bob", "-signup")...).ready()
+	alice := start(t, account(address, "alice", "-signup", "-to", "bob")...)
+	alice.types("damn it")
+	alice.sees(alice.errs, `changed by a rule: \*\*\*\* it`)
+	alice.sees(alice.out, `(?m)^✓ \*\*\*\* it$`)
+}
+
 func TestCommands(t *testing.T) {
 	_, address := server(t, clienttest.FakeOptions{})
 	start(t, account(address, "bob", "-signup")...).ready()

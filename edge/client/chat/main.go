@@ -71,7 +71,7 @@ const usage = `chat: a chat in the terminal
   echo hi | chat -account alice -password … -to bob    send from a script
 
 Lines are sent to the person of -to or /to; /help lists the commands.
-The password may also be in the environment as FREEIM_PASSWORD.
+The password may also be in the environment as CHAT_PASSWORD.
 
 `
 
@@ -104,7 +104,7 @@ func parse(args []string, errs io.Writer) (config, error) {
 		return c, errors.New("-account is needed (chat -h shows how)")
 	}
 	if c.password == "" {
-		c.password = os.Getenv("FREEIM_PASSWORD")
+		c.password = os.Getenv("CHAT_PASSWORD")
 	}
 	return c, c.setCodec(*codec)
 }

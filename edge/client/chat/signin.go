@@ -55,7 +55,7 @@ func (c *config) start(ctx context.Context, token string, h client.Handler) (*cl
 // signIn trades the password for a token and keeps that, if there is a state file.
 func (c *config) signIn(ctx context.Context) (token string, err error) {
 	if c.password == "" {
-		return "", errors.New("-password is needed to sign in (or FREEIM_PASSWORD in the environment)")
+		return "", errors.New("-password is needed to sign in (or CHAT_PASSWORD in the environment)")
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()

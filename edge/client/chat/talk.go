@@ -198,12 +198,17 @@ func (t *talker) watch() (good bool) {
 			continue
 		}
 		<-m.Settled()
-		if _, err := m.Result(); err != nil {
+		rep, err := m.Result()
+		if err != nil {
 			good = false
 			t.shown(m.ClientID()) // it never will be
 			t.screen.state("✗", m.text)
 			t.screen.notice("%s: %s", m.State(), plain(err))
 			continue
+		}
+		if rep.Rewritten {
+			m.text = rep.Text
+			t.screen.notice("changed by a rule: %s", rep.Text)
 		}
 		t.screen.state("✓", m.text)
 		t.mu.Lock()

@@ -32,6 +32,8 @@ type FakeOptions struct {
 	Disturb func(up bool, f frame.Frame) Disturbance
 	// Refuse may refuse a send before it is looked at. Nil refuses none.
 	Refuse func(*chatpb.SendRequest) *wirepb.Error
+	// Rewrite is what a rule makes of a text. Nil changes none.
+	Rewrite func(text string) string
 	// HeartbeatMs is what Auth says. Zero means 30,000.
 	HeartbeatMs int64
 	// Page is the most entries in a page of Sync. Zero means 100.

@@ -157,6 +157,12 @@ func (s *fakeSession) commit(me int64, r *chatpb.SendRequest) *chatpb.SendReply 
 	}
 	f.logs[conversation] = append(f.logs[conversation], m)
 	rep := &chatpb.SendReply{MessageId: m.Id, ConversationId: conversation, Seq: m.Seq, TimeMs: m.TimeMs}
+	if f.opts.Rewrite != nil {
+		m.Text = f.opts.Rewrite(r.Text)
+	}
+	if m.Text != r.Text {
+		rep.Rewritten, rep.Text = true, m.Text
+	}
 	rep.InboxSeq = f.put(me, m, s)
 	if r.ToUserId != me {
 		f.put(r.ToUserId, m, s)

@@ -20,6 +20,7 @@ type crowdCore struct {
 	t     *testing.T
 	hub   *session.Hub
 	queue chan session.Call
+	done  chan struct{} // closed when no session is left; a frame may still be on its way here
 
 	mu    sync.Mutex // guards the fields below
 	busy  map[session.ID]bool
@@ -40,23 +41,35 @@ func (c *crowdCore) Call(call session.Call) {
 		c.last[call.Session] = call.Sequence
 	}
 	c.mu.Unlock()
-	c.queue <- call
+	select {
+	case c.queue <- call:
+	case <-c.done:
+	}
 }
 
 func (c *crowdCore) serve() {
-	for call := range c.queue {
-		r := answer(call)
-		c.mu.Lock()
-		c.busy[call.Session] = false
-		if call.Action == idl.ActionAuth {
-			r.Bind = &session.Identity{User: int64(call.Session)}
-			c.bound[call.Session] = true
+	for {
+		select {
+		case call := <-c.queue:
+			c.reply(call)
+		case <-c.done:
+			return
 		}
-		c.mu.Unlock()
-		c.hub.Reply(r)
-		if r.Bind == nil && rand.IntN(50) == 0 {
-			c.hub.Reply(r) // a double, which must change nothing
-		}
+	}
+}
+
+func (c *crowdCore) reply(call session.Call) {
+	r := answer(call)
+	c.mu.Lock()
+	c.busy[call.Session] = false
+	if call.Action == idl.ActionAuth {
+		r.Bind = &session.Identity{User: int64(call.Session)}
+		c.bound[call.Session] = true
+	}
+	c.mu.Unlock()
+	c.hub.Reply(r)
+	if r.Bind == nil && rand.IntN(50) == 0 {
+		c.hub.Reply(r) // a double, which must change nothing
 	}
 }
 
@@ -66,7 +79,7 @@ func (c *crowdCore) serve() {
 func TestManyThingsAtOnce(t *testing.T) {
 	const clients, lives = 32, 40
 	core := &crowdCore{
-		t: t, queue: make(chan session.Call, clients), busy: make(map[session.ID]bool),
+		t: t, queue: make(chan session.Call, clients), done: make(chan struct{}), busy: make(map[session.ID]bool),
 		bound: make(map[session.ID]bool), last: make(map[session.ID]uint32),
 	}
 	hub, err := session.New(session.Options{Core: core, Log: slog.New(slog.DiscardHandler), AuthTimeout: 20 * time.Millisecond, Heartbeat: 10 * time.Millisecond})
@@ -92,7 +105,7 @@ func TestManyThingsAtOnce(t *testing.T) {
 	living.Wait()
 	close(stop)
 	disturbing.Wait()
-	close(core.queue)
+	close(core.done)
 	serving.Wait()
 
 	for id := range core.bound {

@@ -19,7 +19,7 @@ type crowdCore struct {
 	fakeCore
 	t     *testing.T
 	hub   *session.Hub
-	queue chan session.Call
+	queue chan session.Call // room for every call there can be: Call must not block
 	done  chan struct{} // closed when no session is left; a frame may still be on its way here
 
 	mu    sync.Mutex // guards the fields below
@@ -79,7 +79,7 @@ func (c *crowdCore) reply(call session.Call) {
 func TestManyThingsAtOnce(t *testing.T) {
 	const clients, lives = 32, 40
 	core := &crowdCore{
-		t: t, queue: make(chan session.Call, clients), done: make(chan struct{}), busy: make(map[session.ID]bool),
+		t: t, queue: make(chan session.Call, clients*lives*64), done: make(chan struct{}), busy: make(map[session.ID]bool),
 		bound: make(map[session.ID]bool), last: make(map[session.ID]uint32),
 	}
 	hub, err := session.New(session.Options{Core: core, Log: slog.New(slog.DiscardHandler), AuthTimeout: 20 * time.Millisecond, Heartbeat: 10 * time.Millisecond})

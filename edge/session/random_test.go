@@ -20,7 +20,7 @@ type crowdCore struct {
 	t     *testing.T
 	hub   *session.Hub
 	queue chan session.Call // room for every call there can be: Call must not block
-	done  chan struct{} // closed when no session is left; a frame may still be on its way here
+	done  chan struct{}     // closed when no session is left; a frame may still be on its way here
 
 	mu    sync.Mutex // guards the fields below
 	busy  map[session.ID]bool

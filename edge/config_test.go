@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -115,6 +116,29 @@ func TestAllowOrigin(t *testing.T) {
 	}
 	if !(&edgeConfig{Origins: []string{"*"}}).allowOrigin()("https://any.test", "x") {
 		t.Error("* must allow all")
+	}
+}
+
+// A port that is taken ends the start with its reason, and everything that was
+// started before it.
+func TestRunWithATakenPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	for key, value := range map[string]string{
+		"FREEIM_CORE_DATA": filepath.Join(dir, "data"), "FREEIM_CORE_LISTEN": "unix:" + filepath.Join(dir, "core.sock"),
+		"FREEIM_CORE_SCRIPTS": "", "FREEIM_EDGE_TCP": taken.Addr().String(), "FREEIM_EDGE_HTTP": "127.0.0.1:0",
+		"FREEIM_ADMIN_LISTEN": "", "FREEIM_LOG_LEVEL": "error",
+	} {
+		t.Setenv(key, value)
+	}
+	for range 2 { // again: the first left no lock behind
+		if err := run(t.Context(), "../conf/embedded.yaml", "", io.Discard); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

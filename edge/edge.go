@@ -77,12 +77,20 @@ func (e *edge) ready(context.Context) error {
 	return nil
 }
 
+// start serves clients; when it fails, nothing is left running.
 func (e *edge) start() error {
 	e.links.Start(e.hub)
 	if err := e.gateway.Start(); err != nil {
+		e.stop()
 		return fmt.Errorf("listen for clients: %w", err)
 	}
 	return nil
+}
+
+func (e *edge) stop() {
+	e.gateway.Close()
+	e.links.Close()
+	e.hub.Close()
 }
 
 // close stops accepting, sends the clients elsewhere, and ends.
@@ -90,8 +98,6 @@ func (e *edge) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, e.config.DrainTimeout)
 	defer cancel()
 	err := errors.Join(e.gateway.Drain(ctx), e.hub.Drain(ctx))
-	e.gateway.Close()
-	e.links.Close()
-	e.hub.Close()
+	e.stop()
 	return err
 }

@@ -111,29 +111,33 @@ func (c *Cluster) StopCore(ctx context.Context) error {
 }
 
 // StartEdge starts the edge again after StopEdge, on the same addresses.
-func (c *Cluster) StartEdge() (err error) {
-	c.links, err = rpc.New(rpc.Options{
+func (c *Cluster) StartEdge() error {
+	links, err := rpc.New(rpc.Options{
 		Cores: []string{"unix:" + filepath.Join(c.opts.Dir, "core.sock")}, EdgeID: "edge", Epoch: time.Now().UnixMicro(), Log: c.log})
 	if err != nil {
 		return fmt.Errorf("build the links: %w", err)
 	}
 	o := c.opts.Hub
-	o.Core, o.Log = c.links, c.log
+	o.Core, o.Log = links, c.log
 	if o.RetryAfter == 0 { // clients here are few: let them come back at once
 		o.RetryAfter, o.Jitter = 10*time.Millisecond, 50*time.Millisecond
 	}
-	if c.hub, err = session.New(o); err != nil {
+	hub, err := session.New(o)
+	if err != nil {
 		return fmt.Errorf("build the hub: %w", err)
 	}
-	c.gate, err = gateway.New(gateway.Options{TCP: c.tcp, HTTP: c.http, Hub: c.hub, Web: web.Handler(), Log: c.log})
+	gate, err := gateway.New(gateway.Options{TCP: c.tcp, HTTP: c.http, Hub: hub, Web: web.Handler(), Log: c.log})
 	if err != nil {
+		hub.Close()
 		return fmt.Errorf("build the gateway: %w", err)
 	}
-	c.links.Start(c.hub)
-	if err := c.gate.Start(); err != nil {
+	c.links, c.hub, c.gate = links, hub, gate
+	links.Start(hub)
+	if err := gate.Start(); err != nil {
+		c.KillEdge()
 		return err
 	}
-	c.tcp, c.http = c.gate.TCPAddr().String(), c.gate.HTTPAddr().String()
+	c.tcp, c.http = gate.TCPAddr().String(), gate.HTTPAddr().String()
 	return nil
 }
 

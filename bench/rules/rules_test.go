@@ -127,7 +127,7 @@ func TestPlanted(t *testing.T) {
 			"README.md": "make run\n@@" + "PICTURE@@\n",
 		}, []string{"README.md: does not name make test", "README.md: @@" + "PICTURE@@"}},
 		{"machine paths", checkPaths, map[string]string{
-			"a.md": "fine: edge/root/x, ./work/x, https://x/home/y\nsee /ro" + "ot/go/pkg and \"/t" + "mp/x\"\n",
+			"a.md": "fine: edge/root/x, ./words/x, https://x/home/y\nsee /ro" + "ot/go/pkg and \"/t" + "mp/x\"\n",
 		}, []string{"a.md:2: "}},
 		{"large files", checkSizes, map[string]string{
 			"a.bin": strings.Repeat("x", 1<<20+1), "b.bin": "x",

@@ -92,7 +92,7 @@ func TestCallGetsItsAnswer(t *testing.T) {
 		c, peer := dialed(t, f, nil)
 		var got *accountpb.SignInReply
 		done := calling(func() (err error) {
-			got, err = c.SignIn(t.Context(), "alice", "secret", &accountpb.Device{Id: "d1"})
+			got, err = c.SignIn(t.Context(), "alice", "secret", &accountpb.Device{Id: "d1", Type: idl.DeviceDesktop})
 			return err
 		})
 		var asked accountpb.SignInRequest

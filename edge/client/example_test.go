@@ -53,7 +53,7 @@ func Example() {
 
 	c, _ := client.Dial(ctx, client.Options{Address: addr})
 	me, _ := c.SignUp(ctx, "alice", "correct horse", "")
-	in, _ := c.SignIn(ctx, "alice", "correct horse", &accountpb.Device{Id: "laptop"})
+	in, _ := c.SignIn(ctx, "alice", "correct horse", &accountpb.Device{Id: "laptop", Type: idl.DeviceDesktop})
 	c.Close()
 
 	received := make(chan string, 1)

@@ -45,7 +45,7 @@ func install(t *testing.T, fake *clienttest.Fake, f form, account, device string
 	}
 	defer c.Close()
 	c.SignUp(t.Context(), account, "password", "") // the second device gets ALREADY_EXISTS
-	in, err := c.SignIn(t.Context(), account, "password", &accountpb.Device{Id: device})
+	in, err := c.SignIn(t.Context(), account, "password", &accountpb.Device{Id: device, Type: idl.DeviceDesktop})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,11 @@ func (f *Fake) signUp(r *accountpb.SignUpRequest) (*accountpb.SignUpReply, *wire
 }
 
 func (f *Fake) signIn(r *accountpb.SignInRequest) (*accountpb.SignInReply, *wirepb.Error) {
+	if r.GetDevice().GetType() == idl.DeviceUnknown {
+		no := refusal(idl.CodeInvalidArgument, "must be a known type of device")
+		no.Field = "device.type"
+		return nil, no
+	}
 	p := f.people[r.Account]
 	if p == nil || p.password != r.Password {
 		return nil, refusal(idl.CodeBadCredentials, "account name or password is wrong")

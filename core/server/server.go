@@ -72,7 +72,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 			err = errors.Join(err, s.Close(ctx))
 		}
 	}()
-	if err := s.openStores(); err != nil {
+	if err := s.openStores(o.Figures); err != nil {
 		return nil, err
 	}
 	if err := s.openRules(); err != nil {
@@ -81,14 +81,15 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, s.assemble(ctx, o)
 }
 
-func (s *Server) openStores() (err error) {
+func (s *Server) openStores(figures prometheus.Registerer) (err error) {
 	s.ids = im.NewIDGenerator(nil)
 	s.registry = presence.NewMemory()
 	s.directory, err = sql.Open(sql.Options{Dialect: "sqlite", Path: filepath.Join(s.config.Data, "directory.db"), Log: s.log})
 	if err != nil {
 		return fmt.Errorf("open the directory: %w", err)
 	}
-	s.timelines, err = pebble.Open(pebble.Options{Dir: filepath.Join(s.config.Data, "timelines"), IDs: s.ids, Log: s.log})
+	s.timelines, err = pebble.Open(pebble.Options{
+		Dir: filepath.Join(s.config.Data, "timelines"), IDs: s.ids, Log: s.log, Figures: figures})
 	if err != nil {
 		return fmt.Errorf("open the timelines: %w", err)
 	}
@@ -175,6 +176,9 @@ func (s *Server) Addr() string {
 func (s *Server) Ready(ctx context.Context) error {
 	if err := s.directory.Ping(ctx); err != nil {
 		return fmt.Errorf("directory: %w", err)
+	}
+	if err := s.timelines.Health(ctx); err != nil {
+		return fmt.Errorf("timelines: %w", err)
 	}
 	for name, err := range s.plugins.Health(ctx) {
 		if err != nil {

@@ -111,6 +111,9 @@ func (c *client) limit() int {
 }
 
 func (c *client) message(text bool, payload []byte) error {
+	if c.session == nil {
+		return errTurnedAway
+	}
 	if text {
 		return c.text(payload)
 	}
@@ -123,6 +126,9 @@ func (c *client) message(text bool, payload []byte) error {
 	}
 	return err
 }
+
+// errTurnedAway ends the reading of a connection that the hub has closed already.
+var errTurnedAway = errors.New("the hub turned the connection away")
 
 // text takes one frame in its readable form.
 func (c *client) text(payload []byte) error {

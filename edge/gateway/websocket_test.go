@@ -83,6 +83,21 @@ func TestBadMessages(t *testing.T) {
 	}
 }
 
+// What a client sends before it learns that there is no room for it is dropped.
+func TestMessageOfAClientThatIsTurnedAway(t *testing.T) {
+	for _, op := range []gobwas.OpCode{gobwas.OpBinary, gobwas.OpText} {
+		e := newEdge(t, gateway.Options{}, session.Options{MaxSessions: 1})
+		dialWS(t, e).auth()
+		second := newPeer(t, e.HTTPAddr().String())
+		second.write(append([]byte(upgrade), message(op, nil)...))
+		second.accepted()
+		second.wantClose(idl.CloseOverloaded)
+		if n := e.Stats().Panics; n != 0 {
+			t.Errorf("got %d panics, want none", n)
+		}
+	}
+}
+
 func TestClientClosesWebSocket(t *testing.T) {
 	e := newEdge(t, gateway.Options{}, session.Options{})
 	p := dialWS(t, e)

@@ -23,7 +23,8 @@ type edge struct {
 	gateway *gateway.Gateway
 }
 
-// newEdge joins links, hub and gateway; nothing is served before start.
+// newEdge joins links, hub and gateway; nothing is served before start. When it
+// fails, nothing is left running.
 func newEdge(c edgeConfig, log *slog.Logger) (*edge, error) {
 	links, err := rpc.New(rpc.Options{
 		Cores: c.Cores, EdgeID: c.ID, Epoch: time.Now().UnixMicro(), CallTimeout: c.CallTimeout, Log: log})
@@ -36,6 +37,7 @@ func newEdge(c edgeConfig, log *slog.Logger) (*edge, error) {
 		RetryAfter: c.RetryAfter, Jitter: c.Jitter,
 	})
 	if err != nil {
+		links.Close()
 		return nil, fmt.Errorf("prepare the hub: %w", err)
 	}
 	e := &edge{config: c, links: links, hub: hub}
@@ -44,6 +46,8 @@ func newEdge(c edgeConfig, log *slog.Logger) (*edge, error) {
 		HeadTimeout: c.HeadTimeout, MaxHTTP: c.MaxHTTP, Backlog: int(c.Backlog), Stall: c.Stall, ReadBuffer: int(c.ReadBuffer),
 	})
 	if err != nil {
+		hub.Close()
+		links.Close()
 		return nil, fmt.Errorf("prepare the gateway: %w", err)
 	}
 	return e, nil
@@ -93,11 +97,14 @@ func (e *edge) stop() {
 	e.hub.Close()
 }
 
-// close stops accepting, sends the clients elsewhere, and ends.
+// close stops accepting, sends the clients elsewhere, and ends. Sessions do not
+// wait for somebody who takes his time over a page.
 func (e *edge) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, e.config.DrainTimeout)
 	defer cancel()
-	err := errors.Join(e.gateway.Drain(ctx), e.hub.Drain(ctx))
+	pages := make(chan error, 1)
+	go func() { pages <- e.gateway.Drain(ctx) }()
+	err := errors.Join(e.hub.Drain(ctx), <-pages)
 	e.stop()
 	return err
 }

@@ -124,11 +124,13 @@ func (c *Cluster) StartEdge() error {
 	}
 	hub, err := session.New(o)
 	if err != nil {
+		links.Close()
 		return fmt.Errorf("build the hub: %w", err)
 	}
 	gate, err := gateway.New(gateway.Options{TCP: c.tcp, HTTP: c.http, Hub: hub, Web: web.Handler(), Log: c.log})
 	if err != nil {
 		hub.Close()
+		links.Close()
 		return fmt.Errorf("build the gateway: %w", err)
 	}
 	c.links, c.hub, c.gate = links, hub, gate
@@ -151,8 +153,11 @@ func (c *Cluster) StopEdge(ctx context.Context) error {
 	return err
 }
 
-// KillEdge ends the edge without a word to its clients.
+// KillEdge ends the edge, if it is up, without a word to its clients.
 func (c *Cluster) KillEdge() {
+	if c.gate == nil {
+		return
+	}
 	c.gate.Close()
 	c.links.Close()
 	c.hub.Close()

@@ -28,7 +28,7 @@ func group(p plugin.Push, routes [][]presence.Route) []*edgeGroup {
 			}
 			g := find(groups, r)
 			if g == nil {
-				g = &edgeGroup{edge: r.Edge, epoch: r.Epoch, Delivery: Delivery{Action: p.Action}}
+				g = newGroup(p, r)
 				groups = append(groups, g)
 			}
 			g.Sessions = append(g.Sessions, r.Session)
@@ -40,6 +40,16 @@ func group(p plugin.Push, routes [][]presence.Route) []*edgeGroup {
 		}
 	}
 	return groups
+}
+
+// newGroup makes the group of r's edge, with room for the devices of a chat.
+func newGroup(p plugin.Push, r presence.Route) *edgeGroup {
+	const usual = 4
+	g := &edgeGroup{edge: r.Edge, epoch: r.Epoch, Delivery: Delivery{Action: p.Action, Sessions: make([]uint64, 0, usual)}}
+	if len(p.InboxSeqs) != 0 {
+		g.InboxSeqs = make([]int64, 0, usual)
+	}
+	return g
 }
 
 func find(groups []*edgeGroup, r presence.Route) *edgeGroup {

@@ -5,7 +5,6 @@
 package im
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +37,10 @@ type ConversationID string
 // ChatOf is the conversation of a and b, the same whichever comes first. A
 // person's chat with himself is allowed: notes to self.
 func ChatOf(a, b UserID) ConversationID {
-	return ConversationID(fmt.Sprintf("c_%d_%d", min(a, b), max(a, b)))
+	id := append(make([]byte, 0, 48), "c_"...) // on the stack
+	id = strconv.AppendInt(id, int64(min(a, b)), 10)
+	id = strconv.AppendInt(append(id, '_'), int64(max(a, b)), 10)
+	return ConversationID(id)
 }
 
 // Type is the conversation's type, 0 when the ID has no known form.

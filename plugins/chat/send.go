@@ -68,7 +68,7 @@ func (p *Chat) answered(ctx context.Context, call *plugin.Call, req *chatpb.Send
 // addressed.
 func digest(sender im.UserID, req *chatpb.SendRequest) [32]byte {
 	c, _, _ := conversation(req.ConversationId, req.ToUserId, "to_user_id", sender)
-	b := make([]byte, 0, len(c)+len(req.Text)+8)
+	b := make([]byte, 0, 1024) // on the stack; only longer texts need more
 	b = binary.BigEndian.AppendUint32(b, uint32(req.Kind))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(c)))
 	b = append(b, c...)

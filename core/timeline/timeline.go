@@ -84,6 +84,7 @@ type Store interface {
 	Find(ctx context.Context, sender im.UserID, clientID string) (c Committed, digest [32]byte, ok bool, err error)
 
 	// Inbox reads up to limit entries of user's inbox after seq, oldest first.
+	// Limit 0, here and below, reads none: the page says where the timeline ends.
 	Inbox(ctx context.Context, user im.UserID, after int64, limit int) (Page[Entry], error)
 
 	// Locate gives an inbox seq such that every entry of user's inbox whose

@@ -136,7 +136,7 @@ func (p *Account) disappear(ctx context.Context, r presence.Route) {
 
 // greeting is what a client is told when its session is ready.
 func (p *Account) greeting(ctx context.Context, d device, u user) (*accountpb.AuthReply, error) {
-	inbox, err := p.host.Timelines().Inbox(ctx, d.user, 0, 1)
+	inbox, err := p.host.Timelines().Inbox(ctx, d.user, 0, 0)
 	if err != nil {
 		return nil, stored(err)
 	}

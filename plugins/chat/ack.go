@@ -41,7 +41,7 @@ func (p *Chat) mustReach(ctx context.Context, c im.ConversationID, seq int64) er
 	if seq < 1 {
 		return im.Invalid("seq", "must be 1 or more")
 	}
-	page, err := p.timelines.Log(ctx, c, seq-1, 1)
+	page, err := p.timelines.Log(ctx, c, 0, 0)
 	if err != nil {
 		return stored(err)
 	}

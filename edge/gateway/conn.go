@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/cloudwego/netpoll"
@@ -17,6 +18,9 @@ type protocol interface {
 	// stalled says that the client has not read for too long; the connection is
 	// being closed.
 	stalled()
+	// flooded says that the client sends faster than it is handled; it is to be
+	// closed. The goroutine of feed calls it.
+	flooded()
 	// ended says that the connection is gone. Nothing follows.
 	ended()
 }
@@ -77,20 +81,42 @@ func (c *conn) watch() {
 	}
 }
 
+// slice is how many octets are handled before others have their turn.
+const slice = 64 << 10
+
 // onRequest is called by netpoll when bytes have arrived, on one goroutine at a
 // time. It must leave the reader empty: netpoll calls it again at once, in a
-// busy loop, for as long as a byte is left.
+// busy loop, for as long as a byte is left. Meanwhile netpoll reads on, as fast
+// as the client sends, and waits for nobody: hence the bound.
 func (c *conn) onRequest(context.Context, netpoll.Connection) error {
 	c.gateway.counters.reads.Add(1)
 	in := c.np.Reader()
 	for n := in.Len(); n > 0; n = in.Len() {
-		p, err := in.Next(n)
-		if err != nil {
+		if n > c.out.shared.unread && !c.deaf {
+			c.deaf = true
+			c.speaks.flooded()
+		}
+		if err := c.take(in, n); err != nil {
 			return err
 		}
-		c.input(p)
 		in.Release()
+		if n > slice {
+			runtime.Gosched()
+		}
 	}
+	return nil
+}
+
+// take handles a slice of the n octets that wait, or drops them all.
+func (c *conn) take(in netpoll.Reader, n int) error {
+	if c.deaf {
+		return in.Skip(n)
+	}
+	p, err := in.Next(min(n, slice))
+	if err != nil {
+		return err
+	}
+	c.input(p)
 	return nil
 }
 
@@ -135,6 +161,12 @@ func (c *conn) stalled() {
 	c.gateway.counters.stalled.Add(1)
 	c.speaks.stalled()
 }
+
+// Cork implements session.Transport.
+func (c *conn) Cork() { c.out.cork() }
+
+// Uncork implements session.Transport.
+func (c *conn) Uncork() { c.out.uncork() }
 
 // Address implements session.Transport.
 func (c *conn) Address() string { return c.address }

@@ -27,6 +27,7 @@ type core struct {
 	hub   *session.Hub
 	calls chan session.Call
 	done  chan struct{}
+	hold  chan struct{} // closed by a test that sent a frame of the action "hold"
 	work  sync.WaitGroup
 
 	mu   sync.Mutex // guards the fields below
@@ -36,7 +37,7 @@ type core struct {
 
 func newCore() *core {
 	c := &core{
-		calls: make(chan session.Call, 1<<16), done: make(chan struct{}),
+		calls: make(chan session.Call, 1<<16), done: make(chan struct{}), hold: make(chan struct{}),
 		gone: make(map[session.ID]int),
 	}
 	c.work.Go(c.run)
@@ -102,6 +103,8 @@ func (c *core) ActionNamed(name string) (idl.Action, bool) {
 	switch name {
 	case "panic":
 		panic("asked for")
+	case "hold":
+		<-c.hold
 	case "account.auth":
 		return idl.ActionAuth, true
 	case "chat.send":

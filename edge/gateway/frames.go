@@ -47,6 +47,16 @@ func closeError(err error) *frame.CloseError {
 func (f *frames) stalled() { stall(f.session) }
 func (f *frames) ended()   { leave(f.session) }
 
+func (f *frames) flooded() {
+	if f.session != nil {
+		f.session.Fail(flood())
+	}
+}
+
+func flood() *frame.CloseError {
+	return &frame.CloseError{Reason: idl.CloseFlood, Text: "the client sends faster than it is handled"}
+}
+
 // stall closes a session whose client does not read. What is sent no longer
 // arrives, but the core hears of it and it is counted.
 func stall(s *session.Session) {

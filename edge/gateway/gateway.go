@@ -120,8 +120,8 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		opts: o, log: o.Log,
-		clients:   newOutlet(o.Backlog, o.Stall),
-		echoes:    newOutlet(echoBacklog, o.Stall),
+		clients:   newOutlet(unread, o.Backlog, o.Stall),
+		echoes:    newOutlet(echoBacklog, echoBacklog, o.Stall),
 		listeners: make(map[string]net.Listener),
 		conns:     make(map[*conn]struct{}),
 	}

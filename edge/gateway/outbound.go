@@ -15,17 +15,19 @@ const (
 	linger      = time.Second     // how long a client may take to end after our end
 	keptBuffers = 2 * flushed     // larger buffers are not kept for reuse
 	echoBacklog = 4 * echoMessage // the echo must be able to queue the longest message
+	unread      = 1 << 20         // octets that may wait to be handled; well over what a session may have unanswered
 )
 
-// outlet is what the write paths of one kind of connection share.
+// outlet is what the connections of one kind share, for their way out mostly.
 type outlet struct {
+	unread  int           // octets that came and wait to be handled
 	backlog int           // octets queued for one connection
 	stall   time.Duration // for a client to take some of them, and for leaving
 	buffers sync.Pool     // *[]byte
 }
 
-func newOutlet(backlog int, stall time.Duration) *outlet {
-	return &outlet{backlog: backlog, stall: stall, buffers: sync.Pool{New: func() any { return new([]byte) }}}
+func newOutlet(unread, backlog int, stall time.Duration) *outlet {
+	return &outlet{unread: unread, backlog: backlog, stall: stall, buffers: sync.Pool{New: func() any { return new([]byte) }}}
 }
 
 // put gives a buffer back; nil is none.
@@ -53,7 +55,7 @@ type outbound struct {
 	watched bool       // netpoll will tell of the end, so abort may close
 	aborted bool       // abort came before that
 	busy    bool       // one sender or goroutine writes; the others only queue
-	corked  bool       // the read loop writes when it is done
+	corks   int        // how many write when they are done: the read loop, a batch of pushes
 	ending  bool       // nothing more is taken
 	shut    bool       // our end has been sent, or the connection is gone
 	reset   bool       // end with RST: the client does not read anyway
@@ -79,7 +81,7 @@ func (o *outbound) send(head, p []byte) bool {
 	case o.backlog > 0 && o.backlog+n > o.shared.backlog:
 		o.mu.Unlock()
 		return false
-	case o.busy, o.corked && o.backlog+n < joined:
+	case o.busy, o.corks > 0 && o.backlog+n < joined:
 		o.queue(head, p)
 		o.mu.Unlock()
 	case o.pending == nil && len(head) == 0:
@@ -106,25 +108,25 @@ func (o *outbound) end(last []byte) {
 	o.ending = true
 	o.queue(last, nil)
 	o.timer = time.AfterFunc(o.shared.stall, o.abort)
-	if o.busy || o.corked {
+	if o.busy || o.corks > 0 {
 		o.mu.Unlock()
 		return
 	}
 	o.flush()
 }
 
-// cork lets what is sent pile up until uncork: the read loop answers many frames
-// with one write.
+// cork lets what is sent pile up until as many calls of uncork: the read loop
+// answers many frames with one write.
 func (o *outbound) cork() {
 	o.mu.Lock()
-	o.corked = true
+	o.corks++
 	o.mu.Unlock()
 }
 
 func (o *outbound) uncork() {
 	o.mu.Lock()
-	o.corked = false
-	if o.busy || o.pending == nil && (!o.ending || o.shut) {
+	o.corks--
+	if o.corks > 0 || o.busy || o.pending == nil && (!o.ending || o.shut) {
 		o.mu.Unlock()
 		return
 	}
@@ -209,7 +211,7 @@ func (o *outbound) next(written int) *[]byte {
 	o.mu.Lock()
 	o.backlog -= written
 	buf := o.pending
-	if buf != nil && !(o.corked && len(*buf) < joined) {
+	if buf != nil && !(o.corks > 0 && len(*buf) < joined) {
 		o.pending = nil
 		o.mu.Unlock()
 		return buf

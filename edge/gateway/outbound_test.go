@@ -14,6 +14,7 @@ type silent struct{ gone chan struct{} }
 
 func (s silent) feed([]byte) bool { return true }
 func (s silent) stalled()         {}
+func (s silent) flooded()         {}
 func (s silent) ended()           { close(s.gone) }
 
 // TestNoWriteToADescriptorUsedAgain: once netpoll has closed a connection, its

@@ -50,6 +50,7 @@ func (w *websocket) feed(p []byte) bool {
 }
 
 func (w *websocket) stalled() { w.taker.fail(slowReader()) }
+func (w *websocket) flooded() { w.taker.fail(flood()) }
 func (w *websocket) ended()   { w.taker.left() }
 
 func slowReader() error {
@@ -175,6 +176,12 @@ func (c *client) Close(reason idl.CloseReason, message string, quit []byte, text
 	last := ws.AppendMessage(nil, text, quit)
 	c.socket.out.end(ws.AppendClose(last, code, message))
 }
+
+// Cork implements session.Transport.
+func (c *client) Cork() { c.socket.Cork() }
+
+// Uncork implements session.Transport.
+func (c *client) Uncork() { c.socket.Uncork() }
 
 // Address implements session.Transport.
 func (c *client) Address() string { return c.socket.address }

@@ -98,6 +98,21 @@ func TestMessageOfAClientThatIsTurnedAway(t *testing.T) {
 	}
 }
 
+// The edge is held up while 64 MiB come, more than the kernel keeps of them: what
+// netpoll has read then is over the bound.
+func TestClientThatSendsFasterThanItIsHandled(t *testing.T) {
+	e := newEdge(t, gateway.Options{}, session.Options{})
+	other, p := dialWS(t, e), dialWS(t, e)
+	p.write(message(1, []byte(`{"action":"hold"}`)))
+	flood := bytes.Repeat(message(2, frame.Append(nil, heartbeat(0))), 64<<20/19)
+	p.write(flood)
+	close(e.core.hold)
+	p.want(idl.ActionError, 0)
+	p.wantQuit(idl.CloseFlood)
+	other.send(heartbeat(1))
+	other.want(idl.ActionHeartbeat, 1)
+}
+
 func TestClientClosesWebSocket(t *testing.T) {
 	e := newEdge(t, gateway.Options{}, session.Options{})
 	p := dialWS(t, e)

@@ -162,11 +162,5 @@ func (c *conn) stalled() {
 	c.speaks.stalled()
 }
 
-// Cork implements session.Transport.
-func (c *conn) Cork() { c.out.cork() }
-
-// Uncork implements session.Transport.
-func (c *conn) Uncork() { c.out.uncork() }
-
 // Address implements session.Transport.
 func (c *conn) Address() string { return c.address }

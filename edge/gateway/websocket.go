@@ -177,12 +177,6 @@ func (c *client) Close(reason idl.CloseReason, message string, quit []byte, text
 	c.socket.out.end(ws.AppendClose(last, code, message))
 }
 
-// Cork implements session.Transport.
-func (c *client) Cork() { c.socket.Cork() }
-
-// Uncork implements session.Transport.
-func (c *client) Uncork() { c.socket.Uncork() }
-
 // Address implements session.Transport.
 func (c *client) Address() string { return c.socket.address }
 

@@ -6,10 +6,9 @@
 // One goroutine does all of it, taking pushes and kicks from one queue, so what
 // was called first also leaves first, for every user and every session. The
 // queue is bounded. When it is full the caller waits: dropping pushes would only
-// turn them into syncs, which cost the core more than the push did, while a
-// waiting handler slows its own client down, and nobody else's commits. The
-// worker itself never waits for an edge, so a full queue empties at the speed of
-// the registry.
+// turn them into syncs, which cost the core more than the push did. A caller may
+// be the store's committer (timeline.Draft.OnCommit), and then all senders wait;
+// so the worker never waits for an edge, and for the registry with a bound.
 //
 // Best effort: a push that finds no route, or that the registry or the Pusher
 // loses, is lost. Its entry is in the inbox, and the next push, or the edge's

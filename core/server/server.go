@@ -78,7 +78,10 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.openRules(); err != nil {
 		return nil, err
 	}
-	return s, s.assemble(ctx, o)
+	if err := s.assemble(ctx, o); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *Server) openStores(figures prometheus.Registerer) (err error) {
@@ -165,11 +168,11 @@ func (s *Server) Start() error {
 // Addr is where edges link to, in the form of Config.Listen: with the port that
 // was chosen, if it was 0.
 func (s *Server) Addr() string {
-	if addr := s.rpc.Addr(); addr.Network() == "unix" {
+	addr := s.rpc.Addr()
+	if addr.Network() == "unix" {
 		return "unix:" + addr.String()
-	} else {
-		return addr.String()
 	}
+	return addr.String()
 }
 
 // Ready says what keeps the core from serving; nil: nothing.

@@ -82,7 +82,12 @@ var homes = map[string]string{
 	"golang.org/x/text":                   "plugins/account",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
 	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc",
-	"github.com/prometheus/client_golang": "core edge core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/session edge/gateway edge/rpc scripts/engine",
+	"github.com/redis/go-redis":           "core/redis",
+	"github.com/go-sql-driver/mysql":      "core/sql",
+	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",
+	"go.etcd.io/etcd":                     "edge/rpc core/rpc",
+	"go.opentelemetry.io/otel":            "conf/tracing core/dispatch core/rpc core/sql core/redis core/pebble edge/session edge/rpc",
+	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/session edge/gateway edge/rpc scripts/engine",
 	"github.com/cloudwego/prutal":         "",                       // generated code only
 	"go.uber.org/goleak":                  "core/plugin/plugintest", // and every test
 }

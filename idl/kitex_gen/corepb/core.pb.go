@@ -160,6 +160,7 @@ type Call struct {
 	Body     []byte    `protobuf:"bytes,5,opt,name=body" json:"body,omitempty"`
 	Identity *Identity `protobuf:"bytes,6,opt,name=identity" json:"identity,omitempty"` // absent before Auth
 	Address  string    `protobuf:"bytes,7,opt,name=address" json:"address,omitempty"`   // the client's
+	Trace    string    `protobuf:"bytes,8,opt,name=trace" json:"trace,omitempty"`       // W3C traceparent of the edge's span; empty: not traced
 }
 
 func (x *Call) Reset() { *x = Call{} }
@@ -213,6 +214,13 @@ func (x *Call) GetIdentity() *Identity {
 func (x *Call) GetAddress() string {
 	if x != nil {
 		return x.Address
+	}
+	return ""
+}
+
+func (x *Call) GetTrace() string {
+	if x != nil {
+		return x.Trace
 	}
 	return ""
 }
@@ -282,6 +290,7 @@ type Uplink struct {
 	Calls     []*Call     `protobuf:"bytes,2,rep,name=calls" json:"calls,omitempty"`
 	Registers []*Register `protobuf:"bytes,3,rep,name=registers" json:"registers,omitempty"`
 	Gone      []*Gone     `protobuf:"bytes,4,rep,name=gone" json:"gone,omitempty"`
+	Census    *Census     `protobuf:"bytes,5,opt,name=census" json:"census,omitempty"` // set on the last message of a census, whose registers came with and before it
 }
 
 func (x *Uplink) Reset() { *x = Uplink{} }
@@ -316,6 +325,31 @@ func (x *Uplink) GetGone() []*Gone {
 		return x.Gone
 	}
 	return nil
+}
+
+func (x *Uplink) GetCensus() *Census {
+	if x != nil {
+		return x.Census
+	}
+	return nil
+}
+
+// Census is what an edge says when it has listed its live sessions once more.
+type Census struct {
+	Sessions int64 `protobuf:"varint,1,opt,name=sessions" json:"sessions,omitempty"` // how many it has listed
+}
+
+func (x *Census) Reset() { *x = Census{} }
+
+func (x *Census) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Census) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Census) GetSessions() int64 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
 }
 
 type Reply struct {
@@ -462,7 +496,8 @@ type Downlink struct {
 	Replies []*Reply `protobuf:"bytes,2,rep,name=replies" json:"replies,omitempty"`
 	Pushes  []*Push  `protobuf:"bytes,3,rep,name=pushes" json:"pushes,omitempty"`
 	Kicks   []*Kick  `protobuf:"bytes,4,rep,name=kicks" json:"kicks,omitempty"`
-	Drain   bool     `protobuf:"varint,5,opt,name=drain" json:"drain,omitempty"` // the core is leaving: send it no new calls
+	Drain   bool     `protobuf:"varint,5,opt,name=drain" json:"drain,omitempty"`   // the core is leaving: send it no new calls
+	Census  bool     `protobuf:"varint,6,opt,name=census" json:"census,omitempty"` // the registry has lost routes: list the live sessions now
 }
 
 func (x *Downlink) Reset() { *x = Downlink{} }
@@ -502,6 +537,13 @@ func (x *Downlink) GetKicks() []*Kick {
 func (x *Downlink) GetDrain() bool {
 	if x != nil {
 		return x.Drain
+	}
+	return false
+}
+
+func (x *Downlink) GetCensus() bool {
+	if x != nil {
+		return x.Census
 	}
 	return false
 }

@@ -76,29 +76,37 @@ type Push struct {
 // *idl.BodyError.
 func (p Push) Decode(m idl.Message) error { return idl.Decode(p.Body, p.Codec, m) }
 
-// Dial connects to o.Address; ctx bounds only that. The connection has not
-// passed Auth.
+// Dial connects to o.Address, or to the first of o.Addresses that can be reached
+// instead; ctx bounds only that. The connection has not passed Auth.
 func Dial(ctx context.Context, o Options) (*Client, error) {
-	c, err := dial(ctx, o, func(_ *Client, p Push) {
-		if o.OnPush != nil {
-			o.OnPush(p)
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
+	if err := o.validate(); err != nil {
+		return nil, err
 	}
-	return c, nil
+	var errs []error
+	for _, address := range o.all() {
+		c, err := dial(ctx, o.at(address), func(_ *Client, p Push) {
+			if o.OnPush != nil {
+				o.OnPush(p)
+			}
+		})
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
 }
 
+// dial connects to o.Address and to no other.
 func dial(ctx context.Context, o Options, onPush func(*Client, Push)) (*Client, error) {
-	u, err := o.validate()
+	o.setDefaults()
+	u, err := o.parse(o.Address)
 	if err != nil {
 		return nil, err
 	}
-	o.setDefaults()
 	conn, t, err := connect(ctx, u, &o)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
 	}
 	c := &Client{
 		opts: o, conn: conn, transport: t,

@@ -385,6 +385,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"text over TCP", client.Options{Address: "tcp://localhost:1", Text: true}, "WebSocket address"},
 		{"text in protobuf", client.Options{Address: "ws://localhost:1", Text: true, Codec: idl.CodecProtobuf}, "JSON codec"},
 		{"codec", client.Options{Address: "tcp://localhost:1", Codec: 9}, "codec 9"},
+		{"a further address", client.Options{Address: "tcp://localhost:1", Addresses: []string{"tcp://localhost"}}, "no port"},
 		{"negative size", client.Options{Address: "tcp://localhost:1", Queue: -1}, "negative"},
 		{"negative time", client.Options{Address: "tcp://localhost:1", MaxPause: -1}, "negative"},
 	}

@@ -19,7 +19,9 @@ const usualHeartbeat = 30 * time.Second
 // link is the session's connection: none, being made, or live. The run loop
 // owns it.
 type link struct {
-	conn      *Client // nil while not connected
+	addresses []string // of the service, never empty
+	at        int      // the one that is tried or connected
+	conn      *Client  // nil while not connected
 	dialing   bool
 	dialAt    time.Time // no attempt before; zero is now
 	since     time.Time // when conn came
@@ -28,7 +30,9 @@ type link struct {
 	pauses    backoff
 }
 
-func newLink(o Options) link { return link{pauses: backoff{min: o.MinPause, max: o.MaxPause}} }
+func newLink(o Options) link {
+	return link{addresses: o.all(), pauses: backoff{min: o.MinPause, max: o.MaxPause}}
+}
 
 // ended is closed when the connection has ended; nil while there is none.
 func (l *link) ended() <-chan struct{} {
@@ -71,24 +75,25 @@ func (s *Session) connectDue(ctx context.Context, now time.Time) time.Time {
 		return l.dialAt
 	}
 	l.dialing = true
-	s.tasks.Go(func() { s.connect(ctx) })
+	address := l.addresses[l.at]
+	s.tasks.Go(func() { s.connect(ctx, address) })
 	return time.Time{}
 }
 
 // connect is one attempt, on a goroutine of its own.
-func (s *Session) connect(ctx context.Context) {
+func (s *Session) connect(ctx context.Context, address string) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.ConnectTimeout)
 	defer cancel()
-	conn, who, err := s.dialAndAuth(ctx)
+	conn, who, err := s.dialAndAuth(ctx, address)
 	if !s.post(func() { s.connected(conn, who, err) }) && conn != nil {
 		conn.Close()
 	}
 }
 
-func (s *Session) dialAndAuth(ctx context.Context) (*Client, *accountpb.AuthReply, error) {
-	conn, err := dial(ctx, s.opts, s.receive)
+func (s *Session) dialAndAuth(ctx context.Context, address string) (*Client, *accountpb.AuthReply, error) {
+	conn, err := dial(ctx, s.opts.at(address), s.receive)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to %s: %w", s.opts.Address, err)
+		return nil, nil, err
 	}
 	who, err := conn.Auth(ctx, s.opts.Token)
 	if err != nil {
@@ -152,6 +157,7 @@ func (s *Session) parted(err error) {
 		floor = r.RetryAfter
 	}
 	pause := s.link.pauses.next(floor)
+	s.link.at = (s.link.at + 1) % len(s.link.addresses)
 	s.link.dialAt = time.Now().Add(pause)
 	s.opts.Log.Info("disconnected", "reason", err, "retry", pause)
 	s.events.add(&event{kind: disconnectedEvent, cut: Disconnect{Err: err, Retry: pause}})

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"freeim/edge/client"
+	"freeim/edge/client/clienttest"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
@@ -51,6 +56,66 @@ func TestQuitSaysWhenToComeBack(t *testing.T) {
 		}
 		peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
 		d.expect(t, "disconnected", "connected 1")
+	})
+}
+
+// TestSessionGoesToTheNextAddress: sent away, cut off or not let in, a session
+// tries another edge, and comes round to the first again.
+func TestSessionGoesToTheNextAddress(t *testing.T) {
+	inBubble(t, func(t *testing.T, f form) {
+		var mu sync.Mutex
+		var dialed []string
+		s, srv, peer, _ := joined(t, f, func(o *client.Options) {
+			o.Addresses = []string{f.wire.Scheme() + "://two.test:2/ws", f.wire.Scheme() + "://three.test:3/ws"}
+			dial := o.Dial
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				mu.Lock()
+				dialed = append(dialed, address)
+				mu.Unlock()
+				return dial(ctx, network, address)
+			}
+		})
+		peer.Quit(&wirepb.Quit{Reason: idl.CloseShutdown, Reconnect: true})
+		peer = srv.Accept()
+		peer.Refuse(peer.Expect(idl.ActionAuth, nil), &wirepb.Error{Code: idl.CodeUnavailable})
+		for range 2 {
+			peer = srv.Accept()
+			peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
+			peer.Cut()
+		}
+		srv.Accept()
+		s.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		want := []string{"im.test:1", "two.test:2", "three.test:3", "im.test:1", "two.test:2"}
+		if !slices.Equal(dialed, want) {
+			t.Errorf("dialed %v, want %v", dialed, want)
+		}
+	})
+}
+
+// TestDialTriesEveryAddress: Dial gives the first that can be reached, and says
+// what was wrong with each when none can.
+func TestDialTriesEveryAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := clienttest.NewServer(t, clienttest.TCP)
+		o := client.Options{Address: "tcp://one:1", Addresses: []string{"tcp://two:2", "tcp://three:3"}}
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == "two:2" {
+				return srv.Dial(ctx, network, address)
+			}
+			return nil, errors.New("nobody at " + address)
+		}
+		go srv.Accept()
+		c, err := client.Dial(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		o.Addresses = o.Addresses[1:]
+		if _, err := client.Dial(t.Context(), o); err == nil || !strings.Contains(err.Error(), "one:1") || !strings.Contains(err.Error(), "three:3") {
+			t.Errorf("got %v", err)
+		}
 	})
 }
 

@@ -19,6 +19,10 @@ type Options struct {
 	// Address is tcp://host:port or ws://host:port/ws; tls:// and wss:// are the
 	// same under TLS.
 	Address string
+	// Addresses are further addresses of the same service, such as its other
+	// edges. Dial tries them in turn after Address. A session that was sent away,
+	// cut off or not let in goes to the next of the whole circle.
+	Addresses []string
 	// Codec is how bodies are encoded. The zero value is JSON.
 	Codec idl.Codec
 	// Text makes a WebSocket carry text messages, readable in a browser's
@@ -102,14 +106,39 @@ func orDuration(d, zero time.Duration) time.Duration {
 	return d
 }
 
-// validate returns the parsed Address, or what is wrong with o.
-func (o *Options) validate() (*url.URL, error) {
-	u, err := url.Parse(o.Address)
+// all is every address, in the order in which they are tried.
+func (o *Options) all() []string { return append([]string{o.Address}, o.Addresses...) }
+
+// at is o with another address and no further ones.
+func (o Options) at(address string) Options {
+	o.Address, o.Addresses = address, nil
+	return o
+}
+
+// validate says what is wrong with o.
+func (o *Options) validate() error {
+	for _, address := range o.all() {
+		if _, err := o.parse(address); err != nil {
+			return err
+		}
+	}
+	if o.Codec != idl.CodecJSON && o.Codec != idl.CodecProtobuf {
+		return fmt.Errorf("codec %d is not known", o.Codec)
+	}
+	if min(o.AnswerTimeout, o.MinPause, o.MaxPause, o.ConnectTimeout) < 0 || min(o.MaxBody, o.Queue, o.Outbox) < 0 {
+		return errors.New("sizes and times must not be negative")
+	}
+	return nil
+}
+
+// parse reads one address and says what is wrong with it.
+func (o *Options) parse(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)
 	}
 	if u.Host == "" {
-		return nil, fmt.Errorf("address %q: want tcp://host:port or ws://host:port/ws", o.Address)
+		return nil, fmt.Errorf("address %q: want tcp://host:port or ws://host:port/ws", address)
 	}
 	switch u.Scheme {
 	case "ws", "wss":
@@ -121,16 +150,10 @@ func (o *Options) validate() (*url.URL, error) {
 			return nil, errors.New("text frames need a WebSocket address")
 		}
 		if u.Port() == "" {
-			return nil, fmt.Errorf("address %q has no port", o.Address)
+			return nil, fmt.Errorf("address %q has no port", address)
 		}
 	default:
-		return nil, fmt.Errorf("address %q: scheme %q is not known, want tcp, tls, ws or wss", o.Address, u.Scheme)
-	}
-	if o.Codec != idl.CodecJSON && o.Codec != idl.CodecProtobuf {
-		return nil, fmt.Errorf("codec %d is not known", o.Codec)
-	}
-	if min(o.AnswerTimeout, o.MinPause, o.MaxPause, o.ConnectTimeout) < 0 || min(o.MaxBody, o.Queue, o.Outbox) < 0 {
-		return nil, errors.New("sizes and times must not be negative")
+		return nil, fmt.Errorf("address %q: scheme %q is not known, want tcp, tls, ws or wss", address, u.Scheme)
 	}
 	return u, nil
 }

@@ -61,7 +61,7 @@ type job struct {
 // use Ready, or just send. ctx bounds only Open itself; its values go on to the
 // handler and the store.
 func Open(ctx context.Context, o Options) (*Session, error) {
-	if _, err := o.validate(); err != nil {
+	if err := o.validate(); err != nil {
 		return nil, err
 	}
 	if o.Token == "" {

@@ -83,8 +83,10 @@ func TestSessionGoesToTheNextAddress(t *testing.T) {
 			peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
 			peer.Cut()
 		}
-		srv.Accept()
-		s.Close()
+		srv.Accept().Welcome(auth("e1", 0), new(chatpb.SyncReply))
+		if err := s.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		want := []string{"im.test:1", "two.test:2", "three.test:3", "im.test:1", "two.test:2"}

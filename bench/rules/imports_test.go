@@ -32,7 +32,7 @@ var inside = map[string]sees{
 	"core/plugin":                {"core/im core/presence core/timeline idl", bodies},
 	"core/plugin/plugintest":     {contract + " core/dispatch core/sql core/pebble scripts/engine", ""},
 	"core/pebble":                {"core/im core/timeline", "core/timeline/timelinetest"},
-	"core/sql":                   {"", ""},
+	"core/sql":                   {"core/im core/timeline", "core/timeline/timelinetest"},
 	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},
 	"core/fanout":                {"core/im core/plugin core/presence idl", bodies},
 	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},

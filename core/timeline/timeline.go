@@ -54,6 +54,19 @@ type Entry struct {
 	im.Message
 }
 
+// Ref names a message by its place.
+type Ref struct {
+	Conversation im.ConversationID
+	Seq          int64
+}
+
+// EntryRef is an Entry without its message.
+type EntryRef struct {
+	InboxSeq int64
+	ID       im.MessageID
+	Ref
+}
+
 // Page is a piece of a timeline. The messages' bodies are the caller's to keep.
 type Page[T any] struct {
 	Items   []T

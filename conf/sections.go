@@ -2,8 +2,11 @@ package conf
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"strings"
 )
 
 // Log is the section of a process's log, the same in edge and core.
@@ -42,9 +45,32 @@ func (l Log) Logger(w io.Writer) *slog.Logger {
 type Admin struct {
 	// Listen is the port's address; empty: there is none.
 	Listen string `yaml:"listen"`
-	// AllowRemote lets Listen be an address that other machines reach.
-	AllowRemote bool `yaml:"allow_remote"`
+	// Key is what whoever asks must show; empty: none, which only an address of
+	// this machine alone may have.
+	Key string `yaml:"key"`
+	// KeyFile is a file with the key, instead of Key; white space around it does
+	// not count.
+	KeyFile string `yaml:"key_file"`
 }
 
 // DefaultAdmin listens on this machine alone.
 func DefaultAdmin() Admin { return Admin{Listen: "127.0.0.1:9090"} }
+
+// Secret is the key, from the file if one is named; empty: none.
+func (a Admin) Secret() (string, error) {
+	if a.KeyFile == "" {
+		return a.Key, nil
+	}
+	if a.Key != "" {
+		return "", errors.New("admin.key and admin.key_file are both set: one is enough")
+	}
+	text, err := os.ReadFile(a.KeyFile)
+	if err != nil {
+		return "", fmt.Errorf("read admin.key_file: %w", err)
+	}
+	key := strings.TrimSpace(string(text))
+	if key == "" {
+		return "", fmt.Errorf("admin.key_file %s is empty", a.KeyFile)
+	}
+	return key, nil
+}

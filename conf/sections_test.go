@@ -3,6 +3,8 @@ package conf_test
 import (
 	"log/slog"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -83,7 +85,7 @@ func TestLogger(t *testing.T) {
 }
 
 func TestDefaultAdminIsForThisMachineAlone(t *testing.T) {
-	if got := conf.DefaultAdmin(); !strings.HasPrefix(got.Listen, "127.0.0.1:") || got.AllowRemote {
+	if got := conf.DefaultAdmin(); !strings.HasPrefix(got.Listen, "127.0.0.1:") || got.Key != "" {
 		t.Errorf("got %+v, want a loopback address", got)
 	}
 }
@@ -106,4 +108,34 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("got %q, want it to name its source", first)
 		}
 	})
+}
+
+func TestAdminSecret(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("  from the file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name  string
+		admin conf.Admin
+		want  string
+		ok    bool
+	}{
+		{"none", conf.Admin{}, "", true},
+		{"a key", conf.Admin{Key: "a key"}, "a key", true},
+		{"a file", conf.Admin{KeyFile: file}, "from the file", true},
+		{"both", conf.Admin{Key: "a key", KeyFile: file}, "", false},
+		{"no such file", conf.Admin{KeyFile: file + "x"}, "", false},
+		{"an empty file", conf.Admin{KeyFile: empty}, "", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got, err := row.admin.Secret(); got != row.want || (err == nil) != row.ok {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
 }

@@ -49,6 +49,10 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 	if err := conf.Load(path, os.LookupEnv, &cfg); err != nil {
 		return err
 	}
+	key, err := cfg.Admin.Secret()
+	if err != nil {
+		return err
+	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
 	registry := prometheus.NewRegistry()
@@ -63,7 +67,7 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 	fmt.Fprintf(out, "core is running\n  edges link to %s\n", core.Addr())
 	if cfg.Admin.Listen != "" {
 		adm, err := admin.New(admin.Options{
-			Listen: cfg.Admin.Listen, AllowRemote: cfg.Admin.AllowRemote, Figures: registry, Log: log,
+			Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log,
 			Checks: map[string]admin.Check{"core": core.Ready}})
 		if err != nil {
 			return err

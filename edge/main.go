@@ -59,6 +59,10 @@ func run(ctx context.Context, path, echo string, out io.Writer) (err error) {
 
 // serve starts the parts in the order of their needs and stops them in reverse.
 func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logger, out io.Writer) (err error) {
+	key, err := cfg.Admin.Secret()
+	if err != nil {
+		return err
+	}
 	last := context.WithoutCancel(ctx)
 	registry := prometheus.NewRegistry()
 	checks := map[string]admin.Check{}
@@ -83,7 +87,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	e.announce(out, cfg)
 	if cfg.Admin.Listen != "" {
 		adm, err := admin.New(admin.Options{
-			Listen: cfg.Admin.Listen, AllowRemote: cfg.Admin.AllowRemote, Checks: checks, Figures: registry, Log: log})
+			Listen: cfg.Admin.Listen, Key: key, Checks: checks, Figures: registry, Log: log})
 		if err != nil {
 			return err
 		}

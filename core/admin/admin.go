@@ -1,12 +1,13 @@
-// Package admin serves the administrative port: health, readiness, figures and
-// profiles, for operators and their tools. It is for loopback or a closed
-// network: it has no access control of its own. The mains start it and hand in
-// what it shows.
+// Package admin serves the administrative port: health, readiness, figures,
+// profiles and the pages that the mains add, for operators and their tools. Who
+// may see them is decided in access.go: this machine, or whoever has the key. It
+// knows nothing of what it shows. The mains start it; conf/README.md is the
+// operators' side.
 package admin
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"errors"
 	"expvar"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,68 +25,95 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// checkTime bounds each readiness check.
-const checkTime = 2 * time.Second
-
-// Check says what keeps a part from serving; nil: nothing.
-type Check func(ctx context.Context) error
+// minKey is the shortest key, in octets: what 16 random hexadecimal digits have.
+const minKey = 16
 
 // Options says what to serve and where.
 type Options struct {
 	Listen string // "host:port"; required
-	// AllowRemote permits an address that is not a loopback one. Whoever reaches
-	// the port can read profiles, and so memory.
-	AllowRemote bool
-	Checks      map[string]Check     // by the name that /readyz shows
-	Figures     *prometheus.Registry // /metrics, with Go's and the process's own added; nil: only these
-	Log         *slog.Logger         // nil: slog.Default
+	// Key is what a client must show as "Authorization: Bearer KEY", or as the
+	// password of basic authentication, for everything but /healthz and /readyz.
+	// At least 16 octets. Empty: no key, which only a loopback address may have.
+	Key     string
+	Alive   map[string]Check        // /healthz: what only a restart mends, by the name shown
+	Checks  map[string]Check        // /readyz: what keeps the process from serving
+	Lesser  map[string]Check        // /readyz: what is worth knowing and keeps it from nothing
+	Figures *prometheus.Registry    // /metrics, with Go's and the process's own added; nil: only these
+	Routes  map[string]http.Handler // further pages, by a pattern of http.ServeMux: "POST /bans/lift"
+	Log     *slog.Logger            // nil: slog.Default
 }
 
-// Server is the running port.
-type Server struct {
-	listener net.Listener
-	http     *http.Server
-	serving  sync.WaitGroup
-}
-
-// New listens and serves until Close. It returns an error for an address that
-// others could reach unless that is allowed.
-func New(o Options) (*Server, error) {
+func (o *Options) setDefaults() {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
 	if o.Figures == nil {
 		o.Figures = prometheus.NewRegistry()
 	}
-	if !o.AllowRemote && !loopback(o.Listen) {
-		return nil, fmt.Errorf("admin.listen %q can be reached from outside: use a loopback address, or set admin.allow_remote", o.Listen)
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Key == "" && !loopback(o.Listen):
+		return fmt.Errorf("admin.listen %q can be reached from outside: use a loopback address, or set admin.key or admin.key_file", o.Listen)
+	case o.Key != "" && len(o.Key) < minKey:
+		return fmt.Errorf("the administrative key has %d octets: it needs %d or more", len(o.Key), minKey)
+	}
+	return nil
+}
+
+// loopback reports whether an address is this machine's own only.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && ownName(host)
+}
+
+// Server is the running port.
+type Server struct {
+	// Static after New.
+	log      *slog.Logger
+	listener net.Listener
+	http     *http.Server
+	gate     gate
+	alive    []*probe
+	ready    []*probe
+	routes   []string // what the index lists
+
+	ctx     context.Context // of the checks; ended by Close
+	stop    context.CancelFunc
+	running sync.WaitGroup // the HTTP server, and checks under way
+}
+
+// New listens and serves until Close. It returns an error for an address that
+// others could reach when there is no key, and for a route that is no pattern or
+// is taken.
+func New(o Options) (_ *Server, err error) {
+	o.setDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
 	}
 	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := o.Figures.Register(c); err != nil {
 			return nil, fmt.Errorf("register figures: %w", err)
 		}
 	}
-	listener, err := net.Listen("tcp", o.Listen)
+	s := &Server{log: o.Log, gate: gate{log: o.Log, local: loopback(o.Listen), keyed: o.Key != "", key: sha256.Sum256([]byte(o.Key))}}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.alive, s.ready = s.probes(o.Alive, false), append(s.probes(o.Checks, false), s.probes(o.Lesser, true)...)
+	pages, err := s.pages(o)
 	if err != nil {
+		return nil, err
+	}
+	if s.listener, err = net.Listen("tcp", o.Listen); err != nil {
 		return nil, fmt.Errorf("open the administrative port: %w", err)
 	}
-	s := &Server{listener: listener, http: &http.Server{Handler: handler(o), ReadHeaderTimeout: 5 * time.Second}}
-	s.serving.Go(func() {
-		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	s.http = &http.Server{Handler: s.gate.guard(pages), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	s.running.Go(func() {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			o.Log.Error("the administrative port ended", "err", err)
 		}
 	})
 	return s, nil
-}
-
-// loopback reports whether an address is this machine's own only.
-func loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Addr is where the server listens.
@@ -91,18 +121,24 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Close ends the port and waits for it.
 func (s *Server) Close() error {
+	s.stop()
 	err := s.http.Close()
-	s.serving.Wait()
+	s.running.Wait()
 	return err
 }
 
-func handler(o Options) http.Handler {
+// pages is everything that is served. A pattern that http.ServeMux cannot take
+// is the error that it panics with.
+func (s *Server) pages(o Options) (_ http.Handler, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("pages of the administrative port: %v", cause)
+		}
+	}()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", index)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]bool{"alive": true})
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, o.Checks) })
+	mux.HandleFunc("GET /{$}", s.index)
+	mux.HandleFunc("GET "+healthPath, s.health)
+	mux.HandleFunc("GET "+readyPath, s.readiness)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Figures, promhttp.HandlerOpts{Registry: o.Figures}))
 	mux.Handle("GET /debug/vars", expvar.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -110,31 +146,16 @@ func handler(o Options) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
-}
-
-func index(w http.ResponseWriter, _ *http.Request) {
-	fmt.Fprintln(w, "/healthz  the process lives\n/readyz   what keeps it from serving\n/metrics  Prometheus figures\n"+
-		"/debug/vars\n/debug/pprof/")
-}
-
-// ready runs all checks: 200 when none has an objection, 503 otherwise.
-func ready(w http.ResponseWriter, r *http.Request, checks map[string]Check) {
-	ctx, cancel := context.WithTimeout(r.Context(), checkTime)
-	defer cancel()
-	status, parts := http.StatusOK, map[string]string{}
-	for name, check := range checks {
-		parts[name] = "ok"
-		if err := check(ctx); err != nil {
-			status, parts[name] = http.StatusServiceUnavailable, err.Error()
-		}
+	for pattern, page := range o.Routes {
+		mux.Handle(pattern, page)
+		s.routes = append(s.routes, pattern)
 	}
-	answer(w, status, map[string]any{"ready": status == http.StatusOK, "parts": parts})
+	slices.Sort(s.routes)
+	return mux, nil
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a reader that went away is nobody's fault here
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprint(w, healthPath+"  the process lives\n"+readyPath+"   what keeps it from serving\n/metrics  Prometheus figures\n"+
+		"/debug/vars\n/debug/pprof/\n", strings.Join(append(s.routes, ""), "\n"))
 }

@@ -6,8 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"freeim/core/admin"
 
@@ -16,7 +20,10 @@ import (
 
 func start(t *testing.T, o admin.Options) *admin.Server {
 	t.Helper()
-	o.Listen, o.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	o.Listen = "127.0.0.1:0"
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	s, err := admin.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -71,10 +78,12 @@ func TestPages(t *testing.T) {
 }
 
 func TestReadyNamesWhatIsNot(t *testing.T) {
-	s := start(t, admin.Options{Checks: map[string]admin.Check{
-		"store": func(context.Context) error { return nil },
-		"links": func(context.Context) error { return errors.New("no core is reached") },
-	}})
+	s := start(t, admin.Options{
+		Alive: map[string]admin.Check{"loop": func(context.Context) error { return nil }},
+		Checks: map[string]admin.Check{
+			"store": func(context.Context) error { return nil },
+			"links": func(context.Context) error { return errors.New("no core is reached") },
+		}})
 	status, body := get(t, s, "/readyz")
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"links":"no core is reached"`) || !strings.Contains(body, `"store":"ok"`) {
 		t.Errorf("got %d, %s", status, body)
@@ -84,24 +93,99 @@ func TestReadyNamesWhatIsNot(t *testing.T) {
 	}
 }
 
+func TestLivenessTellsWhatStands(t *testing.T) {
+	s := start(t, admin.Options{Alive: map[string]admin.Check{
+		"loop": func(context.Context) error { return errors.New("stands still") }}})
+	if status, body := get(t, s, "/healthz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"loop":"stands still"`) {
+		t.Errorf("got %d, %s", status, body)
+	}
+	if status, _ := get(t, s, "/readyz"); status != http.StatusOK {
+		t.Errorf("readiness: got %d", status)
+	}
+}
+
+// What only degrades is shown, and the process stays in service.
+func TestLesserChecksAreShown(t *testing.T) {
+	s := start(t, admin.Options{Lesser: map[string]admin.Check{
+		"registry": func(context.Context) error { return errors.New("redis is away") }}})
+	if status, body := get(t, s, "/readyz"); status != http.StatusOK || !strings.Contains(body, `"registry":"degraded: redis is away"`) {
+		t.Errorf("got %d, %s", status, body)
+	}
+}
+
+// However many ask, a check runs once at a time and its answer holds a while.
+func TestProbesDoNotHammer(t *testing.T) {
+	var runs atomic.Int64
+	hold := make(chan struct{})
+	s := start(t, admin.Options{Checks: map[string]admin.Check{"store": func(context.Context) error {
+		runs.Add(1)
+		<-hold
+		return nil
+	}}})
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { get(t, s, "/readyz") })
+	}
+	for late := time.Now().Add(10 * time.Second); runs.Load() == 0 && time.Now().Before(late); {
+		runtime.Gosched()
+	}
+	close(hold)
+	all.Wait()
+	if n := runs.Load(); n > 2 { // two on a machine so slow that the first answer got old
+		t.Errorf("got %d runs for 20 questions", n)
+	}
+}
+
+// A check that hangs is a fault of its own, and the page comes nevertheless.
+func TestCheckThatHangs(t *testing.T) {
+	s := start(t, admin.Options{Checks: map[string]admin.Check{"store": func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}}})
+	if status, body := get(t, s, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"store":`) {
+		t.Errorf("got %d, %s", status, body)
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "lifted") })
+	s := start(t, admin.Options{Routes: map[string]http.Handler{"POST /bans/lift": page, "/bans": page}})
+	if _, body := get(t, s, "/bans"); body != "lifted" {
+		t.Errorf("got %q", body)
+	}
+	if _, body := get(t, s, "/"); !strings.Contains(body, "/bans\nPOST /bans/lift\n") {
+		t.Errorf("the index does not list the pages: %q", body)
+	}
+	for _, pattern := range []string{"no pattern at all", "GET /metrics"} {
+		if _, err := admin.New(admin.Options{Listen: "127.0.0.1:0", Routes: map[string]http.Handler{pattern: page}}); err == nil {
+			t.Errorf("%q: got no error", pattern)
+		}
+	}
+}
+
 func TestAddress(t *testing.T) {
 	for _, row := range []struct {
-		listen string
-		remote bool
-		ok     bool
+		listen, key string
+		ok          bool
 	}{
-		{"127.0.0.1:0", false, true},
-		{"localhost:0", false, true},
-		{"[::1]:0", false, true},
-		{":0", false, false},
-		{"0.0.0.0:0", false, false},
-		{"example.org:80", false, false},
-		{"nonsense", false, false},
-		{":0", true, true},
+		{"127.0.0.1:0", "", true},
+		{"localhost:0", "", true},
+		{"[::1]:0", "", true},
+		{":0", "", false},
+		{"0.0.0.0:0", "", false},
+		{"example.org:80", "", false},
+		{"nonsense", "", false},
+		{":0", key, true},
+		{":0", "too short", false},
+		{"127.0.0.1:0", "too short", false},
+		{"nonsense", key, false},
 	} {
-		s, err := admin.New(admin.Options{Listen: row.listen, AllowRemote: row.remote})
+		s, err := admin.New(admin.Options{Listen: row.listen, Key: row.key})
 		if (err == nil) != row.ok {
-			t.Errorf("%s, remote %v: got %v", row.listen, row.remote, err)
+			t.Errorf("%s, key %q: got %v", row.listen, row.key, err)
+		}
+		if err != nil && row.key != "" && strings.Contains(err.Error(), row.key) {
+			t.Errorf("the error tells the key: %v", err)
 		}
 		if s != nil {
 			s.Close()

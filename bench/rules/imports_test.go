@@ -58,7 +58,8 @@ var inside = map[string]sees{
 	// The places that join edge and core: nothing imports them.
 	"edge":              {"conf core/admin core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
-	"bench/e2e":         {"", bodies + " bench/cluster bench/e2e/browser edge/client"},
+	"bench/history":     {"", ""},
+	"bench/e2e":         {"", bodies + " bench/cluster bench/e2e/browser bench/history edge/client"},
 	"bench/e2e/browser": {"", ""},
 	"bench/rules":       {"", "core/plugin plugins"},
 }

@@ -8,5 +8,9 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	presencetest.Run(t, func(*testing.T) presence.Registry { return presence.NewMemory() })
+	presencetest.Run(t, func(_ *testing.T, l presence.Leases) presence.Registry { return presence.NewMemoryFor(l) })
+}
+
+func TestMemoryRooms(t *testing.T) {
+	presencetest.RunRooms(t, func(_ *testing.T, l presence.Leases) presence.Rooms { return presence.NewMemoryRooms(l) })
 }

@@ -62,7 +62,7 @@ func (s *Server) serveTask(t task) {
 	reply, bound := s.answer(call, t.call)
 	if !l.deliver(item{reply: reply}) && bound != nil {
 		// The edge will never hear that the session was bound. Had the reply been
-		// queued, the edge's next link or the end of its grace would see to it.
+		// queued, the edge's next link or the lease of routes would see to it.
 		s.unregister(*bound)
 	}
 	s.finish(call)

@@ -19,24 +19,21 @@ type edges struct {
 
 	mu      sync.RWMutex // guards the fields below and the marked ones of edge
 	byID    map[presence.EdgeID]*edge
-	leaving bool // no new links, and no grace for those that end
-	closed  bool // nothing at all any more
+	leaving bool // no new links
 }
 
 // edge is one edge across its restarts and links.
 type edge struct {
 	id presence.EdgeID
 	// turn is held while the registry is told about this edge as a whole or for
-	// one link of it, so that a newer link or the end of the grace never mixes
-	// with what an older link still says. It is held across calls to the
-	// registry; nothing but links of this one edge waits for it.
+	// one link of it, so that a newer link never mixes with what an older link
+	// still says. It is held across calls to the registry; nothing but links of
+	// this one edge waits for it.
 	turn sync.Mutex
 
 	// Guarded by edges.mu.
-	epoch  int64
-	known  bool  // epoch was set by an attach whose routes may still be there
-	link   *link // nil: none now
-	expiry *time.Timer
+	epoch int64
+	link  *link // nil: none now
 }
 
 func newEdges(s *Server) *edges {
@@ -55,84 +52,102 @@ func (t *edges) of(id presence.EdgeID) *edge {
 	return e
 }
 
-// attach makes l its edge's link in place of any other. Of an earlier life of the
-// edge all routes go. A link of the life that is known starts from none as well:
-// the edge lists its live sessions next, and a route that is not on the list
-// belongs to a session that ended, or that never heard it was bound.
+// attach makes l its edge's link in place of any other, and its life the edge's:
+// of earlier ones all routes go. The edge lists its live sessions next.
 func (t *edges) attach(l *link) error {
 	e := l.edge
 	e.turn.Lock()
 	defer e.turn.Unlock()
-	again, err := t.claim(l)
-	if err != nil {
+	if err := t.claim(l); err != nil {
 		return err
 	}
-	fence := l.epoch - 1
-	if again {
-		fence = l.epoch
-	}
-	if _, err := t.server.options.Registry.DropEdge(t.server.work, e.id, fence); err != nil {
+	if err := t.server.options.Registry.Attach(t.server.work, l.life()); err != nil {
 		t.detach(l)
-		return fmt.Errorf("drop old routes of edge %s: %w", e.id, err)
+		return fmt.Errorf("attach edge %s: %w", e.id, err)
 	}
-	t.server.log.Info("edge linked", "edge", e.id, "epoch", l.epoch, "again", again)
+	t.server.log.Info("edge linked", "edge", e.id, "epoch", l.epoch)
 	return nil
 }
 
-// claim is the part of attach under mu; again tells a further link of one life.
-func (t *edges) claim(l *link) (again bool, err error) {
+// claim is the part of attach under mu.
+func (t *edges) claim(l *link) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := l.edge
 	if t.leaving {
-		return false, errLeaving
+		return errLeaving
 	}
 	if l.epoch < e.epoch {
-		return false, fmt.Errorf("edge %s speaks for epoch %d, but %d has linked", e.id, l.epoch, e.epoch)
+		return fmt.Errorf("edge %s speaks for epoch %d, but %d has linked: %w", e.id, l.epoch, e.epoch, presence.ErrFenced)
 	}
 	if e.link != nil {
 		e.link.end()
 	}
-	if e.expiry != nil {
-		e.expiry.Stop()
-	}
-	again = e.known && e.epoch == l.epoch
-	e.epoch, e.known, e.link = l.epoch, true, l
-	return again, nil
+	e.epoch, e.link = l.epoch, l
+	return nil
 }
 
-// detach takes l away, if it still is its edge's link, and starts the grace.
+// detach takes l away, if it still is its edge's link. The edge's routes are left
+// alone: another core may reach it, and when none does they lapse, since nobody
+// keeps them.
 func (t *edges) detach(l *link) {
 	l.end()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := l.edge
-	if e.link != l {
-		return
+	if e := l.edge; e.link == l {
+		e.link = nil
+		t.server.log.Info("edge lost its link", "edge", e.id, "epoch", l.epoch)
 	}
-	e.link = nil
-	if t.leaving {
-		return // the edge has other cores, or waits for the next one: its routes are theirs to drop
-	}
-	t.server.log.Info("edge lost its link", "edge", e.id, "epoch", l.epoch)
-	e.expiry = time.AfterFunc(t.server.options.Grace, func() { t.expire(e, l.epoch) })
 }
 
-// expire drops the routes of an edge that did not come back.
-func (t *edges) expire(e *edge, epoch int64) {
-	e.turn.Lock()
-	defer e.turn.Unlock()
-	t.mu.Lock()
-	gone := e.link == nil && e.epoch == epoch && !t.closed
-	if gone {
-		e.known = false
+// keep renews the lives of all edges that are linked, until Close: one goroutine,
+// three times in a lease, so that two rounds may fail.
+func (t *edges) keep() {
+	every := t.server.options.Lease / 3
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			t.renew(every)
+		case <-t.server.work.Done():
+			return
+		}
 	}
-	t.mu.Unlock()
-	if !gone {
+}
+
+// renew keeps once. A link of a life that is over ends: the later one is linked
+// to another core.
+func (t *edges) renew(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(t.server.work, patience)
+	defer cancel()
+	lives := t.lives()
+	if len(lives) == 0 {
 		return
 	}
-	n, err := t.server.options.Registry.DropEdge(context.WithoutCancel(t.server.work), e.id, epoch)
-	t.server.log.Warn("edge did not come back", "edge", e.id, "epoch", epoch, "routes", n, "err", err)
+	over, err := t.server.options.Registry.Keep(ctx, lives...)
+	if err != nil {
+		t.server.log.Warn("edges were not kept", "edges", len(lives), "err", err)
+		return
+	}
+	for _, life := range over {
+		if l := t.link(life.Edge, life.Epoch); l != nil {
+			t.server.log.Warn("a later life of the edge is known", "edge", life.Edge, "epoch", life.Epoch)
+			l.end()
+		}
+	}
+}
+
+// lives are those of the edges that are linked now.
+func (t *edges) lives() (all []presence.Life) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, e := range t.byID {
+		if e.link != nil {
+			all = append(all, e.link.life())
+		}
+	}
+	return all
 }
 
 // link gives the link of that life of the edge, nil for none.
@@ -174,13 +189,10 @@ func (t *edges) linked() (n int) {
 func (t *edges) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.leaving, t.closed = true, true
+	t.leaving = true
 	for _, e := range t.byID {
 		if e.link != nil {
 			e.link.end()
-		}
-		if e.expiry != nil {
-			e.expiry.Stop()
 		}
 	}
 }

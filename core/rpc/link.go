@@ -35,6 +35,8 @@ func newLink(e *edge, epoch int64, limit int) *link {
 	return l
 }
 
+func (l *link) life() presence.Life { return presence.Life{Edge: l.edge.id, Epoch: l.epoch} }
+
 // ended reports whether the link was dropped.
 func (l *link) ended() bool {
 	select {

@@ -1,7 +1,7 @@
 // Package rpc is the core's end of the links to the edges: a Kitex server whose
 // Link stream brings calls up and takes replies, pushes and kicks down, both in
 // batches. It turns RPC into plugin.Calls for dispatch, is the Pusher of fanout,
-// and alone tells the presence registry that an edge has come or gone. It decides
+// and alone tells the presence registry of edges that come and live on. It decides
 // nothing about actions. README.md beside it tells the flow, the queues and the
 // failure cases; edge/rpc is the other end, core/server builds it.
 package rpc
@@ -25,7 +25,7 @@ import (
 const (
 	defaultInFlight = 8192
 	defaultOutbox   = 64 << 20
-	defaultGrace    = 10 * time.Second
+	defaultLease    = 10 * time.Second
 )
 
 // Dispatcher runs calls; dispatch.Dispatcher implements it.
@@ -52,7 +52,7 @@ type Options struct {
 
 	InFlight int           // calls handled at once, all edges together; 0: 8,192
 	Outbox   int           // octets queued for one edge before its link is dropped; 0: 64 MiB
-	Grace    time.Duration // how long the routes of an edge outlive its link; 0: 10 s
+	Lease    time.Duration // the registry's for lives: each is kept three times in it; 0: 10 s
 }
 
 func (o *Options) setDefaults() {
@@ -65,8 +65,8 @@ func (o *Options) setDefaults() {
 	if o.Outbox == 0 {
 		o.Outbox = defaultOutbox
 	}
-	if o.Grace == 0 {
-		o.Grace = defaultGrace
+	if o.Lease == 0 {
+		o.Lease = defaultLease
 	}
 	if o.Admit == nil {
 		o.Admit = func(context.Context, presence.Route) bool { return true }
@@ -77,8 +77,8 @@ func (o *Options) validate() error {
 	if o.Listen == "" || o.Registry == nil || o.CoreID == "" {
 		return errors.New("core RPC needs an address, a registry and a core ID")
 	}
-	if o.InFlight < 0 || o.Outbox < 0 || o.Grace < 0 {
-		return fmt.Errorf("limits below zero: in flight %d, outbox %d, grace %s", o.InFlight, o.Outbox, o.Grace)
+	if o.InFlight < 0 || o.Outbox < 0 || o.Lease < 0 {
+		return fmt.Errorf("limits below zero: in flight %d, outbox %d, lease %s", o.InFlight, o.Outbox, o.Lease)
 	}
 	return nil
 }
@@ -132,6 +132,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // actions, and returns when edges are being served.
 func (s *Server) Start(d Dispatcher) error {
 	s.dispatcher, s.welcome, s.started = d, welcome(s.options.CoreID, d.Actions()), true
+	s.links.Go(s.edges.keep)
 	return s.serve()
 }
 

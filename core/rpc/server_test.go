@@ -61,6 +61,7 @@ func open(t *testing.T, do func(context.Context, *plugin.Call, []byte) dispatch.
 	o := rpc.Options{Listen: "unix:" + h.path, CoreID: "core-1", Registry: h.registry, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&o)
+		h.registry = o.Registry
 	}
 	var err error
 	if h.Server, err = rpc.New(o); err != nil {
@@ -436,18 +437,43 @@ func TestEpochIsAFence(t *testing.T) {
 	h.online(1, 2)
 }
 
-func TestRoutesOutliveTheLinkForTheGrace(t *testing.T) {
-	h := open(t, echo, func(o *rpc.Options) { o.Grace = 50 * time.Millisecond })
+// lapsing is a registry with a short lease, and a core that keeps to it.
+func lapsing(o *rpc.Options) {
+	o.Lease = 300 * time.Millisecond
+	o.Registry = presence.NewMemoryFor(presence.Leases{Life: o.Lease})
+}
+
+// TestRoutesOutliveTheLinkByTheLease: a core that has lost its link to an edge
+// stops keeping it, no more; the routes of the edge that it does reach stay.
+func TestRoutesOutliveTheLinkByTheLease(t *testing.T) {
+	h := open(t, echo, lapsing)
 	e := h.link("edge-a", 1, live(1))
 	h.link("edge-b", 1, live(2))
 	e.cut()
 	e.ended()
-	h.online(2) // the grace ran out
+	h.online(2) // the lease ran out
 
 	e = h.link("edge-a", 1, live(1))
 	h.online(1, 2)
 	e.send(&corepb.Uplink{Calls: []*corepb.Call{call(1, "x")}})
 	e.replies(1)
+}
+
+// TestLaterLifeEndsTheLink: that an edge has started again is known to the
+// registry, from another core; what its earlier life still has is not kept.
+func TestLaterLifeEndsTheLink(t *testing.T) {
+	h := open(t, echo, lapsing)
+	e := h.link("edge-a", 1, live(1))
+	if err := h.registry.Attach(t.Context(), presence.Life{Edge: "edge-a", Epoch: 2}); err != nil {
+		t.Fatal(err)
+	}
+	e.ended()
+	h.online()
+	if d, err := h.dial("edge-a", 1).Recv(); err == nil {
+		t.Errorf("the earlier life links again: got %+v", d)
+	}
+	h.link("edge-a", 2, live(2))
+	h.online(2)
 }
 
 // TestNewerSessionStays: a session that was replaced while its edge was away is
@@ -519,7 +545,7 @@ func TestBoundWithoutALink(t *testing.T) {
 		close(entered)
 		<-release
 		return h.auth(c)
-	}, func(o *rpc.Options) { o.Grace = time.Hour })
+	}, nil)
 	e := h.link("edge-a", 1)
 	e.send(&corepb.Uplink{Calls: []*corepb.Call{{Session: 4, Action: uint32(idl.ActionAuth), Codec: 1}}})
 	<-entered
@@ -677,7 +703,7 @@ func TestOptions(t *testing.T) {
 		"no core ID":        func(o *rpc.Options) { o.CoreID = "" },
 		"negative inflight": func(o *rpc.Options) { o.InFlight = -1 },
 		"negative outbox":   func(o *rpc.Options) { o.Outbox = -1 },
-		"negative grace":    func(o *rpc.Options) { o.Grace = -1 },
+		"negative lease":    func(o *rpc.Options) { o.Lease = -1 },
 	} {
 		o := good
 		change(&o)

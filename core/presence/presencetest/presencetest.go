@@ -12,27 +12,37 @@ import (
 	"freeim/idl"
 )
 
-// Run tests the Registry that open makes: an empty one for every call, closed
-// with t.Cleanup by open if it needs that.
-func Run(t *testing.T, open func(t *testing.T) presence.Registry) {
+// Run tests the Registry that open makes: an empty one for every call, with the
+// leases of that test, closed with t.Cleanup by open if it needs that. Leases
+// that matter are short, and tests poll until they are over.
+func Run(t *testing.T, open func(t *testing.T, l presence.Leases) presence.Registry) {
 	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, r *registry)
+		name   string
+		leases presence.Leases
+		run    func(t *testing.T, r *registry)
 	}{
-		{"RegisterAndRoutes", registerAndRoutes},
-		{"DeviceReplaced", deviceReplaced},
-		{"OlderRefused", olderRefused},
-		{"EqualAgeReplaced", equalAgeReplaced},
-		{"SameSessionAgain", sameSessionAgain},
-		{"UnregisterComparesSession", unregisterComparesSession},
-		{"UnregisterAfterRebind", unregisterAfterRebind},
-		{"DropEdgeIsFenced", dropEdgeIsFenced},
-		{"RoutesAreASnapshot", routesAreASnapshot},
-		{"RaceOfOneDevice", raceOfOneDevice},
-		{"RaceOfReplaceAndUnregister", raceOfReplaceAndUnregister},
-		{"RaceOfManyUsers", raceOfManyUsers},
+		{"RegisterAndRoutes", presence.Leases{}, registerAndRoutes},
+		{"DeviceReplaced", presence.Leases{}, deviceReplaced},
+		{"OlderRefused", presence.Leases{}, olderRefused},
+		{"EqualAgeReplaced", presence.Leases{}, equalAgeReplaced},
+		{"SameSessionAgain", presence.Leases{}, sameSessionAgain},
+		{"UnregisterComparesSession", presence.Leases{}, unregisterComparesSession},
+		{"UnregisterAfterRebind", presence.Leases{}, unregisterAfterRebind},
+		{"RoutesAreASnapshot", presence.Leases{}, routesAreASnapshot},
+		{"RaceOfOneDevice", presence.Leases{}, raceOfOneDevice},
+		{"RaceOfReplaceAndUnregister", presence.Leases{}, raceOfReplaceAndUnregister},
+		{"RaceOfManyUsers", presence.Leases{}, raceOfManyUsers},
+		{"LaterLifeFences", presence.Leases{}, laterLifeFences},
+		{"LaterLifeKeptFences", presence.Leases{}, laterLifeKeptFences},
+		{"RestoreSaysWhatWasKnown", presence.Leases{}, restoreSaysWhatWasKnown},
+		{"GenerationStays", presence.Leases{}, generationStays},
+		{"AttachedAgain", presence.Leases{Route: time.Second}, attachedAgain},
+		{"LifeLapses", presence.Leases{Life: 300 * time.Millisecond}, lifeLapses},
+		{"KeptLifeStays", presence.Leases{Life: keptLife}, keptLifeStays},
+		{"RouteLapses", presence.Leases{Route: 300 * time.Millisecond}, routeLapses},
+		{"LapsedStandsInNobodysWay", presence.Leases{Life: 300 * time.Millisecond}, lapsedStandsInNobodysWay},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, &registry{t, open(t)}) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, &registry{t, open(t, test.leases)}) })
 	}
 }
 
@@ -69,14 +79,6 @@ func (r *registry) routes(users ...im.UserID) [][]presence.Route {
 		r.t.Fatalf("Routes of %d users: got %d entries", len(users), len(found))
 	}
 	return found
-}
-
-func (r *registry) dropEdge(edge presence.EdgeID, epoch int64) int {
-	n, err := r.here.DropEdge(r.t.Context(), edge, epoch)
-	if err != nil {
-		r.t.Errorf("DropEdge(%s, %d): %v", edge, epoch, err)
-	}
-	return n
 }
 
 // want fails unless the user's routes are exactly these, in any order.
@@ -228,28 +230,6 @@ func unregisterAfterRebind(t *testing.T, r *registry) {
 	r.want(1)
 }
 
-func dropEdgeIsFenced(t *testing.T, r *registry) {
-	var before, at, after, elsewhere presence.Route
-	for i, x := range []*presence.Route{&before, &at, &after, &elsewhere} {
-		*x = route(uint64(i), 100)
-		x.User, x.Epoch = im.UserID(i+1), int64(9+i)
-	}
-	elsewhere.Edge, elsewhere.Epoch = "edge-b", 1
-	for _, x := range []presence.Route{before, at, after, elsewhere} {
-		r.register(x)
-	}
-	if n := r.dropEdge("edge-a", at.Epoch); n != 2 {
-		t.Errorf("DropEdge: got %d routes, want 2", n)
-	}
-	r.want(before.User)
-	r.want(at.User)
-	r.want(after.User, after)
-	r.want(elsewhere.User, elsewhere)
-	if n := r.dropEdge("edge-a", at.Epoch); n != 0 {
-		t.Errorf("second DropEdge: got %d routes, want 0", n)
-	}
-}
-
 func routesAreASnapshot(t *testing.T, r *registry) {
 	first := route(1, 100)
 	r.register(first)
@@ -328,9 +308,6 @@ func raceOfManyUsers(t *testing.T, r *registry) {
 			r.unregister(x)
 		}
 		r.register(x)
-		if i == 1 {
-			r.dropEdge("edge-a", 9) // an earlier life: touches nothing
-		}
 	})
 	total := 0
 	for i := range users {
@@ -338,9 +315,6 @@ func raceOfManyUsers(t *testing.T, r *registry) {
 	}
 	if total != users {
 		t.Errorf("after the race: got %d routes, want %d", total, users)
-	}
-	if n := r.dropEdge("edge-b", 10); n != users/2 {
-		t.Errorf("DropEdge after the race: got %d, want %d", n, users/2)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"freeim/core/im"
+	"freeim/core/timeline"
 
 	db "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -24,6 +25,10 @@ const (
 	metaLast   = "last"
 )
 
+// ErrInUse is in the error of opening a store that another process, or another
+// store of this one, has open.
+var ErrInUse = errors.New("another process has it open, or it cannot be locked")
+
 // lockDir makes the directory and keeps other processes, and other stores of this
 // one, out of it.
 func lockDir(o Options) (*db.Lock, error) {
@@ -32,7 +37,7 @@ func lockDir(o Options) (*db.Lock, error) {
 	}
 	lock, err := db.LockDirectory(o.Dir, o.fs)
 	if err != nil {
-		return nil, fmt.Errorf("another process has it open, or it cannot be locked: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	return lock, nil
 }
@@ -74,6 +79,9 @@ func initialise(d *db.DB, ids *im.IDGenerator) (epoch string, err error) {
 	case found != format:
 		return "", fmt.Errorf("it has the format %q, this version reads %q", found, format)
 	}
+	if _, marked, err := meta(d, metaImport); err != nil || marked {
+		return "", errors.Join(err, timeline.ErrUnfinished)
+	}
 	newest, _, err := meta(d, metaLast)
 	if err != nil {
 		return "", err
@@ -100,9 +108,7 @@ func create(d *db.DB) (epoch string, err error) {
 	if !empty {
 		return "", errors.New("it holds a database that is not freeim's")
 	}
-	var random [8]byte
-	rand.Read(random[:])
-	epoch = hex.EncodeToString(random[:])
+	epoch = newEpoch()
 	b := d.NewBatch()
 	err = errors.Join(
 		b.Set(metaKey(metaFormat), []byte(format), nil),
@@ -111,7 +117,13 @@ func create(d *db.DB) (epoch string, err error) {
 	return epoch, err
 }
 
-func meta(d *db.DB, name string) (text string, known bool, err error) {
+func newEpoch() string {
+	var random [8]byte
+	rand.Read(random[:])
+	return hex.EncodeToString(random[:])
+}
+
+func meta(d db.Reader, name string) (text string, known bool, err error) {
 	known, err = get(d, metaKey(name), func(value []byte) error {
 		text = string(value)
 		return nil

@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	if dir := os.Getenv(importDir); dir != "" {
+		fmt.Fprintln(os.Stderr, importChild(dir))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

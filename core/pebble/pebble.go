@@ -59,21 +59,22 @@ type Store struct {
 	db      *db.DB
 	lock    *db.Lock // of the directory
 	log     *slog.Logger
-	epoch   string
 	queue   chan op       // never closed
 	closing chan struct{} // closed by Close: take nothing more
 	stopped chan struct{} // closed by the committer when it has ended
 
 	views views
-	fault atomic.Pointer[error] // set once, by the committer: nothing is written any more
+	epoch atomic.Pointer[string] // replaced by the committer alone
+	fault atomic.Pointer[error]  // set once, by the committer: nothing is written any more
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
 // Open opens or makes the store in o.Dir. It returns an error that says so when
-// another process has it open, and when it was written in a format that this
-// version does not know.
+// another process has it open (ErrInUse), when it was written in a format that
+// this version does not know, and when an import into it did not finish
+// (timeline.ErrUnfinished).
 func Open(o Options) (*Store, error) {
 	if o.Dir == "" || o.IDs == nil {
 		return nil, errors.New("pebble.Options needs Dir and IDs")
@@ -105,9 +106,11 @@ func (s *Store) open(o Options) (err error) {
 	if s.db, err = openDB(o, s.lock); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
-	if s.epoch, err = initialise(s.db, o.IDs); err != nil {
+	epoch, err := initialise(s.db, o.IDs)
+	if err != nil {
 		return errors.Join(err, s.db.Close(), s.lock.Close())
 	}
+	s.epoch.Store(&epoch)
 	return nil
 }
 
@@ -132,8 +135,9 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Epoch implements timeline.Store: it is made with the database.
-func (s *Store) Epoch() string { return s.epoch }
+// Epoch implements timeline.Store: it is made with the database, and changed by
+// Import and Renew.
+func (s *Store) Epoch() string { return *s.epoch.Load() }
 
 // Health says what is wrong with the store; nil is healthy. A store that has
 // once not been able to flush refuses every write until the process starts anew.

@@ -64,6 +64,19 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 		t.Run(group.name, func(t *testing.T) { group.test(t, newPlace(t)) })
 	}
 	t.Run("each store has its epoch", func(t *testing.T) { testEpoch(t, newPlace(t), newPlace(t)) })
+	for _, group := range []struct {
+		name string
+		test func(t *testing.T, open, openOther Open)
+	}{
+		{"an import holds what was exported", testArchive},
+		{"an import into a store that holds something is refused", testImportNotEmpty},
+		{"an import that fails leaves an empty store", testImportFails},
+		{"an import without an epoch makes one", testImportEpoch},
+		{"an export under load is of one moment", testExportUnderLoad},
+		{"a renewed epoch stays", testRenew},
+	} {
+		t.Run(group.name, func(t *testing.T) { group.test(t, newPlace(t), newPlace(t)) })
+	}
 }
 
 // patience is how long one test of the suite may take.

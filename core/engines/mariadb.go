@@ -1,0 +1,161 @@
+package engines
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// The one account of a server that this package starts, with all rights.
+const (
+	mariaUser     = "freeim"
+	mariaPassword = "freeim"
+)
+
+// MariaDBOptions says what MariaDB server to start.
+type MariaDBOptions struct {
+	Dir  string // of its own; made, and filled with an empty installation, if missing
+	Port int    // 0: a free one
+	// Binlog writes a binary log too, flushed at each commit as the redo log is.
+	Binlog bool
+	// Args are further arguments; the last one of a kind holds.
+	Args []string
+}
+
+// MariaDBServer is a running mariadbd.
+type MariaDBServer struct{ *server }
+
+// StartMariaDB starts a mariadbd and returns when it takes connections. Every
+// commit is flushed. The error is ErrMissing if there is none.
+func StartMariaDB(ctx context.Context, o MariaDBOptions) (*MariaDBServer, error) {
+	name, err := find("mariadbd")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := made(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start mariadbd: %w", err)
+	}
+	if err := installMariaDB(ctx, dir); err != nil {
+		return nil, err
+	}
+	// Run at each start, before the first connection is taken.
+	accounts := filepath.Join(dir, "accounts.sql")
+	text := fmt.Sprintf("CREATE USER IF NOT EXISTS '%[1]s'@'%%' IDENTIFIED BY '%[2]s';\nGRANT ALL PRIVILEGES ON *.* TO '%[1]s'@'%%';\n", mariaUser, mariaPassword)
+	if err := os.WriteFile(accounts, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("start mariadbd: %w", err)
+	}
+	m := &MariaDBServer{&server{name: name, dir: dir}}
+	m.ready = m.greets
+	err = start(ctx, m.server, []int{o.Port}, func(ports []int) ([]string, error) {
+		args := append(mariaArgs(dir), fmt.Sprintf("--port=%d", ports[0]), "--bind-address=127.0.0.1", "--init-file="+accounts,
+			"--socket=mariadb.sock", // in the data directory; a whole path may be too long
+			"--pid-file="+filepath.Join(dir, "mariadb.pid"), "--skip-name-resolve", "--max-connections=500",
+			"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M", "--character-set-server=utf8mb4")
+		if o.Binlog {
+			args = append(args, "--log-bin=binlog", "--sync-binlog=1", "--server-id=1")
+		}
+		return append(args, o.Args...), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// mariaArgs are the arguments that a server and its installation share. Nothing
+// is read of the machine's own configuration.
+func mariaArgs(dir string) []string {
+	args := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--innodb-log-file-size=16M"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--user=root") // refused unless it is said
+	}
+	return args
+}
+
+// installMariaDB makes an empty installation in dir unless there is one.
+func installMariaDB(ctx context.Context, dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "data", "mysql")); err == nil {
+		return nil
+	}
+	name, err := find("mariadb-install-db", "mysql_install_db")
+	if err != nil {
+		return err
+	}
+	args := append(mariaArgs(dir), "--auth-root-authentication-method=normal", "--skip-test-db")
+	if said, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("install MariaDB in %s: %w: %s", dir, err, said)
+	}
+	return nil
+}
+
+// greets reports whether the server greets a connection as one that it will serve.
+func (m *MariaDBServer) greets(ctx context.Context) error {
+	if err := m.logged("ready for connections"); err != nil {
+		return err
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", m.Addr())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	packet := make([]byte, 5) // length 3, number 1, then 10 for the protocol's version or 255 for an error
+	if _, err := io.ReadFull(c, packet); err != nil {
+		return err
+	}
+	if packet[4] != 10 {
+		return fmt.Errorf("the server greets with %d", packet[4])
+	}
+	return nil
+}
+
+// Addr is HOST:PORT.
+func (m *MariaDBServer) Addr() string { return loopback(m.ports[0]) }
+
+// DSN names a database as go-sql-driver/mysql reads it, with no parameters; an
+// empty one: none.
+func (m *MariaDBServer) DSN(database string) string {
+	return fmt.Sprintf("%s:%s@tcp(%s)/%s", mariaUser, mariaPassword, m.Addr(), database)
+}
+
+// CreateDatabase makes a database and gives its DSN. The name is of letters,
+// digits and _.
+func (m *MariaDBServer) CreateDatabase(ctx context.Context, name string) (dsn string, err error) {
+	return m.DSN(name), m.database(ctx, "CREATE DATABASE", name)
+}
+
+// DropDatabase removes a database with all that is in it.
+func (m *MariaDBServer) DropDatabase(ctx context.Context, name string) error {
+	return m.database(ctx, "DROP DATABASE", name)
+}
+
+func (m *MariaDBServer) database(ctx context.Context, do, name string) error {
+	if !regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`).MatchString(name) {
+		return fmt.Errorf("%q is no name for a database", name)
+	}
+	config, err := mysql.ParseDSN(m.DSN(""))
+	if err != nil {
+		return err
+	}
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	_, err = db.ExecContext(ctx, do+" "+name)
+	return errors.Join(err, db.Close())
+}

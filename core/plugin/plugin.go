@@ -81,6 +81,10 @@ type Host interface {
 	Timelines() timeline.Store
 	Presence() presence.Registry
 	MessageIDs() *im.IDGenerator
+	// Limiter gives a limit of n events per period and key, 0: of any number. name
+	// keeps the keys apart from other limits'; it is asked for once, in Provision.
+	// Cores share limits where their profile has something to share them by.
+	Limiter(name string, n int, per time.Duration) Limiter
 
 	// Push sends a frame to sessions of the users: best effort, in the order of
 	// the calls for each user, never blocking for long. except is left out if
@@ -97,6 +101,19 @@ type Host interface {
 	// Go runs fn until it returns; ctx ends at Stop. A panic is recovered,
 	// logged and counted.
 	Go(name string, fn func(ctx context.Context))
+}
+
+// Limiter counts events by key and says how long to wait when there were too
+// many. A key may have its n events at once; each comes back after its share of
+// the period. No call fails: a limit that cannot be looked up is kept by the core
+// alone. Safe for concurrent use.
+type Limiter interface {
+	// Wait gives how long it takes until every key may have one more event, 0: now.
+	Wait(ctx context.Context, keys ...string) time.Duration
+	// Take counts one event of every key, or of none and gives the time to wait.
+	Take(ctx context.Context, keys ...string) time.Duration
+	// GiveBack takes one event of every key back.
+	GiveBack(ctx context.Context, keys ...string)
 }
 
 // Push is a server-initiated frame on its way to people.

@@ -34,6 +34,10 @@ func (h host) Presence() presence.Registry { return h.registry }
 func (h host) MessageIDs() *im.IDGenerator { return h.ids }
 func (h host) Push(p plugin.Push)          { h.fanout.Push(p) }
 
+func (h host) Limiter(name string, n int, per time.Duration) plugin.Limiter {
+	return h.limiter(h.name+"."+name, n, per)
+}
+
 func (h host) Kick(routes []presence.Route, reason idl.CloseReason, message string) {
 	h.fanout.Kick(routes, reason, message)
 }

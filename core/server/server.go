@@ -11,10 +11,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"freeim/core/dispatch"
 	"freeim/core/fanout"
 	"freeim/core/im"
+	"freeim/core/limit"
 	"freeim/core/pebble"
 	"freeim/core/plugin"
 	"freeim/core/presence"
@@ -43,6 +45,7 @@ type Server struct {
 	timelines  *pebble.Store
 	ids        *im.IDGenerator
 	registry   presence.Registry
+	limiter    func(name string, n int, per time.Duration) plugin.Limiter
 	rules      *engine.Engine // nil without scripts
 	plugins    *plugin.Set
 	dispatcher *dispatch.Dispatcher
@@ -87,6 +90,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 func (s *Server) openStores(figures prometheus.Registerer) (err error) {
 	s.ids = im.NewIDGenerator(nil)
 	s.registry = presence.NewMemory()
+	s.limiter = func(_ string, n int, per time.Duration) plugin.Limiter { return limit.New(n, per, nil) }
 	s.directory, err = sql.Open(sql.Options{Dialect: "sqlite", Path: filepath.Join(s.config.Data, "directory.db"), Log: s.log})
 	if err != nil {
 		return fmt.Errorf("open the directory: %w", err)

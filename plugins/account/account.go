@@ -60,8 +60,8 @@ type Account struct {
 	host      plugin.Host
 	store     *store
 	hasher    *hasher
-	failures  *limiter // of sign-ins, by account and by address
-	signUps   *limiter // by address
+	failures  plugin.Limiter // of sign-ins, by account and by address
+	signUps   plugin.Limiter // by address
 	directory *directory
 	seen      *seen
 }
@@ -128,8 +128,8 @@ func (p *Account) Provision(_ context.Context, h plugin.Host) error {
 	p.host = h
 	p.store = &store{db: h.DB()}
 	p.hasher = newHasher(cost{p.config.PasswordMemoryKiB, p.config.PasswordPasses}, p.config.HashesAtOnce, p.config.HashesWaiting)
-	p.failures = newLimiter(p.config.FailuresPerMinute, time.Minute)
-	p.signUps = newLimiter(p.config.SignUpsPerMinute, time.Minute)
+	p.failures = h.Limiter("failures", p.config.FailuresPerMinute, time.Minute)
+	p.signUps = h.Limiter("sign_ups", p.config.SignUpsPerMinute, time.Minute)
 	p.directory = newDirectory(p.store)
 	p.seen = newSeen(p.store, h.Log())
 	h.Provide("account.directory", p.directory)

@@ -50,7 +50,7 @@ func signInRules(req *accountpb.SignInRequest) (name string, err error) {
 // the same refusal as a wrong password.
 func (p *Account) verify(ctx context.Context, call *plugin.Call, name, tried string) (u user, password string, err error) {
 	keys := []string{accountKey(name), addressKey(call.Address)}
-	if wait := p.failures.wait(p.host.Now(), keys...); wait > 0 {
+	if wait := p.failures.Wait(ctx, keys...); wait > 0 {
 		return u, "", limited(wait, "failed sign-ins")
 	}
 	u, err = p.store.userByName(ctx, name)
@@ -70,7 +70,7 @@ func (p *Account) verify(ctx context.Context, call *plugin.Call, name, tried str
 func (p *Account) check(ctx context.Context, keys []string, hash, tried string, exists bool) (keep string, err error) {
 	refusal := error(im.Errorf(idl.CodeBadCredentials, "account name or password is wrong"))
 	err = p.hasher.run(ctx, func() {
-		if wait := p.failures.take(p.host.Now(), keys...); wait > 0 {
+		if wait := p.failures.Take(ctx, keys...); wait > 0 {
 			refusal = limited(wait, "failed sign-ins")
 			return
 		}
@@ -82,7 +82,7 @@ func (p *Account) check(ctx context.Context, keys []string, hash, tried string, 
 			return
 		}
 		refusal, keep = nil, hash
-		p.failures.giveBack(keys...)
+		p.failures.GiveBack(ctx, keys...)
 		if p.hasher.outdated(hash) {
 			keep = hashPassword(tried, p.hasher.cost)
 		}

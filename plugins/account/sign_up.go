@@ -18,7 +18,7 @@ func (p *Account) signUp(ctx context.Context, call *plugin.Call, req *accountpb.
 	if err != nil {
 		return nil, err
 	}
-	if wait := p.signUps.take(p.host.Now(), addressKey(call.Address)); wait > 0 {
+	if wait := p.signUps.Take(ctx, addressKey(call.Address)); wait > 0 {
 		return nil, limited(wait, "sign-ups from your address")
 	}
 	switch _, err := p.store.userByName(ctx, name); {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freeim/core/im"
+	"freeim/core/limit"
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/core/timeline"
@@ -33,6 +34,10 @@ func (p plugged) Dialect() string             { return p.host.directory.Dialect(
 func (p plugged) Timelines() timeline.Store   { return p.host.timelines }
 func (p plugged) Presence() presence.Registry { return p.host.registry }
 func (p plugged) MessageIDs() *im.IDGenerator { return p.host.ids }
+
+func (p plugged) Limiter(_ string, n int, per time.Duration) plugin.Limiter {
+	return limit.New(n, per, p.host.Now)
+}
 
 func (p plugged) Provide(name string, service any) { p.host.services.Provide(p.name, name, service) }
 func (p plugged) Service(name string) (any, bool)  { return p.host.services.Service(name) }

@@ -1,0 +1,110 @@
+// Package limit counts events by key in this process's memory and says how long
+// to wait when there are too many: plugin.Limiter for one core. It knows nothing
+// of what the events are. core/server and plugintest give it to plugins;
+// core/redis counts here while Redis is away.
+package limit
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// maxKeys bounds how many keys a limiter remembers. Beyond it the one that is
+// least in debt among a few is forgotten.
+const maxKeys = 1 << 16
+
+// Limiter is a plugin.Limiter: each key may have burst at once and gets one back
+// every interval (a token bucket, kept as one instant per key: the time at which
+// the bucket will be full again). Safe for concurrent use.
+type Limiter struct {
+	burst    int // 0: no limit
+	interval time.Duration
+	now      func() time.Time
+
+	mu   sync.Mutex           // guards full
+	full map[string]time.Time // a key that is not there has a full bucket
+}
+
+// New allows n events per period and key; 0: any number. now is the clock; nil:
+// time.Now.
+func New(n int, period time.Duration, now func() time.Time) *Limiter {
+	if now == nil {
+		now = time.Now
+	}
+	return &Limiter{burst: n, interval: period / time.Duration(max(n, 1)), now: now, full: map[string]time.Time{}}
+}
+
+// Wait implements plugin.Limiter.
+func (l *Limiter) Wait(_ context.Context, keys ...string) time.Duration {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waitLocked(now, keys)
+}
+
+// Take implements plugin.Limiter.
+func (l *Limiter) Take(_ context.Context, keys ...string) time.Duration {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if wait := l.waitLocked(now, keys); wait > 0 || l.burst == 0 {
+		return wait
+	}
+	for _, key := range keys {
+		l.makeRoom(now, key)
+		l.full[key] = later(l.full[key], now).Add(l.interval)
+	}
+	return 0
+}
+
+// GiveBack implements plugin.Limiter.
+func (l *Limiter) GiveBack(_ context.Context, keys ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range keys {
+		if at, known := l.full[key]; known {
+			l.full[key] = at.Add(-l.interval)
+		}
+	}
+}
+
+// waitLocked is Wait; l.mu must be held.
+func (l *Limiter) waitLocked(now time.Time, keys []string) (longest time.Duration) {
+	if l.burst == 0 {
+		return 0
+	}
+	room := time.Duration(l.burst-1) * l.interval // how far from full a key may be
+	for _, key := range keys {
+		longest = max(longest, later(l.full[key], now).Sub(now)-room)
+	}
+	return longest
+}
+
+// makeRoom forgets a key when there are too many and key is a new one; l.mu must
+// be held. Go's maps begin a range at random, so a few keys are a fair sample.
+func (l *Limiter) makeRoom(now time.Time, key string) {
+	if _, known := l.full[key]; known || len(l.full) < maxKeys {
+		return
+	}
+	const sample = 16
+	var victim string
+	var least time.Time
+	seen := 0
+	for candidate, at := range l.full {
+		if seen == 0 || at.Before(least) {
+			victim, least = candidate, at
+		}
+		if seen++; seen == sample || !least.After(now) {
+			break
+		}
+	}
+	delete(l.full, victim)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,75 @@
+package limit
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestLimiter(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	ctx := t.Context()
+	l := New(3, time.Minute, func() time.Time { return now })
+	for i := range 3 {
+		if wait := l.Take(ctx, "a"); wait != 0 {
+			t.Fatalf("event %d waits %v", i, wait)
+		}
+	}
+	if wait := l.Take(ctx, "a"); wait != 20*time.Second {
+		t.Errorf("got %v, want 20s: three a minute", wait)
+	}
+	if wait := l.Wait(ctx, "b"); wait != 0 {
+		t.Errorf("another key waits %v", wait)
+	}
+	if wait := l.Take(ctx, "b", "a"); wait != 20*time.Second {
+		t.Errorf("got %v, want the longest of both", wait)
+	}
+	now = now.Add(-time.Hour)
+	if wait := l.Wait(ctx, "b"); wait != 0 {
+		t.Errorf("a refused event counted for the other key, or time stepping back costs: %v", wait)
+	}
+	now = now.Add(time.Hour)
+	l.GiveBack(ctx, "a")
+	if wait := l.Take(ctx, "a"); wait != 0 {
+		t.Errorf("after giving back: got %v", wait)
+	}
+	now = now.Add(time.Hour)
+	for i := range 3 {
+		if wait := l.Take(ctx, "a"); wait != 0 {
+			t.Errorf("an hour later event %d waits %v", i, wait)
+		}
+	}
+	if wait := l.Take(ctx, "a"); wait == 0 {
+		t.Error("an idle key saved more than its burst")
+	}
+}
+
+func TestNoLimit(t *testing.T) {
+	l := New(0, time.Minute, nil)
+	for range 1000 {
+		if wait := l.Take(t.Context(), "a"); wait != 0 {
+			t.Fatalf("got %v, want no limit", wait)
+		}
+	}
+	if len(l.full) != 0 {
+		t.Error("keys are kept for nothing")
+	}
+}
+
+func TestLimiterIsBounded(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	ctx := t.Context()
+	l := New(10, time.Minute, func() time.Time { return now })
+	for range 10 {
+		l.Take(ctx, "the guilty one")
+	}
+	for i := range 2 * maxKeys {
+		l.Take(ctx, fmt.Sprint(i))
+	}
+	if len(l.full) > maxKeys {
+		t.Errorf("%d keys are kept, want at most %d", len(l.full), maxKeys)
+	}
+	if l.Wait(ctx, "the guilty one") == 0 {
+		t.Error("the key most in debt was forgotten before others")
+	}
+}

@@ -32,7 +32,7 @@ var inside = map[string]sees{
 	"core/plugin":                {"core/im core/presence core/timeline idl", bodies},
 	"core/plugin/plugintest":     {contract + " core/dispatch core/sql core/pebble core/limit scripts/engine", ""},
 	"core/pebble":                {"core/im core/timeline", "core/timeline/timelinetest"},
-	"core/sql":                   {"core/im core/timeline", "core/timeline/timelinetest core/engines"},
+	"core/sql":                   {"core/im core/timeline", "core/engines core/timeline/timelinetest"},
 	"core/engines":               {"", ""},
 	"core/limit":                 {"", ""},
 	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},

@@ -2,14 +2,23 @@ package sql
 
 import (
 	"context"
+	stdsql "database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/timeline"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+// maxName is the greatest length of a conversation ID and of a client ID, in
+// octets.
+const maxName = 255
 
 // RecordOptions says where the record is.
 type RecordOptions struct {
@@ -22,33 +31,163 @@ type RecordOptions struct {
 
 	// Connections bounds those for reading; 0: 8. Two more are for writing.
 	Connections int
+
+	// Patience is how long MySQL may take to answer before it counts as away;
+	// 0: 5 s.
+	Patience time.Duration
+}
+
+func (o *RecordOptions) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Connections == 0 {
+		o.Connections = 8
+	}
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Second
+	}
 }
 
 // Record is the message record in MySQL: a timeline.Store by itself, of which
 // several may work on one database at once. Beside the methods of timeline.Store
-// it has what a cache in front of it asks for: Heads, Messages, Entries.
-type Record struct{}
+// it has what a cache in front of it asks for: Heads, Messages, Entries. Safe
+// for concurrent use.
+type Record struct {
+	log      *slog.Logger
+	dsn      string
+	patience time.Duration
+	epoch    string
+	packet   int // what one packet to the server may hold, in octets
+	writers  *stdsql.DB
+	readers  *stdsql.DB
 
-// OpenRecord opens the record, and makes its tables if they are missing.
+	queue   chan recordOp // never closed; what does not fit waits in submit
+	lookups chan *lookup  // never closed; what does not fit waits in ask
+	closing chan struct{} // closed by Close
+	ended   chan struct{} // closed by Close when nothing of the record runs any more
+	running sync.WaitGroup
+
+	away     atomic.Pointer[error] // why nothing is asked of MySQL now; set by the committer
+	answered atomic.Int64          // when MySQL last did, in nanoseconds since 1970
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// OpenRecord opens the record, and makes its tables if they are missing. It
+// returns an error when MySQL does not answer, and when the tables were written
+// by a newer version. That MySQL is not set to flush every commit is logged.
 func OpenRecord(ctx context.Context, o RecordOptions) (*Record, error) {
-	return nil, errors.New("the record is not there yet")
+	if o.DSN == "" || o.IDs == nil {
+		return nil, errors.New("sql.RecordOptions needs DSN and IDs")
+	}
+	o.setDefaults()
+	r := &Record{
+		log: o.Log, dsn: o.DSN, patience: o.Patience,
+		queue:   make(chan recordOp, queueLen),
+		lookups: make(chan *lookup, queueLen),
+		closing: make(chan struct{}),
+		ended:   make(chan struct{}),
+	}
+	figures, err := newRecordFigures(o.Figures, func() float64 { return float64(len(r.queue)) })
+	if err != nil {
+		return nil, err
+	}
+	if err := r.open(ctx, o); err != nil {
+		return nil, fmt.Errorf("open the message record: %w", err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	r.running.Go(func() { newCommitter(r, o.IDs, figures).run(ctx) })
+	for range finders {
+		r.running.Go(func() { newFinder(r).run(ctx) })
+	}
+	return r, nil
 }
 
-// Heads gives the newest seq of the logs and inboxes, 0 for an empty one, as the
-// arguments are ordered. Look-ups of many callers are joined in one query.
-func (r *Record) Heads(ctx context.Context, logs []im.ConversationID, inboxes []im.UserID) (
-	logSeqs, inboxSeqs []int64, err error) {
-	return nil, nil, errors.New("the record is not there yet")
+// open makes the tables and the pools, or leaves nothing open.
+func (r *Record) open(ctx context.Context, o RecordOptions) (err error) {
+	if r.epoch, err = migrateRecord(ctx, o.DSN, o.Log); err != nil {
+		return err
+	}
+	if r.writers, err = openPool(o.DSN, o.Patience, 2); err != nil {
+		return err
+	}
+	if r.readers, err = openPool(o.DSN, o.Patience, o.Connections); err != nil {
+		return errors.Join(err, r.writers.Close())
+	}
+	if err = r.inspect(ctx); err != nil {
+		return errors.Join(err, r.writers.Close(), r.readers.Close())
+	}
+	return nil
 }
 
-// Messages gives the messages at the places, in their order. That one is not
-// there is an error.
-func (r *Record) Messages(ctx context.Context, refs []timeline.Ref) ([]im.Message, error) {
-	return nil, errors.New("the record is not there yet")
+// inspect looks at the server's settings.
+func (r *Record) inspect(ctx context.Context) error {
+	var flush, binlog, sync int
+	err := r.readers.QueryRowContext(ctx, "SELECT @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog").
+		Scan(&r.packet, &flush, &binlog, &sync)
+	if err != nil {
+		return fmt.Errorf("read the server's settings: %w", err)
+	}
+	r.answer()
+	if flush != 1 {
+		r.log.Error("ACKS ARE NOT DURABLE: MySQL does not flush every commit; set innodb_flush_log_at_trx_commit=1",
+			"innodb_flush_log_at_trx_commit", flush)
+	}
+	if binlog != 0 && sync != 1 {
+		r.log.Error("ACKS ARE NOT DURABLE: MySQL's binlog is not flushed at every commit; set sync_binlog=1", "sync_binlog", sync)
+	}
+	return nil
 }
 
-// Entries is Inbox without the messages.
-func (r *Record) Entries(ctx context.Context, user im.UserID, after int64, limit int) (
-	timeline.Page[timeline.EntryRef], error) {
-	return timeline.Page[timeline.EntryRef]{}, errors.New("the record is not there yet")
+// answer notes that MySQL has answered just now.
+func (r *Record) answer() { r.answered.Store(time.Now().UnixNano()) }
+
+// Epoch implements timeline.Store: it is made with the tables, and by a restore.
+func (r *Record) Epoch() string { return r.epoch }
+
+// Health is nil when MySQL answered in the last two seconds or answers now.
+func (r *Record) Health(ctx context.Context) error {
+	if err := r.refusal(ctx); err != nil {
+		return err
+	}
+	if time.Since(time.Unix(0, r.answered.Load())) < 2*time.Second {
+		return nil
+	}
+	if err := r.readers.PingContext(ctx); err != nil {
+		return fmt.Errorf("ask the message record: %w", err)
+	}
+	r.answer()
+	return nil
+}
+
+// refusal is why nothing is asked of MySQL now, nil if it can be.
+func (r *Record) refusal(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-r.closing:
+		return timeline.ErrClosed
+	default:
+	}
+	if p := r.away.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Close commits what is queued and closes the connections. Callers that read
+// get ErrClosed.
+func (r *Record) Close() error {
+	r.closeOnce.Do(func() {
+		close(r.closing)
+		r.running.Wait()
+		close(r.ended)
+		if err := errors.Join(r.writers.Close(), r.readers.Close()); err != nil {
+			r.closeErr = fmt.Errorf("close the message record: %w", err)
+		}
+	})
+	return r.closeErr
 }

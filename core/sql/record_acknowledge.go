@@ -1,0 +1,93 @@
+package sql
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+)
+
+// recordAcknowledging is a receipt on its way through the committer.
+type recordAcknowledging struct {
+	timeline.Receipt
+	audience []im.UserID
+	moved    bool
+	done     chan error // of length 1
+}
+
+// Acknowledge implements timeline.Store.
+func (r *Record) Acknowledge(ctx context.Context, receipt timeline.Receipt, audience []im.UserID) (bool, error) {
+	if n := len(receipt.Conversation); n < 1 || n > maxName {
+		return false, fmt.Errorf("acknowledge: a conversation ID has 1-%d octets, this one %d", maxName, n)
+	}
+	a := &recordAcknowledging{Receipt: receipt, audience: slices.Clone(audience), done: make(chan error, 1)}
+	if err := r.submit(ctx, a, a.done); err != nil {
+		return false, fmt.Errorf("acknowledge conversation %s: %w", receipt.Conversation, err)
+	}
+	return a.moved, nil
+}
+
+// weigh implements recordOp.
+func (a *recordAcknowledging) weigh() (octets, rows int) { return 64, len(a.audience) + 1 }
+
+// touch implements recordOp. Whoever moves a person's position holds that
+// person's head.
+func (a *recordAcknowledging) touch(b *recordBatch) {
+	b.touchPerson(a.By)
+	for _, user := range a.audience {
+		b.touchPerson(user)
+	}
+	b.touchPosition(a.holder())
+}
+
+func (a *recordAcknowledging) holder() holderKey { return holderKey{a.By, a.Conversation} }
+
+// stage implements recordOp.
+func (a *recordAcknowledging) stage(b *recordBatch, _ *im.IDGenerator) error {
+	who := a.holder()
+	if a.moved = a.Seq > b.held[who].seq; !a.moved {
+		return nil
+	}
+	b.held[who] = position{a.Seq, true}
+	for _, user := range a.audience {
+		p := b.person(user)
+		p.receipt, p.changed = p.receipt+1, true
+		b.filed[receiptKey{user, who}] = filing{a.Seq, p.receipt}
+	}
+	return nil
+}
+
+// finish implements recordOp.
+func (a *recordAcknowledging) finish(_ *Record, err error) { a.done <- err }
+
+// Receipts implements timeline.Store. The cursor is read first: a receipt that
+// moves meanwhile comes with the next one.
+func (r *Record) Receipts(ctx context.Context, user im.UserID, since int64) (
+	rs []timeline.Receipt, head int64, err error) {
+	l := &lookup{people: []im.UserID{user}}
+	if err := r.ask(ctx, l); err != nil {
+		return nil, 0, fmt.Errorf("receipts for %d: %w", user, err)
+	}
+	if head = l.heads[0].receipt; since >= head {
+		return nil, head, nil
+	}
+	var s script
+	s.raw("SELECT conversation, holder, seq FROM record_receipts FORCE INDEX (cursors) WHERE person = ")
+	s.int(int64(user))
+	s.raw(" AND receipt_seq > ")
+	s.int(since)
+	s.raw(" AND receipt_seq <= ")
+	s.int(head)
+	s.statement(" ORDER BY receipt_seq", func(row []driver.Value) error {
+		c := columns{row: row}
+		rs = append(rs, timeline.Receipt{Conversation: im.ConversationID(c.name()), By: im.UserID(c.int()), Seq: c.int()})
+		return c.end()
+	})
+	if err := r.query(ctx, &s); err != nil {
+		return nil, 0, fmt.Errorf("receipts for %d: %w", user, err)
+	}
+	return rs, head, nil
+}

@@ -1,0 +1,117 @@
+package sql
+
+import (
+	"context"
+	"crypto/rand"
+	stdsql "database/sql"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/record/*.sql
+var recordMigrations embed.FS
+
+// recordFormat is the version of what the columns hold. Change it with anything
+// that a migration cannot tell.
+const recordFormat = "freeim record 1"
+
+// migrateRecord makes the tables or brings them up to date, one core at a time,
+// and gives the epoch.
+func migrateRecord(ctx context.Context, dsn string, log *slog.Logger) (epoch string, err error) {
+	db, err := openPool(dsn, 10*time.Minute, 4) // a migration of a large table takes its time
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	unlock, err := lockRecord(ctx, db)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if err := upgradeRecord(ctx, db, log); err != nil {
+		return "", err
+	}
+	return initialise(ctx, db)
+}
+
+// lockRecord keeps other cores from migrating the same database.
+func lockRecord(ctx context.Context, db *stdsql.DB) (unlock func() error, err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var got stdsql.NullInt64
+	const name = "concat('freeim_', left(md5(database()), 16))"
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK("+name+", 60)").Scan(&got); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the schema: %w", err), conn.Close())
+	}
+	if got.Int64 != 1 {
+		return nil, errors.Join(errors.New("another process has been migrating the schema for a minute"), conn.Close())
+	}
+	// A connection that was silent for long may be gone, and the lock with it.
+	return func() error {
+		discard(conn)
+		return nil
+	}, nil
+}
+
+func upgradeRecord(ctx context.Context, db *stdsql.DB, log *slog.Logger) error {
+	files, err := fs.Sub(recordMigrations, "migrations/record")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectMySQL, db, files, goose.WithTableName("goose_record"),
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	current, newest, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema version: %w", err)
+	}
+	if current > newest {
+		return fmt.Errorf("the tables have schema version %d, this program knows up to %d: "+
+			"they were written by a newer version, run that one", current, newest)
+	}
+	done, err := p.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	for _, m := range done {
+		log.Info("schema migrated", "of", "the message record", "version", m.Source.Version, "file", m.Source.Path)
+	}
+	return nil
+}
+
+// initialise writes format and epoch into a new record, checks the format, and
+// gives the epoch.
+func initialise(ctx context.Context, db *stdsql.DB) (epoch string, err error) {
+	_, err = db.ExecContext(ctx, "INSERT IGNORE INTO record_meta (name, value) VALUES ('format', '"+
+		recordFormat+"'), ('epoch', '"+newEpoch()+"')")
+	if err != nil {
+		return "", fmt.Errorf("write the epoch: %w", err)
+	}
+	var format string
+	err = db.QueryRowContext(ctx, "SELECT f.value, e.value FROM record_meta f JOIN record_meta e "+
+		"WHERE f.name = 'format' AND e.name = 'epoch'").Scan(&format, &epoch)
+	if err != nil {
+		return "", fmt.Errorf("read the epoch: %w", err)
+	}
+	if format != recordFormat {
+		return "", fmt.Errorf("it has the format %q, this version reads %q", format, recordFormat)
+	}
+	return epoch, nil
+}
+
+func newEpoch() string {
+	var random [8]byte
+	rand.Read(random[:])
+	return hex.EncodeToString(random[:])
+}

@@ -16,17 +16,34 @@ import (
 // dialect only. Running it again changes nothing. It returns an error when the
 // database was written by a newer version of the plugin.
 func (d *Directory) Migrate(ctx context.Context, plugin string, files fs.FS) error {
-	if !regexp.MustCompile(`^[a-z][a-z0-9_]{0,40}$`).MatchString(plugin) {
-		return fmt.Errorf("migrate plugin %q: not a name for a table", plugin)
-	}
-	others, err := d.otherDialects(files)
+	return d.migrate(ctx, plugin, files, (*goose.Provider).Up)
+}
+
+// MigrateTo is Migrate up to a version that is not the newest.
+func (d *Directory) MigrateTo(ctx context.Context, plugin string, files fs.FS, version int64) error {
+	return d.migrate(ctx, plugin, files, func(p *goose.Provider, ctx context.Context) ([]*goose.MigrationResult, error) {
+		return p.UpTo(ctx, version)
+	})
+}
+
+// Version says which version a plugin's tables have here, 0 when they were never
+// made, and which is the newest in files.
+func (d *Directory) Version(ctx context.Context, plugin string, files fs.FS) (current, newest int64, err error) {
+	p, err := d.provider(plugin, files)
 	if err != nil {
-		return fmt.Errorf("list the migrations of plugin %s: %w", plugin, err)
+		return 0, 0, err
 	}
-	p, err := goose.NewProvider(d.dialect, d.db, files, goose.WithTableName("goose_"+plugin),
-		goose.WithDisableGlobalRegistry(true), goose.WithExcludeNames(others), goose.WithLogger(goose.NopLogger()))
+	if current, newest, err = p.GetVersions(ctx); err != nil {
+		return 0, 0, fmt.Errorf("read the schema version of plugin %s: %w", plugin, err)
+	}
+	return current, newest, nil
+}
+
+func (d *Directory) migrate(ctx context.Context, plugin string, files fs.FS,
+	up func(*goose.Provider, context.Context) ([]*goose.MigrationResult, error)) error {
+	p, err := d.provider(plugin, files)
 	if err != nil {
-		return fmt.Errorf("read the migrations of plugin %s: %w", plugin, err)
+		return err
 	}
 	current, newest, err := p.GetVersions(ctx)
 	if err != nil {
@@ -36,7 +53,7 @@ func (d *Directory) Migrate(ctx context.Context, plugin string, files fs.FS) err
 		return fmt.Errorf("the tables of plugin %s have schema version %d, this program knows up to %d: "+
 			"they were written by a newer version, run that one", plugin, current, newest)
 	}
-	done, err := p.Up(ctx)
+	done, err := up(p, ctx)
 	if err != nil {
 		return fmt.Errorf("migrate plugin %s: %w", plugin, err)
 	}
@@ -44,6 +61,25 @@ func (d *Directory) Migrate(ctx context.Context, plugin string, files fs.FS) err
 		d.log.Info("schema migrated", "plugin", plugin, "version", m.Source.Version, "file", m.Source.Path)
 	}
 	return nil
+}
+
+// versionTable is where the version of a plugin's tables is remembered.
+func versionTable(plugin string) string { return "goose_" + plugin }
+
+func (d *Directory) provider(plugin string, files fs.FS) (*goose.Provider, error) {
+	if !regexp.MustCompile(`^[a-z][a-z0-9_]{0,40}$`).MatchString(plugin) {
+		return nil, fmt.Errorf("migrate plugin %q: not a name for a table", plugin)
+	}
+	others, err := d.otherDialects(files)
+	if err != nil {
+		return nil, fmt.Errorf("list the migrations of plugin %s: %w", plugin, err)
+	}
+	p, err := goose.NewProvider(d.dialect, d.db, files, goose.WithTableName(versionTable(plugin)),
+		goose.WithDisableGlobalRegistry(true), goose.WithExcludeNames(others), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations of plugin %s: %w", plugin, err)
+	}
+	return p, nil
 }
 
 // otherDialects names the files that are meant for an engine other than this.

@@ -1,0 +1,117 @@
+package sql
+
+import (
+	"context"
+	stdsql "database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Querier reads: a pool, a connection or a transaction.
+type Querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*stdsql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *stdsql.Row
+}
+
+// Snapshot calls fn with the directory as it is at one moment, while others go
+// on. What fn reads holds nobody up.
+func (d *Directory) Snapshot(ctx context.Context, fn func(q Querier) error) error {
+	if d.name == "mysql" {
+		return snapshotMySQL(ctx, d.db, fn)
+	}
+	tx, err := d.db.BeginTx(ctx, &stdsql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("begin to read a snapshot: %w", err)
+	}
+	return errors.Join(fn(tx), tx.Rollback())
+}
+
+// snapshotMySQL calls fn with a moment of the database: a transaction of
+// database/sql would take its moment at its first read only, and has no word for
+// a consistent one.
+func snapshotMySQL(ctx context.Context, db *stdsql.DB, fn func(q Querier) error) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to read a snapshot: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	for _, statement := range []string{
+		"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+	} {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("begin to read a snapshot: %w", err)
+		}
+	}
+	err = fn(conn)
+	_, rollbackErr := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	return errors.Join(err, rollbackErr)
+}
+
+// Fill calls fn with a transaction in which rows may come before those that they
+// refer to.
+func (d *Directory) Fill(ctx context.Context, fn func(tx *stdsql.Tx) error) (err error) {
+	conn, err := d.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to fill the directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if d.name == "mysql" { // of the connection, so to be put back
+		if _, err := conn.ExecContext(ctx, "SET SESSION foreign_key_checks = 0"); err != nil {
+			return fmt.Errorf("put foreign keys aside: %w", err)
+		}
+		defer func() {
+			_, back := conn.ExecContext(context.WithoutCancel(ctx), "SET SESSION foreign_key_checks = 1")
+			err = errors.Join(err, back)
+		}()
+	}
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin to fill the directory: %w", err)
+	}
+	if d.name == "sqlite" { // of the transaction
+		if _, err := tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON"); err != nil {
+			return errors.Join(fmt.Errorf("put foreign keys aside: %w", err), tx.Rollback())
+		}
+	}
+	if err := fn(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit what fills the directory: %w", err)
+	}
+	return nil
+}
+
+// Tables lists the tables that are there, whoever made them.
+func (d *Directory) Tables(ctx context.Context) (names []string, err error) {
+	query := "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite@_%' ESCAPE '@' ORDER BY rowid"
+	if d.name == "mysql" {
+		query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name"
+	}
+	rows, err := d.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("list the tables: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, fmt.Errorf("list the tables: %w", err)
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}
+
+// Migrated lists the plugins that have ever been migrated here.
+func (d *Directory) Migrated(ctx context.Context) (plugins []string, err error) {
+	tables, err := d.Tables(ctx)
+	for _, table := range tables {
+		if plugin, ok := strings.CutPrefix(table, versionTable("")); ok {
+			plugins = append(plugins, plugin)
+		}
+	}
+	return plugins, err
+}

@@ -1,0 +1,110 @@
+package redis
+
+import (
+	"context"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// scripts are what Redis runs in one atomic step, each over one key, so that all
+// of them work in a Cluster. A server that does not know one yet is told.
+type scripts struct {
+	add *goredis.Script
+}
+
+func newScripts() scripts {
+	return scripts{
+		add: goredis.NewScript(addScript),
+	}
+}
+
+// addScript puts entries into a timeline at their seqs.
+//
+//	KEYS[1] the sorted set; ARGV: how many to keep, age in ms, the timeline's newest
+//	seq by the record or 0, then seq and member of each entry, seqs growing.
+//
+// It returns how many were added, or -1 when another member stood at a seq: one
+// of the two is wrong, so the whole set goes, and readers ask the record. The
+// same for a set that runs further ahead of the record than it could.
+const addScript = `
+local key, keep, head = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[3])
+local top = redis.pcall('ZREVRANGE', key, 0, 0, 'WITHSCORES')
+if top.err then
+  redis.call('DEL', key)
+  top = {}
+end
+local newest = tonumber(top[2] or 0)
+if head > 0 and newest > head + keep then
+  redis.call('DEL', key)
+  newest = 0
+end
+local floor = math.max(newest, tonumber(ARGV[#ARGV - 1])) - keep
+local added = 0
+for i = 4, #ARGV, 2 do
+  local seq = tonumber(ARGV[i])
+  if seq > newest then
+    if seq > floor then
+      redis.call('ZADD', key, ARGV[i], ARGV[i + 1])
+      added = added + 1
+    end
+    newest = seq
+  elseif seq > floor then
+    local there = redis.call('ZRANGEBYSCORE', key, ARGV[i], ARGV[i])
+    if #there == 0 then
+      redis.call('ZADD', key, ARGV[i], ARGV[i + 1])
+      added = added + 1
+    elseif #there > 1 or there[1] ~= ARGV[i + 1] then
+      redis.call('DEL', key)
+      return -1
+    end
+  end
+end
+if floor > 0 then redis.call('ZREMRANGEBYSCORE', key, '-inf', floor) end
+redis.call('PEXPIRE', key, ARGV[2])
+return added
+`
+
+// batch is one pipeline of commands and runs of scripts.
+type batch struct {
+	goredis.Pipeliner
+	runs []*run
+}
+
+// run is one run of a script in a batch.
+type run struct {
+	*goredis.Cmd // its result after exec
+	script       *goredis.Script
+	keys         []string
+	args         []any
+}
+
+func (c *Client) batch() *batch { return &batch{Pipeliner: c.db.Pipeline()} }
+
+// run adds a run of a script over one key.
+func (b *batch) run(ctx context.Context, script *goredis.Script, key string, args ...any) *run {
+	r := &run{script: script, keys: []string{key}, args: args}
+	r.Cmd = script.EvalSha(ctx, b.Pipeliner, r.keys, args...)
+	b.runs = append(b.runs, r)
+	return r
+}
+
+// exec sends the batch. What became of each command it says itself; the error is
+// the first of them.
+func (b *batch) exec(ctx context.Context) error {
+	_, err := b.Exec(ctx)
+	if err == nil {
+		return nil
+	}
+	unknown := false
+	for _, r := range b.runs {
+		if goredis.HasErrorPrefix(r.Err(), "NOSCRIPT") {
+			r.Cmd = r.script.Eval(ctx, b.Pipeliner, r.keys, r.args...) // the server keeps it
+			unknown = true
+		}
+	}
+	if !unknown {
+		return err
+	}
+	_, err = b.Exec(ctx)
+	return err
+}

@@ -44,4 +44,3 @@ func (k keys) edges() string { return k.prefix + ":edges" }
 func (k keys) generation(n int) string { return k.prefix + ":g:{" + strconv.Itoa(n) + "}" }
 
 func (k keys) limit(name, key string) string { return k.prefix + ":q:" + name + ":{" + key + "}" }
-

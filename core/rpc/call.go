@@ -22,6 +22,7 @@ import (
 // now", at once.
 func (s *Server) handle(l *link, c *corepb.Call) {
 	if !s.enter() {
+		s.counts.busy.Add(1)
 		l.deliver(item{reply: busy(c)})
 		return
 	}

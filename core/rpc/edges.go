@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"freeim/core/presence"
@@ -20,6 +21,11 @@ type edges struct {
 	mu      sync.RWMutex // guards the fields below and the marked ones of edge
 	byID    map[presence.EdgeID]*edge
 	leaving bool // no new links
+	// generation is the registry's, as seen last: before the first edge listed
+	// anything, then by keep.
+	generation string
+
+	doubt atomic.Bool // the registry failed: it may lack sessions that are live
 }
 
 // edge is one edge across its restarts and links.
@@ -32,8 +38,10 @@ type edge struct {
 	turn sync.Mutex
 
 	// Guarded by edges.mu.
-	epoch int64
-	link  *link // nil: none now
+	epoch      int64
+	link       *link // nil: none now
+	missed     int64 // the life that a push was for while it had no link here; 0: none
+	unroutable int64 // sessions without a route, as the last census here found them
 }
 
 func newEdges(s *Server) *edges {
@@ -53,7 +61,8 @@ func (t *edges) of(id presence.EdgeID) *edge {
 }
 
 // attach makes l its edge's link in place of any other, and its life the edge's:
-// of earlier ones all routes go. The edge lists its live sessions next.
+// of earlier ones all routes go. The edge lists its live sessions next. A registry
+// that does not answer hears of the life when it is kept.
 func (t *edges) attach(l *link) error {
 	e := l.edge
 	e.turn.Lock()
@@ -61,12 +70,42 @@ func (t *edges) attach(l *link) error {
 	if err := t.claim(l); err != nil {
 		return err
 	}
-	if err := t.server.options.Registry.Attach(t.server.work, l.life()); err != nil {
+	ctx, cancel := context.WithTimeout(t.server.work, booking)
+	defer cancel()
+	switch err := t.enrol(ctx, l.life()); {
+	case errors.Is(err, presence.ErrFenced):
 		t.detach(l)
 		return fmt.Errorf("attach edge %s: %w", e.id, err)
+	case err != nil:
+		t.doubt.Store(true)
+		t.server.log.Warn("edge linked, unknown to the registry yet", "edge", e.id, "epoch", l.epoch, "err", err)
+	default:
+		t.server.log.Info("edge linked", "edge", e.id, "epoch", l.epoch)
 	}
-	t.server.log.Info("edge linked", "edge", e.id, "epoch", l.epoch)
 	return nil
+}
+
+// enrol tells the registry of life.
+func (t *edges) enrol(ctx context.Context, life presence.Life) error {
+	if t.seen("") == "" {
+		generation, err := t.server.options.Registry.Generation(ctx)
+		if err != nil {
+			return err
+		}
+		t.seen(generation)
+	}
+	return t.server.options.Registry.Attach(ctx, life)
+}
+
+// seen notes the generation, if it is not empty, and gives the one before.
+func (t *edges) seen(generation string) (before string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before = t.generation
+	if generation != "" {
+		t.generation = generation
+	}
+	return before
 }
 
 // claim is the part of attach under mu.
@@ -83,7 +122,8 @@ func (t *edges) claim(l *link) error {
 	if e.link != nil {
 		e.link.end()
 	}
-	e.epoch, e.link = l.epoch, l
+	l.missed = e.missed == l.epoch
+	e.epoch, e.link, e.missed, e.unroutable = l.epoch, l, 0, 0
 	return nil
 }
 
@@ -117,17 +157,23 @@ func (t *edges) keep() {
 }
 
 // renew keeps once. A link of a life that is over ends: the later one is linked
-// to another core.
+// to another core. When the registry has forgotten routes, or may have missed
+// some while it failed, all edges are asked for a census.
 func (t *edges) renew(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(t.server.work, patience)
 	defer cancel()
-	lives := t.lives()
-	if len(lives) == 0 {
-		return
+	registry, lives := t.server.options.Registry, t.lives()
+	doubt := t.doubt.Swap(false)
+	var over []presence.Life
+	generation, err := registry.Generation(ctx)
+	if err == nil && len(lives) > 0 {
+		over, err = registry.Keep(ctx, lives...)
 	}
-	over, err := t.server.options.Registry.Keep(ctx, lives...)
 	if err != nil {
-		t.server.log.Warn("edges were not kept", "edges", len(lives), "err", err)
+		t.doubt.Store(true)
+		if t.server.work.Err() == nil {
+			t.server.log.Warn("edges were not kept", "edges", len(lives), "err", err)
+		}
 		return
 	}
 	for _, life := range over {
@@ -136,6 +182,48 @@ func (t *edges) renew(patience time.Duration) {
 			l.end()
 		}
 	}
+	before := t.seen(generation)
+	if lost := before != "" && before != generation; lost || doubt {
+		t.server.log.Warn("the registry may lack routes: edges list their sessions", "lost", lost, "edges", len(lives))
+		t.ask()
+	}
+}
+
+// ask has every edge list its sessions.
+func (t *edges) ask() {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, e := range t.byID {
+		if e.link != nil {
+			e.link.deliver(item{census: true})
+		}
+	}
+}
+
+// counted ends a census that came by l.
+func (t *edges) counted(l *link, sessions int64) {
+	missing := l.missing
+	l.missing = 0
+	t.mu.Lock()
+	if l.edge.link == l {
+		l.edge.unroutable = missing
+	}
+	t.mu.Unlock()
+	if missing > 0 {
+		t.server.log.Warn("sessions had no route", "edge", l.edge.id, "missing", missing, "sessions", sessions)
+	}
+}
+
+// unroutable is what the last censuses found, of the edges that are linked.
+func (t *edges) unroutable() (n int64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, e := range t.byID {
+		if e.link != nil {
+			n += e.unroutable
+		}
+	}
+	return n
 }
 
 // lives are those of the edges that are linked now.
@@ -160,6 +248,19 @@ func (t *edges) link(id presence.EdgeID, epoch int64) *link {
 	return nil
 }
 
+// miss notes that something for that life of the edge found no link, so that its
+// next one here tells its clients to sync. It gives the link that came meanwhile.
+func (t *edges) miss(id presence.EdgeID, epoch int64) *link {
+	e := t.of(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.link != nil && e.epoch == epoch {
+		return e.link
+	}
+	e.missed = max(e.missed, epoch)
+	return nil
+}
+
 // drain refuses new links and tells the edges that are linked.
 func (t *edges) drain() {
 	t.mu.Lock()
@@ -172,27 +273,54 @@ func (t *edges) drain() {
 	}
 }
 
-// linked is the number of edges that have a link.
+// closed notes that the edge has closed its side of l; false unless this core drains.
+func (t *edges) closed(l *link) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.closing = t.leaving
+	return t.leaving
+}
+
+// linked is the number of edges that have a link, and have not closed their side.
 func (t *edges) linked() (n int) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, e := range t.byID {
-		if e.link != nil {
+		if e.link != nil && !e.link.closing {
 			n++
 		}
 	}
 	return n
 }
 
-// close ends all links and refuses new ones. Routes are left alone: this core's
-// end says nothing about the edges.
+// flushing is how long close waits for what is queued to leave.
+const flushing = time.Second
+
+// close refuses new links, and ends those there are when all that is queued was
+// sent. Routes are left alone: this core's end says nothing about the edges.
 func (t *edges) close() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.leaving = true
+	var links []*link
 	for _, e := range t.byID {
 		if e.link != nil {
-			e.link.end()
+			links = append(links, e.link)
+		}
+	}
+	t.mu.Unlock()
+	for _, l := range links {
+		l.out.seal()
+	}
+	late := time.NewTimer(flushing)
+	defer late.Stop()
+	for i := 0; i < len(links); i++ {
+		select {
+		case <-links[i].done:
+		case <-late.C:
+			for _, l := range links[i:] {
+				l.end()
+			}
+			return
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"context"
 	"errors"
 	"io"
 	"strings"
@@ -16,18 +15,25 @@ import (
 
 var errNoHello = errors.New("the first message of a link must be Hello with an edge ID")
 
-// link is one Link stream. Three goroutines belong to it: Kitex's, which holds
-// the stream open until done; receive; and send.
+// link is one Link stream. Four goroutines belong to it: Kitex's, which holds the
+// stream open until done; receive; keepBooks; and send.
 type link struct {
-	edge  *edge
-	epoch int64
-	out   *outbox
-	done  chan struct{} // closed by end
-	end   func()        // drops the link; from any goroutine, any number of times
+	edge   *edge
+	epoch  int64
+	missed bool // pushes found no link since the edge's last one; static after attach
+	out    *outbox
+	pages  chan *corepb.Uplink // from receive to keepBooks; never closed
+	done   chan struct{}       // closed by end
+	end    func()              // drops the link; from any goroutine, any number of times
+
+	closing bool  // the edge sends nothing more; guarded by edges.mu
+	listed  bool  // owned by receive: the list at the start has ended
+	missing int64 // owned by keepBooks: sessions without a route that this census found
 }
 
 func newLink(e *edge, epoch int64, limit int) *link {
-	l := &link{edge: e, epoch: epoch, out: newOutbox(limit), done: make(chan struct{})}
+	l := &link{edge: e, epoch: epoch, out: newOutbox(limit),
+		pages: make(chan *corepb.Uplink, waitingPages), done: make(chan struct{})}
 	l.end = sync.OnceFunc(func() {
 		l.out.close()
 		close(l.done)
@@ -47,11 +53,11 @@ func (l *link) ended() bool {
 	}
 }
 
-// deliver queues an item; false when the link has ended. An outbox that is full
-// ends it.
+// deliver queues an item; false when the link has ended, or does when all is sent.
+// An outbox that is full ends it.
 func (l *link) deliver(i item) bool {
 	ok := l.out.add(i)
-	if !ok {
+	if !ok && !l.out.isSealed() {
 		l.end()
 	}
 	return ok
@@ -78,31 +84,37 @@ func (h *handler) Link(stream corepb.Core_LinkServer) error {
 	}
 	defer s.edges.detach(l)
 	s.links.Go(func() { s.receive(l, stream) })
+	s.links.Go(func() { s.keepBooks(l) })
 	s.links.Go(func() { s.send(l, stream) })
 	<-l.done
 	return nil
 }
 
-// receive takes what the edge sends. First come its live sessions; the first
-// Uplink without any ends their list and is answered with Welcome.
+// receive takes what the edge sends. An Uplink that holds nothing asks whether
+// this core is there, once the list of live sessions has ended. An edge that
+// closes its side while this core drains has all its answers: what is pushed still
+// goes down, until Close.
 func (s *Server) receive(l *link, stream corepb.Core_LinkServer) {
-	defer l.end()
-	welcomed := false
 	for {
 		up, err := stream.Recv()
+		if errors.Is(err, io.EOF) && s.edges.closed(l) {
+			return
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !l.ended() {
 				s.log.Debug("link broke", "edge", l.edge.id, "err", err)
 			}
+			l.end()
 			return
 		}
-		if !s.book(l, up) {
-			return
+		s.counts.upBatches.Add(1)
+		s.counts.calls.Add(int64(len(up.Calls)))
+		if l.listed && len(up.Calls) == 0 && len(up.Registers) == 0 && len(up.Gone) == 0 && up.Census == nil {
+			l.deliver(item{here: true})
+			continue
 		}
-		if !welcomed && len(up.Registers) == 0 {
-			l.out.release(s.welcome)
-			welcomed = true
-		}
+		s.note(l, up)
+		l.listed = l.listed || len(up.Registers) == 0
 		for _, c := range up.Calls {
 			s.handle(l, c)
 		}
@@ -120,77 +132,41 @@ func (s *Server) send(l *link, stream corepb.Core_LinkServer) {
 			return
 		}
 		for _, batch := range l.out.take() {
+			s.counts.downBatches.Add(1)
+			s.counts.answered.Add(int64(batch.items))
 			if err := stream.SendMsg(batch); err != nil {
 				return
 			}
 		}
-	}
-}
-
-// book tells the registry of sessions that are live or gone. It takes turns with
-// a newer link of the same edge, which starts from an empty registry: false when
-// this link has ended and must not speak for the edge any more.
-func (s *Server) book(l *link, up *corepb.Uplink) bool {
-	if len(up.Registers) == 0 && len(up.Gone) == 0 {
-		return true
-	}
-	l.edge.turn.Lock()
-	defer l.edge.turn.Unlock()
-	if l.ended() {
-		return false
-	}
-	for _, r := range up.Registers {
-		if r.Identity != nil {
-			s.register(l, l.route(r.Session, r.Identity, r.Codec))
+		if l.out.finished() {
+			return
 		}
-	}
-	for _, g := range up.Gone {
-		if g.Identity != nil {
-			s.unregister(l.route(g.Session, g.Identity, 0))
-		}
-	}
-	return true
-}
-
-// register brings a session back that was live before the link was. Whoever is
-// displaced by it, or itself when a newer one is there, missed a kick. Admit is
-// asked when the route is there: who signs the device out after that finds the
-// session, and who did before is seen by Admit.
-func (s *Server) register(l *link, r presence.Route) {
-	displaced, _, err := s.options.Registry.Register(s.work, r)
-	if err != nil {
-		s.log.Error("session was not registered again", "edge", r.Edge, "session", r.Session, "err", err)
-		// A route that is missing would starve the client; a new session gets one.
-		s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseShutdown, "registration failed", time.Second)
-		return
-	}
-	for _, d := range displaced {
-		s.Kick(d.Edge, d.Epoch, []uint64{d.Session}, idl.CloseReplaced, "the device has connected again", 0)
-	}
-	if !s.options.Admit(s.work, r) {
-		s.unregister(r)
-		s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseSignedOut, "signed out", 0)
-	}
-}
-
-func (s *Server) unregister(r presence.Route) {
-	if _, err := s.options.Registry.Unregister(context.WithoutCancel(s.work), r); err != nil {
-		s.log.Error("session was not unregistered", "edge", r.Edge, "session", r.Session, "err", err)
 	}
 }
 
 // Push implements fanout.Pusher: it queues d for the edge and never waits.
 func (s *Server) Push(edge presence.EdgeID, epoch int64, d fanout.Delivery) {
-	if l := s.edges.link(edge, epoch); l != nil {
-		l.deliver(item{push: &corepb.Push{
-			Action: uint32(d.Action), Sessions: d.Sessions, InboxSeqs: d.InboxSeqs, Protobuf: d.Protobuf, Json: d.JSON}})
-	}
+	s.deliver(edge, epoch, item{push: &corepb.Push{
+		Action: uint32(d.Action), Sessions: d.Sessions, InboxSeqs: d.InboxSeqs, Protobuf: d.Protobuf, Json: d.JSON}})
 }
 
 // Kick implements fanout.Pusher: it queues the kick behind the pushes before it.
 func (s *Server) Kick(edge presence.EdgeID, epoch int64, sessions []uint64, reason idl.CloseReason, message string, retryAfter time.Duration) {
-	if l := s.edges.link(edge, epoch); l != nil {
-		l.deliver(item{kick: &corepb.Kick{
-			Sessions: sessions, Reason: reason, Message: message, RetryAfterMs: retryAfter.Milliseconds()}})
+	s.deliver(edge, epoch, item{kick: &corepb.Kick{
+		Sessions: sessions, Reason: reason, Message: message, RetryAfterMs: retryAfter.Milliseconds()}})
+}
+
+// deliver queues an item for that life of the edge. One that finds no link is
+// lost: the edge's next link here makes its clients sync, and the census finds
+// who should have been kicked.
+func (s *Server) deliver(edge presence.EdgeID, epoch int64, i item) {
+	l := s.edges.link(edge, epoch)
+	if l == nil {
+		l = s.edges.miss(edge, epoch)
 	}
+	if l == nil {
+		s.counts.missed.Add(1)
+		return
+	}
+	l.deliver(i)
 }

@@ -26,6 +26,7 @@ type outbox struct {
 	mu      sync.Mutex // guards the fields below
 	batches []*batch   // the last one is open
 	held    bool       // nothing is taken before release
+	sealed  bool       // nothing is added, what there is still leaves
 	closed  bool
 	size    int // octets in batches
 }
@@ -63,6 +64,10 @@ type item struct {
 	push  *corepb.Push
 	kick  *corepb.Kick
 	drain bool
+	// census asks the edge to list its sessions.
+	census bool
+	// here answers the question whether this core is there: any Downlink does.
+	here bool
 }
 
 // size is roughly what the item takes on the wire, in octets.
@@ -78,12 +83,15 @@ func (i item) size() int {
 	return overhead
 }
 
-// add queues an item. It returns false when the outbox is full or closed: then it
-// is closed.
+// add queues an item. It returns false when the outbox is sealed, or when it is
+// full or closed: then it is closed.
 func (o *outbox) add(i item) bool {
 	size := i.size()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.sealed {
+		return false
+	}
 	if o.closed || o.size+size > o.limit {
 		o.closed = true
 		return false
@@ -98,6 +106,8 @@ func (o *outbox) add(i item) bool {
 		last.Kicks = append(last.Kicks, i.kick)
 	case i.drain:
 		last.Drain = true
+	case i.census:
+		last.Census = true
 	}
 	last.items++
 	last.octets += size
@@ -131,6 +141,28 @@ func (o *outbox) take() []*batch {
 	all := o.batches
 	o.batches, o.size = nil, 0
 	return all
+}
+
+// seal lets nothing more in.
+func (o *outbox) seal() {
+	o.mu.Lock()
+	o.sealed = true
+	o.mu.Unlock()
+	o.signal()
+}
+
+// isSealed reports whether seal was called.
+func (o *outbox) isSealed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sealed
+}
+
+// finished reports whether nothing will leave any more.
+func (o *outbox) finished() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sealed && (o.held || len(o.batches) == 0)
 }
 
 func (o *outbox) close() {

@@ -20,6 +20,8 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/idl/kitex_gen/corepb"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -44,11 +46,13 @@ type Options struct {
 	Listen   string
 	CoreID   string            // names this core to edges and in logs; required
 	Registry presence.Registry // required
-	// Admit is asked about each session that an edge registers again after its
-	// link was lost: it may have missed a kick. False ends the session with
-	// idl.CloseSignedOut. nil admits all. Called by one goroutine per link.
+	// Admit is asked about each session that an edge lists and that had no route:
+	// it may have missed a kick. False ends the session with idl.CloseSignedOut.
+	// nil admits all. Safe for concurrent use.
 	Admit func(ctx context.Context, r presence.Route) bool
 	Log   *slog.Logger // nil: slog.Default
+	// Figures is where the metrics are registered; nil: nowhere.
+	Figures prometheus.Registerer
 
 	InFlight int           // calls handled at once, all edges together; 0: 8,192
 	Outbox   int           // octets queued for one edge before its link is dropped; 0: 64 MiB
@@ -97,9 +101,10 @@ type Server struct {
 
 	// Static after Start.
 	dispatcher Dispatcher
-	welcome    *corepb.Welcome
+	actions    []*corepb.ActionInfo
 	started    bool
 
+	counts   counts
 	inFlight atomic.Int64   // calls being handled
 	tasks    chan task      // unbuffered, to a goroutine that waits for a call; closed by Close
 	idle     atomic.Int64   // goroutines that wait for one
@@ -122,6 +127,12 @@ func New(o Options) (*Server, error) {
 	s.edges = newEdges(s)
 	s.work, s.stopWork = context.WithCancel(context.Background())
 	s.close = sync.OnceFunc(s.shut)
+	if o.Figures != nil {
+		if err := o.Figures.Register(newFigures(s)); err != nil {
+			s.close()
+			return nil, fmt.Errorf("register the figures of the links: %w", err)
+		}
+	}
 	return s, nil
 }
 
@@ -131,18 +142,17 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Start serves with d. It is called once, when all plugins have registered their
 // actions, and returns when edges are being served.
 func (s *Server) Start(d Dispatcher) error {
-	s.dispatcher, s.welcome, s.started = d, welcome(s.options.CoreID, d.Actions()), true
+	s.dispatcher, s.started = d, true
+	for _, spec := range d.Actions() {
+		s.actions = append(s.actions, &corepb.ActionInfo{
+			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody)})
+	}
 	s.links.Go(s.edges.keep)
 	return s.serve()
 }
 
-func welcome(coreID string, specs []plugin.Spec) *corepb.Welcome {
-	w := &corepb.Welcome{CoreId: coreID}
-	for _, spec := range specs {
-		w.Actions = append(w.Actions, &corepb.ActionInfo{
-			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody)})
-	}
-	return w
+func (s *Server) welcome(l *link) *corepb.Welcome {
+	return &corepb.Welcome{CoreId: s.options.CoreID, Actions: s.actions, Missed: l.missed}
 }
 
 // draining is how often Drain looks whether the work is done.

@@ -3,6 +3,8 @@ package rpc_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -625,9 +627,21 @@ func TestDrain(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e.ended()
 	if err := <-drained; err != nil {
 		t.Errorf("Drain: %v", err)
+	}
+	// What fan-out still has of what was answered goes down before the end.
+	h.Push("edge-a", 1, fanout.Delivery{Action: 3, Sessions: []uint64{1}})
+	h.Server.Close()
+	for pushes := 0; ; {
+		d, err := e.Recv()
+		if err != nil {
+			if pushes != 1 || !errors.Is(err, io.EOF) {
+				t.Errorf("the stream ended after %d pushes with %v, want one push and the end", pushes, err)
+			}
+			break
+		}
+		pushes += len(d.Pushes)
 	}
 }
 

@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"freeim/edge/session"
-	"freeim/idl"
 	"freeim/idl/kitex_gen/corepb"
 	"freeim/idl/kitex_gen/corepb/core"
 )
 
 const (
-	// page is how many sessions are registered in one message.
-	page = 512
 	// handshake bounds the time from connecting to Welcome. A core registers
 	// every live session of the edge in it.
 	handshake = 30 * time.Second
@@ -47,30 +46,36 @@ const (
 type link struct {
 	// Static after New.
 	links   *Links
-	index   int
+	index   int // none is used twice
 	address string
 	dial    func(context.Context) (core.Core_LinkClient, error)
 	limit   int // of pending
 
-	linked bool // owned by run: an earlier stream came as far as open
+	heard   atomic.Uint32 // messages that came
+	silence silence       // owned by the attendant
 
-	mu      sync.Mutex // guards the fields below
-	phase   phase
-	pending map[uint32]pendingCall // by the number that the call was given
-	outbox  outbox
+	mu       sync.Mutex // guards the fields below
+	phase    phase
+	suspect  bool                   // it is silent: it takes no calls until something comes
+	pending  map[uint32]pendingCall // by the number that the call was given
+	outbox   outbox
+	drop     context.CancelFunc // ends the stream; nil: there is none
+	unwanted bool               // discovery does not name it any more: not dialled again
+	gave     chan struct{}      // has one token when unwanted changed
 }
 
-func newLink(l *Links, address string, dial func(context.Context) (core.Core_LinkClient, error)) *link {
+func newLink(l *Links, index int, address string, dial func(context.Context) (core.Core_LinkClient, error)) *link {
 	return &link{
-		links: l, index: len(l.links), address: address, dial: dial, limit: l.options.Pending,
-		pending: make(map[uint32]pendingCall), outbox: outbox{wake: make(chan struct{}, 1)},
+		links: l, index: index, address: address, dial: dial, limit: l.options.Pending,
+		pending: make(map[uint32]pendingCall), outbox: outbox{wake: make(chan struct{}, 1)}, gave: make(chan struct{}, 1),
 	}
 }
 
-// run opens one stream after the other until Close.
+// run opens one stream after the other until Close, or until discovery does not
+// name the core any more.
 func (k *link) run() {
 	ctx, log := k.links.running, k.links.log
-	for attempt := 1; ; attempt++ {
+	for attempt := 1; !k.links.forget(k); attempt++ {
 		opened, err := k.once(ctx)
 		if ctx.Err() != nil {
 			return
@@ -83,6 +88,7 @@ func (k *link) run() {
 		}
 		select {
 		case <-time.After(k.links.options.Backoff(attempt)):
+		case <-k.gave:
 		case <-ctx.Done():
 		}
 	}
@@ -98,8 +104,8 @@ func (k *link) once(ctx context.Context) (opened bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("connect: %w", err)
 	}
-	k.enter(registering)
-	defer k.lost()
+	k.enter(registering, cancel)
+	defer func() { k.lost(err) }()
 	welcome, err := k.introduce(stream)
 	if err != nil {
 		return false, fmt.Errorf("introduce this edge: %w", err)
@@ -112,7 +118,7 @@ func (k *link) once(ctx context.Context) (opened bool, err error) {
 		defer cancel()
 		k.send(ctx, stream)
 	})
-	k.opened(welcome)
+	k.opened(welcome, cancel)
 	return true, k.receive(stream)
 }
 
@@ -123,12 +129,11 @@ func (k *link) introduce(stream core.Core_LinkClient) (*corepb.Welcome, error) {
 	if err := stream.Send(&corepb.Uplink{Hello: &corepb.Hello{EdgeId: o.EdgeID, Epoch: o.Epoch}}); err != nil {
 		return nil, err
 	}
-	live := k.live()
-	for from := 0; from < len(live); from += page {
-		batch := live[from:min(from+page, len(live))]
-		if err := stream.Send(&corepb.Uplink{Registers: batch}); err != nil {
-			return nil, err
-		}
+	_, err := k.links.live(func(sessions []*corepb.Register) error {
+		return stream.Send(&corepb.Uplink{Registers: sessions})
+	})
+	if err != nil {
+		return nil, err
 	}
 	if err := stream.Send(&corepb.Uplink{}); err != nil {
 		return nil, err
@@ -143,47 +148,63 @@ func (k *link) introduce(stream core.Core_LinkClient) (*corepb.Welcome, error) {
 	return first.Welcome, nil
 }
 
-// live lists the bound sessions: all of them before the first is sent, since the
-// hub may hold a lock meanwhile.
-func (k *link) live() (all []*corepb.Register) {
-	k.links.receiver.Live(func(s session.ID, who session.Identity, c idl.Codec) bool {
-		identity := toWire(who)
-		all = append(all, &corepb.Register{Session: uint64(s), Identity: &identity, Codec: uint32(c)})
-		return true
-	})
+// opened lets calls go up.
+func (k *link) opened(w *corepb.Welcome, drop context.CancelFunc) {
+	k.links.catalogue.Store(newCatalogue(w))
+	k.links.log.Info("core is linked", "core", k.address, "core_id", w.CoreId, "actions", len(w.Actions))
+	k.enter(open, drop)
+	k.links.rise(k, w.Missed)
+}
+
+func (k *link) enter(p phase, drop context.CancelFunc) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.phase, k.drop = p, drop
+}
+
+// lost ends what the stream carried. Calls that were never sent go to another
+// link. What became of the others is not known: whoever sends again uses the same
+// client ID. Pushes were lost too, unless the core ended the stream itself, as it
+// does when it has drained.
+func (k *link) lost(err error) {
+	k.mu.Lock()
+	linked, drained := k.phase >= open, k.phase == leaving && errors.Is(err, io.EOF)
+	unsent := k.unsent()
+	pending := k.pending
+	k.phase, k.suspect, k.drop, k.pending = idle, false, nil, make(map[uint32]pendingCall)
+	k.outbox.reset()
+	k.mu.Unlock()
+	k.links.fall(k)
+	for _, p := range pending {
+		k.links.refuse(p, lost)
+	}
+	for _, w := range unsent {
+		k.links.place(w)
+	}
+	if linked && !drained {
+		k.links.miss()
+	}
+}
+
+// unsent takes the calls back that the sender has not taken. The caller holds mu.
+func (k *link) unsent() (all []waiting) {
+	for i := range k.outbox.calls {
+		q := &k.outbox.calls[i]
+		if p, ok := k.pending[q.call.Sequence]; ok {
+			all = append(all, q.waiting(p))
+			delete(k.pending, q.call.Sequence)
+		}
+	}
+	clear(k.outbox.calls)
+	k.outbox.calls = k.outbox.calls[:0]
 	return all
 }
 
-// opened lets calls go up. Pushes to this edge were lost if it was linked before.
-func (k *link) opened(w *corepb.Welcome) {
-	k.links.catalogue.Store(newCatalogue(w))
-	k.links.log.Info("core is linked", "core", k.address, "core_id", w.CoreId, "actions", len(w.Actions))
-	k.enter(open)
-	k.links.rise(k)
-	if k.linked {
-		k.links.receiver.Resync()
-	}
-	k.linked = true
-}
-
-func (k *link) enter(p phase) {
+// takes reports whether calls may go up.
+func (k *link) takes() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.phase = p
-}
-
-// lost ends what the stream carried. What became of the calls under way is not
-// known: whoever sends again uses the same client ID.
-func (k *link) lost() {
-	k.links.fall(k)
-	k.mu.Lock()
-	pending := k.pending
-	k.phase, k.pending = idle, make(map[uint32]pendingCall)
-	k.outbox.reset()
-	k.mu.Unlock()
-	for _, p := range pending {
-		k.links.refuse(p, idl.CodeUnavailable, "the core went away")
-	}
+	return k.phase == open && !k.suspect
 }
 
 // call queues c, if the link is open and not full.
@@ -191,7 +212,7 @@ func (k *link) call(w waiting) result {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case k.phase != open:
+	case k.phase != open || k.suspect:
 		return down
 	case len(k.pending) >= k.limit:
 		return full
@@ -208,16 +229,6 @@ func (k *link) gone(s session.ID, who *corepb.Identity, in phase) {
 	defer k.mu.Unlock()
 	if k.phase == in {
 		k.outbox.gone(&corepb.Gone{Session: uint64(s), Identity: who})
-	}
-}
-
-// bound tells a core that is just being told of the live sessions of one that
-// another core bound meanwhile.
-func (k *link) bound(p pendingCall, who *corepb.Identity) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.phase == registering {
-		k.outbox.register(&corepb.Register{Session: uint64(p.session), Identity: who, Codec: uint32(p.codec)})
 	}
 }
 

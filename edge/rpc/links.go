@@ -23,12 +23,16 @@ import (
 
 	"freeim/edge/session"
 	"freeim/idl"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
 	defaultCallTimeout = 15 * time.Second
 	defaultPending     = 65536
 	defaultParked      = 16384
+	defaultSilence     = 2 * time.Second
+	defaultCensus      = 5 * time.Second
 	sweepEvery         = 100 * time.Millisecond
 )
 
@@ -40,7 +44,8 @@ type Receiver interface {
 	Reply(session.Reply)
 	Push(session.Push)
 	Kick(sessions []session.ID, reason idl.CloseReason, message string, retryAfter time.Duration)
-	// Live calls yield for every bound session, until it returns false.
+	// Live calls yield for every bound session, until it returns false. yield takes
+	// its time, so no lock may be held meanwhile.
 	Live(yield func(session.ID, session.Identity, idl.Codec) bool)
 	// Resync says that pushes may have been lost: every bound client should sync.
 	Resync()
@@ -56,10 +61,18 @@ type Options struct {
 	CallTimeout time.Duration
 	Pending     int // calls under way on one link; 0: 65,536
 	Parked      int // calls that may wait for a link; 0: 16,384
+	// Silence is after how long a core that calls wait for, and that says nothing,
+	// gets no more of them; watch.go has what follows. 0: 2 s.
+	Silence time.Duration
+	// Census is how long it takes at least to list all live sessions to a core once
+	// more, which is done on and on; census.go. 0: 5 s.
+	Census time.Duration
 	// Backoff gives the pause before the attempt-th try in a row to link, from 1.
 	// nil: 50 ms, doubled up to 2 s, the half of it at random.
 	Backoff func(attempt int) time.Duration
 	Log     *slog.Logger // nil: slog.Default
+	// Figures is where the metrics are registered; nil: nowhere.
+	Figures prometheus.Registerer
 }
 
 func (o *Options) setDefaults() {
@@ -71,6 +84,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Parked == 0 {
 		o.Parked = defaultParked
+	}
+	if o.Silence == 0 {
+		o.Silence = defaultSilence
+	}
+	if o.Census == 0 {
+		o.Census = defaultCensus
 	}
 	if o.Backoff == nil {
 		o.Backoff = backoff
@@ -95,8 +114,9 @@ func (o *Options) validate() error {
 	if o.EdgeID == "" || o.Epoch <= 0 {
 		return errors.New("an edge needs an ID and an epoch")
 	}
-	if o.CallTimeout < 0 || o.Pending < 0 || o.Parked < 0 {
-		return fmt.Errorf("limits below zero: call timeout %s, pending %d, parked %d", o.CallTimeout, o.Pending, o.Parked)
+	if o.CallTimeout < 0 || o.Pending < 0 || o.Parked < 0 || o.Silence < 0 || o.Census < 0 {
+		return fmt.Errorf("limits below zero: call timeout %s, pending %d, parked %d, silence %s, census %s",
+			o.CallTimeout, o.Pending, o.Parked, o.Silence, o.Census)
 	}
 	return nil
 }
@@ -106,22 +126,27 @@ type Links struct {
 	// Static after New.
 	options Options
 	log     *slog.Logger
-	links   []*link // one per core
 
 	receiver  Receiver // static after Start
 	catalogue atomic.Pointer[catalogue]
 	numbers   atomic.Uint32           // of calls: the last one given
-	up        atomic.Pointer[[]*link] // those that take calls; written under mu
+	known     atomic.Pointer[[]*link] // one per core, by index; written under mu
+	up        atomic.Pointer[[]*link] // those that take calls, by index; written under mu
+	listing   atomic.Pointer[link]    // the one that a census goes by; nil: none now
+	asked     chan struct{}           // has one token when a core wants a census
+	counts    counts
 
 	mu     sync.Mutex // guards the fields below
 	parked []waiting  // oldest first
 	closed bool
+	missed bool // a link ended with none left: clients must sync when one is up
+	last   int  // index of the link made last
 
 	refusals refusals
 	running  context.Context // ended by Close
 	stop     context.CancelFunc
 	close    func()
-	rest     sync.WaitGroup // the goroutines of the links and the attendant
+	rest     sync.WaitGroup // the goroutines of the links, the attendant and the census
 }
 
 // waiting is a call that no link has taken yet.
@@ -139,26 +164,52 @@ func New(o Options) (*Links, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	l := &Links{options: o, log: o.Log, refusals: refusals{wake: make(chan struct{}, 1)}}
+	l := &Links{options: o, log: o.Log, asked: make(chan struct{}, 1), refusals: refusals{wake: make(chan struct{}, 1)}}
 	l.running, l.stop = context.WithCancel(context.Background())
+	l.known.Store(&[]*link{})
 	l.up.Store(&[]*link{})
 	l.close = sync.OnceFunc(l.shut)
 	quiet(o.Log)
 	for _, core := range o.Cores {
-		dial, err := dialer(core)
-		if err != nil {
+		if err := l.add(core); err != nil {
 			return nil, err
 		}
-		l.links = append(l.links, newLink(l, core, dial))
+	}
+	if o.Figures != nil {
+		if err := o.Figures.Register(newFigures(l)); err != nil {
+			return nil, fmt.Errorf("register the figures of the links: %w", err)
+		}
 	}
 	return l, nil
+}
+
+// add makes a link to the core at address; it runs if the others do.
+func (l *Links) add(address string) error {
+	dial, err := dialer(address)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.last++
+	k := newLink(l, l.last, address, dial)
+	known := append(slices.Clone(*l.known.Load()), k)
+	l.known.Store(&known)
+	if l.receiver != nil {
+		l.rest.Go(k.run)
+	}
+	return nil
 }
 
 // Start links to the cores, on and on until Close. It is called once.
 func (l *Links) Start(r Receiver) {
 	l.receiver = r
 	l.rest.Go(l.attend)
-	for _, link := range l.links {
+	l.rest.Go(l.takeCensus)
+	for _, link := range *l.known.Load() {
 		l.rest.Go(link.run)
 	}
 }
@@ -178,7 +229,7 @@ func (l *Links) shut() {
 	l.mu.Unlock()
 	l.stop()
 	for _, w := range left {
-		l.refuse(pendingOf(w), idl.CodeUnavailable, "the edge is stopping")
+		l.refuse(pendingOf(w), stopping)
 	}
 	l.rest.Wait()
 	l.answerRefusals(true)
@@ -189,20 +240,25 @@ func (l *Links) Call(c session.Call) {
 	l.place(waiting{c, time.Now().Add(l.options.CallTimeout)})
 }
 
-// place gives the call to a link, parks it or refuses it.
+// place gives the call to a link, parks it or refuses it. A session keeps to one
+// link while the same ones are up; when that one is full the next is tried.
 func (l *Links) place(w waiting) {
 	for {
 		up := *l.up.Load()
+		crowded := false
 		for i := range up {
 			link := up[(choice(w.Session, len(up))+i)%len(up)]
 			switch link.call(w) {
 			case taken:
 				return
 			case full:
-				l.refuse(pendingOf(w), idl.CodeUnavailable, "the core is busy")
-				return
-			case down: // it went down since up was read; the next one
+				crowded = true
+			case down: // it went down since up was read
 			}
+		}
+		if crowded {
+			l.refuse(pendingOf(w), busy)
+			return
 		}
 		if l.park(w) {
 			return
@@ -222,32 +278,47 @@ func (l *Links) park(w waiting) bool {
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
-		l.refuse(pendingOf(w), idl.CodeUnavailable, "the edge is stopping")
+		l.refuse(pendingOf(w), stopping)
 	case l.Ready():
 		return false
 	case len(l.parked) >= l.options.Parked:
-		l.refuse(pendingOf(w), idl.CodeUnavailable, "no core can be reached")
+		l.refuse(pendingOf(w), unreachable)
 	default:
 		l.parked = append(l.parked, w)
 	}
 	return true
 }
 
-// rise makes a link one that takes calls, and gives it what was parked.
-func (l *Links) rise(k *link) {
+// rise makes a link one that takes calls, if it still is, and gives it what was
+// parked. Clients sync when a link has ended meanwhile, with none left, or when
+// the core says that pushes for this edge found no link: missed.
+func (l *Links) rise(k *link, missed bool) {
 	l.mu.Lock()
-	up := append(slices.Clone(*l.up.Load()), k)
-	slices.SortFunc(up, func(a, b *link) int { return a.index - b.index })
-	l.up.Store(&up)
+	if !k.takes() {
+		l.missed = l.missed || missed
+		l.mu.Unlock()
+		return
+	}
+	up := *l.up.Load()
+	if !slices.Contains(up, k) {
+		up = append(slices.Clone(up), k)
+		slices.SortFunc(up, func(a, b *link) int { return a.index - b.index })
+		l.up.Store(&up)
+	}
 	parked := l.parked
 	l.parked = nil
+	missed = missed || l.missed
+	l.missed = false
 	l.mu.Unlock()
 	for _, w := range parked {
 		l.place(w)
 	}
+	if missed {
+		l.resync()
+	}
 }
 
-// fall makes a link one that takes no calls.
+// fall takes a link out that takes no calls any more.
 func (l *Links) fall(k *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,16 +326,37 @@ func (l *Links) fall(k *link) {
 	l.up.Store(&up)
 }
 
+// miss says that a link ended, and with it what was pushed by it last: clients
+// sync, at once when there is another link.
+func (l *Links) miss() {
+	l.mu.Lock()
+	later := !l.Ready()
+	l.missed = l.missed || later
+	l.mu.Unlock()
+	if !later {
+		l.resync()
+	}
+}
+
+func (l *Links) resync() {
+	l.counts.resyncs.Add(1)
+	l.receiver.Resync()
+}
+
 // Gone implements session.Core. One core that takes calls is told, and each that
-// is just being told of the live sessions. Without any, nothing needs to be: a
-// core keeps no route of this edge that the next link does not register.
+// was just told that the session lives: at the start of a link, or by a census.
+// While no link is up nobody needs to be: the next link lists what lives.
 func (l *Links) Gone(s session.ID, who session.Identity) {
 	identity := toWire(who)
-	up := *l.up.Load()
-	if len(up) > 0 {
-		up[choice(s, len(up))].gone(s, &identity, open)
+	var told *link
+	if up := *l.up.Load(); len(up) > 0 {
+		told = up[choice(s, len(up))]
+		told.gone(s, &identity, open)
 	}
-	for _, link := range l.links {
+	if listing := l.listing.Load(); listing != nil && listing != told {
+		listing.gone(s, &identity, open)
+	}
+	for _, link := range *l.known.Load() {
 		link.gone(s, &identity, registering)
 	}
 }

@@ -2,7 +2,11 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"slices"
 
+	"freeim/edge/session"
+	"freeim/idl"
 	"freeim/idl/kitex_gen/corepb"
 	"freeim/idl/kitex_gen/corepb/core"
 )
@@ -19,14 +23,23 @@ const (
 )
 
 // outbox holds what goes up next. All but wake is guarded by the link's mu. It
-// is bounded by what it is made of: the calls by Options.Pending, the rest by the
-// edge's sessions.
+// is bounded by what it is made of: the calls by Options.Pending, one page of a
+// census, the rest by the sessions that end.
 type outbox struct {
 	wake chan struct{} // has one token when the sender has something to do
 
-	calls     []queued
-	gones     []*corepb.Gone
+	calls   []queued
+	gones   []*corepb.Gone
+	listing *listing
+	ask     bool // the core is to say whether it is there
+}
+
+// listing is one page of a census, or its end.
+type listing struct {
 	registers []*corepb.Register
+	end       *corepb.Census
+	taken     chan struct{} // closed when it was sent, or will not be
+	sent      bool          // static once taken is closed
 }
 
 // queued is a call with what it points to, so that a queue of them is one piece
@@ -49,17 +62,40 @@ func (o *outbox) call(number uint32, w waiting) {
 	o.signal()
 }
 
+// waiting is the call that q was made of, which p is kept of.
+func (q *queued) waiting(p pendingCall) waiting {
+	w := waiting{session.Call{
+		Session: p.session, Action: idl.Action(q.call.Action), Sequence: p.sequence, Codec: p.codec,
+		Body: q.call.Body, Address: q.call.Address,
+	}, p.deadline}
+	if q.bound {
+		who := fromWire(&q.who)
+		w.Identity = &who
+	}
+	return w
+}
+
 func (o *outbox) gone(g *corepb.Gone) {
 	o.gones = append(o.gones, g)
 	o.signal()
 }
 
-func (o *outbox) register(r *corepb.Register) {
-	o.registers = append(o.registers, r)
+func (o *outbox) asks() {
+	o.ask = true
 	o.signal()
 }
 
-func (o *outbox) reset() { o.calls, o.gones, o.registers = nil, nil, nil }
+func (o *outbox) reset() {
+	o.listing.done(false)
+	o.calls, o.gones, o.listing, o.ask = nil, nil, nil, false
+}
+
+func (p *listing) done(sent bool) {
+	if p != nil {
+		p.sent = sent
+		close(p.taken)
+	}
+}
 
 func (o *outbox) signal() {
 	select {
@@ -68,20 +104,43 @@ func (o *outbox) signal() {
 	}
 }
 
+var errListing = errors.New("the list of live sessions was broken off")
+
+// list queues p and waits until it was sent.
+func (k *link) list(p *listing) error {
+	p.taken = make(chan struct{})
+	k.mu.Lock()
+	if k.phase != open || k.suspect {
+		k.mu.Unlock()
+		return errListing
+	}
+	k.outbox.listing = p
+	k.outbox.signal()
+	k.mu.Unlock()
+	<-p.taken // by the sender, or by the end of the link
+	if !p.sent {
+		return errListing
+	}
+	return nil
+}
+
 // sender is the state of one stream's sender: what it is sending.
 type sender struct {
-	stream core.Core_LinkClient
-	calls  []queued
-	other  corepb.Uplink // Registers and Gone
-	last   bool          // nothing more will come
-	ptrs   []*corepb.Call
+	stream  core.Core_LinkClient
+	counts  *counts
+	calls   []queued
+	gones   []*corepb.Gone
+	listing *listing
+	ask     bool
+	last    bool // nothing more will come
+	ptrs    []*corepb.Call
 }
 
 // send takes all that is queued and sends it, as soon as the last is sent: what
 // comes meanwhile makes the next batch. It closes the stream of a core that
 // drains when nothing is under way any more; the core ends it then.
 func (k *link) send(ctx context.Context, stream core.Core_LinkClient) {
-	s := sender{stream: stream}
+	s := sender{stream: stream, counts: &k.links.counts}
 	for !s.last {
 		select {
 		case <-k.outbox.wake:
@@ -89,8 +148,11 @@ func (k *link) send(ctx context.Context, stream core.Core_LinkClient) {
 			return
 		}
 		k.take(&s)
-		if err := s.flush(); err != nil {
-			return // the receiver hears of it too, and says why
+		rest, err := s.flush()
+		s.listing.done(err == nil)
+		if err != nil { // the receiver hears of it too, and says why
+			k.restore(rest)
+			return
 		}
 	}
 	_ = stream.Close() // the receiver hears how that went
@@ -107,28 +169,57 @@ func (k *link) take(s *sender) {
 	defer k.mu.Unlock()
 	o := &k.outbox
 	s.calls, o.calls = o.calls, spare
-	s.other = corepb.Uplink{Registers: o.registers, Gone: o.gones}
-	o.registers, o.gones = nil, nil
+	s.gones, s.listing, s.ask = o.gones, o.listing, o.ask
+	o.gones, o.listing, o.ask = nil, nil, false
 	s.last = k.phase == leaving && len(k.pending) == 0
 }
 
-// flush sends what was taken in pieces of bounded size. Registers go before
-// Gone: the core reads them in that order too.
-func (s *sender) flush() error {
-	if len(s.other.Registers)+len(s.other.Gone) > 0 {
-		if err := s.stream.Send(&s.other); err != nil {
-			return err
-		}
+// restore puts calls back that were taken and never sent; lost finds them.
+func (k *link) restore(rest []queued) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.outbox.calls = append(slices.Clone(rest), k.outbox.calls...)
+}
+
+// flush sends what was taken in pieces of bounded size, and gives the calls that
+// were not sent, for certain, when that fails. Registers go before Gone: the core
+// reads them in that order too.
+func (s *sender) flush() (unsent []queued, err error) {
+	if err := s.flushSessions(); err != nil {
+		return s.calls, err
 	}
 	for rest := s.calls; len(rest) > 0; {
 		n, size := fits(rest)
 		s.ptrs = pointers(s.ptrs[:0], rest[:n])
 		if err := s.stream.SendMsg(&batch{corepb.Uplink{Calls: s.ptrs}, size}); err != nil {
-			return err
+			return rest[n:], err
 		}
+		s.counts.upBatches.Add(1)
+		s.counts.calls.Add(int64(n))
 		rest = rest[n:]
 	}
 	clear(s.calls) // lets go of the bodies
+	return nil, nil
+}
+
+// flushSessions sends what is no call. An Uplink without anything in it asks the
+// core whether it is there.
+func (s *sender) flushSessions() error {
+	var up corepb.Uplink
+	if s.listing != nil {
+		up.Registers, up.Census = s.listing.registers, s.listing.end
+	}
+	up.Gone = s.gones
+	if s.listing == nil && len(s.gones) == 0 && !s.ask {
+		return nil
+	}
+	s.counts.upBatches.Add(1)
+	if err := s.stream.Send(&up); err != nil {
+		return err
+	}
+	if s.ask && (s.listing != nil || len(s.gones) > 0) {
+		return s.stream.Send(&corepb.Uplink{})
+	}
 	return nil
 }
 

@@ -20,6 +20,9 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		if err != nil {
 			return err
 		}
+		k.heard.Add(1)
+		k.links.counts.downBatches.Add(1)
+		k.links.counts.answered.Add(int64(len(d.Replies) + len(d.Pushes) + len(d.Kicks)))
 		answers = k.settle(answers[:0], d.Replies)
 		for _, a := range answers {
 			k.reply(a)
@@ -34,6 +37,9 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		}
 		if d.Drain {
 			k.leave()
+		}
+		if d.Census {
+			k.links.ask()
 		}
 	}
 }
@@ -72,9 +78,6 @@ func (k *link) reply(a answer) {
 	if a.Bind != nil {
 		who := fromWire(a.Bind)
 		reply.Bind = &who
-		for _, other := range k.links.links {
-			other.bound(a.pendingCall, a.Bind)
-		}
 	}
 	k.links.receiver.Reply(reply)
 }
@@ -82,11 +85,11 @@ func (k *link) reply(a answer) {
 // leave stops calls to a core that drains.
 func (k *link) leave() {
 	k.links.log.Info("core drains", "core", k.address)
-	k.links.fall(k)
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.phase = leaving
 	k.settled()
+	k.mu.Unlock()
+	k.links.fall(k)
 }
 
 func ids(sessions []uint64) []session.ID {

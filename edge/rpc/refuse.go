@@ -33,9 +33,37 @@ type refusals struct {
 	alone   bool // the attendant has ended: each refusal goes its own way
 }
 
+// why says why a call is refused here.
+type why int
+
+const (
+	unreachable why = iota // no link is up, for too long or for too many
+	busy                   // every link that is up has all it may have under way
+	lost                   // its link ended; the core may have done it
+	silent                 // its core says nothing; it may do it yet
+	late                   // its core answers others; it may do it yet
+	stopping               // the edge is
+	whys                   // how many there are
+)
+
+// reasons are for the metric, messages for the client.
+func (w why) reason() string {
+	return [whys]string{"unreachable", "busy", "lost", "silent", "late", "stopping"}[w]
+}
+
+func (w why) message() string {
+	return [whys]string{"no core can be reached", "the core is busy", "the core went away", "the core does not answer",
+		"no answer in time", "the edge is stopping"}[w]
+}
+
 // refuse answers a call that no core answers.
-func (l *Links) refuse(p pendingCall, code idl.Code, message string) {
-	reply := session.Reply{Session: p.session, Action: idl.ActionError, Sequence: p.sequence, Body: refusal(p.codec, code, message)}
+func (l *Links) refuse(p pendingCall, w why) {
+	l.counts.refused[w].Add(1)
+	code := idl.CodeUnavailable
+	if w == late {
+		code = idl.CodeDeadlineExceeded
+	}
+	reply := session.Reply{Session: p.session, Action: idl.ActionError, Sequence: p.sequence, Body: refusal(p.codec, code, w.message())}
 	r := &l.refusals
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,16 +93,21 @@ func refusal(c idl.Codec, code idl.Code, message string) []byte {
 	return body
 }
 
-// attend hands refusals to the Receiver and looks for calls whose time is over:
-// one goroutine and one ticker instead of a timer for each call.
+// attend hands refusals to the Receiver and looks for calls whose time is over
+// and cores that are silent: one goroutine and one ticker instead of a timer for
+// each call.
 func (l *Links) attend() {
 	tick := time.NewTicker(min(sweepEvery, l.options.CallTimeout/4+1))
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-l.refusals.wake:
-		case now := <-tick.C:
+		case <-tick.C:
+			now := time.Now()
 			l.sweep(now)
+			l.watch(now.Sub(last))
+			last = now
 		case <-l.running.Done():
 			return
 		}
@@ -102,11 +135,11 @@ func (l *Links) answerRefusals(last bool) {
 // sent; of the others nobody knows what became of them.
 func (l *Links) sweep(now time.Time) {
 	for _, p := range l.overdueParked(now) {
-		l.refuse(p, idl.CodeUnavailable, "no core can be reached")
+		l.refuse(p, unreachable)
 	}
-	for _, link := range l.links {
+	for _, link := range *l.known.Load() {
 		for _, p := range link.overdue(now) {
-			l.refuse(p, idl.CodeDeadlineExceeded, "no answer in time")
+			l.refuse(p, late)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -83,8 +84,9 @@ func (h *hub) Kick(sessions []session.ID, reason idl.CloseReason, message string
 
 func (h *hub) Live(yield func(session.ID, session.Identity, idl.Codec) bool) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	for s, who := range h.sessions {
+	all := maps.Clone(h.sessions)
+	h.mu.Unlock()
+	for s, who := range all {
 		if !yield(s, who, idl.CodecJSON) {
 			return
 		}

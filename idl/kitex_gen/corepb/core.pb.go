@@ -38,6 +38,7 @@ func (x *Hello) GetEpoch() int64 {
 type Welcome struct {
 	CoreId  string        `protobuf:"bytes,1,opt,name=core_id" json:"core_id,omitempty"`
 	Actions []*ActionInfo `protobuf:"bytes,2,rep,name=actions" json:"actions,omitempty"`
+	Missed  bool          `protobuf:"varint,3,opt,name=missed" json:"missed,omitempty"` // pushes for this edge found no link here: its clients should sync
 }
 
 func (x *Welcome) Reset() { *x = Welcome{} }
@@ -58,6 +59,13 @@ func (x *Welcome) GetActions() []*ActionInfo {
 		return x.Actions
 	}
 	return nil
+}
+
+func (x *Welcome) GetMissed() bool {
+	if x != nil {
+		return x.Missed
+	}
+	return false
 }
 
 // ActionInfo is what an edge must know to refuse early.

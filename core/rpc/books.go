@@ -1,0 +1,171 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"freeim/core/presence"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/corepb"
+)
+
+const (
+	// waitingPages is how many Uplinks with registers or gones wait for the
+	// registry. The list at the start of a link waits at the edge beyond that;
+	// later nothing does, since calls come by the same stream.
+	waitingPages = 256
+	// booking bounds one call to the registry.
+	booking = 5 * time.Second
+	// admitting is how many sessions of one page are asked about at once.
+	admitting = 16
+)
+
+// note hands what up says of sessions to the bookkeeper. Past the bound it is
+// dropped once calls flow: the next census lists what is live, and what has ended
+// is over by the lease of routes.
+func (s *Server) note(l *link, up *corepb.Uplink) {
+	if !l.listed {
+		select {
+		case l.pages <- up:
+		case <-l.done:
+		}
+		return
+	}
+	if len(up.Registers) == 0 && len(up.Gone) == 0 && up.Census == nil {
+		return
+	}
+	select {
+	case l.pages <- up:
+	default:
+		s.counts.unlisted.Add(int64(len(up.Registers) + len(up.Gone)))
+	}
+}
+
+// keepBooks tells the registry of sessions that are live or gone, in the order in
+// which the edge told of them. First come its live sessions; the first Uplink
+// without any ends their list and is answered with Welcome.
+func (s *Server) keepBooks(l *link) {
+	defer l.end()
+	welcomed := false
+	for {
+		var up *corepb.Uplink
+		select {
+		case up = <-l.pages:
+		case <-l.done:
+			return
+		}
+		if !s.book(l, up, welcomed) {
+			return
+		}
+		if !welcomed && len(up.Registers) == 0 {
+			l.out.release(s.welcome(l))
+			welcomed = true
+		}
+		if up.Census != nil {
+			s.edges.counted(l, up.Census.Sessions)
+		}
+	}
+}
+
+// book takes turns with a newer link of the same edge: false when this link has
+// ended and must not speak for the edge any more.
+func (s *Server) book(l *link, up *corepb.Uplink, census bool) bool {
+	if len(up.Registers) == 0 && len(up.Gone) == 0 {
+		return true
+	}
+	l.edge.turn.Lock()
+	defer l.edge.turn.Unlock()
+	if l.ended() {
+		return false
+	}
+	if !s.restore(l, up.Registers, census) {
+		return false
+	}
+	for _, g := range up.Gone {
+		if g.Identity != nil {
+			s.unregister(l.route(g.Session, g.Identity, 0))
+		}
+	}
+	return true
+}
+
+// restore registers sessions that the edge lists as live: at the start of a link,
+// or in a census. Whoever is displaced by one, or itself when a newer one is
+// there, missed a kick. One that had no route may have missed a kick as well:
+// Admit is asked, when the route is there, so that who signs the device out after
+// that finds the session, and who did before is seen by Admit.
+//
+// A registry that does not answer costs no session: without routes there are no
+// pushes, but calls are served, and when it answers again the edges are asked for
+// a census.
+func (s *Server) restore(l *link, registers []*corepb.Register, census bool) bool {
+	routes := make([]presence.Route, 0, len(registers))
+	for _, r := range registers {
+		if r.Identity != nil {
+			routes = append(routes, l.route(r.Session, r.Identity, r.Codec))
+		}
+	}
+	if len(routes) == 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(s.work, booking)
+	all, err := s.options.Registry.Restore(ctx, routes)
+	cancel()
+	switch {
+	case errors.Is(err, presence.ErrFenced):
+		s.log.Warn("a later life of the edge is known", "edge", l.edge.id, "epoch", l.epoch)
+		return false
+	case err != nil:
+		s.edges.doubt.Store(true)
+		s.log.Warn("sessions were not registered again yet", "edge", l.edge.id, "sessions", len(routes), "err", err)
+		return true
+	}
+	var unknown []presence.Route
+	for i, r := range all {
+		for _, d := range r.Displaced {
+			s.Kick(d.Edge, d.Epoch, []uint64{d.Session}, idl.CloseReplaced, "the device has connected again", 0)
+		}
+		if r.Registered && !r.Known {
+			unknown = append(unknown, routes[i])
+		}
+	}
+	admitted := s.admit(unknown)
+	if census {
+		l.missing += admitted
+		s.counts.found.Add(admitted)
+	}
+	return true
+}
+
+// admit ends the sessions that may not come back, and counts the others.
+func (s *Server) admit(routes []presence.Route) (admitted int64) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	each := (len(routes) + admitting - 1) / admitting
+	for from := 0; from < len(routes); from += each {
+		all.Go(func() {
+			for _, r := range routes[from:min(from+each, len(routes))] {
+				if s.options.Admit(s.work, r) {
+					mu.Lock()
+					admitted++
+					mu.Unlock()
+					continue
+				}
+				s.unregister(r)
+				s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseSignedOut, "signed out", 0)
+			}
+		})
+	}
+	all.Wait()
+	return admitted
+}
+
+func (s *Server) unregister(r presence.Route) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), booking)
+	defer cancel()
+	if _, err := s.options.Registry.Unregister(ctx, r); err != nil {
+		s.log.Warn("session was not unregistered: its route ends by its lease", "edge", r.Edge, "session", r.Session, "err", err)
+	}
+}

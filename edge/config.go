@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"freeim/conf"
 	"freeim/core/plugin"
 	"freeim/core/server"
+	"freeim/edge/certs"
 	"freeim/plugins/account"
 )
 
@@ -27,10 +30,17 @@ type config struct {
 type edgeConfig struct {
 	ID      string   `yaml:"id"`
 	TCP     string   `yaml:"tcp"`
+	TCPS    string   `yaml:"tcps"`
 	HTTP    string   `yaml:"http"`
+	HTTPS   string   `yaml:"https"`
 	WSEcho  string   `yaml:"ws_echo"`
 	Cores   []string `yaml:"cores"` // empty in embedded mode: the core in this process
 	Origins []string `yaml:"origins"`
+
+	TLS tlsConfig `yaml:"tls"`
+
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	ProxyProtocol  []string `yaml:"proxy_protocol"`
 
 	MaxSessions  int           `yaml:"max_sessions"`
 	AuthTimeout  time.Duration `yaml:"auth_timeout"`
@@ -52,6 +62,22 @@ type edgeConfig struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 }
 
+// tlsConfig says which certificate the ports with TLS show.
+type tlsConfig struct {
+	Cert   string        `yaml:"cert"`
+	Key    string        `yaml:"key"`
+	Reload time.Duration `yaml:"reload"`
+	ACME   acmeConfig    `yaml:"acme"`
+}
+
+// acmeConfig is in use when it names hosts.
+type acmeConfig struct {
+	Hosts     []string `yaml:"hosts"`
+	Cache     string   `yaml:"cache"`
+	Email     string   `yaml:"email"`
+	Directory string   `yaml:"directory"`
+}
+
 // defaults is the configuration of an empty file.
 func defaults(all []plugin.Plugin) config {
 	return config{
@@ -59,6 +85,7 @@ func defaults(all []plugin.Plugin) config {
 		Admin: conf.DefaultAdmin(),
 		Edge: edgeConfig{
 			TCP: ":7070", HTTP: ":8080",
+			TLS:         tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
 			MaxSessions: 1_000_000, AuthTimeout: 10 * time.Second, Heartbeat: 30 * time.Second,
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 			RetryAfter: time.Second, Jitter: 5 * time.Second,
@@ -82,8 +109,11 @@ func (c *config) complete() error {
 	switch {
 	case len(c.Edge.Cores) == 0:
 		return fmt.Errorf("edge.cores is empty, and there is no core section: name the cores to link to")
-	case c.Edge.TCP == "" && c.Edge.HTTP == "":
-		return fmt.Errorf("edge.tcp and edge.http are both empty: nobody could connect")
+	case c.Edge.TCP+c.Edge.TCPS+c.Edge.HTTP+c.Edge.HTTPS == "":
+		return fmt.Errorf("edge.tcp, edge.tcps, edge.http and edge.https are all empty: nobody could connect")
+	}
+	if _, err := prefixes("edge.trusted_proxies", c.Edge.TrustedProxies); err != nil {
+		return err
 	}
 	return c.agree()
 }
@@ -101,6 +131,33 @@ func (c *config) agree() error {
 		return fmt.Errorf("plugins.account.max_body is %d, edge.max_body %d: they must be the same", told.MaxBody, c.Edge.MaxBody)
 	}
 	return nil
+}
+
+// prefixes reads networks, as in "10.0.0.0/8", and single addresses.
+func prefixes(key string, list []string) (out []netip.Prefix, err error) {
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if addr, single := netip.ParseAddr(text); single == nil {
+			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %q is neither a network, as 10.0.0.0/8, nor an address", key, text)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// certificates opens what the ports with TLS show; nil when there is no such port.
+func (c *edgeConfig) certificates(log *slog.Logger) (*certs.Source, error) {
+	if c.TCPS+c.HTTPS == "" {
+		return nil, nil
+	}
+	s, err := certs.Open(certs.Options{Cert: c.TLS.Cert, Key: c.TLS.Key, Every: c.TLS.Reload, Log: log, ACME: certs.ACME(c.TLS.ACME)})
+	if err != nil {
+		return nil, fmt.Errorf("edge.tls: %w", err)
+	}
+	return s, nil
 }
 
 // allowOrigin is the rule for pages that open a WebSocket: nil, the default, is

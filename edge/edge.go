@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"freeim/edge/certs"
 	"freeim/edge/gateway"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
@@ -18,6 +19,7 @@ import (
 // edge is the parts of this process that clients connect to.
 type edge struct {
 	config  edgeConfig
+	certs   *certs.Source // nil: no port with TLS
 	links   *rpc.Links
 	hub     *session.Hub
 	gateway *gateway.Gateway
@@ -25,7 +27,16 @@ type edge struct {
 
 // newEdge joins links, hub and gateway; nothing is served before start. When it
 // fails, nothing is left running.
-func newEdge(c edgeConfig, log *slog.Logger) (*edge, error) {
+func newEdge(c edgeConfig, log *slog.Logger) (e *edge, err error) {
+	shown, err := c.certificates(log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && shown != nil {
+			shown.Close()
+		}
+	}()
 	links, err := rpc.New(rpc.Options{
 		Cores: c.Cores, EdgeID: c.ID, Epoch: time.Now().UnixMicro(), CallTimeout: c.CallTimeout, Log: log})
 	if err != nil {
@@ -40,17 +51,28 @@ func newEdge(c edgeConfig, log *slog.Logger) (*edge, error) {
 		links.Close()
 		return nil, fmt.Errorf("prepare the hub: %w", err)
 	}
-	e := &edge{config: c, links: links, hub: hub}
-	e.gateway, err = gateway.New(gateway.Options{
-		TCP: c.TCP, HTTP: c.HTTP, Echo: c.WSEcho, Hub: hub, Log: log, Web: e.pages(), AllowOrigin: c.allowOrigin(),
-		HeadTimeout: c.HeadTimeout, MaxHTTP: c.MaxHTTP, Backlog: int(c.Backlog), Stall: c.Stall, ReadBuffer: int(c.ReadBuffer),
-	})
-	if err != nil {
+	e = &edge{config: c, certs: shown, links: links, hub: hub}
+	if e.gateway, err = gateway.New(e.options(log)); err != nil {
 		hub.Close()
 		links.Close()
 		return nil, fmt.Errorf("prepare the gateway: %w", err)
 	}
 	return e, nil
+}
+
+// options is how the gateway is to be.
+func (e *edge) options(log *slog.Logger) gateway.Options {
+	c := &e.config
+	o := gateway.Options{
+		TCP: c.TCP, TCPS: c.TCPS, HTTP: c.HTTP, HTTPS: c.HTTPS, Echo: c.WSEcho,
+		Hub: e.hub, Log: log, Web: e.pages(), AllowOrigin: c.allowOrigin(), ProxyProtocol: c.ProxyProtocol,
+		HeadTimeout: c.HeadTimeout, MaxHTTP: c.MaxHTTP, Backlog: int(c.Backlog), Stall: c.Stall, ReadBuffer: int(c.ReadBuffer),
+	}
+	o.TrustedProxies, _ = prefixes("", c.TrustedProxies) // complete has looked at them
+	if e.certs != nil {
+		o.TLS = e.certs.Config()
+	}
+	return o
 }
 
 // pages is what the HTTP port serves beside WebSockets: the demo chat with the
@@ -95,6 +117,9 @@ func (e *edge) stop() {
 	e.gateway.Close()
 	e.links.Close()
 	e.hub.Close()
+	if e.certs != nil {
+		e.certs.Close()
+	}
 }
 
 // close stops accepting, sends the clients elsewhere, and ends. Sessions do not

@@ -118,6 +118,13 @@ func (e *edge) announce(out io.Writer, cfg config) {
 		fmt.Fprintf(out, "  chat      http://%s/   (open it in two tabs)\n", reachable(http))
 		fmt.Fprintf(out, "  websocket ws://%s/ws\n", reachable(http))
 	}
+	if https := e.gateway.HTTPSAddr(); https != nil {
+		fmt.Fprintf(out, "  chat      https://%s/\n", reachable(https))
+		fmt.Fprintf(out, "  websocket wss://%s/ws\n", reachable(https))
+	}
+	if tcps := e.gateway.TCPSAddr(); tcps != nil {
+		fmt.Fprintf(out, "  tls       tls://%s\n", reachable(tcps))
+	}
 	if tcp := e.gateway.TCPAddr(); tcp != nil {
 		fmt.Fprintf(out, "  tcp       tcp://%s\n", reachable(tcp))
 		fmt.Fprintf(out, "  terminal  go run ./edge/client/chat -addr tcp://%s -account NAME -signup\n", reachable(tcp))

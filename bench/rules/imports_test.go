@@ -18,11 +18,13 @@ type sees struct{ code, tests string }
 
 // inside is the architecture. Read it from the bottom of the house to the top.
 var inside = map[string]sees{
-	"idl":      {"idl/kitex_gen/wirepb", bodies + " " + service + " core/im edge/frame"}, // its test vectors are run by whoever decodes them
-	"core/im":  {"idl", ""},
-	"conf":     {"", ""},
-	"edge/ws":  {"", ""},
-	"edge/web": {"", bodies + " edge/frame bench/e2e/browser"},
+	"idl":        {"idl/kitex_gen/wirepb", bodies + " " + service + " core/im edge/frame"}, // its test vectors are run by whoever decodes them
+	"core/im":    {"idl", ""},
+	"conf":       {"", ""},
+	"edge/ws":    {"", ""},
+	"edge/proxy": {"", ""},
+	"edge/certs": {"", ""},
+	"edge/web":   {"", bodies + " edge/frame bench/e2e/browser"},
 
 	// The core.
 	"core/presence":              {"core/im idl", "core/presence/presencetest"},
@@ -53,14 +55,14 @@ var inside = map[string]sees{
 	// The edge.
 	"edge/frame":             {"idl", bodies},
 	"edge/session":           {"edge/frame idl idl/kitex_gen/wirepb", bodies},
-	"edge/gateway":           {"edge/frame edge/session edge/ws idl", bodies},
+	"edge/gateway":           {"edge/frame edge/proxy edge/session edge/ws idl", bodies},
 	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc"}, // against a real core
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
 	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"conf core/admin core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
+	"edge":              {"conf core/admin core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
 	"bench/history":     {"", ""},
 	"bench/e2e":         {"", bodies + " bench/cluster bench/e2e/browser bench/history edge/client"},
@@ -83,7 +85,7 @@ var homes = map[string]string{
 	"github.com/pressly/goose":            "core/sql",
 	"go.yaml.in/yaml":                     "conf",
 	"github.com/gobwas/ws":                "edge/ws edge/client edge/client/clienttest",
-	"golang.org/x/crypto":                 "plugins/account",
+	"golang.org/x/crypto":                 "plugins/account edge/certs",
 	"golang.org/x/text":                   "plugins/account",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
 	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc",

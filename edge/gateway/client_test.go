@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -22,7 +23,8 @@ const patience = 20 * time.Second
 // peer is a client's end, over TCP or WebSocket.
 type peer struct {
 	t    testing.TB
-	conn net.Conn
+	conn net.Conn // TLS over tcp, or tcp
+	tcp  *net.TCPConn
 	in   *bufio.Reader
 	ws   bool
 	dec  frame.Decoder
@@ -43,7 +45,38 @@ func newPeer(t testing.TB, address string) *peer {
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
-	return &peer{t: t, conn: c, in: bufio.NewReader(c)}
+	return &peer{t: t, conn: c, tcp: c.(*net.TCPConn), in: bufio.NewReader(c)}
+}
+
+// newTLSPeer has passed the handshake.
+func newTLSPeer(t testing.TB, address string) *peer {
+	t.Helper()
+	p := newPeer(t, address)
+	p.secure(&tls.Config{RootCAs: authority.pool(), ServerName: "edge"})
+	return p
+}
+
+// secure passes a TLS handshake.
+func (p *peer) secure(config *tls.Config) {
+	p.t.Helper()
+	c := tls.Client(p.conn, config)
+	if err := c.Handshake(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.conn, p.in = c, bufio.NewReader(c)
+}
+
+func dialTLS(t testing.TB, e *edge) *peer {
+	t.Helper()
+	return newTLSPeer(t, e.TCPSAddr().String())
+}
+
+func dialWSS(t testing.TB, e *edge) *peer {
+	t.Helper()
+	p := newTLSPeer(t, e.HTTPSAddr().String())
+	p.write([]byte(upgrade))
+	p.accepted()
+	return p
 }
 
 const upgrade = "GET /ws HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +

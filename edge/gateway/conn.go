@@ -2,11 +2,12 @@ package gateway
 
 import (
 	"context"
-	"net"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/cloudwego/netpoll"
+
+	"freeim/edge/frame"
 )
 
 // protocol is what a connection speaks: frames over TCP, or WebSocket.
@@ -15,12 +16,10 @@ type protocol interface {
 	// overwritten and is not kept. It is false when no more are wanted. One
 	// goroutine at a time calls it.
 	feed(p []byte) bool
-	// stalled says that the client has not read for too long; the connection is
-	// being closed.
-	stalled()
-	// flooded says that the client sends faster than it is handled; it is to be
-	// closed. The goroutine of feed calls it.
-	flooded()
+	// fail says what ends the connection other than what was fed: the client does
+	// not read, sends faster than it is handled, or breaks TLS. It is safe for
+	// concurrent use.
+	fail(why *frame.CloseError)
 	// ended says that the connection is gone. Nothing follows.
 	ended()
 }
@@ -33,15 +32,20 @@ type conn struct {
 	np      netpoll.Connection
 	out     outbound
 	speaks  protocol
+	secure  *secure // nil: no TLS
 
 	deaf bool // owned by the read loop: what still comes is read and dropped
 }
 
 // adopt has netpoll watch the socket; speak makes the protocol once there is
-// something to send with. first is what was read of it already.
-func (g *Gateway) adopt(tcp *net.TCPConn, via *outlet, speak func(*conn) protocol, first []byte) {
-	c := &conn{gateway: g, address: tcp.RemoteAddr().String()}
-	fd, err := descriptor(tcp)
+// something to send with. first is what the client said already.
+func (g *Gateway) adopt(a *arrival, via *outlet, speak func(*conn) protocol, first []byte) {
+	c := &conn{gateway: g, address: a.client.String(), secure: a.secure}
+	var sealed []byte // what the client said already, as it came
+	if c.secure != nil {
+		sealed = c.secure.detach()
+	}
+	fd, err := descriptor(a.tcp)
 	if err == nil {
 		c.np, err = netpoll.NewFDConnection(fd)
 	}
@@ -55,7 +59,10 @@ func (g *Gateway) adopt(tcp *net.TCPConn, via *outlet, speak func(*conn) protoco
 		return
 	}
 	c.speaks = speak(c)
-	c.input(first)
+	c.handle(first, c.speaks.feed)
+	if c.secure != nil {
+		c.handle(sealed, c.decrypt)
+	}
 	c.watch()
 }
 
@@ -94,7 +101,7 @@ func (c *conn) onRequest(context.Context, netpoll.Connection) error {
 	for n := in.Len(); n > 0; n = in.Len() {
 		if n > c.out.shared.unread && !c.deaf {
 			c.deaf = true
-			c.speaks.flooded()
+			c.speaks.fail(flood())
 		}
 		if err := c.take(in, n); err != nil {
 			return err
@@ -120,10 +127,19 @@ func (c *conn) take(in netpoll.Reader, n int) error {
 	return nil
 }
 
-// input feeds the protocol. What it sends meanwhile leaves in one write. A panic
-// ends this connection and nothing else.
+// input takes what netpoll read.
 func (c *conn) input(p []byte) {
-	if c.deaf || len(p) == 0 {
+	if c.secure != nil {
+		c.handle(p, c.decrypt)
+		return
+	}
+	c.handle(p, c.speaks.feed)
+}
+
+// handle gives p to feed. What the protocol sends meanwhile leaves in one write.
+// A panic ends this connection and nothing else.
+func (c *conn) handle(p []byte, feed func([]byte) bool) {
+	if c.deaf {
 		return
 	}
 	defer func() {
@@ -133,7 +149,7 @@ func (c *conn) input(p []byte) {
 	}()
 	c.out.cork()
 	defer c.out.uncork()
-	c.deaf = !c.speaks.feed(p)
+	c.deaf = !feed(p)
 }
 
 func (c *conn) broke(fault any) {
@@ -159,7 +175,7 @@ func (c *conn) onClose(netpoll.Connection) error {
 
 func (c *conn) stalled() {
 	c.gateway.counters.stalled.Add(1)
-	c.speaks.stalled()
+	c.speaks.fail(slowReader())
 }
 
 // Address implements session.Transport.

@@ -1,8 +1,10 @@
 package gateway_test
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +31,8 @@ type core struct {
 	done  chan struct{}
 	hold  chan struct{} // closed by a test that sent a frame of the action "hold"
 	work  sync.WaitGroup
+
+	holding atomic.Bool // the action "hold" is being looked up
 
 	mu   sync.Mutex // guards the fields below
 	gone map[session.ID]int
@@ -104,6 +108,7 @@ func (c *core) ActionNamed(name string) (idl.Action, bool) {
 	case "panic":
 		panic("asked for")
 	case "hold":
+		c.holding.Store(true)
 		<-c.hold
 	case "account.auth":
 		return idl.ActionAuth, true
@@ -132,7 +137,10 @@ func newEdge(t testing.TB, o gateway.Options, s session.Options) *edge {
 	}
 	c.hub = hub
 	o.Hub, o.Log = hub, log
-	o.TCP, o.HTTP, o.Echo = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	o.TCP, o.HTTP, o.Echo, o.TCPS, o.HTTPS = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	if o.TLS == nil {
+		o.TLS = &tls.Config{Certificates: []tls.Certificate{authority.certificate()}}
+	}
 	g, err := gateway.New(o)
 	if err != nil {
 		t.Fatal(err)

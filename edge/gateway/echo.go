@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"net"
 
 	"freeim/edge/ws"
 )
@@ -16,7 +15,7 @@ type echo struct{ socket *websocket }
 
 func newEcho(w *websocket) taker { return echo{w} }
 
-func (g *Gateway) serveEcho(c *net.TCPConn) { g.serveHead(c, g.echoes, newEcho) }
+func (g *Gateway) serveEcho(a *arrival) { g.serveHead(a, g.echoes, newEcho) }
 
 func (e echo) limit() int { return echoMessage }
 

@@ -44,12 +44,11 @@ func closeError(err error) *frame.CloseError {
 	return &frame.CloseError{Reason: idl.CloseMalformed, Text: err.Error()}
 }
 
-func (f *frames) stalled() { stall(f.session) }
-func (f *frames) ended()   { leave(f.session) }
+func (f *frames) ended() { leave(f.session) }
 
-func (f *frames) flooded() {
+func (f *frames) fail(why *frame.CloseError) {
 	if f.session != nil {
-		f.session.Fail(flood())
+		f.session.Fail(why)
 	}
 }
 
@@ -57,12 +56,10 @@ func flood() *frame.CloseError {
 	return &frame.CloseError{Reason: idl.CloseFlood, Text: "the client sends faster than it is handled"}
 }
 
-// stall closes a session whose client does not read. What is sent no longer
-// arrives, but the core hears of it and it is counted.
-func stall(s *session.Session) {
-	if s != nil {
-		s.Fail(&frame.CloseError{Reason: idl.CloseSlow, Text: "the client has stopped reading"})
-	}
+// slowReader closes a session whose client does not read. If it has stopped for
+// good, what is sent no longer arrives, but the core hears of it and it is counted.
+func slowReader() *frame.CloseError {
+	return &frame.CloseError{Reason: idl.CloseSlow, Text: "the client does not read fast enough"}
 }
 
 func leave(s *session.Session) {
@@ -78,4 +75,9 @@ func (f *frames) Send(p []byte, _ bool) bool { return f.out.send(nil, p) }
 func (f *frames) Close(_ idl.CloseReason, _ string, quit []byte, _ bool) { f.out.end(quit) }
 
 // Kind implements session.Transport.
-func (f *frames) Kind() string { return "tcp" }
+func (f *frames) Kind() string {
+	if f.secure != nil {
+		return "tls"
+	}
+	return "tcp"
+}

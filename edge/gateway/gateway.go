@@ -7,11 +7,14 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +24,21 @@ import (
 
 // Options says where a gateway listens and what it allows.
 type Options struct {
-	TCP  string // address for frames over TCP; ":0": any port; empty: none
-	HTTP string // address for WebSocket and web pages; empty: none
-	Echo string // address of the WebSocket echo for conformance suites; empty: none
+	TCP   string // address for frames over TCP; ":0": any port; empty: none
+	TCPS  string // the same under TLS
+	HTTP  string // address for WebSocket and web pages; empty: none
+	HTTPS string // the same under TLS
+	Echo  string // address of the WebSocket echo for conformance suites; empty: none
+
+	// TLS says which certificate is shown; needed for TCPS and HTTPS. The version
+	// is 1.2 at least whatever it says.
+	TLS *tls.Config
+
+	// TrustedProxies are believed about whom they speak for: by X-Forwarded-For on
+	// the HTTP ports, and by a PROXY header on the ports named in ProxyProtocol
+	// ("tcp", "tcps", "http", "https"), where they must send one.
+	TrustedProxies []netip.Prefix
+	ProxyProtocol  []string
 
 	Hub *session.Hub // required unless only Echo is served
 	Log *slog.Logger // nil: slog.Default
@@ -31,8 +46,8 @@ type Options struct {
 	Web         http.Handler                   // requests that are no WebSocket; nil: all 404
 	WSPath      string                         // where WebSockets are; empty: "/ws"
 	AllowOrigin func(origin, host string) bool // as ws.Options; nil: pages of the same host
-	HeadTimeout time.Duration                  // for a whole HTTP request head; 0: 10 s
-	MaxHTTP     int                            // HTTP connections that are no WebSocket (yet) at once; 0: 8,192
+	HeadTimeout time.Duration                  // for all that comes before a session or page: PROXY header, TLS handshake, request head; 0: 10 s
+	MaxHTTP     int                            // connections at once that are there, or serve pages; 0: 8,192
 
 	Backlog int           // octets queued for one client that reads slowly; 0: 262,144
 	Stall   time.Duration // how long it may take none of them, and to leave; 0: 10 s
@@ -65,13 +80,39 @@ func (o *Options) setDefaults() {
 }
 
 func (o *Options) validate() error {
-	if o.Hub == nil && (o.TCP != "" || o.HTTP != "") {
+	if o.Hub == nil && o.TCP+o.TCPS+o.HTTP+o.HTTPS != "" {
 		return errors.New("gateway: no hub")
+	}
+	if o.TLS == nil && o.TCPS+o.HTTPS != "" {
+		return errors.New("gateway: no certificate for the ports with TLS")
+	}
+	for _, name := range o.ProxyProtocol {
+		if !slices.Contains([]string{"tcp", "tcps", "http", "https"}, name) {
+			return fmt.Errorf("gateway: the PROXY protocol on %q: want tcp, tcps, http or https", name)
+		}
 	}
 	if min(o.MaxHTTP, o.Backlog, o.ReadBuffer) < 0 || min(o.HeadTimeout, o.Stall) < 0 {
 		return errors.New("gateway: a limit is negative")
 	}
 	return nil
+}
+
+// secured is the configuration of one port with TLS; the protocols are offered to
+// clients that ask for one. Records are as long as they can be, since what
+// leaves is joined already.
+func (o *Options) secured(protocols ...string) *tls.Config {
+	if o.TLS == nil {
+		return nil
+	}
+	c := o.TLS.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.DynamicRecordSizingDisabled = true
+	if len(protocols) > 0 {
+		c.NextProtos = append(protocols, c.NextProtos...)
+	} else {
+		c.NextProtos = nil
+	}
+	return c
 }
 
 // Gateway owns the listeners and the connections. Its methods are safe for
@@ -82,6 +123,7 @@ type Gateway struct {
 	clients *outlet // for sessions
 	echoes  *outlet // for the echo
 	web     *web
+	records sync.Pool // *[record]byte, plaintext on its way from TLS to a protocol
 
 	mu        sync.Mutex // guards the fields below
 	listeners map[string]net.Listener
@@ -94,15 +136,18 @@ type Gateway struct {
 
 // counters is what Stats shows.
 type counters struct {
-	accepted, turnedAway, upgrades, reads, stalled, panics atomic.Int64
+	accepted, turnedAway, handshakes, unsecured, unproxied, upgrades, reads, stalled, panics atomic.Int64
 }
 
 // Stats is what a gateway has counted since it began.
 type Stats struct {
 	Conns      int   // TCP and WebSocket connections now
-	HTTP       int   // other connections of the HTTP port now
+	HTTP       int   // connections now that serve pages or have not become a session yet
 	Accepted   int64 // connections
 	TurnedAway int64 // of them closed at once, since MaxHTTP was reached
+	Handshakes int64 // TLS handshakes that passed
+	Unsecured  int64 // and that failed
+	Unproxied  int64 // connections of trusted proxies that sent no right PROXY header
 	Upgrades   int64 // WebSocket handshakes that passed
 	Reads      int64 // times that netpoll woke a connection
 	Stalled    int64 // connections that took no octet for Options.Stall
@@ -125,6 +170,7 @@ func New(o Options) (*Gateway, error) {
 		listeners: make(map[string]net.Listener),
 		conns:     make(map[*conn]struct{}),
 	}
+	g.records.New = func() any { return new([record]byte) }
 	g.web = newWeb(g)
 	return g, nil
 }
@@ -132,20 +178,19 @@ func New(o Options) (*Gateway, error) {
 // Start listens on every address and serves until Close. When one cannot be had
 // none is kept.
 func (g *Gateway) Start() error {
-	for _, l := range []struct {
-		name, address string
-		serve         func(*net.TCPConn)
-	}{
-		{"tcp", g.opts.TCP, g.serveTCP},
-		{"http", g.opts.HTTP, g.serveHTTP},
-		{"echo", g.opts.Echo, g.serveEcho},
+	for _, d := range []*door{
+		{name: "tcp", address: g.opts.TCP, serve: g.serveTCP},
+		{name: "tcps", address: g.opts.TCPS, serve: g.serveTCP, tls: g.opts.secured()},
+		{name: "http", address: g.opts.HTTP, serve: g.serveHTTP, waits: true},
+		{name: "https", address: g.opts.HTTPS, serve: g.serveHTTP, waits: true, tls: g.opts.secured("http/1.1")},
+		{name: "echo", address: g.opts.Echo, serve: g.serveEcho, waits: true},
 	} {
-		if l.address == "" {
+		if d.address == "" {
 			continue
 		}
-		if err := g.listen(l.name, l.address, l.serve); err != nil {
+		if err := g.listen(d); err != nil {
 			g.Close()
-			return fmt.Errorf("listen for %s: %w", l.name, err)
+			return fmt.Errorf("listen for %s: %w", d.name, err)
 		}
 	}
 	g.running.Go(g.web.run)
@@ -154,6 +199,12 @@ func (g *Gateway) Start() error {
 
 // TCPAddr is the TCP port's address; nil when there is none.
 func (g *Gateway) TCPAddr() net.Addr { return g.addr("tcp") }
+
+// TCPSAddr is the address of frames under TLS; nil when there is none.
+func (g *Gateway) TCPSAddr() net.Addr { return g.addr("tcps") }
+
+// HTTPSAddr is the HTTPS port's address; nil when there is none.
+func (g *Gateway) HTTPSAddr() net.Addr { return g.addr("https") }
 
 // HTTPAddr is the HTTP port's address; nil when there is none.
 func (g *Gateway) HTTPAddr() net.Addr { return g.addr("http") }
@@ -211,7 +262,8 @@ func (g *Gateway) Stats() Stats {
 	c := &g.counters
 	return Stats{
 		Conns: conns, HTTP: int(g.web.open.Load()),
-		Accepted: c.accepted.Load(), TurnedAway: c.turnedAway.Load(), Upgrades: c.upgrades.Load(),
+		Accepted: c.accepted.Load(), TurnedAway: c.turnedAway.Load(),
+		Handshakes: c.handshakes.Load(), Unsecured: c.unsecured.Load(), Unproxied: c.unproxied.Load(), Upgrades: c.upgrades.Load(),
 		Reads: c.reads.Load(), Stalled: c.stalled.Load(), Panics: c.panics.Load(),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freeim/edge/proxy"
 	"freeim/edge/ws"
 )
 
@@ -22,34 +23,26 @@ const (
 
 // serveHTTP takes a connection of the HTTP port: WebSockets become sessions, the
 // others go to the web server.
-func (g *Gateway) serveHTTP(c *net.TCPConn) { g.serveHead(c, g.clients, newClient) }
+func (g *Gateway) serveHTTP(a *arrival) { g.serveHead(a, g.clients, newClient) }
 
-// serveHead reads a request's head on a goroutine of its own, which lives at
-// most HeadTimeout. Beyond MaxHTTP connections the newest is closed at once.
-func (g *Gateway) serveHead(c *net.TCPConn, via *outlet, take func(*websocket) taker) {
-	if !g.web.enter(c) {
-		g.counters.turnedAway.Add(1)
-		c.Close()
+// serveHead reads a request's head.
+func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket) taker) {
+	head, rest, err := readHead(a)
+	if err != nil {
+		g.web.refuse(a, err)
 		return
 	}
-	g.running.Go(func() {
-		c.SetDeadline(time.Now().Add(g.opts.HeadTimeout))
-		head, rest, err := readHead(c)
-		if err != nil {
-			g.web.refuse(c, err)
-			return
-		}
-		h := ws.Upgrade(head, ws.Options{AllowOrigin: g.opts.AllowOrigin})
-		ours := via == g.echoes || path(h.Target) == g.opts.WSPath
-		switch {
-		case h.Outcome == ws.Refused:
-			g.web.turnDown(c, h.Response)
-		case h.Outcome == ws.NotUpgrade || !ours:
-			g.web.hand(c, append(head, rest...))
-		default:
-			g.upgrade(c, via, take, h.Response, rest)
-		}
-	})
+	h := ws.Upgrade(head, ws.Options{AllowOrigin: g.opts.AllowOrigin, Secure: a.secure != nil})
+	a.client = proxy.Forwarded(a.client, h.Forwarded, g.trusts)
+	ours := via == g.echoes || path(h.Target) == g.opts.WSPath
+	switch {
+	case h.Outcome == ws.Refused:
+		g.web.turnDown(a, h.Response)
+	case h.Outcome == ws.NotUpgrade || !ours:
+		g.web.hand(a, append(head, rest...))
+	default:
+		g.upgrade(a, via, take, h.Response, rest)
+	}
 }
 
 // path is a request target without its query.
@@ -85,18 +78,18 @@ func readHead(c net.Conn) (head, rest []byte, err error) {
 }
 
 // upgrade answers the handshake and gives the socket to netpoll.
-func (g *Gateway) upgrade(c *net.TCPConn, via *outlet, take func(*websocket) taker, response, rest []byte) {
-	defer g.web.leave(c)
-	if _, err := c.Write(response); err != nil {
-		c.Close()
+func (g *Gateway) upgrade(a *arrival, via *outlet, take func(*websocket) taker, response, rest []byte) {
+	defer g.web.leave(a.tcp)
+	if _, err := a.Write(response); err != nil {
+		a.tcp.Close()
 		return
 	}
 	g.counters.upgrades.Add(1)
-	g.adopt(c, via, func(c *conn) protocol { return newWebsocket(c, take) }, rest)
+	g.adopt(a, via, func(c *conn) protocol { return newWebsocket(c, take) }, rest)
 }
 
-// web is the HTTP port's connections that are no WebSocket, or not yet: the
-// listener of an ordinary http.Server, fed from memory.
+// web is the connections that are no session, or not yet, and the listener of an
+// ordinary http.Server, fed from memory.
 type web struct {
 	gateway *Gateway
 	server  *http.Server
@@ -106,7 +99,7 @@ type web struct {
 	open    atomic.Int64
 
 	mu    sync.Mutex
-	heads map[net.Conn]struct{} // being read; nil after close
+	heads map[net.Conn]struct{} // on their way in; nil after close
 }
 
 func newWeb(g *Gateway) *web {
@@ -142,7 +135,7 @@ func (w *web) handler() http.Handler {
 func (w *web) run() { w.server.Serve(w) }
 
 // enter counts a connection; false when there are too many.
-func (w *web) enter(c net.Conn) bool {
+func (w *web) enter(c *net.TCPConn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.heads == nil || w.open.Load() >= int64(w.gateway.opts.MaxHTTP) {
@@ -154,23 +147,23 @@ func (w *web) enter(c net.Conn) bool {
 }
 
 // read says that a connection's head is no longer being read.
-func (w *web) read(c net.Conn) {
+func (w *web) read(c *net.TCPConn) {
 	w.mu.Lock()
 	delete(w.heads, c)
 	w.mu.Unlock()
 }
 
 // leave takes a connection off the count.
-func (w *web) leave(c net.Conn) {
+func (w *web) leave(c *net.TCPConn) {
 	w.read(c)
 	w.open.Add(-1)
 }
 
 // hand gives a connection to the server, with the bytes read of it.
-func (w *web) hand(c *net.TCPConn, read []byte) {
-	w.read(c)
-	c.SetDeadline(time.Time{})
-	replay := &replayed{Conn: c, tcp: c, read: read, left: sync.OnceFunc(func() { w.open.Add(-1) })}
+func (w *web) hand(a *arrival, read []byte) {
+	w.read(a.tcp)
+	a.SetDeadline(time.Time{})
+	replay := &replayed{arrival: a, read: read, left: sync.OnceFunc(func() { w.open.Add(-1) })}
 	select {
 	case w.ready <- replay:
 	case <-w.done:
@@ -179,26 +172,39 @@ func (w *web) hand(c *net.TCPConn, read []byte) {
 }
 
 // refuse ends a connection whose head could not be read.
-func (w *web) refuse(c *net.TCPConn, err error) {
+func (w *web) refuse(a *arrival, err error) {
 	if errors.Is(err, ws.ErrHeadTooLarge) {
-		w.turnDown(c, ws.TooLargeResponse())
+		w.turnDown(a, ws.TooLargeResponse())
 		return
 	}
-	w.leave(c)
-	c.Close()
+	w.drop(a)
 }
 
-// turnDown answers and closes, reading on for a moment: closing with unread
-// input resets the connection, and the answer could be lost.
-func (w *web) turnDown(c *net.TCPConn, response []byte) {
-	defer w.leave(c)
-	defer c.Close()
-	if _, err := c.Write(response); err != nil {
+// turnDown answers and closes.
+func (w *web) turnDown(a *arrival, response []byte) {
+	if _, err := a.Write(response); err != nil {
+		w.drop(a)
 		return
 	}
-	c.CloseWrite()
-	c.SetDeadline(time.Now().Add(linger))
-	io.Copy(io.Discard, c)
+	if a.secure != nil {
+		a.secure.tls.CloseWrite()
+	}
+	w.hangUp(a)
+}
+
+// hangUp closes, reading on for a moment: closing with unread input resets the
+// connection, and what was said could be lost.
+func (w *web) hangUp(a *arrival) {
+	defer w.drop(a)
+	a.tcp.CloseWrite()
+	a.tcp.SetDeadline(time.Now().Add(linger))
+	io.Copy(io.Discard, a.tcp)
+}
+
+// drop closes without a word.
+func (w *web) drop(a *arrival) {
+	w.leave(a.tcp)
+	a.tcp.Close()
 }
 
 // drain lets requests under way finish until ctx ends.
@@ -236,26 +242,21 @@ func (w *web) Addr() net.Addr { return w.gateway.HTTPAddr() }
 
 // replayed is a connection whose first bytes have been read already.
 type replayed struct {
-	net.Conn
-	tcp  *net.TCPConn
+	*arrival
 	read []byte // owned by the reader
 	left func()
 }
 
 func (r *replayed) Read(p []byte) (int, error) {
 	if len(r.read) == 0 {
-		return r.Conn.Read(p)
+		return r.arrival.Read(p)
 	}
 	n := copy(p, r.read)
 	r.read = r.read[n:]
 	return n, nil
 }
 
-// CloseWrite lets the server end its side first, as it does with clients that
-// send on.
-func (r *replayed) CloseWrite() error { return r.tcp.CloseWrite() }
-
 func (r *replayed) Close() error {
 	r.left()
-	return r.Conn.Close()
+	return r.arrival.Close()
 }

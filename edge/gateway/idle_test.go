@@ -1,9 +1,13 @@
 package gateway_test
 
 import (
+	"crypto/tls"
+	"io"
+	"net"
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,9 +25,9 @@ func BenchmarkIdleSession(b *testing.B) {
 	for _, row := range []struct {
 		name string
 		open func(*testing.B, *edge) int
-	}{{"tcp", openTCP}, {"websocket", openWS}} {
+	}{{"tcp", openTCP}, {"websocket", openWS}, {"tls", openTLS}, {"wss", openWSS}} {
 		b.Run(row.name, func(b *testing.B) {
-			e := newEdge(b, gateway.Options{}, session.Options{})
+			e := newEdge(b, gateway.Options{}, session.Options{Heartbeat: time.Hour})
 			unix.Close(row.open(b, e)) // whatever is made once
 			eventually(b, "the first to go", func() bool { return e.hub.Stats().Sessions == 0 })
 			fds := make([]int, 0, b.N)
@@ -70,6 +74,59 @@ func openWS(b *testing.B, e *edge) int {
 	exchange(b, fd, []byte(upgrade))
 	exchange(b, fd, message(2, authFrame()))
 	return fd
+}
+
+func openTLS(b *testing.B, e *edge) int {
+	fd := connect(b, e.TCPSAddr().String())
+	c := bareTLS(b, fd)
+	exchangeOver(b, c, authFrame())
+	return fd
+}
+
+func openWSS(b *testing.B, e *edge) int {
+	fd := connect(b, e.HTTPSAddr().String())
+	c := bareTLS(b, fd)
+	exchangeOver(b, c, []byte(upgrade))
+	exchangeOver(b, c, message(2, authFrame()))
+	return fd
+}
+
+// bareTLS passes the handshake; what it returns is dropped, so that only the
+// edge's side is measured.
+func bareTLS(b *testing.B, fd int) *tls.Conn {
+	b.Helper()
+	c := tls.Client(bare{fd: fd}, &tls.Config{RootCAs: authority.pool(), ServerName: "edge"})
+	if err := c.Handshake(); err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// bare is a net.Conn of a descriptor that Go's runtime knows nothing of.
+type bare struct {
+	net.Conn
+	fd int
+}
+
+func (c bare) Read(p []byte) (int, error) {
+	n, err := unix.Read(c.fd, p)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (c bare) Write(p []byte) (int, error) { return unix.Write(c.fd, p) }
+
+func exchangeOver(b *testing.B, c *tls.Conn, p []byte) {
+	b.Helper()
+	var buf [512]byte
+	if _, err := c.Write(p); err != nil {
+		b.Fatal(err)
+	}
+	if n, err := c.Read(buf[:]); err != nil || n == 0 {
+		b.Fatalf("read: %d, %v", n, err)
+	}
 }
 
 // connect opens a socket that Go's runtime knows nothing of.

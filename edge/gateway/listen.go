@@ -10,23 +10,23 @@ import (
 )
 
 // listen opens one address and accepts there until the listener is closed.
-func (g *Gateway) listen(name, address string, serve func(*net.TCPConn)) error {
+func (g *Gateway) listen(d *door) error {
 	// Dead clients are found by their silence, so TCP need not probe.
 	config := net.ListenConfig{KeepAlive: -1}
-	l, err := config.Listen(context.Background(), "tcp", address)
+	l, err := config.Listen(context.Background(), "tcp", d.address)
 	if err != nil {
 		return err
 	}
 	g.mu.Lock()
-	g.listeners[name] = l
+	g.listeners[d.name] = l
 	g.mu.Unlock()
-	g.running.Go(func() { g.accept(l.(*net.TCPListener), serve) })
+	g.running.Go(func() { g.accept(l.(*net.TCPListener), d) })
 	return nil
 }
 
 // accept hands out connections. When descriptors run out it waits for some to
 // come free, up to a second between attempts.
-func (g *Gateway) accept(l *net.TCPListener, serve func(*net.TCPConn)) {
+func (g *Gateway) accept(l *net.TCPListener, d *door) {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	pause := shortest
 	for {
@@ -35,7 +35,7 @@ func (g *Gateway) accept(l *net.TCPListener, serve func(*net.TCPConn)) {
 		case err == nil:
 			pause = shortest
 			g.counters.accepted.Add(1)
-			serve(c)
+			g.arrive(c, d)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -47,8 +47,8 @@ func (g *Gateway) accept(l *net.TCPListener, serve func(*net.TCPConn)) {
 }
 
 // serveTCP makes a session of a connection.
-func (g *Gateway) serveTCP(c *net.TCPConn) {
-	g.adopt(c, g.clients, func(c *conn) protocol { return newFrames(c) }, nil)
+func (g *Gateway) serveTCP(a *arrival) {
+	g.adopt(a, g.clients, func(c *conn) protocol { return newFrames(c) }, a.plain())
 }
 
 // descriptor takes the socket out of Go's own poller, which netpoll replaces.

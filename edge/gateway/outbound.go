@@ -163,18 +163,19 @@ func (o *outbound) flush() {
 // caller is the one who is busy. buf, if not nil, is the queued buffer that p is.
 func (o *outbound) write(p []byte, buf *[]byte) {
 	for round := 1; ; round++ {
+		queued := 0 // octets of the backlog that p stands for
+		if buf != nil {
+			queued = len(p)
+		}
+		p, buf = o.seal(p, buf)
 		n, err := o.try(p)
 		if err != nil {
 			o.fail()
 			return
 		}
 		if n < len(p) || round == rounds {
-			o.leave(p, n, buf)
+			o.leave(p, n, buf, queued)
 			return
-		}
-		queued := 0
-		if buf != nil {
-			queued = n
 		}
 		o.shared.put(buf)
 		if buf = o.next(queued); buf == nil {
@@ -182,6 +183,21 @@ func (o *outbound) write(p []byte, buf *[]byte) {
 		}
 		p = *buf
 	}
+}
+
+// seal encrypts what is about to leave, under TLS; the caller is the one who is
+// busy. The last octets of an ending connection are followed by TLS's own end.
+func (o *outbound) seal(p []byte, buf *[]byte) ([]byte, *[]byte) {
+	s := o.conn.secure
+	if s == nil {
+		return p, buf
+	}
+	o.mu.Lock()
+	last := o.ending && o.pending == nil
+	o.mu.Unlock()
+	sealed := s.seal(p, last, o.shared)
+	o.shared.put(buf)
+	return *sealed, sealed
 }
 
 // errGone says that netpoll has ended the connection.
@@ -226,15 +242,12 @@ func (o *outbound) next(written int) *[]byte {
 	return nil
 }
 
-// leave hands the rest of p, of which n octets are written, to a goroutine. What
-// is not in a buffer of ours is copied: it belongs to the sender.
-func (o *outbound) leave(p []byte, n int, buf *[]byte) {
+// leave hands the rest of p, of which n octets are written, to a goroutine; it
+// stood in the backlog with `queued` octets. What is not in a buffer of ours is
+// copied: it belongs to the sender.
+func (o *outbound) leave(p []byte, n int, buf *[]byte, queued int) {
 	o.mu.Lock()
-	if buf != nil {
-		o.backlog -= n
-	} else {
-		o.backlog += len(p) - n
-	}
+	o.backlog += len(p) - n - queued
 	o.mu.Unlock()
 	rest := p[n:]
 	if buf == nil {
@@ -269,7 +282,11 @@ func (o *outbound) drain(p []byte, buf *[]byte) {
 		if buf = o.next(0); buf == nil {
 			return
 		}
-		p = *buf
+		queued := len(*buf)
+		p, buf = o.seal(*buf, buf)
+		o.mu.Lock()
+		o.backlog += len(p) - queued
+		o.mu.Unlock()
 	}
 }
 

@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"freeim/edge/frame"
 )
 
 // silent is a protocol that takes everything and says nothing.
 type silent struct{ gone chan struct{} }
 
-func (s silent) feed([]byte) bool { return true }
-func (s silent) stalled()         {}
-func (s silent) flooded()         {}
-func (s silent) ended()           { close(s.gone) }
+func (s silent) feed([]byte) bool     { return true }
+func (silent) fail(*frame.CloseError) {}
+func (s silent) ended()               { close(s.gone) }
 
 // TestNoWriteToADescriptorUsedAgain: once netpoll has closed a connection, its
 // number means another file, which must not get the bytes.
@@ -49,7 +50,7 @@ func TestNoWriteToADescriptorUsedAgain(t *testing.T) {
 			}
 			var c *conn
 			gone := make(chan struct{})
-			g.adopt(near.(*net.TCPConn), g.clients, func(made *conn) protocol { c = made; return silent{gone} }, nil)
+			g.adopt(newArrival(near.(*net.TCPConn)), g.clients, func(made *conn) protocol { c = made; return silent{gone} }, nil)
 			number := int(c.out.fd)
 			row.end(c, far)
 			<-gone

@@ -49,13 +49,8 @@ func (w *websocket) feed(p []byte) bool {
 	return !w.over
 }
 
-func (w *websocket) stalled() { w.taker.fail(slowReader()) }
-func (w *websocket) flooded() { w.taker.fail(flood()) }
-func (w *websocket) ended()   { w.taker.left() }
-
-func slowReader() error {
-	return &frame.CloseError{Reason: idl.CloseSlow, Text: "the client does not read fast enough"}
-}
+func (w *websocket) fail(why *frame.CloseError) { w.taker.fail(why) }
+func (w *websocket) ended()                     { w.taker.left() }
 
 // Message implements ws.Handler.
 func (w *websocket) Message(text bool, payload []byte) error { return w.taker.message(text, payload) }
@@ -181,4 +176,9 @@ func (c *client) Close(reason idl.CloseReason, message string, quit []byte, text
 func (c *client) Address() string { return c.socket.address }
 
 // Kind implements session.Transport.
-func (c *client) Kind() string { return "websocket" }
+func (c *client) Kind() string {
+	if c.socket.secure != nil {
+		return "wss"
+	}
+	return "websocket"
+}

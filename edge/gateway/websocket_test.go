@@ -104,6 +104,7 @@ func TestClientThatSendsFasterThanItIsHandled(t *testing.T) {
 	e := newEdge(t, gateway.Options{}, session.Options{})
 	other, p := dialWS(t, e), dialWS(t, e)
 	p.write(message(1, []byte(`{"action":"hold"}`)))
+	eventually(t, "it to be held up", e.core.holding.Load)
 	flood := bytes.Repeat(message(2, frame.Append(nil, heartbeat(0))), 64<<20/19)
 	p.write(flood)
 	close(e.core.hold)

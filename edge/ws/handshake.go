@@ -14,6 +14,9 @@ type Options struct {
 	// connect; host is the request's Host. It is not asked when there is no
 	// Origin: that client is no browser. nil means SameHost.
 	AllowOrigin func(origin, host string) bool
+	// Secure says that the request came over TLS: SameHost then wants a page that
+	// came so too.
+	Secure bool
 }
 
 // Outcome is what a request head turned out to be.
@@ -31,6 +34,8 @@ type Handshake struct {
 	Target   string // the request's target as it was written, "/ws?x=1"; empty for a malformed head
 	Response []byte // the bytes to send
 	Reason   string // why it was refused; the Response says it too
+	// Forwarded are the field lines X-Forwarded-For, in order, whatever the outcome.
+	Forwarded []string
 }
 
 // Upgrade decides on a request head, which is what HeadSize measured. A head
@@ -42,13 +47,13 @@ func Upgrade(p []byte, o Options) Handshake {
 		return refuse(head{}, http.StatusBadRequest, "malformed request head")
 	}
 	if !h.lists("upgrade", "websocket") && h.values("sec-websocket-key") == nil {
-		return Handshake{Outcome: NotUpgrade, Target: h.target}
+		return Handshake{Outcome: NotUpgrade, Target: h.target, Forwarded: h.values("x-forwarded-for")}
 	}
 	if status, reason := h.check(o); status != 0 {
 		return refuse(h, status, reason)
 	}
 	key, _ := h.one("sec-websocket-key")
-	return Handshake{Outcome: Accepted, Target: h.target, Response: accept(key)}
+	return Handshake{Outcome: Accepted, Target: h.target, Response: accept(key), Forwarded: h.values("x-forwarded-for")}
 }
 
 // TooLargeResponse is the answer to ErrHeadTooLarge.
@@ -118,7 +123,9 @@ func (h *head) originOK(o Options, host string) bool {
 	}
 	allow := o.AllowOrigin
 	if allow == nil {
-		allow = SameHost
+		allow = func(origin, host string) bool {
+			return SameHost(origin, host) && !(o.Secure && !strings.HasPrefix(strings.ToLower(origin), "https:"))
+		}
 	}
 	return len(all) == 1 && allow(all[0], host)
 }
@@ -162,5 +169,5 @@ func refuse(h head, status int, reason string) Handshake {
 	}
 	response := fmt.Sprintf("HTTP/1.1 %d %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s\n",
 		status, http.StatusText(status), extra, len(reason)+1, reason)
-	return Handshake{Outcome: Refused, Target: h.target, Response: []byte(response), Reason: reason}
+	return Handshake{Outcome: Refused, Target: h.target, Response: []byte(response), Reason: reason, Forwarded: h.values("x-forwarded-for")}
 }

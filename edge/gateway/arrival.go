@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"freeim/edge/proxy"
+)
+
+// door is a listener, and what its connections become.
+type door struct {
+	name, address string
+	tls           *tls.Config // nil: no TLS
+	serve         func(*arrival)
+	waits         bool // serve reads from the connection, so it needs a goroutine
+}
+
+// arrival is a connection on its way in: accepted, and neither a session nor a
+// page yet. One goroutine at a time uses it.
+type arrival struct {
+	tcp    *net.TCPConn
+	client netip.AddrPort // by a trusted proxy's word, if there was one
+	early  []byte         // what was read of the socket too early
+	secure *secure        // nil: no TLS
+}
+
+func newArrival(c *net.TCPConn) *arrival {
+	a := &arrival{tcp: c}
+	if from, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		at := from.AddrPort()
+		a.client = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	}
+	return a
+}
+
+// arrive lets a connection in. What must be read first, the PROXY header, the
+// TLS handshake and the request head, is read on a goroutine that lives at most
+// HeadTimeout.
+func (g *Gateway) arrive(c *net.TCPConn, d *door) {
+	a := newArrival(c)
+	proxied := slices.Contains(g.opts.ProxyProtocol, d.name) && g.trusts(a.client.Addr())
+	if !d.waits && !proxied && d.tls == nil {
+		d.serve(a)
+		return
+	}
+	if !g.web.enter(c) {
+		g.counters.turnedAway.Add(1)
+		c.Close()
+		return
+	}
+	g.running.Go(func() {
+		c.SetDeadline(time.Now().Add(g.opts.HeadTimeout))
+		if proxied && !g.introduce(a) {
+			g.web.drop(a)
+			return
+		}
+		if d.tls != nil {
+			if err := g.handshake(a, d.tls); err != nil {
+				g.log.Debug("TLS handshake failed", "address", a.client, "err", err)
+				g.web.hangUp(a)
+				return
+			}
+		}
+		d.serve(a)
+		if !d.waits {
+			g.web.leave(c)
+		}
+	})
+}
+
+// introduce reads the PROXY header, which a trusted proxy must send.
+func (g *Gateway) introduce(a *arrival) bool {
+	h, rest, err := proxy.Read(a.tcp)
+	if err != nil {
+		g.counters.unproxied.Add(1)
+		g.log.Debug("PROXY header", "address", a.client, "err", err)
+		return false
+	}
+	a.early = rest
+	if h.Source.IsValid() {
+		a.client = h.Source
+	}
+	return true
+}
+
+// trusts reports whether a proxy of that address is believed.
+func (g *Gateway) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(g.opts.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// readSocket reads what came before TLS is taken off.
+func (a *arrival) readSocket(p []byte) (int, error) {
+	if len(a.early) == 0 {
+		return a.tcp.Read(p)
+	}
+	n := copy(p, a.early)
+	a.early = a.early[n:]
+	return n, nil
+}
+
+// plain is what the client said already without TLS.
+func (a *arrival) plain() []byte {
+	if a.secure != nil {
+		return nil
+	}
+	return a.early
+}
+
+// Read reads what the client says.
+func (a *arrival) Read(p []byte) (int, error) {
+	if a.secure != nil {
+		return a.secure.tls.Read(p)
+	}
+	return a.readSocket(p)
+}
+
+// Write implements net.Conn, like all that follows.
+func (a *arrival) Write(p []byte) (int, error) {
+	if a.secure != nil {
+		return a.secure.tls.Write(p)
+	}
+	return a.tcp.Write(p)
+}
+
+// CloseWrite ends our side: a client that sends on still reads what we said.
+func (a *arrival) CloseWrite() error {
+	if a.secure != nil {
+		a.secure.tls.CloseWrite()
+	}
+	return a.tcp.CloseWrite()
+}
+
+func (a *arrival) Close() error {
+	if a.secure != nil {
+		return a.secure.tls.Close()
+	}
+	return a.tcp.Close()
+}
+
+func (a *arrival) LocalAddr() net.Addr  { return a.tcp.LocalAddr() }
+func (a *arrival) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(a.client) }
+
+func (a *arrival) SetDeadline(t time.Time) error      { return a.tcp.SetDeadline(t) }
+func (a *arrival) SetReadDeadline(t time.Time) error  { return a.tcp.SetReadDeadline(t) }
+func (a *arrival) SetWriteDeadline(t time.Time) error { return a.tcp.SetWriteDeadline(t) }

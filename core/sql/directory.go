@@ -1,7 +1,8 @@
 // Package sql opens the directory: the relational database that holds accounts
 // and whatever else plugins keep in tables. It opens and tunes the engine, says
-// which dialect it speaks, and runs the plugins' migrations; it has no tables
-// and no queries of its own. core/server and plugintest open it, plugins use it
+// which dialect it speaks, runs the plugins' migrations and transactions, and
+// says whether commits are durable; of the directory it has no tables and no
+// queries of its own. core/server and plugintest open it, plugins use it
 // through plugin.Host.
 package sql
 
@@ -12,26 +13,37 @@ import (
 	"log/slog"
 	"runtime"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
 )
 
 // Options says which database to open.
 type Options struct {
-	Dialect string       // "sqlite"; empty: "sqlite"
-	Path    string       // of the SQLite file; it and its directory are made if missing, readable by the owner only
-	Log     *slog.Logger // nil: slog.Default
+	Dialect string // "sqlite" or "mysql"; empty: "sqlite"
+	Path    string // of the SQLite file; it and its directory are made if missing, readable by the owner only
+	// DSN names the MySQL database, which must exist, as go-sql-driver/mysql reads
+	// it: USER:PASSWORD@tcp(HOST:PORT)/DATABASE. What it says of timeouts and TLS
+	// holds; how strings, times and modes are read is decided here.
+	DSN         string
+	Connections int          // bounds those to MySQL; 0: 32
+	Log         *slog.Logger // nil: slog.Default
 }
+
+// mysqlConnections is the usual bound: a transaction of the directory is short.
+const mysqlConnections = 32
 
 // Directory is the open database. Safe for concurrent use.
 type Directory struct {
 	db      *stdsql.DB
-	dialect goose.Dialect // also the name that plugins see, see Dialect
-	name    string
+	dialect goose.Dialect
+	name    string        // of the dialect, as plugins see it
+	mysql   *mysql.Config // nil for SQLite
 	log     *slog.Logger
 }
 
-// Open opens the database, and makes it if it does not exist. It returns an
-// error for a dialect it does not know and for a file that is no database.
+// Open opens the database; a SQLite file is made if it does not exist. It returns
+// an error for a dialect it does not know, for a file that is no database, and
+// for a MySQL that does not answer.
 func Open(o Options) (*Directory, error) {
 	d := &Directory{log: o.Log}
 	if d.log == nil {
@@ -44,13 +56,18 @@ func Open(o Options) (*Directory, error) {
 			return nil, fmt.Errorf("open SQLite database %s: %w", o.Path, err)
 		}
 		d.db, d.dialect, d.name = db, goose.DialectSQLite3, "sqlite"
+	case "mysql":
+		if err := d.openMySQL(o); err != nil {
+			return nil, err
+		}
+		d.dialect, d.name = goose.DialectMySQL, "mysql"
 	default:
-		return nil, fmt.Errorf("dialect %q is not known: use \"sqlite\"", o.Dialect)
+		return nil, fmt.Errorf("dialect %q is not known: use \"sqlite\" or \"mysql\"", o.Dialect)
 	}
 	return d, nil
 }
 
-// DB is the pool of connections. What a caller must keep to, on every engine, is
+// DB is the pool of connections, for reading; Tx is for writing. What a caller must keep to, on every engine, is
 // in README.md: writes in a transaction, and inside it only the transaction.
 func (d *Directory) DB() *stdsql.DB { return d.db }
 

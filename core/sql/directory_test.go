@@ -13,12 +13,20 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"freeim/core/engines"
 	"freeim/core/sql"
 )
 
-func open(t *testing.T, path string) *sql.Directory {
+// eachDialect runs the test on every engine, with the options of an empty
+// database.
+func eachDialect(t *testing.T, run func(t *testing.T, o sql.Options)) {
+	t.Run("sqlite", func(t *testing.T) { run(t, sql.Options{Path: filepath.Join(t.TempDir(), "directory.db")}) })
+	t.Run("mysql", func(t *testing.T) { run(t, sql.Options{Dialect: "mysql", DSN: engines.Database(t)}) })
+}
+
+func open(t *testing.T, o sql.Options) *sql.Directory {
 	t.Helper()
-	d, err := sql.Open(sql.Options{Path: path})
+	d, err := sql.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +34,9 @@ func open(t *testing.T, path string) *sql.Directory {
 	return d
 }
 
-func fresh(t *testing.T) *sql.Directory { return open(t, filepath.Join(t.TempDir(), "directory.db")) }
+func fresh(t *testing.T) *sql.Directory {
+	return open(t, sql.Options{Path: filepath.Join(t.TempDir(), "directory.db")})
+}
 
 func run(t *testing.T, d *sql.Directory, query string, args ...any) {
 	t.Helper()
@@ -81,7 +91,10 @@ func TestOpenRefuses(t *testing.T) {
 		want string
 	}{
 		{"no path", sql.Options{}, "no path"},
-		{"a dialect that is not there yet", sql.Options{Dialect: "mysql", Path: "x"}, "mysql"},
+		{"a dialect that is not known", sql.Options{Dialect: "oracle", Path: "x"}, "oracle"},
+		{"MySQL without a database", sql.Options{Dialect: "mysql", DSN: "a:secret@tcp(127.0.0.1:1)/"}, "no database"},
+		{"no DSN", sql.Options{Dialect: "mysql", DSN: "a:secret"}, "DSN"},
+		{"no MySQL there", sql.Options{Dialect: "mysql", DSN: "a:secret@tcp(127.0.0.1:1)/b"}, "127.0.0.1:1"},
 		{"a file that is no database", sql.Options{Path: noDatabase}, "not a database"},
 		{"a directory", sql.Options{Path: dir}, dir},
 	} {
@@ -90,13 +103,16 @@ func TestOpenRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, %v, want an error with %q", d, err, test.want)
 			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("the password is told: %v", err)
+			}
 		})
 	}
 }
 
 func TestFileIsThePathAndPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "50% done?x=1#a b.db")
-	d := open(t, path)
+	d := open(t, sql.Options{Path: path})
 	run(t, d, "CREATE TABLE things (n INTEGER)")
 	for _, suffix := range []string{"", "-wal"} {
 		info, err := os.Stat(path + suffix)
@@ -110,90 +126,96 @@ func TestFileIsThePathAndPrivate(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	d := fresh(t)
-	if err := d.Ping(t.Context()); err != nil {
-		t.Errorf("open: %v", err)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Ping(t.Context()); err == nil {
-		t.Error("closed: no error")
-	}
+	eachDialect(t, func(t *testing.T, o sql.Options) {
+		d := open(t, o)
+		if err := d.Ping(t.Context()); err != nil {
+			t.Errorf("open: %v", err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Ping(t.Context()); err == nil {
+			t.Error("closed: no error")
+		}
+	})
 }
 
 // TestConcurrentWriters has more writers than connections read and then write in
 // transactions: none may fail, and none may overwrite another.
 func TestConcurrentWriters(t *testing.T) {
-	const writers, each = 32, 20
-	d := fresh(t)
-	run(t, d, "CREATE TABLE counter (n INTEGER)")
-	run(t, d, "INSERT INTO counter VALUES (0)")
-	var wg sync.WaitGroup
-	for range writers {
-		wg.Go(func() {
-			for range each {
-				if err := increment(t.Context(), d.DB()); err != nil {
-					t.Errorf("increment: %v", err)
-					return
+	eachDialect(t, func(t *testing.T, o sql.Options) {
+		const writers, each = 32, 20
+		d := open(t, o)
+		run(t, d, "CREATE TABLE counter (n INTEGER)")
+		run(t, d, "INSERT INTO counter VALUES (0)")
+		var wg sync.WaitGroup
+		for range writers {
+			wg.Go(func() {
+				for range each {
+					if err := increment(t.Context(), d); err != nil {
+						t.Errorf("increment: %v", err)
+						return
+					}
 				}
-			}
-		})
-		wg.Go(func() {
-			for range each {
-				if err := d.Ping(t.Context()); err != nil {
-					t.Errorf("read while others write: %v", err)
-					return
+			})
+			wg.Go(func() {
+				for range each {
+					if err := d.Ping(t.Context()); err != nil {
+						t.Errorf("read while others write: %v", err)
+						return
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := number(t, d, "SELECT n FROM counter"); n != writers*each {
-		t.Errorf("got %d, want %d", n, writers*each)
-	}
+			})
+		}
+		wg.Wait()
+		if n := number(t, d, "SELECT n FROM counter"); n != writers*each {
+			t.Errorf("got %d, want %d", n, writers*each)
+		}
+	})
 }
 
-// increment reads, decides and writes: wrong unless the read is under the lock.
-func increment(ctx context.Context, db *stdsql.DB) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
+// increment reads, decides and writes: wrong unless the read is under the lock,
+// which the first statement takes on MySQL.
+func increment(ctx context.Context, d *sql.Directory) error {
+	return d.Tx(ctx, func(tx *stdsql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = n"); err != nil {
+			return err
+		}
+		var n int
+		if err := tx.QueryRowContext(ctx, "SELECT n FROM counter").Scan(&n); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE counter SET n = ?", n+1)
 		return err
-	}
-	var n int
-	if err := tx.QueryRowContext(ctx, "SELECT n FROM counter").Scan(&n); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = ?", n+1); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
+	})
 }
 
 func TestReadersDoNotWaitForAWriter(t *testing.T) {
-	d := fresh(t)
-	run(t, d, "CREATE TABLE counter (n INTEGER)")
-	run(t, d, "INSERT INTO counter VALUES (1)")
-	writer, err := d.DB().BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := writer.ExecContext(t.Context(), "UPDATE counter SET n = 2"); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := d.DB().BeginTx(t.Context(), &stdsql.TxOptions{ReadOnly: true})
-	if err != nil {
-		t.Fatalf("a reading transaction: %v", err)
-	}
-	if n := number(t, d, "SELECT n FROM counter"); n != 1 {
-		t.Errorf("got %d, want what was committed: 1", n)
-	}
-	if err := errors.Join(reader.Rollback(), writer.Commit()); err != nil {
-		t.Fatal(err)
-	}
-	if n := number(t, d, "SELECT n FROM counter"); n != 2 {
-		t.Errorf("got %d after the commit, want 2", n)
-	}
+	eachDialect(t, func(t *testing.T, o sql.Options) {
+		d := open(t, o)
+		run(t, d, "CREATE TABLE counter (n INTEGER)")
+		run(t, d, "INSERT INTO counter VALUES (1)")
+		writer, err := d.DB().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := writer.ExecContext(t.Context(), "UPDATE counter SET n = 2"); err != nil {
+			t.Fatal(err)
+		}
+		reader, err := d.DB().BeginTx(t.Context(), &stdsql.TxOptions{ReadOnly: true})
+		if err != nil {
+			t.Fatalf("a reading transaction: %v", err)
+		}
+		if n := number(t, d, "SELECT n FROM counter"); n != 1 {
+			t.Errorf("got %d, want what was committed: 1", n)
+		}
+		if err := errors.Join(reader.Rollback(), writer.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, d, "SELECT n FROM counter"); n != 2 {
+			t.Errorf("got %d after the commit, want 2", n)
+		}
+	})
 }
 
 func TestWaitingForTheWriteLockEndsWithTheContext(t *testing.T) {
@@ -221,12 +243,14 @@ func TestWaitingForTheWriteLockEndsWithTheContext(t *testing.T) {
 }
 
 func TestForeignKeysHold(t *testing.T) {
-	d := fresh(t)
-	run(t, d, "CREATE TABLE parents (id INTEGER PRIMARY KEY)")
-	run(t, d, "CREATE TABLE children (parent INTEGER REFERENCES parents (id))")
-	if _, err := d.DB().ExecContext(t.Context(), "INSERT INTO children VALUES (7)"); err == nil {
-		t.Error("a child without a parent is accepted")
-	}
+	eachDialect(t, func(t *testing.T, o sql.Options) {
+		d := open(t, o)
+		run(t, d, "CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+		run(t, d, "CREATE TABLE children (parent INTEGER, FOREIGN KEY (parent) REFERENCES parents (id))")
+		if _, err := d.DB().ExecContext(t.Context(), "INSERT INTO children VALUES (7)"); err == nil {
+			t.Error("a child without a parent is accepted")
+		}
+	})
 }
 
 // files makes a schema of migrations.
@@ -245,29 +269,30 @@ const (
 )
 
 func TestMigrateIsIdempotentAndPerPlugin(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "directory.db")
-	for round := range 3 { // the last one after a reopen
-		d := open(t, path)
-		for _, plugin := range []string{"library", "library", "museum"} {
-			schema := files(map[string]string{"00001_books.sql": firstUp, "00002_title.sql": secondUp})
-			if plugin == "museum" {
-				schema = files(map[string]string{"00001_art.sql": "-- +goose Up\nCREATE TABLE art (id BIGINT);\nINSERT INTO art VALUES (1);\n"})
+	eachDialect(t, func(t *testing.T, o sql.Options) {
+		for round := range 3 { // the last one after a reopen
+			d := open(t, o)
+			for _, plugin := range []string{"library", "library", "museum"} {
+				schema := files(map[string]string{"00001_books.sql": firstUp, "00002_title.sql": secondUp})
+				if plugin == "museum" {
+					schema = files(map[string]string{"00001_art.sql": "-- +goose Up\nCREATE TABLE art (id BIGINT);\nINSERT INTO art VALUES (1);\n"})
+				}
+				if err := d.Migrate(t.Context(), plugin, schema); err != nil {
+					t.Fatalf("round %d: %v", round, err)
+				}
 			}
-			if err := d.Migrate(t.Context(), plugin, schema); err != nil {
-				t.Fatalf("round %d: %v", round, err)
+			run(t, d, "INSERT INTO books (id, title) VALUES (?, 'x')", round)
+			if n := number(t, d, "SELECT count(*) FROM art"); n != 1 {
+				t.Errorf("the migration of museum ran %d times", n)
+			}
+			if n := number(t, d, "SELECT max(version_id) FROM goose_library"); n != 2 {
+				t.Errorf("library is at version %d, want 2", n)
+			}
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
 			}
 		}
-		run(t, d, "INSERT INTO books (id, title) VALUES (?, 'x')", round)
-		if n := number(t, d, "SELECT count(*) FROM art"); n != 1 {
-			t.Errorf("the migration of museum ran %d times", n)
-		}
-		if n := number(t, d, "SELECT max(version_id) FROM goose_library"); n != 2 {
-			t.Errorf("library is at version %d, want 2", n)
-		}
-		if err := d.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 }
 
 func TestMigrateRefuses(t *testing.T) {
@@ -277,45 +302,60 @@ func TestMigrateRefuses(t *testing.T) {
 		plugin string
 		files  map[string]string
 		want   []string
+		stays  int // tables that MySQL, whose schema knows no transactions, keeps of a failed migration
 	}{
 		{"a newer schema", map[string]string{"00001_books.sql": firstUp, "00002_title.sql": secondUp}, "library",
-			map[string]string{"00001_books.sql": firstUp}, []string{"library", "version 2", "up to 1", "newer version"}},
+			map[string]string{"00001_books.sql": firstUp}, []string{"library", "version 2", "up to 1", "newer version"}, 0},
 		{"a broken migration", map[string]string{"00001_books.sql": firstUp}, "library",
-			map[string]string{"00001_books.sql": firstUp, "00002_broken.sql": broken}, []string{"library", "books"}},
-		{"no migrations", nil, "library", nil, []string{"library", "no migrations"}},
-		{"a name that is no table's", nil, "x; DROP TABLE books", map[string]string{"00001_books.sql": firstUp}, []string{"not a name"}},
+			map[string]string{"00001_books.sql": firstUp, "00002_broken.sql": broken}, []string{"library", "books"}, 1},
+		{"no migrations", nil, "library", nil, []string{"library", "no migrations"}, 0},
+		{"a name that is no table's", nil, "x; DROP TABLE books", map[string]string{"00001_books.sql": firstUp}, []string{"not a name"}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := fresh(t)
-			if test.before != nil {
-				if err := d.Migrate(t.Context(), "library", files(test.before)); err != nil {
-					t.Fatal(err)
+			eachDialect(t, func(t *testing.T, o sql.Options) {
+				d := open(t, o)
+				if test.before != nil {
+					if err := d.Migrate(t.Context(), "library", files(test.before)); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			before := number(t, d, "SELECT count(*) FROM sqlite_master")
-			err := d.Migrate(t.Context(), test.plugin, files(test.files))
-			for _, want := range test.want {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("got %v, want an error with %q", err, want)
+				before := tables(t, d)
+				err := d.Migrate(t.Context(), test.plugin, files(test.files))
+				for _, want := range test.want {
+					if err == nil || !strings.Contains(err.Error(), want) {
+						t.Errorf("got %v, want an error with %q", err, want)
+					}
 				}
-			}
-			if after := number(t, d, "SELECT count(*) FROM sqlite_master"); after != before {
-				t.Errorf("schema went from %d to %d objects", before, after)
-			}
+				if d.Dialect() == "mysql" {
+					before += test.stays
+				}
+				if after := tables(t, d); after != before {
+					t.Errorf("got %d tables, want %d", after, before)
+				}
+			})
 		})
 	}
 }
 
+func tables(t *testing.T, d *sql.Directory) int {
+	if d.Dialect() == "mysql" {
+		return number(t, d, "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE()")
+	}
+	return number(t, d, "SELECT count(*) FROM sqlite_master WHERE type = 'table'")
+}
+
 func TestMigrationsForOneDialect(t *testing.T) {
-	d := fresh(t)
-	err := d.Migrate(t.Context(), "library", files(map[string]string{
-		"00001_books.sqlite.sql": firstUp,
-		"00001_books.mysql.sql":  "-- +goose Up\nTHIS IS FOR THE OTHER ENGINE;\n",
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := number(t, d, "SELECT count(*) FROM books"); n != 0 {
-		t.Errorf("got %d", n)
-	}
+	eachDialect(t, func(t *testing.T, o sql.Options) {
+		d := open(t, o)
+		err := d.Migrate(t.Context(), "library", files(map[string]string{
+			"00001_books.sqlite.sql": firstUp,
+			"00001_books.mysql.sql":  strings.Replace(firstUp, ");", ") ENGINE=InnoDB;", 1),
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, d, "SELECT count(*) FROM books"); n != 0 {
+			t.Errorf("got %d", n)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package sql_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,10 +15,20 @@ import (
 // victimPath is set in the environment of the process that TestSurvivesKill kills.
 const victimPath = "FREEIM_TEST_VICTIM_PATH"
 
+// migratorDSN is set in the environment of the processes of TestCoresMigrateAtOnce.
+const migratorDSN = "FREEIM_TEST_MIGRATOR_DSN"
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv(victimPath); path != "" {
 		fmt.Fprintln(os.Stderr, victim(path))
 		os.Exit(1)
+	}
+	if dsn := os.Getenv(migratorDSN); dsn != "" {
+		if err := migrate(context.Background(), dsn); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -45,14 +56,14 @@ func victim(path string) error {
 // said was committed must be there, and the database must open without ado.
 func TestSurvivesKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "directory.db")
-	d := open(t, path)
+	d := open(t, sql.Options{Path: path})
 	run(t, d, "CREATE TABLE numbers (n BIGINT NOT NULL PRIMARY KEY)")
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for round := range 5 {
 		said := killAfter(t, path, 20+10*round)
-		d := open(t, path)
+		d := open(t, sql.Options{Path: path})
 		if kept, gaps := number(t, d, "SELECT max(n) FROM numbers"), number(t, d, "SELECT max(n) - count(*) FROM numbers"); kept < said || gaps != 0 {
 			t.Fatalf("round %d: %d was committed, up to %d is there, %d are missing", round, said, kept, gaps)
 		}

@@ -2,6 +2,8 @@ package sql
 
 import (
 	"context"
+	stdsql "database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"regexp"
@@ -13,8 +15,9 @@ import (
 // Migrate brings the tables of one plugin up to its newest migration and
 // remembers the version in the table goose_<plugin>. files holds NNNNN_name.sql
 // at its root, in goose's format; a file NNNNN_name.<dialect>.sql is run on that
-// dialect only. Running it again changes nothing. It returns an error when the
-// database was written by a newer version of the plugin.
+// dialect only. Running it again changes nothing; of several cores that run it at
+// once on one MySQL, one does the work and the others wait for it. It returns an
+// error when the database was written by a newer version of the plugin.
 func (d *Directory) Migrate(ctx context.Context, plugin string, files fs.FS) error {
 	return d.migrate(ctx, plugin, files, (*goose.Provider).Up)
 }
@@ -29,7 +32,7 @@ func (d *Directory) MigrateTo(ctx context.Context, plugin string, files fs.FS, v
 // Version says which version a plugin's tables have here, 0 when they were never
 // made, and which is the newest in files.
 func (d *Directory) Version(ctx context.Context, plugin string, files fs.FS) (current, newest int64, err error) {
-	p, err := d.provider(plugin, files)
+	p, err := d.provider(d.db, plugin, files)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -40,8 +43,13 @@ func (d *Directory) Version(ctx context.Context, plugin string, files fs.FS) (cu
 }
 
 func (d *Directory) migrate(ctx context.Context, plugin string, files fs.FS,
-	up func(*goose.Provider, context.Context) ([]*goose.MigrationResult, error)) error {
-	p, err := d.provider(plugin, files)
+	up func(*goose.Provider, context.Context) ([]*goose.MigrationResult, error)) (err error) {
+	db, release, err := d.migrating(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate plugin %s: %w", plugin, err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	p, err := d.provider(db, plugin, files)
 	if err != nil {
 		return err
 	}
@@ -63,10 +71,30 @@ func (d *Directory) migrate(ctx context.Context, plugin string, files fs.FS,
 	return nil
 }
 
+// migrating gives the pool that migrations run on, and what to do when they are
+// done. On MySQL it is one without limits of time for an answer, since a table
+// may be large, and the lock that keeps other cores out is held.
+func (d *Directory) migrating(ctx context.Context) (*stdsql.DB, func() error, error) {
+	if d.mysql == nil {
+		return d.db, func() error { return nil }, nil
+	}
+	patient := d.mysql.Clone()
+	patient.ReadTimeout, patient.WriteTimeout = 0, 0
+	db, err := mysqlPool(patient, 4)
+	if err != nil {
+		return nil, nil, err
+	}
+	unlock, err := d.mysqlLock(ctx, db)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, func() error { return errors.Join(unlock(), db.Close()) }, nil
+}
+
 // versionTable is where the version of a plugin's tables is remembered.
 func versionTable(plugin string) string { return "goose_" + plugin }
 
-func (d *Directory) provider(plugin string, files fs.FS) (*goose.Provider, error) {
+func (d *Directory) provider(db *stdsql.DB, plugin string, files fs.FS) (*goose.Provider, error) {
 	if !regexp.MustCompile(`^[a-z][a-z0-9_]{0,40}$`).MatchString(plugin) {
 		return nil, fmt.Errorf("migrate plugin %q: not a name for a table", plugin)
 	}
@@ -74,7 +102,7 @@ func (d *Directory) provider(plugin string, files fs.FS) (*goose.Provider, error
 	if err != nil {
 		return nil, fmt.Errorf("list the migrations of plugin %s: %w", plugin, err)
 	}
-	p, err := goose.NewProvider(d.dialect, d.db, files, goose.WithTableName(versionTable(plugin)),
+	p, err := goose.NewProvider(d.dialect, db, files, goose.WithTableName(versionTable(plugin)),
 		goose.WithDisableGlobalRegistry(true), goose.WithExcludeNames(others), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return nil, fmt.Errorf("read the migrations of plugin %s: %w", plugin, err)

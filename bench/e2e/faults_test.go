@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"freeim/bench/cluster"
+	"freeim/bench/history"
 	"freeim/edge/client"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
@@ -233,7 +234,7 @@ func TestResendRace(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		in, err := conn.SignIn(ctx, p.devices[0].owner.name, password, &accountpb.Device{Id: kind.String(), Type: kind})
+		in, err := conn.SignIn(ctx, p.members[0].owner.name, password, &accountpb.Device{Id: kind.String(), Type: kind})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,8 +245,9 @@ func TestResendRace(t *testing.T) {
 	}
 	const rounds = 100
 	for round := range rounds {
-		req := &chatpb.SendRequest{ClientId: fmt.Sprint("r", round), ToUserId: p.devices[1].owner.id, Text: "once"}
+		req := &chatpb.SendRequest{ClientId: fmt.Sprint("r", round), ToUserId: p.members[1].owner.id, Text: "once"}
 		ids := make([]string, len(conns))
+		send := history.Send{Conversation: conversation(p.members[0], p.members[1]), ID: req.ClientId, Sent: time.Now(), Outcome: history.Acked}
 		var racers sync.WaitGroup
 		for i, conn := range conns {
 			racers.Go(func() {
@@ -255,15 +257,19 @@ func TestResendRace(t *testing.T) {
 					return
 				}
 				ids[i] = fmt.Sprint(rep.MessageId, rep.Seq, rep.InboxSeq)
+				if i == 0 {
+					send.MessageID, send.Seq, send.Answered = rep.MessageId, rep.Seq, time.Now()
+				}
 			})
 		}
 		racers.Wait()
 		if ids[0] != ids[1] || ids[1] != ids[2] {
 			t.Fatalf("round %d: answers %q", round, ids)
 		}
+		people.sends = append(people.sends, send)
 	}
 	people.audit(ctx)
-	if n := len(people.readLog(ctx, p)); n != rounds {
+	if n := len(people.readLog(ctx, p, 0)); n != rounds {
 		t.Errorf("%d messages are stored, want %d", n, rounds)
 	}
 }

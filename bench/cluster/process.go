@@ -39,6 +39,9 @@ func Build(ctx context.Context, dir string) (Programs, error) {
 	return Programs{Edge: filepath.Join(dir, "edge"), Core: filepath.Join(dir, "core")}, nil
 }
 
+// Remove removes what Build made, with its directory.
+func (p Programs) Remove() error { return os.RemoveAll(filepath.Dir(p.Edge)) }
+
 // Process is an edge or a core as a process of its own, which may run many times
 // at the same addresses. It ends with this process, whatever ends that (on
 // Linux). Its methods are called by one goroutine at a time.

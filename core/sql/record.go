@@ -57,7 +57,6 @@ type Record struct {
 	log      *slog.Logger
 	dsn      string
 	patience time.Duration
-	epoch    string
 	packet   int // what one packet to the server may hold, in octets
 	writers  *stdsql.DB
 	readers  *stdsql.DB
@@ -68,6 +67,7 @@ type Record struct {
 	ended   chan struct{} // closed by Close when nothing of the record runs any more
 	running sync.WaitGroup
 
+	epoch    atomic.Pointer[string]
 	away     atomic.Pointer[error] // why nothing is asked of MySQL now; set by the committer
 	answered atomic.Int64          // when MySQL last did, in nanoseconds since 1970
 
@@ -107,9 +107,11 @@ func OpenRecord(ctx context.Context, o RecordOptions) (*Record, error) {
 
 // open makes the tables and the pools, or leaves nothing open.
 func (r *Record) open(ctx context.Context, o RecordOptions) (err error) {
-	if r.epoch, err = migrateRecord(ctx, o.DSN, o.Log); err != nil {
+	epoch, err := migrateRecord(ctx, o.DSN, o.Log)
+	if err != nil {
 		return err
 	}
+	r.epoch.Store(&epoch)
 	if r.writers, err = openPool(o.DSN, o.Patience, 2); err != nil {
 		return err
 	}
@@ -144,8 +146,9 @@ func (r *Record) inspect(ctx context.Context) error {
 // answer notes that MySQL has answered just now.
 func (r *Record) answer() { r.answered.Store(time.Now().UnixNano()) }
 
-// Epoch implements timeline.Store: it is made with the tables, and by a restore.
-func (r *Record) Epoch() string { return r.epoch }
+// Epoch implements timeline.Store: it is made with the tables, and changed by
+// Import and Renew.
+func (r *Record) Epoch() string { return *r.epoch.Load() }
 
 // Health is nil when MySQL answered in the last two seconds or answers now.
 func (r *Record) Health(ctx context.Context) error {

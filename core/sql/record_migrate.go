@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"time"
 
+	"freeim/core/timeline"
+
 	"github.com/pressly/goose/v3"
 )
 
@@ -106,6 +108,13 @@ func initialise(ctx context.Context, db *stdsql.DB) (epoch string, err error) {
 	}
 	if format != recordFormat {
 		return "", fmt.Errorf("it has the format %q, this version reads %q", format, recordFormat)
+	}
+	var marked bool
+	if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM record_meta WHERE name = 'import')").Scan(&marked); err != nil {
+		return "", fmt.Errorf("look for an import: %w", err)
+	}
+	if marked {
+		return "", timeline.ErrUnfinished
 	}
 	return epoch, nil
 }

@@ -73,8 +73,9 @@ type Exporter interface {
 
 // Importer is a store that can be filled with what another one held.
 type Importer interface {
-	// Import fills an empty store with what fill adds, in the order of Export;
-	// other writes wait meanwhile, or are refused. It returns ErrNotEmpty, and
+	// Import fills an empty store with what fill adds, in the order of Export.
+	// Other writes through the same store wait meanwhile; no other process may
+	// have it open. It returns ErrNotEmpty, and
 	// has not called fill, when there is anything in the store. When fill returns
 	// an error the store is empty again. When the process ends in between, the
 	// store is marked: opening it fails with ErrUnfinished. Only when Import has

@@ -109,18 +109,21 @@ func wantSame(got, want *archived) {
 	got.t.Helper()
 	for _, id := range []im.ConversationID{chat, group, room, "g_1\x00", "g_1\xff", "g_11", "g_2"} {
 		wantDeep(got.t, "log of "+string(id), got.wholeLog(id), want.wholeLog(id))
-		for _, m := range want.wholeLog(id) {
+		for i, m := range want.wholeLog(id) {
 			gotFound, gotDigest, gotOK := got.find(m.Sender, m.ClientID)
 			found, digest, ok := want.find(m.Sender, m.ClientID)
 			wantDeep(got.t, "found "+m.ClientID, found2{gotFound, gotDigest, gotOK}, found2{found, digest, ok})
 			for user := range im.UserID(modelPeople + 1) {
+				if i%8 != 0 {
+					break // the ends of pages and some between
+				}
 				wantEqual(got.t, "located", got.locate(user, m.ID), want.locate(user, m.ID))
 			}
 		}
 	}
 	for user := range im.UserID(modelPeople + 1) {
 		wantDeep(got.t, "inbox of "+user.String(), got.wholeInbox(user), want.wholeInbox(user))
-		for since := range int64(20) {
+		for _, since := range []int64{0, 1, 7, 19, 99} {
 			rs, head := got.receipts(user, since)
 			wantRs, wantHead := want.receipts(user, since)
 			wantDeep(got.t, "receipts of "+user.String(), rs, wantRs)

@@ -300,6 +300,8 @@ freeim_unroutable_sessions 0
 	poll(t, "it was counted, and the next census finds nothing", func() bool { return unroutable("1") == nil })
 	h.change(func() { h.sessions[2] = someone(2) }) // signed out by whom no link led to its edge
 	h.await(t, "the kick", func() bool { return len(h.kicks) > 0 })
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if !strings.HasPrefix(h.kicks[0], "[2] ") || online(registry, 2) != 0 {
 		t.Errorf("got kicks %q, and %d routes of user 2", h.kicks, online(registry, 2))
 	}
@@ -361,6 +363,8 @@ func TestRegistryEmptied(t *testing.T) {
 		poll(t, "all sessions have routes again", all)
 		t.Logf("%d routes were there again after %v", sessions, time.Since(began))
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if len(h.kicks) > 0 {
 		t.Errorf("got kicks %q", h.kicks)
 	}
@@ -388,6 +392,8 @@ func TestRegistryAway(t *testing.T) {
 	if r := h.reply(t, 2, 1); string(r.Body) != "served" {
 		t.Errorf("got %+v", r)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if len(h.kicks) > 0 {
 		t.Errorf("got kicks %q", h.kicks)
 	}
@@ -406,9 +412,11 @@ func TestPushThroughAnyCore(t *testing.T) {
 	l := startLinks(t, h, nil, first.address, p.address())
 	reaches(t, h, l, "first")
 	reaches(t, h, l, "second")
+	h.mu.Lock()
 	if h.resyncs != 0 {
 		t.Errorf("got %d resyncs before anything was lost", h.resyncs)
 	}
+	h.mu.Unlock()
 	p.freeze(true) // no new link meanwhile
 	p.cut()
 	h.await(t, "clients sync when a link ends", func() bool { return h.resyncs == 1 })
@@ -509,9 +517,11 @@ func TestRollingReplacement(t *testing.T) {
 	stop.Store(true)
 	all.Wait()
 	h.await(t, "every push", func() bool { return int64(len(h.pushes)) == pushed.Load() })
+	h.mu.Lock()
 	if len(h.kicks) > 0 || h.resyncs > 0 {
 		t.Errorf("got kicks %q and %d resyncs", h.kicks, h.resyncs)
 	}
+	h.mu.Unlock()
 	for user := range im.UserID(sessions) {
 		if online(registry, user+1) != 1 {
 			t.Errorf("user %d has %d routes", user+1, online(registry, user+1))

@@ -9,6 +9,7 @@ import (
 	"context"
 	"embed"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"freeim/core/im"
@@ -64,6 +65,8 @@ type Account struct {
 	signUps   plugin.Limiter // by address
 	directory *directory
 	seen      *seen
+
+	cuts atomic.Int32 // searches for sessions of ended devices that wait for presence
 }
 
 // New makes the plugin with the default configuration.

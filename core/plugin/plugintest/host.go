@@ -31,6 +31,8 @@ type Options struct {
 	Stubs   []Stub          // services that the plugins need and none of them provides
 	Hooks   dispatch.Hooks  // nil: no rules
 	Start   time.Time       // of the clock; zero: 2026-01-01 00:00 UTC
+	// Presence is the registry of live sessions; nil: one of the host's own, in memory.
+	Presence presence.Registry
 	// Dir holds the directory database; empty: a directory of the test's own.
 	// Timelines are in memory and end with the host.
 	Dir string
@@ -47,7 +49,7 @@ type Host struct {
 	// Static after New.
 	directory  *sql.Directory
 	timelines  *pebble.Store
-	registry   *presence.Memory
+	registry   presence.Registry
 	ids        *im.IDGenerator
 	services   *plugin.Services
 	plugins    *plugin.Set
@@ -87,7 +89,10 @@ func Start(t testing.TB, o Options) (*Host, error) {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	h := &Host{now: o.Start, sessions: map[presence.SessionRef]*Session{}, registry: presence.NewMemory(),
+	if o.Presence == nil {
+		o.Presence = presence.NewMemory()
+	}
+	h := &Host{now: o.Start, sessions: map[presence.SessionRef]*Session{}, registry: o.Presence,
 		services: plugin.NewServices(), logs: &buffer{}}
 	h.log = slog.New(slog.NewTextHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	h.ids = im.NewIDGenerator(h.Now)

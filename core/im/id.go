@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
@@ -80,12 +81,19 @@ func (id MessageID) Type() ConversationType {
 }
 
 // IDGenerator makes MessageIDs that grow strictly, whatever the clock does:
-// when it stands or steps back, or when 4,096 IDs are made in one millisecond,
-// time is borrowed forward. Safe for concurrent use, without locks.
+// when it stands or steps back, or when the spins of one millisecond are used up,
+// time is borrowed forward. In a new millisecond the spin starts at random in its
+// lower half, so that two cores, in conversations whose hashes are the same, make
+// the same ID in one millisecond only by a rare chance; one conversation's IDs
+// differ in any case, since its store has the generator Observe the newest. Safe
+// for concurrent use, without locks.
 type IDGenerator struct {
 	now  func() time.Time
 	last atomic.Uint64 // milliseconds<<12 | spin of the newest ID
 }
+
+// spins is how many IDs one millisecond has.
+const spins = 1 << 12
 
 // NewIDGenerator makes a generator on the clock now; nil means time.Now.
 func NewIDGenerator(now func() time.Time) *IDGenerator {
@@ -101,7 +109,10 @@ func (g *IDGenerator) Next(c ConversationID) MessageID {
 	fresh := uint64(max(0, g.now().UnixMilli())) << 12 // a clock before 1970 stands
 	for {
 		last := g.last.Load()
-		stamp := max(fresh, last+1)
+		stamp := last + 1
+		if fresh>>12 > last>>12 {
+			stamp = fresh | rand.Uint64N(spins/2)
+		}
 		if g.last.CompareAndSwap(last, stamp) {
 			return makeID(stamp, c)
 		}

@@ -109,15 +109,36 @@ func TestNextDistinguishesConversations(t *testing.T) {
 func TestNextBorrowsTimeWhenSpinOverflows(t *testing.T) {
 	g := im.NewIDGenerator(day) // a clock that stands
 	var last im.MessageID
+	made := map[time.Duration]int{} // by how far after the clock
 	for i := range 3 * 4096 {
 		id := g.Next("g_1")
 		if bytes.Compare(id[:], last[:]) <= 0 {
 			t.Fatalf("ID %d: %v does not follow %v", i, id, last)
 		}
-		if got, want := id.Time().Sub(day()), time.Duration(i/4096)*time.Millisecond; got != want {
-			t.Fatalf("ID %d: got %v after the clock, want %v", i, got, want)
-		}
+		made[id.Time().Sub(day())]++
 		last = id
+	}
+	// The first millisecond lacks the spins before its random start.
+	first := made[0]
+	if first <= 2048 || first > 4096 || made[time.Millisecond] != 4096 || made[2*time.Millisecond] != 4096 || made[3*time.Millisecond] != 4096-first {
+		t.Errorf("got %v IDs in the milliseconds, want 2049-4096, 4096, 4096 and the rest", made)
+	}
+}
+
+// Two cores write into conversations with the same hash, in the same
+// milliseconds: their IDs must not meet at every one.
+func TestNextStartsEachMillisecondElsewhere(t *testing.T) {
+	now := day()
+	clock := func() time.Time { return now }
+	one, other, met := im.NewIDGenerator(clock), im.NewIDGenerator(clock), 0
+	for range 1000 {
+		now = now.Add(time.Millisecond)
+		if one.Next("g_1") == other.Next("g_1") {
+			met++
+		}
+	}
+	if met > 20 { // 0.5 on average
+		t.Errorf("%d of 1000 IDs are the same", met)
 	}
 }
 

@@ -171,9 +171,9 @@ func (c *recordCommitter) settle(ctx context.Context, ops []recordOp) error {
 		half := len(ops) / 2
 		return errors.Join(c.settle(ctx, ops[:half]), c.settle(ctx, ops[half:]))
 	}
+	err = fmt.Errorf("message record: %w", inTime(err))
 	c.log.Error("a batch of messages was not committed", "writes", len(ops), "err", err)
 	c.figures.failed.Add(float64(len(ops)))
-	err = fmt.Errorf("message record: %w", err)
 	for _, o := range ops {
 		o.finish(c.Record, err)
 	}
@@ -307,10 +307,10 @@ func (c *recordCommitter) remember() {
 // awaitReturn asks MySQL until it answers. If it does not do so at once, what is
 // queued and whatever comes is refused meanwhile.
 func (c *recordCommitter) awaitReturn(ctx context.Context, cause error) {
-	away := fmt.Errorf("message record: MySQL does not answer: %w", cause)
+	away := fmt.Errorf("MySQL is away: %w", cause)
 	for c.ping(ctx) != nil {
 		if c.away.Swap(&away) == nil {
-			c.log.Error("MySQL does not answer", "err", cause)
+			c.log.Error("MySQL is away: messages are refused", "err", cause)
 		}
 		c.refuse(away)
 		select {
@@ -320,7 +320,7 @@ func (c *recordCommitter) awaitReturn(ctx context.Context, cause error) {
 		}
 	}
 	if c.away.Swap(nil) != nil {
-		c.log.Info("MySQL answers again")
+		c.log.Info("MySQL is back")
 	}
 }
 

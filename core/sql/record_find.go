@@ -118,7 +118,7 @@ func (f *finder) find(ctx context.Context) error {
 	f.write()
 	ctx, cancel := context.WithTimeout(ctx, f.patience)
 	defer cancel()
-	return f.query(ctx, &f.script)
+	return inTime(f.query(ctx, &f.script))
 }
 
 func (f *finder) write() {

@@ -36,7 +36,7 @@ func migrateRecord(ctx context.Context, dsn string, log *slog.Logger) (epoch str
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer unlock()
 	if err := upgradeRecord(ctx, db, log); err != nil {
 		return "", err
 	}
@@ -44,10 +44,13 @@ func migrateRecord(ctx context.Context, dsn string, log *slog.Logger) (epoch str
 }
 
 // lockRecord keeps other cores from migrating the same database.
-func lockRecord(ctx context.Context, db *stdsql.DB) (unlock func() error, err error) {
+func lockRecord(ctx context.Context, db *stdsql.DB) (unlock func(), err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := conn.ExecContext(ctx, "SET SESSION wait_timeout = 28800"); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the schema: %w", err), conn.Close())
 	}
 	var got stdsql.NullInt64
 	const name = "concat('freeim_', left(md5(database()), 16))"
@@ -57,11 +60,7 @@ func lockRecord(ctx context.Context, db *stdsql.DB) (unlock func() error, err er
 	if got.Int64 != 1 {
 		return nil, errors.Join(errors.New("another process has been migrating the schema for a minute"), conn.Close())
 	}
-	// A connection that was silent for long may be gone, and the lock with it.
-	return func() error {
-		discard(conn)
-		return nil
-	}, nil
+	return func() { discard(conn) }, nil // the lock is the connection's
 }
 
 func upgradeRecord(ctx context.Context, db *stdsql.DB, log *slog.Logger) error {

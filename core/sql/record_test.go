@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	stdsql "database/sql"
 	"errors"
 	"log/slog"
 	"strings"
@@ -160,4 +161,15 @@ func TestRecordForACache(t *testing.T) {
 	if ms, err := r.Messages(t.Context(), nil); err != nil || ms != nil {
 		t.Errorf("no messages: got %v, %v", ms, err)
 	}
+}
+
+// openDB opens a database beside the record.
+func openDB(t *testing.T, dsn string) *stdsql.DB {
+	t.Helper()
+	db, err := stdsql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }

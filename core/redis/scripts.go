@@ -9,12 +9,18 @@ import (
 // scripts are what Redis runs in one atomic step, each over one key, so that all
 // of them work in a Cluster. A server that does not know one yet is told.
 type scripts struct {
-	add *goredis.Script
+	add, keep, register, unregister, generation, room, limit *goredis.Script
 }
 
 func newScripts() scripts {
 	return scripts{
-		add: goredis.NewScript(addScript),
+		add:        goredis.NewScript(addScript),
+		keep:       goredis.NewScript(keepScript),
+		register:   goredis.NewScript(registerScript),
+		unregister: goredis.NewScript(unregisterScript),
+		generation: goredis.NewScript(generationScript),
+		room:       goredis.NewScript(roomScript),
+		limit:      goredis.NewScript(limitScript),
 	}
 }
 

@@ -146,16 +146,34 @@ func pageLimit(asked int32, usual, most int) (int, error) {
 	return int(asked), nil
 }
 
-// fits gives how many of the first messages make up a page of about max octets,
-// at least one if there is one.
-func fits[T any](items []T, max int, body func(T) []byte) int {
+// fits gives how many of the first messages make up a page of about max octets
+// in codec c, at least one if there is one.
+func fits[T any](items []T, max int, c idl.Codec, body func(T) []byte) int {
 	const perMessage = 160 // IDs, seqs and names around a text, in JSON
 	size := 0
 	for i, item := range items {
-		size += len(body(item)) + perMessage
+		size += encodedSize(body(item), c) + perMessage
 		if size > max && i > 0 {
 			return i
 		}
 	}
 	return len(items)
+}
+
+// encodedSize is about what a stored body takes in codec c: in JSON a quote, a
+// bracket or a control character grows to as many as six octets.
+func encodedSize(body []byte, c idl.Codec) int {
+	if c != idl.CodecJSON {
+		return len(body)
+	}
+	size := len(body)
+	for _, b := range body {
+		switch {
+		case b < ' ', b == '<', b == '>', b == '&':
+			size += len(`\u003c`) - 1
+		case b == '"', b == '\\':
+			size++
+		}
+	}
+	return size
 }

@@ -29,7 +29,7 @@ func (p *Chat) history(ctx context.Context, call *plugin.Call, req *chatpb.Histo
 	if err != nil {
 		return nil, err
 	}
-	n := fits(page.Items, p.config.PageBytes, func(m im.Message) []byte { return m.Body })
+	n := fits(page.Items, p.config.PageBytes, call.Codec, func(m im.Message) []byte { return m.Body })
 	rep := &chatpb.HistoryReply{ConversationId: string(c), Floor: page.Floor, HasMore: page.HasMore || n < len(page.Items)}
 	for _, item := range page.Items[:n] {
 		m, err := shown(item)

@@ -6,6 +6,7 @@ import (
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/timeline"
+	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 )
 
@@ -27,7 +28,7 @@ func (p *Chat) sync(ctx context.Context, call *plugin.Call, req *chatpb.SyncRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := p.fill(rep, page); err != nil {
+	if err := p.fill(rep, page, call.Codec); err != nil {
 		return nil, err
 	}
 	if rep.HasMore {
@@ -81,8 +82,8 @@ func (p *Chat) cursor(ctx context.Context, user im.UserID, req *chatpb.SyncReque
 }
 
 // fill puts as many entries into the answer as a page may hold.
-func (p *Chat) fill(rep *chatpb.SyncReply, page timeline.Page[timeline.Entry]) error {
-	n := fits(page.Items, p.config.PageBytes, func(e timeline.Entry) []byte { return e.Body })
+func (p *Chat) fill(rep *chatpb.SyncReply, page timeline.Page[timeline.Entry], c idl.Codec) error {
+	n := fits(page.Items, p.config.PageBytes, c, func(e timeline.Entry) []byte { return e.Body })
 	for _, e := range page.Items[:n] {
 		m, err := shown(e.Message)
 		if err != nil {

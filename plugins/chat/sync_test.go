@@ -52,19 +52,30 @@ func TestSyncPages(t *testing.T) {
 	}
 }
 
-// A page never outgrows what a session may have queued.
+// A page never outgrows what a session may have queued, as it is encoded: in JSON
+// a bracket takes six octets.
 func TestSyncPagesAreBoundedInOctets(t *testing.T) {
+	for name, text := range map[string]string{"15 kB": strings.Repeat("界", 5000), "escaped": strings.Repeat("<", 5000)} {
+		t.Run(name, func(t *testing.T) { testSyncPagesAreBounded(t, text) })
+	}
+}
+
+func testSyncPagesAreBounded(t *testing.T, text string) {
 	h := start(t, nil)
 	phone, bobs := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "tab", idl.CodecJSON)
 	for i := range 20 {
-		send(t, phone, bob, fmt.Sprint("m", i), strings.Repeat("界", 5000)) // 15 kB
+		send(t, phone, bob, fmt.Sprint("m", i), text)
 	}
 	seen := 0
 	for after := int64(0); ; {
 		rep := synced(t, bobs, &chatpb.SyncRequest{AfterSeq: after, Limit: 500})
 		size := 0
 		for _, e := range rep.Entries {
-			size += len(e.Message.Text)
+			body, err := idl.Append(nil, idl.CodecJSON, e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size += len(body)
 			after = e.InboxSeq
 		}
 		if size > 128<<10 {

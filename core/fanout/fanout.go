@@ -4,15 +4,19 @@
 // Pusher below it; core/server calls it for the plugins' Host.
 //
 // One goroutine does all of it, taking pushes and kicks from one queue, so what
-// was called first also leaves first, for every user and every session. The
-// queue is bounded. When it is full the caller waits: dropping pushes would only
-// turn them into syncs, which cost the core more than the push did. A caller may
-// be the store's committer (timeline.Draft.OnCommit), and then all senders wait;
-// so the worker never waits for an edge, and for the registry with a bound.
+// was called first also leaves first, for every user and every session. It takes
+// all that is queued at once and resolves it in one look-up, so a registry across
+// a network costs a round trip for many messages. The queue is bounded. When it
+// is full the caller waits: dropping pushes would only turn them into syncs, which
+// cost the core more than the push did. A caller may be the store's committer
+// (timeline.Draft.OnCommit), and then all senders wait; so the worker never waits
+// for an edge, and for the registry with a bound, past which it is left alone for
+// a moment and what comes is lost at once.
 //
 // Best effort: a push that finds no route, or that the registry or the Pusher
-// loses, is lost. Its entry is in the inbox, and the next push, or the edge's
-// resync, makes the client ask for it.
+// loses, is lost. Its entry is in the inbox, and the next push makes the client
+// ask for it. When the registry had lost pushes and answers again, every edge is
+// asked to have its clients sync.
 package fanout
 
 import (
@@ -24,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/idl"
@@ -48,6 +53,9 @@ type Delivery struct {
 type Pusher interface {
 	Push(edge presence.EdgeID, epoch int64, d Delivery)
 	Kick(edge presence.EdgeID, epoch int64, sessions []uint64, reason idl.CloseReason, message string, retryAfter time.Duration)
+	// Resync asks every edge to have its clients sync: pushes were lost, and
+	// nobody knows whose.
+	Resync()
 }
 
 // Options configures a Fanout.
@@ -68,6 +76,12 @@ type Fanout struct {
 	closed   chan struct{} // closed by Close
 	close    func()
 	worker   sync.WaitGroup
+
+	// Owned by the worker.
+	jobs  []job       // the batch
+	users []im.UserID // of the batch's pushes, one after the other
+	away  time.Time   // until then the registry is not asked
+	lost  bool        // pushes were lost since the last Resync
 }
 
 // job is a push, or a kick when routes is set.
@@ -130,10 +144,19 @@ func (f *Fanout) Close() {
 }
 
 func (f *Fanout) work() {
+	retry := time.NewTicker(sparing)
+	defer retry.Stop()
 	for {
+		due := retry.C
+		if !f.lost {
+			due = nil
+		}
 		select {
 		case j := <-f.queue:
-			f.do(j)
+			f.batch(j)
+		case <-due:
+			f.users = append(f.users[:0], nobody)
+			f.resolve() // an error: it is not back yet
 		case <-f.closed:
 			f.finish()
 			return
@@ -141,20 +164,90 @@ func (f *Fanout) work() {
 	}
 }
 
+// nobody is asked for to learn whether the registry answers again.
+const nobody im.UserID = 0
+
 // finish does what was queued before Close.
 func (f *Fanout) finish() {
 	for {
 		select {
 		case j := <-f.queue:
-			f.do(j)
+			f.batch(j)
 		default:
 			return
 		}
 	}
 }
 
+// batchUsers ends a batch: so many people are resolved in one look-up, or those
+// of one push. No more jobs are in the worker's hands than the queue holds.
+const batchUsers = 1024
+
+// batch does first and what is queued behind it.
+func (f *Fanout) batch(first job) {
+	f.jobs, f.users = append(f.jobs[:0], first), append(f.users[:0], first.push.Users...)
+gather:
+	for len(f.users) < batchUsers && len(f.jobs) < cap(f.queue) {
+		select {
+		case j := <-f.queue:
+			f.jobs, f.users = append(f.jobs, j), append(f.users, j.push.Users...)
+		default:
+			break gather
+		}
+	}
+	routes, err := f.resolve()
+	for _, j := range f.jobs {
+		n := len(j.push.Users)
+		switch {
+		case j.routes != nil:
+			f.do(j, nil)
+		case err != nil:
+			f.log.Error("push was lost", "action", j.push.Action, "users", n, "err", err)
+		default:
+			f.do(j, routes[:n])
+			routes = routes[n:]
+		}
+	}
+	clear(f.jobs) // let go of the bodies
+}
+
+const (
+	// resolving bounds a look-up in the registry, so that one that hangs cannot
+	// stop every push for good.
+	resolving = time.Second
+	// sparing is how long a registry that failed is not asked again.
+	sparing = 200 * time.Millisecond
+)
+
+var errAway = errors.New("the registry has just failed")
+
+// resolve gives the routes of the batch's users.
+func (f *Fanout) resolve() ([][]presence.Route, error) {
+	if len(f.users) == 0 {
+		return nil, nil
+	}
+	if time.Now().Before(f.away) {
+		return nil, errAway
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), resolving)
+	defer cancel()
+	routes, err := f.registry.Routes(ctx, f.users...)
+	if err == nil && len(routes) != len(f.users) {
+		err = fmt.Errorf("the registry answered for %d of %d users", len(routes), len(f.users))
+	}
+	if err != nil {
+		f.lost, f.away = true, time.Now().Add(sparing)
+		return nil, fmt.Errorf("resolve recipients: %w", err)
+	}
+	if f.lost {
+		f.lost = false
+		f.pusher.Resync()
+	}
+	return routes, nil
+}
+
 // do is also a barrier: a body that panics as it is encoded costs its own push.
-func (f *Fanout) do(j job) {
+func (f *Fanout) do(j job, routes [][]presence.Route) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			f.log.Error("fan-out panicked", "action", j.push.Action, "cause", cause, "stack", string(debug.Stack()))
@@ -162,24 +255,14 @@ func (f *Fanout) do(j job) {
 	}()
 	if j.routes != nil {
 		f.kick(j)
-	} else if err := f.push(j.push); err != nil {
+	} else if err := f.push(j.push, routes); err != nil {
 		f.log.Error("push was lost", "action", j.push.Action, "users", len(j.push.Users), "err", err)
 	}
 }
 
-// resolving bounds a look-up in the registry, so that one that hangs cannot
-// stop every push for good.
-const resolving = 5 * time.Second
-
-func (f *Fanout) push(p plugin.Push) error {
+func (f *Fanout) push(p plugin.Push, routes [][]presence.Route) error {
 	if len(p.InboxSeqs) != 0 && len(p.InboxSeqs) != len(p.Users) {
 		return fmt.Errorf("%d inbox seqs for %d users", len(p.InboxSeqs), len(p.Users))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), resolving)
-	defer cancel()
-	routes, err := f.registry.Routes(ctx, p.Users...)
-	if err != nil {
-		return fmt.Errorf("resolve recipients: %w", err)
 	}
 	groups := group(p, routes)
 	if err := encode(p.Body, groups); err != nil {

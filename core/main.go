@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"freeim/conf"
+	"freeim/conf/tracing"
 	"freeim/core/admin"
 	"freeim/core/plugin"
 	"freeim/core/server"
@@ -29,6 +30,7 @@ type config struct {
 	Core    server.Config  `yaml:"core"`
 	Plugins map[string]any `yaml:"plugins"`
 	Admin   conf.Admin     `yaml:"admin"`
+	Tracing tracing.Config `yaml:"tracing"`
 }
 
 func main() {
@@ -45,7 +47,7 @@ func main() {
 // run serves edges until ctx ends, then drains.
 func run(ctx context.Context, path string, out io.Writer) (err error) {
 	all := plugins.All()
-	cfg := config{Log: conf.DefaultLog(), Admin: conf.DefaultAdmin(), Core: server.DefaultConfig(), Plugins: plugin.Configs(all)}
+	cfg := config{Log: conf.DefaultLog(), Admin: conf.DefaultAdmin(), Tracing: tracing.Default(), Core: server.DefaultConfig(), Plugins: plugin.Configs(all)}
 	if err := conf.Load(path, os.LookupEnv, &cfg); err != nil {
 		return err
 	}
@@ -53,10 +55,15 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	log := cfg.Log.Logger(os.Stderr)
+	log := slog.New(tracing.Handler(cfg.Log.Logger(os.Stderr).Handler()))
 	slog.SetDefault(log)
+	traces, err := tracing.New(ctx, tracing.Options{Config: cfg.Tracing.For("freeim-core"), Instance: cfg.Core.ID, Log: log})
+	if err != nil {
+		return err
+	}
+	defer traces.Close(context.WithoutCancel(ctx))
 	registry := prometheus.NewRegistry()
-	core, err := server.New(ctx, server.Options{Config: cfg.Core, Plugins: all, Log: log, Figures: registry})
+	core, err := server.New(ctx, server.Options{Config: cfg.Core, Plugins: all, Log: log, Figures: registry, Tracer: traces.Tracer()})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"freeim/conf"
+	"freeim/conf/tracing"
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/plugins"
@@ -18,7 +19,7 @@ import (
 // The committed file holds every key, with the value it has when left out.
 func TestCommittedFileHoldsEveryDefault(t *testing.T) {
 	fresh := func() config {
-		c := config{Log: conf.DefaultLog(), Admin: conf.DefaultAdmin(), Core: server.DefaultConfig(), Plugins: plugin.Configs(plugins.All())}
+		c := config{Log: conf.DefaultLog(), Admin: conf.DefaultAdmin(), Tracing: tracing.Default(), Core: server.DefaultConfig(), Plugins: plugin.Configs(plugins.All())}
 		c.Admin.Listen = "127.0.0.1:9091" // beside an edge on the same machine
 		c.Core.ID = ""
 		return c

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freeim/conf"
+	"freeim/conf/tracing"
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/edge/certs"
@@ -24,6 +25,7 @@ type config struct {
 	Core    *server.Config `yaml:"core"`    // embedded mode: a core in this process
 	Plugins map[string]any `yaml:"plugins"` // of that core
 	Admin   conf.Admin     `yaml:"admin"`
+	Tracing tracing.Config `yaml:"tracing"`
 }
 
 // edgeConfig is the edge's section.
@@ -81,8 +83,9 @@ type acmeConfig struct {
 // defaults is the configuration of an empty file.
 func defaults(all []plugin.Plugin) config {
 	return config{
-		Log:   conf.DefaultLog(),
-		Admin: conf.DefaultAdmin(),
+		Log:     conf.DefaultLog(),
+		Admin:   conf.DefaultAdmin(),
+		Tracing: tracing.Default(),
 		Edge: edgeConfig{
 			TCP: ":7070", HTTP: ":8080",
 			TLS:         tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
@@ -94,6 +97,14 @@ func defaults(all []plugin.Plugin) config {
 		},
 		Plugins: plugin.Configs(all),
 	}
+}
+
+// kind is what this process is called in traces.
+func (c *config) kind() string {
+	if c.Core != nil {
+		return "freeim"
+	}
+	return "freeim-edge"
 }
 
 // complete fills what depends on the rest, and says what is wrong.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"freeim/conf/tracing"
 	"freeim/edge/certs"
 	"freeim/edge/gateway"
 	"freeim/edge/rpc"
@@ -27,7 +28,7 @@ type edge struct {
 
 // newEdge joins links, hub and gateway; nothing is served before start. When it
 // fails, nothing is left running.
-func newEdge(c edgeConfig, log *slog.Logger) (e *edge, err error) {
+func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing) (e *edge, err error) {
 	shown, err := c.certificates(log)
 	if err != nil {
 		return nil, err
@@ -38,14 +39,14 @@ func newEdge(c edgeConfig, log *slog.Logger) (e *edge, err error) {
 		}
 	}()
 	links, err := rpc.New(rpc.Options{
-		Cores: c.Cores, EdgeID: c.ID, Epoch: time.Now().UnixMicro(), CallTimeout: c.CallTimeout, Log: log})
+		Cores: c.Cores, EdgeID: c.ID, Epoch: time.Now().UnixMicro(), CallTimeout: c.CallTimeout, Traced: traces.Tracer() != nil, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the links to the cores: %w", err)
 	}
 	hub, err := session.New(session.Options{
 		Core: links, Log: log, MaxSessions: c.MaxSessions, AuthTimeout: c.AuthTimeout, Heartbeat: c.Heartbeat,
 		MaxBodyFresh: int(c.MaxBodyFresh), MaxBody: int(c.MaxBody), QueueFrames: c.QueueFrames, QueueBytes: int(c.QueueBytes),
-		RetryAfter: c.RetryAfter, Jitter: c.Jitter,
+		RetryAfter: c.RetryAfter, Jitter: c.Jitter, Tracer: traces.Tracer(), Sample: traces.Sample(),
 	})
 	if err != nil {
 		links.Close()

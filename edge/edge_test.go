@@ -39,7 +39,7 @@ func TestNewEdgeThatFails(t *testing.T) {
 				goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher")) // Kitex's, one for each core for good
 			c := alone(t)
 			spoil(&c)
-			if _, err := newEdge(c, slog.New(slog.DiscardHandler)); err == nil {
+			if _, err := newEdge(c, slog.New(slog.DiscardHandler), nil); err == nil {
 				t.Error("got no error")
 			}
 		})
@@ -50,7 +50,7 @@ func TestNewEdgeThatFails(t *testing.T) {
 func TestSlowPageDoesNotHoldUpSessions(t *testing.T) {
 	c := alone(t)
 	c.DrainTimeout = time.Hour
-	e, err := newEdge(c, slog.New(slog.DiscardHandler))
+	e, err := newEdge(c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"freeim/conf"
+	"freeim/conf/tracing"
 	"freeim/core/admin"
 	"freeim/core/plugin"
 	"freeim/core/server"
@@ -49,7 +50,7 @@ func run(ctx context.Context, path, echo string, out io.Writer) (err error) {
 	if err := cfg.complete(); err != nil {
 		return err
 	}
-	log := cfg.Log.Logger(os.Stderr)
+	log := slog.New(tracing.Handler(cfg.Log.Logger(os.Stderr).Handler()))
 	slog.SetDefault(log)
 	if err := gateway.Tune(int(cfg.Edge.ReadBuffer), log); err != nil {
 		return err
@@ -64,17 +65,22 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		return err
 	}
 	last := context.WithoutCancel(ctx)
+	traces, err := tracing.New(ctx, tracing.Options{Config: cfg.Tracing.For(cfg.kind()), Instance: cfg.Edge.ID, Log: log})
+	if err != nil {
+		return err
+	}
+	defer traces.Close(last)
 	registry := prometheus.NewRegistry()
 	checks := map[string]admin.Check{}
 	if cfg.Core != nil {
-		core, err := startCore(ctx, cfg, all, log, registry)
+		core, err := startCore(ctx, cfg, all, log, registry, traces)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, core.Close(last)) }()
 		checks["core"] = core.Ready
 	}
-	e, err := newEdge(cfg.Edge, log)
+	e, err := newEdge(cfg.Edge, log, traces)
 	if err != nil {
 		return err
 	}
@@ -100,8 +106,8 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 }
 
 // startCore starts the core of embedded mode.
-func startCore(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logger, figures prometheus.Registerer) (*server.Server, error) {
-	core, err := server.New(ctx, server.Options{Config: *cfg.Core, Plugins: all, Log: log, Figures: figures})
+func startCore(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logger, figures prometheus.Registerer, traces *tracing.Tracing) (*server.Server, error) {
+	core, err := server.New(ctx, server.Options{Config: *cfg.Core, Plugins: all, Log: log, Figures: figures, Tracer: traces.Tracer()})
 	if err != nil {
 		return nil, fmt.Errorf("start the core: %w", err)
 	}

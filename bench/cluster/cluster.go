@@ -21,6 +21,8 @@ import (
 	"freeim/edge/web"
 	"freeim/plugins/account"
 	"freeim/plugins/chat"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Options describes a cluster.
@@ -30,6 +32,8 @@ type Options struct {
 	Log   *slog.Logger // nil: warnings and errors to standard error
 	// Hub sets limits that differ from the edge's defaults; Core is ignored.
 	Hub session.Options
+	// Tracer makes the spans of the actions, of all of them; nil: there are none.
+	Tracer trace.Tracer
 }
 
 // Cluster is one core and one edge. Its methods are called by one goroutine.
@@ -83,7 +87,7 @@ func (c *Cluster) Core() *server.Server { return c.core }
 
 // StartCore starts the core again after StopCore, on the same stores.
 func (c *Cluster) StartCore(ctx context.Context) (err error) {
-	o := server.Options{Log: c.log, Plugins: []plugin.Plugin{account.New(), chat.New()}, Config: server.Config{
+	o := server.Options{Log: c.log, Tracer: c.opts.Tracer, Plugins: []plugin.Plugin{account.New(), chat.New()}, Config: server.Config{
 		ID: "core", Listen: "unix:" + filepath.Join(c.opts.Dir, "core.sock"), Data: filepath.Join(c.opts.Dir, "data"),
 	}}
 	if c.opts.Rules {
@@ -113,12 +117,13 @@ func (c *Cluster) StopCore(ctx context.Context) error {
 // StartEdge starts the edge again after StopEdge, on the same addresses.
 func (c *Cluster) StartEdge() error {
 	links, err := rpc.New(rpc.Options{
-		Cores: []string{"unix:" + filepath.Join(c.opts.Dir, "core.sock")}, EdgeID: "edge", Epoch: time.Now().UnixMicro(), Log: c.log})
+		Cores: []string{"unix:" + filepath.Join(c.opts.Dir, "core.sock")}, EdgeID: "edge", Epoch: time.Now().UnixMicro(), Traced: c.opts.Tracer != nil, Log: c.log})
 	if err != nil {
 		return fmt.Errorf("build the links: %w", err)
 	}
 	o := c.opts.Hub
 	o.Core, o.Log = links, c.log
+	o.Tracer, o.Sample = c.opts.Tracer, 1
 	if o.RetryAfter == 0 { // clients here are few: let them come back at once
 		o.RetryAfter, o.Jitter = 10*time.Millisecond, 50*time.Millisecond
 	}

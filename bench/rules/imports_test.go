@@ -18,13 +18,14 @@ type sees struct{ code, tests string }
 
 // inside is the architecture. Read it from the bottom of the house to the top.
 var inside = map[string]sees{
-	"idl":        {"idl/kitex_gen/wirepb", bodies + " " + service + " core/im edge/frame"}, // its test vectors are run by whoever decodes them
-	"core/im":    {"idl", ""},
-	"conf":       {"", ""},
-	"edge/ws":    {"", ""},
-	"edge/proxy": {"", ""},
-	"edge/certs": {"", ""},
-	"edge/web":   {"", bodies + " edge/frame bench/e2e/browser"},
+	"idl":          {"idl/kitex_gen/wirepb", bodies + " " + service + " core/im edge/frame"}, // its test vectors are run by whoever decodes them
+	"core/im":      {"idl", ""},
+	"conf":         {"", ""},
+	"conf/tracing": {"", ""},
+	"edge/ws":      {"", ""},
+	"edge/proxy":   {"", ""},
+	"edge/certs":   {"", ""},
+	"edge/web":     {"", bodies + " edge/frame bench/e2e/browser"},
 
 	// The core.
 	"core/presence":              {"core/im idl", "core/presence/presencetest"},
@@ -44,7 +45,7 @@ var inside = map[string]sees{
 	"core/archive":               {"core/im core/sql core/timeline", "core/pebble"},
 	"core/admin":                 {"", ""},
 	"core/server":                {contract + " core/dispatch core/fanout core/rpc core/limit core/sql core/pebble scripts/engine", ""},
-	"core":                       {"conf core/admin core/plugin core/server plugins", ""},
+	"core":                       {"conf conf/tracing core/admin core/plugin core/server plugins", ""},
 	"scripts/engine":             {"", ""},
 
 	// The plugins see the contract only, and never each other.
@@ -62,10 +63,10 @@ var inside = map[string]sees{
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"conf core/admin core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
+	"edge":              {"conf conf/tracing core/admin core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
 	"bench/history":     {"", ""},
-	"bench/e2e":         {"", bodies + " bench/cluster bench/e2e/browser bench/history edge/client"},
+	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history edge/client"},
 	"bench/e2e/browser": {"", ""},
 	"bench/rules":       {"", "core/plugin plugins"},
 }
@@ -93,7 +94,7 @@ var homes = map[string]string{
 	"github.com/go-sql-driver/mysql":      "core/sql core/engines",
 	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",
 	"go.etcd.io/etcd":                     "edge/rpc core/rpc",
-	"go.opentelemetry.io/otel":            "conf/tracing core/dispatch core/rpc core/sql core/redis core/pebble edge/session edge/rpc",
+	"go.opentelemetry.io/otel":            "conf/tracing core/dispatch core/rpc core/server core/sql core/redis core/pebble edge/session edge/rpc bench/cluster",
 	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/session edge/gateway edge/rpc scripts/engine",
 	"github.com/cloudwego/prutal":         "",                       // generated code only
 	"go.uber.org/goleak":                  "core/plugin/plugintest", // and every test
@@ -104,7 +105,8 @@ var homes = map[string]string{
 const anyTest = "go.uber.org/goleak github.com/prometheus/client_golang"
 
 var testHomes = map[string]string{
-	"github.com/gobwas/ws": "edge/gateway edge/web bench/e2e", // as another WebSocket client than ours
+	"github.com/gobwas/ws":     "edge/gateway edge/web bench/e2e", // as another WebSocket client than ours
+	"go.opentelemetry.io/otel": "bench/e2e",
 }
 
 // checkImports compares every import with the tables above.

@@ -40,6 +40,14 @@ type Config struct {
 // Default has no endpoint, and a sample that a busy edge can afford.
 func Default() Config { return Config{Sample: 0.01} }
 
+// For is the configuration with the service's name, if it has none.
+func (c Config) For(service string) Config {
+	if c.Service == "" {
+		c.Service = service
+	}
+	return c
+}
+
 func (c *Config) validate() error {
 	if !(c.Sample >= 0 && c.Sample <= 1) {
 		return fmt.Errorf("tracing.sample is %v: it is a part, 0 to 1", c.Sample)

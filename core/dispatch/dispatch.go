@@ -17,6 +17,7 @@ import (
 	"freeim/idl"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // defaultTimeout bounds a handler that names no deadline of its own.
@@ -36,6 +37,7 @@ type Options struct {
 	Log     *slog.Logger          // nil: slog.Default
 	Timeout time.Duration         // of actions that set none; 0: 10 s
 	Figures prometheus.Registerer // nil: figures are kept nowhere
+	Tracer  trace.Tracer          // makes the spans of calls that the edge traces; nil: none
 }
 
 // Dispatcher is safe for concurrent use.
@@ -45,6 +47,7 @@ type Dispatcher struct {
 	actions [256]*action // by number; nil: no handler
 	review  plugin.Review
 	log     *slog.Logger
+	tracer  trace.Tracer           // nil: no traces
 	results *prometheus.CounterVec // action, code
 }
 
@@ -65,7 +68,7 @@ type Reply struct {
 // New builds a dispatcher. It returns an error when two specs share a number or
 // a name, or take one that is the edge's.
 func New(o Options) (*Dispatcher, error) {
-	d := &Dispatcher{specs: o.Specs, log: o.Log}
+	d := &Dispatcher{specs: o.Specs, log: o.Log, tracer: o.Tracer}
 	if d.log == nil {
 		d.log = slog.Default()
 	}
@@ -115,8 +118,9 @@ func (d *Dispatcher) Actions() []plugin.Spec { return d.specs }
 // not after Do returns.
 func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Reply {
 	a, err := d.admit(call, body)
+	ctx, span := d.begin(ctx, call)
 	if err != nil {
-		return d.refuse(call, err)
+		return d.refuse(ctx, call, span, err)
 	}
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
@@ -124,9 +128,10 @@ func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Rep
 	answer, err := d.invoke(ctx, a, call, body)
 	a.seconds.Observe(time.Since(started).Seconds())
 	if err != nil {
-		return d.refuse(call, err)
+		return d.refuse(ctx, call, span, err)
 	}
 	a.done.Inc()
+	finish(span, "OK", false)
 	return Reply{Action: call.Action, Body: answer, Bound: call.Bound()}
 }
 
@@ -151,7 +156,7 @@ func (d *Dispatcher) admit(call *plugin.Call, body []byte) (*action, error) {
 func (d *Dispatcher) invoke(ctx context.Context, a *action, call *plugin.Call, body []byte) (answer []byte, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			d.log.Error("handler panicked", "action", a.Name, "cause", cause, "stack", string(debug.Stack()))
+			d.log.ErrorContext(ctx, "handler panicked", "action", a.Name, "cause", cause, "stack", string(debug.Stack()))
 			err = im.Errorf(idl.CodeInternal, "internal error")
 		}
 	}()

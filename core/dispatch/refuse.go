@@ -8,14 +8,17 @@ import (
 	"freeim/core/plugin"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/wirepb"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // refuse turns an error into the answer that the client sees: the only place in
 // the core where that is done. The text of an error without a code stays in the
-// log.
-func (d *Dispatcher) refuse(call *plugin.Call, err error) Reply {
+// log. It ends the call's span, if there is one.
+func (d *Dispatcher) refuse(ctx context.Context, call *plugin.Call, span trace.Span, err error) Reply {
 	refusal := known(err)
-	d.record(call, refusal, err)
+	d.record(ctx, call, refusal, err)
+	finish(span, refusal.Code.String(), ours(refusal))
 	body, encodeErr := idl.Append(nil, call.Codec, &wirepb.Error{
 		Code:         refusal.Code,
 		Message:      refusal.Reason,
@@ -23,9 +26,18 @@ func (d *Dispatcher) refuse(call *plugin.Call, err error) Reply {
 		RetryAfterMs: refusal.RetryAfter.Milliseconds(),
 	})
 	if encodeErr != nil {
-		d.log.Error("refusal could not be encoded", "action", call.Name, "err", encodeErr)
+		d.log.ErrorContext(ctx, "refusal could not be encoded", "action", call.Name, "err", encodeErr)
 	}
 	return Reply{Action: idl.ActionError, Body: body}
+}
+
+// ours reports whether a refusal is the server's fault, not the client's.
+func ours(refusal *im.Error) bool {
+	switch refusal.Code {
+	case idl.CodeInternal, idl.CodeUnavailable, idl.CodeDeadlineExceeded:
+		return true
+	}
+	return false
 }
 
 // known gives the refusal in err, or the one that stands for it.
@@ -41,7 +53,7 @@ func known(err error) *im.Error {
 
 // record counts a refusal and logs the ones that are the server's fault; what a
 // stranger can cause stays at debug.
-func (d *Dispatcher) record(call *plugin.Call, refusal *im.Error, err error) {
+func (d *Dispatcher) record(ctx context.Context, call *plugin.Call, refusal *im.Error, err error) {
 	name := call.Name
 	if name == "" {
 		name = "unknown"
@@ -49,10 +61,10 @@ func (d *Dispatcher) record(call *plugin.Call, refusal *im.Error, err error) {
 	d.results.WithLabelValues(name, refusal.Code.String()).Inc()
 	switch {
 	case refusal.Code == idl.CodeInternal:
-		d.log.Error("action broke", "action", name, "user", call.User, "err", err)
+		d.log.ErrorContext(ctx, "action broke", "action", name, "user", call.User, "err", err)
 	case refusal.Code == idl.CodeUnavailable && refusal.Err != nil:
-		d.log.Warn("action unavailable", "action", name, "err", refusal.Err)
+		d.log.WarnContext(ctx, "action unavailable", "action", name, "err", refusal.Err)
 	default:
-		d.log.Debug("action refused", "action", name, "user", call.User, "code", refusal.Code, "reason", refusal.Reason)
+		d.log.DebugContext(ctx, "action refused", "action", name, "user", call.User, "code", refusal.Code, "reason", refusal.Reason)
 	}
 }

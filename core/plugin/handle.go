@@ -20,6 +20,7 @@ type Call struct {
 	Codec    idl.Codec
 	Session  presence.SessionRef
 	Address  string // the client's, for limits and the device list
+	Trace    string // W3C traceparent of the edge's span; empty: the action is not traced
 	// Who is calling; zero before Auth.
 	User       im.UserID
 	Device     im.DeviceID

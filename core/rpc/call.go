@@ -82,7 +82,7 @@ func (s *Server) leave() { s.inFlight.Add(-1) }
 func newCall(ref presence.SessionRef, c *corepb.Call) *plugin.Call {
 	call := &plugin.Call{
 		Action: idl.Action(c.Action), Sequence: c.Sequence, Codec: idl.Codec(c.Codec),
-		Session: ref, Address: c.Address,
+		Session: ref, Address: c.Address, Trace: c.Trace,
 	}
 	if id := c.Identity; id != nil {
 		call.User, call.Device = im.UserID(id.UserId), im.DeviceID(id.DeviceId)

@@ -14,6 +14,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/klog"
 	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc"
 	"github.com/cloudwego/kitex/server"
+	"github.com/kitex-contrib/obs-opentelemetry/tracing"
+	"go.opentelemetry.io/otel/propagation"
 )
 
 const (
@@ -34,7 +36,7 @@ const (
 // answers. Signals are main's: Kitex ends with s.exit only.
 func (s *Server) serve() error {
 	klog.SetOutput(slog.NewLogLogger(s.log.Handler(), slog.LevelDebug).Writer())
-	kitex := core.NewServer(&handler{s},
+	kitex := core.NewServer(&handler{s}, append(s.suite(),
 		server.WithListener(s.listener),
 		server.WithExitSignal(func() <-chan error { return s.exit }),
 		server.WithExitWaitTime(exitWait),
@@ -43,13 +45,21 @@ func (s *Server) serve() error {
 		server.WithGRPCWriteBufferSize(writeBuffer),
 		server.WithGRPCKeepaliveParams(grpc.ServerKeepalive{Time: alive, Timeout: alive}),
 		server.WithGRPCKeepaliveEnforcementPolicy(grpc.EnforcementPolicy{MinTime: alive / 2, PermitWithoutStream: true}),
-	)
+	)...)
 	s.kitex.Go(func() {
 		if err := kitex.Run(); err != nil {
 			s.log.Error("core RPC ended", "err", err)
 		}
 	})
 	return s.knock()
+}
+
+// suite is Kitex's own tracing, none when there is none.
+func (s *Server) suite() []server.Option {
+	if !s.options.Traced {
+		return nil
+	}
+	return []server.Option{server.WithSuite(tracing.NewServerSuite(tracing.WithTextMapPropagator(propagation.TraceContext{})))}
 }
 
 // knock waits for the first octet of an answer on a connection of its own. Kitex

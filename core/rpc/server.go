@@ -53,6 +53,10 @@ type Options struct {
 	Log   *slog.Logger // nil: slog.Default
 	// Figures is where the metrics are registered; nil: nowhere.
 	Figures prometheus.Registerer
+	// Traced attaches Kitex's own tracing, which uses the process's provider
+	// (conf/tracing): a span for each stream and each call of Exchange. An action's
+	// span goes on in dispatch, with what its Call says, also without it.
+	Traced bool
 
 	InFlight int           // calls handled at once, all edges together; 0: 8,192
 	Outbox   int           // octets queued for one edge before its link is dropped; 0: 64 MiB

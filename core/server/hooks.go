@@ -32,7 +32,9 @@ func (r rules) OnMessage(ctx context.Context, call *plugin.Call, m plugin.Review
 		Conversation: string(m.Conversation), ConversationType: conversationType(m.Conversation.Type()),
 		Kind: m.Kind, ClientAddr: call.Address, Text: *m.Text,
 	}
+	ctx, asked := span(ctx, "rules")
 	verdict := r.engine.OnMessage(ctx, &message)
+	end(asked, nil)
 	if verdict.Denied {
 		return &im.Error{Code: code(verdict.Code), Reason: verdict.Reason, RetryAfter: verdict.RetryAfter}
 	}

@@ -25,6 +25,7 @@ import (
 	"freeim/scripts/engine"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Options is what a core is made of.
@@ -33,6 +34,7 @@ type Options struct {
 	Plugins []plugin.Plugin       // configured; usually plugins.All()
 	Log     *slog.Logger          // nil: slog.Default
 	Figures prometheus.Registerer // nil: figures are kept nowhere
+	Tracer  trace.Tracer          // makes the spans of actions that the edge traces; nil: none
 }
 
 // Server is one core. Its methods are called by one goroutine: New, Start, then
@@ -41,6 +43,7 @@ type Server struct {
 	// Static after Start.
 	config     Config
 	log        *slog.Logger
+	tracer     trace.Tracer // nil: no traces
 	directory  *sql.Directory
 	timelines  *pebble.Store
 	ids        *im.IDGenerator
@@ -65,7 +68,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.Config.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: o.Config, log: o.Log, services: plugin.NewServices()}
+	s := &Server{config: o.Config, log: o.Log, tracer: o.Tracer, services: plugin.NewServices()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -118,7 +121,7 @@ func (s *Server) openRules() (err error) {
 // assemble joins the parts: calls come in by rpc, go through the dispatcher to
 // the plugins, and what they push goes out by fan-out and rpc again.
 func (s *Server) assemble(ctx context.Context, o Options) (err error) {
-	s.rpc, err = rpc.New(rpc.Options{Listen: s.config.Listen, CoreID: s.config.ID, Registry: s.registry, Admit: s.admit, Log: s.log})
+	s.rpc, err = rpc.New(rpc.Options{Listen: s.config.Listen, CoreID: s.config.ID, Registry: s.registry, Admit: s.admit, Traced: o.Tracer != nil, Log: s.log})
 	if err != nil {
 		return fmt.Errorf("listen for edges: %w", err)
 	}
@@ -133,7 +136,7 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.dispatcher, err = dispatch.New(dispatch.Options{
-		Specs: specs, Hooks: s.hooks(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures})
+		Specs: specs, Hooks: s.hooks(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
 	return err
 }
 

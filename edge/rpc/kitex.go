@@ -15,6 +15,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/klog"
 	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/kitex-contrib/obs-opentelemetry/tracing"
+	"go.opentelemetry.io/otel/propagation"
 )
 
 const (
@@ -31,13 +33,13 @@ const (
 )
 
 // dialer makes what opens a stream to the core at address.
-func dialer(address string) (func(context.Context) (core.Core_LinkClient, error), error) {
+func dialer(address string, traced bool) (func(context.Context) (core.Core_LinkClient, error), error) {
 	if network, where := split(address); network == "tcp" {
 		if _, _, err := net.SplitHostPort(where); err != nil {
 			return nil, fmt.Errorf("address of a core: %w", err)
 		}
 	}
-	stub, err := core.NewClient("freeim.core",
+	stub, err := core.NewClient("freeim.core", append(suite(traced),
 		client.WithResolver(resolver(address)),
 		client.WithShortConnection(), // a connection of its own for each stream, gone with it
 		client.WithConnectTimeout(connect),
@@ -45,11 +47,19 @@ func dialer(address string) (func(context.Context) (core.Core_LinkClient, error)
 		client.WithGRPCInitialConnWindowSize(connWindow),
 		client.WithGRPCWriteBufferSize(writeBuffer),
 		client.WithGRPCKeepaliveParams(grpc.ClientKeepalive{Time: alive, Timeout: alive}),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("client for the core at %s: %w", address, err)
 	}
 	return func(ctx context.Context) (core.Core_LinkClient, error) { return stub.Link(ctx) }, nil
+}
+
+// suite is Kitex's own tracing, none when there is none.
+func suite(traced bool) []client.Option {
+	if !traced {
+		return nil
+	}
+	return []client.Option{client.WithSuite(tracing.NewClientSuite(tracing.WithTextMapPropagator(propagation.TraceContext{})))}
 }
 
 // resolver finds the one core at address; a host name in it is looked up by each

@@ -73,6 +73,9 @@ type Options struct {
 	Log     *slog.Logger // nil: slog.Default
 	// Figures is where the metrics are registered; nil: nowhere.
 	Figures prometheus.Registerer
+	// Traced attaches Kitex's own tracing, which uses the process's provider
+	// (conf/tracing): a span for each stream. An action's spans need it not.
+	Traced bool
 }
 
 func (o *Options) setDefaults() {
@@ -185,7 +188,7 @@ func New(o Options) (*Links, error) {
 
 // add makes a link to the core at address; it runs if the others do.
 func (l *Links) add(address string) error {
-	dial, err := dialer(address)
+	dial, err := dialer(address, l.options.Traced)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ type queued struct {
 func (o *outbox) call(number uint32, w waiting) {
 	q := queued{call: corepb.Call{
 		Session: uint64(w.Session), Action: uint32(w.Action), Sequence: number, Codec: uint32(w.Codec),
-		Body: w.Body, Address: w.Address,
+		Body: w.Body, Address: w.Address, Trace: w.Trace,
 	}}
 	if w.Identity != nil {
 		q.who, q.bound = toWire(*w.Identity), true

@@ -23,6 +23,7 @@ type Call struct {
 	Body     []byte    // not changed after the call
 	Identity *Identity // nil before Auth; not changed after the call
 	Address  string    // the client's
+	Trace    string    // W3C traceparent of the action's span; empty: not traced
 }
 
 // Reply answers a Call.

@@ -39,6 +39,10 @@ func (s *Session) reply(r Reply) bool {
 		return false
 	}
 	s.calling = false
+	if s.traced {
+		s.traced = false
+		s.hub.traces.end(s.id, r.Action, "")
+	}
 	to, sent, missed := s.current, false, false
 	if r.Bind != nil && s.state == fresh {
 		s.bind(r.Bind, to.form)

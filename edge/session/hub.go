@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"freeim/idl"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Options says how a hub treats its sessions.
@@ -26,6 +28,9 @@ type Options struct {
 
 	RetryAfter time.Duration // how long a client that may come back is told to wait at least; 0: 1 s
 	Jitter     time.Duration // and how much longer at random; 0: 5 s
+
+	Tracer trace.Tracer // makes the spans of actions that go to a core; nil: none
+	Sample float64      // which part of the actions has one, 0 to 1
 }
 
 // The wheel's tick is a part of the shortest deadline, so that a session is
@@ -89,6 +94,7 @@ type Hub struct {
 	wheel    wheel
 	buffers  sync.Pool // *buffer
 	counters counters
+	traces   traces
 
 	draining atomic.Bool
 	empty    chan struct{} // closed by the last session to go while draining
@@ -108,6 +114,7 @@ func New(o Options) (*Hub, error) {
 	h := &Hub{
 		opts: o, core: o.Core, log: o.Log,
 		empty: make(chan struct{}), stop: make(chan struct{}),
+		traces: traces{tracer: o.Tracer, sample: o.Sample},
 	}
 	h.buffers.New = h.newBuffer
 	h.sessions.init()

@@ -41,6 +41,7 @@ type Session struct {
 	state    state
 	busy     bool      // a frame is being handled, here or at the core
 	calling  bool      // it is at the core: one reply is due
+	traced   bool      // and hub.traces has its span
 	leaving  bool      // closes as soon as the frame under way is answered
 	heard    form      // of the last frame received
 	pushForm form      // of the Auth that passed
@@ -146,12 +147,15 @@ func (s *Session) call(in inbound) (calling bool) {
 		return false
 	}
 	s.calling, s.current = true, in.header
-	who := s.identity
+	who, traceparent := s.identity, ""
+	if s.traced = s.hub.traces.sampled(); s.traced {
+		traceparent = s.hub.traces.begin(s, in)
+	}
 	s.mu.Unlock()
 	s.hub.counters.calls.Add(1)
 	s.hub.core.Call(Call{
 		Session: s.id, Action: in.action, Sequence: in.sequence, Codec: in.form.codec,
-		Body: in.keep(), Identity: who, Address: s.address,
+		Body: in.keep(), Identity: who, Address: s.address, Trace: traceparent,
 	})
 	return true
 }
@@ -200,6 +204,10 @@ func (s *Session) Closed() {
 func (s *Session) depart(to state) (who *Identity) {
 	if s.state == live {
 		who = s.identity
+	}
+	if s.traced {
+		s.traced = false
+		s.hub.traces.end(s.id, 0, "the session ended first")
 	}
 	s.state = max(s.state, to)
 	s.waiting = nil

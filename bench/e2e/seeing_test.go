@@ -1,0 +1,238 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"freeim/bench/cluster"
+	"freeim/conf/tracing"
+	"freeim/edge/client"
+	"freeim/idl"
+
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// notebook is where everybody writes at once.
+type notebook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (n *notebook) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.Write(p)
+}
+
+func (n *notebook) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.String()
+}
+
+// seen is a cluster whose traces and whole log are kept.
+type seen struct {
+	*cluster.Cluster
+	spans *tracetest.InMemoryExporter
+	log   *notebook
+}
+
+func see(t *testing.T) *seen {
+	t.Helper()
+	s := &seen{spans: tracetest.NewInMemoryExporter(), log: &notebook{}}
+	log := slog.New(tracing.Handler(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	traces, err := tracing.New(t.Context(), tracing.Options{
+		Config: tracing.Config{Service: "freeim", Sample: 1}, Log: log, Exporter: kept{s.spans}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Cluster, err = cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir(), Rules: true, Log: log, Tracer: traces.Tracer()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := s.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		traces.Close(ctx)
+	})
+	return s
+}
+
+// kept keeps its spans over the provider's end.
+type kept struct{ *tracetest.InMemoryExporter }
+
+// span waits for a span of the name with that parent; the zero parent is any.
+func (s *seen) span(t *testing.T, name string, parent trace.SpanContext) sdk.ReadOnlySpan {
+	t.Helper()
+	for late := time.Now().Add(patience); time.Now().Before(late); runtime.Gosched() {
+		for _, found := range s.spans.GetSpans().Snapshots() {
+			if found.Name() == name && (!parent.IsValid() || found.Parent().SpanID() == parent.SpanID()) {
+				return found
+			}
+		}
+	}
+	t.Fatalf("no span %q below %s: there are %v", name, parent.SpanID(), names(s.spans.GetSpans()))
+	return nil
+}
+
+func names(stubs tracetest.SpanStubs) (all []string) {
+	for _, s := range stubs {
+		all = append(all, s.Name)
+	}
+	return all
+}
+
+// One message is one trace: from the edge's frame over the link to the store,
+// whatever the client speaks. Nothing in it names people.
+func TestTrace(t *testing.T) {
+	s := see(t)
+	for _, f := range forms {
+		t.Run(f.name, func(t *testing.T) {
+			o := f.options(s.Cluster)
+			name := "trace-" + f.name
+			owner, err := signUp(t.Context(), o, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := newDevice(t.Context(), o, owner, name, idl.DeviceDesktop)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.disconnect()
+			s.spans.Reset()
+			p, err := d.session.Send(t.Context(), client.Outgoing{To: owner.id, Text: "seen"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.oneTrace(t)
+		})
+	}
+	if err := s.StopEdge(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if link := s.span(t, "freeim.core.Core/Link", trace.SpanContext{}); link.SpanKind() != trace.SpanKindClient && link.SpanKind() != trace.SpanKindServer {
+		t.Errorf("Kitex's span of the link: got the kind %v", link.SpanKind())
+	}
+	for _, found := range s.spans.GetSpans() {
+		for _, a := range found.Attributes {
+			if strings.Contains(string(a.Key), "user") || strings.Contains(a.Value.Emit(), "trace-") {
+				t.Errorf("span %s names somebody: %v", found.Name, a)
+			}
+		}
+	}
+}
+
+// oneTrace holds that the spans of the message hang together.
+func (s *seen) oneTrace(t *testing.T) {
+	t.Helper()
+	root := s.span(t, "chat.send", trace.SpanContext{})
+	dispatched := s.span(t, "dispatch chat.send", root.SpanContext())
+	committed := s.span(t, "timeline.append", dispatched.SpanContext())
+	if root.Parent().IsValid() || root.SpanKind() != trace.SpanKindServer {
+		t.Errorf("the edge's span: got the parent %v and the kind %v", root.Parent(), root.SpanKind())
+	}
+	if !dispatched.Parent().IsRemote() {
+		t.Error("the core's span does not know that its parent was elsewhere")
+	}
+	for _, span := range []sdk.ReadOnlySpan{dispatched, committed} {
+		if span.SpanContext().TraceID() != root.SpanContext().TraceID() {
+			t.Errorf("%s is of another trace", span.Name())
+		}
+		if span.StartTime().Before(root.StartTime()) || span.EndTime().After(root.EndTime()) {
+			t.Errorf("%s lies outside of the edge's span", span.Name())
+		}
+	}
+	if events := committed.Events(); len(events) != 1 || events[0].Name != "durable" {
+		t.Errorf("the commit: got the events %v", events)
+	}
+}
+
+// A refusal's span has the code, and the log's line the trace.
+func TestRefusalIsTracedWithItsCode(t *testing.T) {
+	s := see(t)
+	o := client.Options{Address: s.TCP()}
+	if _, err := signUp(t.Context(), o, "somebody"); err != nil { // from then on the edge knows the actions' names
+		t.Fatal(err)
+	}
+	s.spans.Reset()
+	if _, err := signUp(t.Context(), o, "a b"); err == nil {
+		t.Fatal("a name with a space was taken")
+	}
+	root := s.span(t, "account.sign_up", trace.SpanContext{})
+	span := s.span(t, "dispatch account.sign_up", root.SpanContext())
+	code := ""
+	for _, a := range span.Attributes() {
+		if a.Key == "freeim.code" {
+			code = a.Value.AsString()
+		}
+	}
+	if code != "CODE_INVALID_ARGUMENT" {
+		t.Errorf("got the code %q", code)
+	}
+	line := ""
+	for l := range strings.Lines(s.log.String()) {
+		if strings.Contains(l, "action refused") {
+			line = l
+		}
+	}
+	if !strings.Contains(line, "trace_id="+span.SpanContext().TraceID().String()) ||
+		!strings.Contains(line, "span_id="+span.SpanContext().SpanID().String()) {
+		t.Errorf("the log's line does not name the trace: %q", line)
+	}
+}
+
+// However much is logged, no password and no token is in it.
+func TestNoSecretInTheLog(t *testing.T) {
+	s := see(t)
+	o := client.Options{Address: s.TCP()}
+	owner, err := signUp(t.Context(), o, "secretive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDevice(t.Context(), o, owner, "laptop", idl.DeviceDesktop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.disconnect()
+	c, err := client.Dial(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const guess = "a wrong guess at it"
+	if _, err := c.SignIn(t.Context(), "secretive", guess, nil); err == nil {
+		t.Error("a wrong password was taken")
+	}
+	if _, err := c.SignUp(t.Context(), "secretive", guess, ""); err == nil {
+		t.Error("a name was given twice")
+	}
+	log := s.log.String()
+	if !strings.Contains(log, "level=DEBUG") || !strings.Contains(log, "action refused") {
+		t.Fatalf("the log does not have what this test looks at: %s", log)
+	}
+	for what, secret := range map[string]string{"password": password, "token": d.options.Token, "guess": guess} {
+		if secret == "" || strings.Contains(log, secret) {
+			t.Errorf("the log tells the %s %q", what, secret)
+		}
+	}
+	for _, span := range s.spans.GetSpans() {
+		for _, a := range span.Attributes {
+			if v := a.Value.Emit(); v == password || v == guess || v == d.options.Token {
+				t.Errorf("span %s tells a secret in %s", span.Name, a.Key)
+			}
+		}
+	}
+}

@@ -65,6 +65,9 @@ func (s *Server) keepBooks(l *link) {
 		}
 		if up.Census != nil {
 			s.edges.counted(l, up.Census.Sessions)
+			if up.Census.Asked {
+				l.deliver(item{missed: true})
+			}
 		}
 	}
 }
@@ -95,7 +98,9 @@ func (s *Server) book(l *link, up *corepb.Uplink, census bool) bool {
 // or in a census. Whoever is displaced by one, or itself when a newer one is
 // there, missed a kick. One that had no route may have missed a kick as well:
 // Admit is asked, when the route is there, so that who signs the device out after
-// that finds the session, and who did before is seen by Admit.
+// that finds the session, and who did before is seen by Admit. Pushes did not find
+// it either: it is told to sync, when a census finds it; at the start of a link the
+// edge sees to that.
 //
 // A registry that does not answer costs no session: without routes there are no
 // pushes, but calls are served, and when it answers again the edges are asked for
@@ -132,15 +137,16 @@ func (s *Server) restore(l *link, registers []*corepb.Register, census bool) boo
 		}
 	}
 	admitted := s.admit(unknown)
-	if census {
-		l.missing += admitted
-		s.counts.found.Add(admitted)
+	if census && len(admitted) > 0 {
+		l.missing += int64(len(admitted))
+		s.counts.found.Add(int64(len(admitted)))
+		l.deliver(item{push: &corepb.Push{Action: uint32(idl.ActionSync), Sessions: admitted, Protobuf: []byte{}, Json: []byte("{}")}})
 	}
 	return true
 }
 
-// admit ends the sessions that may not come back, and counts the others.
-func (s *Server) admit(routes []presence.Route) (admitted int64) {
+// admit ends the sessions that may not come back, and gives the others.
+func (s *Server) admit(routes []presence.Route) (admitted []uint64) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	each := (len(routes) + admitting - 1) / admitting
@@ -149,7 +155,7 @@ func (s *Server) admit(routes []presence.Route) (admitted int64) {
 			for _, r := range routes[from:min(from+each, len(routes))] {
 				if s.options.Admit(s.work, r) {
 					mu.Lock()
-					admitted++
+					admitted = append(admitted, r.Session)
 					mu.Unlock()
 					continue
 				}

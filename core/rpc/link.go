@@ -150,8 +150,8 @@ func (s *Server) Push(edge presence.EdgeID, epoch int64, d fanout.Delivery) {
 		Action: uint32(d.Action), Sessions: d.Sessions, InboxSeqs: d.InboxSeqs, Protobuf: d.Protobuf, Json: d.JSON}})
 }
 
-// Resync implements fanout.Pusher: every edge lists its sessions, and has their
-// clients sync.
+// Resync implements fanout.Pusher: every edge lists its sessions, and when the
+// registry has them has their clients sync.
 func (s *Server) Resync() { s.edges.ask() }
 
 // Kick implements fanout.Pusher: it queues the kick behind the pushes before it.

@@ -66,6 +66,8 @@ type item struct {
 	drain bool
 	// census asks the edge to list its sessions.
 	census bool
+	// missed has the edge's clients sync.
+	missed bool
 	// here answers the question whether this core is there: any Downlink does.
 	here bool
 }
@@ -108,6 +110,8 @@ func (o *outbox) add(i item) bool {
 		last.Drain = true
 	case i.census:
 		last.Census = true
+	case i.missed:
+		last.Missed = true
 	}
 	last.items++
 	last.octets += size

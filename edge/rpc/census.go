@@ -66,7 +66,7 @@ func (l *Links) takeCensus() {
 		if !hurry && sessions > page {
 			pause = whole * page / time.Duration(sessions)
 		}
-		listed, err := l.census(up[pass%len(up)], pause)
+		listed, err := l.census(up[pass%len(up)], pause, hurry)
 		switch {
 		case err == nil:
 			sessions, hurry = listed, false
@@ -85,8 +85,8 @@ func (l *Links) passTime(sessions int64) time.Duration {
 	return min(max(whole, l.options.Census), slowest*l.options.Census)
 }
 
-// census lists the live sessions once, over k.
-func (l *Links) census(k *link, pause time.Duration) (sessions int64, err error) {
+// census lists the live sessions once, over k; asked says that a core wants it.
+func (l *Links) census(k *link, pause time.Duration, asked bool) (sessions int64, err error) {
 	l.listing.Store(k)
 	defer l.listing.Store(nil)
 	sessions, err = l.live(func(sessions []*corepb.Register) error {
@@ -104,7 +104,7 @@ func (l *Links) census(k *link, pause time.Duration) (sessions int64, err error)
 		}
 	})
 	if err == nil {
-		err = k.list(&listing{end: &corepb.Census{Sessions: sessions}})
+		err = k.list(&listing{end: &corepb.Census{Sessions: sessions, Asked: asked}})
 	}
 	l.counts.censuses.Add(1)
 	return sessions, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -298,6 +299,9 @@ freeim_unroutable_sessions 0
 	}
 	poll(t, "the lost route is back", func() bool { return online(registry, 1) == 1 })
 	poll(t, "it was counted, and the next census finds nothing", func() bool { return unroutable("1") == nil })
+	h.await(t, "the session is told to sync", func() bool {
+		return len(h.pushes) == 1 && h.pushes[0].Action == idl.ActionSync && slices.Equal(h.pushes[0].Sessions, []session.ID{1})
+	})
 	h.change(func() { h.sessions[2] = someone(2) }) // signed out by whom no link led to its edge
 	h.await(t, "the kick", func() bool { return len(h.kicks) > 0 })
 	h.mu.Lock()
@@ -359,8 +363,11 @@ func TestRegistryEmptied(t *testing.T) {
 	poll(t, "all sessions have routes", all)
 	for range 3 {
 		began := time.Now()
+		resyncs := 0
+		h.change(func() { resyncs = h.resyncs })
 		registry.lose()
 		poll(t, "all sessions have routes again", all)
+		h.await(t, "then clients are told to sync", func() bool { return h.resyncs > resyncs })
 		t.Logf("%d routes were there again after %v", sessions, time.Since(began))
 	}
 	h.mu.Lock()

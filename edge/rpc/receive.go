@@ -41,6 +41,9 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		if d.Census {
 			k.links.ask()
 		}
+		if d.Missed {
+			k.links.resync()
+		}
 	}
 }
 

@@ -345,6 +345,7 @@ func (x *Uplink) GetCensus() *Census {
 // Census is what an edge says when it has listed its live sessions once more.
 type Census struct {
 	Sessions int64 `protobuf:"varint,1,opt,name=sessions" json:"sessions,omitempty"` // how many it has listed
+	Asked    bool  `protobuf:"varint,2,opt,name=asked" json:"asked,omitempty"`       // a core had asked for it
 }
 
 func (x *Census) Reset() { *x = Census{} }
@@ -358,6 +359,13 @@ func (x *Census) GetSessions() int64 {
 		return x.Sessions
 	}
 	return 0
+}
+
+func (x *Census) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
 }
 
 type Reply struct {
@@ -506,6 +514,7 @@ type Downlink struct {
 	Kicks   []*Kick  `protobuf:"bytes,4,rep,name=kicks" json:"kicks,omitempty"`
 	Drain   bool     `protobuf:"varint,5,opt,name=drain" json:"drain,omitempty"`   // the core is leaving: send it no new calls
 	Census  bool     `protobuf:"varint,6,opt,name=census" json:"census,omitempty"` // the registry has lost routes: list the live sessions now
+	Missed  bool     `protobuf:"varint,7,opt,name=missed" json:"missed,omitempty"` // the census that was asked for is in the registry; before it pushes were lost: clients should sync
 }
 
 func (x *Downlink) Reset() { *x = Downlink{} }
@@ -552,6 +561,13 @@ func (x *Downlink) GetDrain() bool {
 func (x *Downlink) GetCensus() bool {
 	if x != nil {
 		return x.Census
+	}
+	return false
+}
+
+func (x *Downlink) GetMissed() bool {
+	if x != nil {
+		return x.Missed
 	}
 	return false
 }

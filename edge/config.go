@@ -62,6 +62,8 @@ type edgeConfig struct {
 
 	CallTimeout  time.Duration `yaml:"call_timeout"`
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	DrainDelay   time.Duration `yaml:"drain_delay"`
+	DrainRate    int           `yaml:"drain_rate"`
 }
 
 // tlsConfig says which certificate the ports with TLS show.
@@ -80,6 +82,9 @@ type acmeConfig struct {
 	Directory string   `yaml:"directory"`
 }
 
+// defaultDrain is the time to drain when none is given, here and in the core.
+const defaultDrain = 10 * time.Second
+
 // defaults is the configuration of an empty file.
 func defaults(all []plugin.Plugin) config {
 	return config{
@@ -93,7 +98,7 @@ func defaults(all []plugin.Plugin) config {
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 			RetryAfter: time.Second, Jitter: 5 * time.Second,
 			HeadTimeout: 10 * time.Second, MaxHTTP: 8192, Backlog: 256 << 10, Stall: 10 * time.Second, ReadBuffer: 128,
-			CallTimeout: 15 * time.Second, DrainTimeout: 10 * time.Second,
+			CallTimeout: 15 * time.Second, DrainTimeout: defaultDrain,
 		},
 		Plugins: plugin.Configs(all),
 	}
@@ -122,6 +127,12 @@ func (c *config) complete() error {
 		return fmt.Errorf("edge.cores is empty, and there is no core section: name the cores to link to")
 	case c.Edge.TCP+c.Edge.TCPS+c.Edge.HTTP+c.Edge.HTTPS == "":
 		return fmt.Errorf("edge.tcp, edge.tcps, edge.http and edge.https are all empty: nobody could connect")
+	}
+	if c.Edge.DrainTimeout == 0 { // as in the core
+		c.Edge.DrainTimeout = defaultDrain
+	}
+	if min(c.Edge.DrainTimeout, c.Edge.DrainDelay) < 0 {
+		return fmt.Errorf("edge.drain_timeout and edge.drain_delay must not be negative")
 	}
 	if _, err := prefixes("edge.trusted_proxies", c.Edge.TrustedProxies); err != nil {
 		return err

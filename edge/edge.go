@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"freeim/conf/tracing"
@@ -20,10 +21,13 @@ import (
 // edge is the parts of this process that clients connect to.
 type edge struct {
 	config  edgeConfig
+	log     *slog.Logger
 	certs   *certs.Source // nil: no port with TLS
 	links   *rpc.Links
 	hub     *session.Hub
 	gateway *gateway.Gateway
+
+	draining atomic.Bool // close has begun
 }
 
 // newEdge joins links, hub and gateway; nothing is served before start. When it
@@ -46,13 +50,13 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing) (e *edge, 
 	hub, err := session.New(session.Options{
 		Core: links, Log: log, MaxSessions: c.MaxSessions, AuthTimeout: c.AuthTimeout, Heartbeat: c.Heartbeat,
 		MaxBodyFresh: int(c.MaxBodyFresh), MaxBody: int(c.MaxBody), QueueFrames: c.QueueFrames, QueueBytes: int(c.QueueBytes),
-		RetryAfter: c.RetryAfter, Jitter: c.Jitter, Tracer: traces.Tracer(), Sample: traces.Sample(),
+		RetryAfter: c.RetryAfter, Jitter: c.Jitter, DrainRate: c.DrainRate, Tracer: traces.Tracer(), Sample: traces.Sample(),
 	})
 	if err != nil {
 		links.Close()
 		return nil, fmt.Errorf("prepare the hub: %w", err)
 	}
-	e = &edge{config: c, certs: shown, links: links, hub: hub}
+	e = &edge{config: c, log: log, certs: shown, links: links, hub: hub}
 	if e.gateway, err = gateway.New(e.options(log)); err != nil {
 		hub.Close()
 		links.Close()
@@ -85,11 +89,12 @@ func (e *edge) pages() http.Handler {
 	return mux
 }
 
-// health answers 200 while clients can be served, 503 while no core is reached.
-func (e *edge) health(w http.ResponseWriter, _ *http.Request) {
+// health answers 200 while clients can be served, 503 while no core is reached
+// and once the edge drains.
+func (e *edge) health(w http.ResponseWriter, in *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	ready := e.links.Ready()
+	ready := e.ready(in.Context()) == nil
 	if !ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
@@ -98,6 +103,9 @@ func (e *edge) health(w http.ResponseWriter, _ *http.Request) {
 
 // ready says what keeps the edge from serving; nil: nothing.
 func (e *edge) ready(context.Context) error {
+	if e.draining.Load() {
+		return errors.New("the edge drains")
+	}
 	if !e.links.Ready() {
 		return errors.New("no core is reached")
 	}
@@ -123,14 +131,33 @@ func (e *edge) stop() {
 	}
 }
 
-// close stops accepting, sends the clients elsewhere, and ends. Sessions do not
-// wait for somebody who takes his time over a page.
-func (e *edge) close(ctx context.Context) error {
+// close says that the edge is not ready any more, lets that be seen for
+// DrainDelay, stops accepting, sends the clients elsewhere, and ends by
+// DrainTimeout. Sessions do not wait for somebody who takes his time over a page.
+// Whoever is left at the end is cut off, which is no fault of the edge.
+func (e *edge) close(ctx context.Context) {
+	e.draining.Store(true)
+	if e.config.DrainDelay > 0 {
+		e.log.Info("not ready any more", "accepting_for", e.config.DrainDelay)
+		time.Sleep(e.config.DrainDelay)
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.config.DrainTimeout)
 	defer cancel()
 	pages := make(chan error, 1)
 	go func() { pages <- e.gateway.Drain(ctx) }()
-	err := errors.Join(e.hub.Drain(ctx), <-pages)
+	if e.drainSessions(ctx) != nil || <-pages != nil {
+		s := e.gateway.Stats()
+		e.log.Warn("out of time: the connections that are left are cut off", "sessions", s.Conns, "pages", s.HTTP)
+	}
 	e.stop()
-	return err
+}
+
+// drainSessions keeps a part of the time for the last answers and Quits to leave.
+func (e *edge) drainSessions(ctx context.Context) error {
+	early, cancel := context.WithTimeout(ctx, e.config.DrainTimeout-min(time.Second, e.config.DrainTimeout/4))
+	defer cancel()
+	if e.hub.Drain(early) == nil {
+		return nil
+	}
+	return e.hub.Drain(ctx)
 }

@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freeim/edge/gateway"
@@ -69,15 +76,110 @@ func TestSlowPageDoesNotHoldUpSessions(t *testing.T) {
 	}
 	io.WriteString(page, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-inside
-	closed := make(chan error, 1)
-	go func() { closed <- e.close(context.Background()) }()
+	closed := make(chan struct{})
+	go func() { defer close(closed); e.close(context.Background()) }()
 	if a := next(t, session); a != idl.ActionQuit {
 		t.Errorf("got %v, want Quit", a)
 	}
 	session.Close()
 	close(leave)
-	if err := <-closed; err != nil {
-		t.Error(err)
+	<-closed
+}
+
+// A page that is still open when the time is up holds up nothing.
+func TestDrainEndsInTime(t *testing.T) {
+	c := alone(t)
+	c.DrainTimeout = 200 * time.Millisecond
+	e, err := newEdge(c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.start(); err != nil {
+		t.Fatal(err)
+	}
+	session, page := dial(t, e.gateway.TCPAddr()), dial(t, e.gateway.HTTPAddr())
+	io.WriteString(page, "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nnot all")
+	for deadline := time.Now().Add(patience); e.gateway.Stats().HTTP == 0 || e.hub.Stats().Sessions == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the page is not there")
+		}
+	}
+	e.close(context.Background())
+	if a := next(t, session); a != idl.ActionQuit {
+		t.Errorf("got %v, want Quit", a)
+	}
+	if got := e.gateway.Stats(); got.Conns != 0 || got.HTTP != 0 {
+		t.Errorf("left over: %+v", got)
+	}
+}
+
+// While it drains the edge says that it is not ready, and lets clients in for
+// DrainDelay.
+func TestDrainSaysSoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &edge{config: edgeConfig{DrainDelay: time.Minute}, log: slog.New(slog.DiscardHandler)}
+		e.draining.Store(true)
+		out := httptest.NewRecorder()
+		e.health(out, httptest.NewRequest("GET", "/healthz", nil))
+		if out.Code != http.StatusServiceUnavailable || e.ready(t.Context()) == nil {
+			t.Errorf("got %d, want 503", out.Code)
+		}
+	})
+}
+
+// TestSignals: SIGTERM drains, another one ends the process at once. It is this
+// test binary that is run, as the program.
+func TestSignals(t *testing.T) {
+	if os.Getenv("TEST_AS_EDGE") != "" {
+		os.Args = []string{"edge", "-config", "../conf/embedded.yaml"}
+		main()
+		return
+	}
+	for _, row := range []struct {
+		name  string
+		twice bool
+		want  string
+	}{{"once", false, "exit status 0"}, {"twice", true, "signal: terminated"}} {
+		t.Run(row.name, func(t *testing.T) {
+			dir := t.TempDir()
+			program := exec.Command(os.Args[0], "-test.run=^TestSignals$")
+			delay := "0s"
+			if row.twice {
+				delay = "1h"
+			}
+			program.Env = append(os.Environ(), "TEST_AS_EDGE=1",
+				"FREEIM_CORE_DATA="+dir, "FREEIM_CORE_LISTEN=unix:"+dir+"/core.sock", "FREEIM_CORE_SCRIPTS=",
+				"FREEIM_EDGE_TCP=127.0.0.1:0", "FREEIM_EDGE_HTTP=127.0.0.1:0", "FREEIM_ADMIN_LISTEN=", "FREEIM_EDGE_DRAIN_DELAY="+delay)
+			program.Stderr = os.Stderr
+			out, err := program.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := program.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer program.Process.Kill()
+			lines := bufio.NewScanner(out)
+			await := func(what string) {
+				for lines.Scan() {
+					if strings.Contains(lines.Text(), what) {
+						return
+					}
+				}
+				t.Errorf("it did not say %q", what)
+			}
+			await("data ")
+			program.Process.Signal(syscall.SIGTERM)
+			if row.twice {
+				await("stopping")
+				program.Process.Signal(syscall.SIGTERM)
+			}
+			io.Copy(io.Discard, out)
+			program.Wait()
+			if got := program.ProcessState.String(); got != row.want {
+				t.Errorf("got %q, want %q", got, row.want)
+			}
+		})
 	}
 }
 

@@ -31,6 +31,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := run(ctx, *path, *echo, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(1)
@@ -87,21 +88,26 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	if err := e.start(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.close(last)) }()
+	var adm *admin.Server
+	defer func() { // after the edge: while that drains, it must be seen
+		if adm != nil {
+			adm.Close()
+		}
+	}()
+	defer e.close(last)
 	checks["edge"] = e.ready
 	registry.MustRegister(newFigures(e))
 	e.announce(out, cfg)
 	if cfg.Admin.Listen != "" {
-		adm, err := admin.New(admin.Options{
+		adm, err = admin.New(admin.Options{
 			Listen: cfg.Admin.Listen, Key: key, Checks: checks, Figures: registry, Log: log})
 		if err != nil {
 			return err
 		}
-		defer adm.Close()
 		fmt.Fprintf(out, "  admin     http://%s/   (healthz, readyz, metrics, debug/pprof)\n", adm.Addr())
 	}
 	<-ctx.Done()
-	fmt.Fprintln(out, "stopping")
+	fmt.Fprintln(out, "stopping; a second signal ends at once")
 	return nil
 }
 

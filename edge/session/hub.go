@@ -31,6 +31,10 @@ type Options struct {
 
 	Tracer trace.Tracer // makes the spans of actions that go to a core; nil: none
 	Sample float64      // which part of the actions has one, 0 to 1
+
+	// DrainRate is how many sessions a second Drain tells to go. 0: as many as it
+	// takes to tell all in half of Drain's time, 200 at least.
+	DrainRate int
 }
 
 // The wheel's tick is a part of the shortest deadline, so that a session is
@@ -74,7 +78,7 @@ func (o *Options) validate() error {
 	if o.Core == nil {
 		return errors.New("session: no core")
 	}
-	if min(o.MaxSessions, o.MaxBodyFresh, o.MaxBody, o.QueueFrames, o.QueueBytes) < 0 {
+	if min(o.MaxSessions, o.MaxBodyFresh, o.MaxBody, o.QueueFrames, o.QueueBytes, o.DrainRate) < 0 {
 		return errors.New("session: a limit is negative")
 	}
 	if min(o.AuthTimeout, o.Heartbeat, o.RetryAfter, o.Jitter) < 0 {

@@ -281,3 +281,89 @@ func TestNamesOfTheEdgesOwnActions(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// Sessions are told at the rate that was set, or spread over half of the time.
+func TestDrainIsSpread(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		rate    int
+		timeout time.Duration
+		n       int
+		after   time.Duration // which of them must have been told by then
+		min     int
+		max     int
+	}{
+		{"at a rate", 100, time.Hour, 1000, 5 * time.Second, 490, 520},
+		{"over half the time", 0, 20 * time.Second, 4000, 5 * time.Second, 1980, 2040},
+		{"few go soon", 0, time.Hour, 100, time.Second, 100, 100},
+		{"less than one a step", 2, time.Hour, 100, 10 * time.Second, 20, 22},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, session.Options{DrainRate: row.rate, AuthTimeout: 2 * time.Hour})
+				clients := make([]*client, row.n)
+				for i := range clients {
+					clients[i] = w.open()
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), row.timeout)
+				defer cancel()
+				done := make(chan error, 1)
+				go func() { done <- w.hub.Drain(ctx) }()
+				time.Sleep(row.after)
+				synctest.Wait()
+				told := 0
+				for _, c := range clients {
+					if _, n := c.line.closed(); n > 0 {
+						told++
+						c.Closed()
+					}
+				}
+				if told < row.min || told > row.max {
+					t.Errorf("told %d in %v, want %d to %d", told, row.after, row.min, row.max)
+				}
+				cancel()
+				<-done
+				for _, c := range clients {
+					if reason, n := c.line.closed(); n != 1 || reason != idl.CloseShutdown {
+						t.Fatalf("closed %d times with %v, want once", n, reason)
+					}
+					c.Closed()
+				}
+				if err := w.hub.Drain(t.Context()); err != nil {
+					t.Errorf("again: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Until its turn comes a session is served as ever.
+func TestServedUntilToldToGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, session.Options{DrainRate: 1})
+		a, b := w.live(idl.CodecProtobuf, false), w.live(idl.CodecProtobuf, false)
+		go w.hub.Drain(t.Context())
+		synctest.Wait()
+		stays := a
+		if _, n := a.line.closed(); n > 0 {
+			stays = b
+		}
+		stays.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionMessage, Sequence: 2}, false)
+		call := w.core.take()
+		if len(call) != 1 {
+			t.Fatalf("calls: got %+v, want one", call)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if _, n := stays.line.closed(); n > 0 {
+			t.Fatal("closed with a frame under way")
+		}
+		w.hub.Reply(answer(call[0]))
+		out := stays.line.take()
+		if len(out) != 2 || out[0].Sequence != 2 || out[1].Action != idl.ActionQuit {
+			t.Fatalf("got %+v, want the answer, then Quit", out)
+		}
+		a.Closed()
+		b.Closed()
+	})
+}

@@ -50,7 +50,9 @@ type Options struct {
 	// it may have missed a kick. False ends the session with idl.CloseSignedOut.
 	// nil admits all. Safe for concurrent use.
 	Admit func(ctx context.Context, r presence.Route) bool
-	Log   *slog.Logger // nil: slog.Default
+	// Register is how edges find this core by discovery; zero: not at all.
+	Register Register
+	Log      *slog.Logger // nil: slog.Default
 	// Figures is where the metrics are registered; nil: nowhere.
 	Figures prometheus.Registerer
 	// Traced attaches Kitex's own tracing, which uses the process's provider
@@ -88,7 +90,7 @@ func (o *Options) validate() error {
 	if o.InFlight < 0 || o.Outbox < 0 || o.Lease < 0 {
 		return fmt.Errorf("limits below zero: in flight %d, outbox %d, lease %s", o.InFlight, o.Outbox, o.Lease)
 	}
-	return nil
+	return o.Register.validate(o.Listen)
 }
 
 // Server is safe for concurrent use. It implements fanout.Pusher from New on;
@@ -106,6 +108,7 @@ type Server struct {
 	// Static after Start.
 	dispatcher Dispatcher
 	actions    []*corepb.ActionInfo
+	entry      *registration // nil: none
 	started    bool
 
 	counts   counts
@@ -152,7 +155,11 @@ func (s *Server) Start(d Dispatcher) error {
 			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody)})
 	}
 	s.links.Go(s.edges.keep)
-	return s.serve()
+	if err := s.serve(); err != nil {
+		return err
+	}
+	s.entry = s.register()
+	return nil
 }
 
 func (s *Server) welcome(l *link) *corepb.Welcome {
@@ -162,10 +169,12 @@ func (s *Server) welcome(l *link) *corepb.Welcome {
 // draining is how often Drain looks whether the work is done.
 const draining = 5 * time.Millisecond
 
-// Drain tells every edge to send no new calls, refuses new links, and waits until
-// the calls under way are answered and every edge, having its answers, has closed
-// its link. It returns ctx's error when that takes too long. Close comes after it.
+// Drain leaves discovery, tells every edge to send no new calls, refuses new
+// links, and waits until the calls under way are answered and every edge, having
+// its answers, has closed its side of the link. It returns ctx's error when that
+// takes too long. Close comes after it, and sends what is still queued.
 func (s *Server) Drain(ctx context.Context) error {
+	s.entry.leave()
 	s.edges.drain()
 	tick := time.NewTicker(draining)
 	defer tick.Stop()
@@ -188,6 +197,7 @@ func (s *Server) Close() { s.close() }
 const closing = 5 * time.Second
 
 func (s *Server) shut() {
+	s.entry.leave()
 	s.edges.close()
 	s.stopWork()
 	close(s.exit)

@@ -1,9 +1,178 @@
 package rpc
 
-import "slices"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
-// forget takes a link away that discovery does not name any more, and that has
-// no stream; false for any other.
+	"github.com/cloudwego/kitex/pkg/discovery"
+	etcd "github.com/kitex-contrib/registry-etcd"
+)
+
+const (
+	// lookup bounds one search of one source.
+	lookup = 3 * time.Second
+	// defaultLookup is how often each source is asked.
+	defaultLookup = 5 * time.Second
+)
+
+// Etcd says where cores register themselves. Each edge and core of a service
+// needs the same Prefix.
+type Etcd struct {
+	Endpoints []string `yaml:"endpoints"` // "HOST:PORT", one or more
+	Prefix    string   `yaml:"prefix"`    // of the keys
+	Username  string   `yaml:"username"`  // empty: no authentication
+	Password  string   `yaml:"password"`
+}
+
+// source is an entry of Options.Cores whose cores come and go.
+type source struct {
+	entry string
+	find  func(context.Context) ([]string, error)
+
+	found []string // guarded by Links.mu: what it said last
+}
+
+// sourceOf makes a source of "dns:NAME:PORT" or "etcd:SERVICE"; nil for any other
+// entry, which is the address of one core.
+func (o *Options) sourceOf(entry string) (*source, error) {
+	if name, ok := strings.CutPrefix(entry, "dns:"); ok {
+		host, port, err := net.SplitHostPort(name)
+		if err != nil || host == "" || port == "" {
+			return nil, fmt.Errorf("%q is not dns:NAME:PORT", entry)
+		}
+		return &source{entry: entry, find: func(ctx context.Context) ([]string, error) {
+			addresses, err := o.LookupHost(ctx, host)
+			for i, a := range addresses {
+				addresses[i] = net.JoinHostPort(a, port)
+			}
+			return addresses, err
+		}}, nil
+	}
+	if service, ok := strings.CutPrefix(entry, "etcd:"); ok {
+		if service == "" || strings.Contains(service, "/") || len(o.Etcd.Endpoints) == 0 {
+			return nil, fmt.Errorf("%q needs a service without a slash, and the endpoints of etcd", entry)
+		}
+		found := &inEtcd{etcd: o.Etcd, service: service}
+		return &source{entry: entry, find: found.find}, nil
+	}
+	return nil, nil
+}
+
+// inEtcd finds the cores of one service.
+type inEtcd struct {
+	etcd     Etcd
+	service  string
+	resolver discovery.Resolver // owned by find's caller; nil before etcd let this edge in
+}
+
+func (e *inEtcd) find(ctx context.Context) (addresses []string, err error) {
+	if e.resolver == nil {
+		options := []etcd.Option{etcd.WithEtcdServicePrefix(e.etcd.Prefix), etcd.WithDialTimeoutOpt(lookup)}
+		if e.etcd.Username != "" {
+			options = append(options, etcd.WithAuthOpt(e.etcd.Username, e.etcd.Password))
+		}
+		if e.resolver, err = etcd.NewEtcdResolver(e.etcd.Endpoints, options...); err != nil {
+			e.resolver = nil // not an interface around nothing
+			return nil, fmt.Errorf("reach etcd: %w", err)
+		}
+	}
+	found, err := e.resolver.Resolve(ctx, e.service)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range found.Instances {
+		address := i.Address().String()
+		if i.Address().Network() == "unix" {
+			address = "unix:" + address
+		}
+		addresses = append(addresses, address)
+	}
+	return addresses, nil
+}
+
+// seek asks the sources again and again. What one said last holds while it does
+// not answer, and also when it knows of no core: that is more likely its own
+// trouble than the end of all cores, and a core that is gone costs only attempts.
+func (l *Links) seek() {
+	tick := time.NewTicker(l.options.Lookup)
+	defer tick.Stop()
+	for {
+		var all sync.WaitGroup
+		for _, s := range l.sources {
+			all.Go(func() { l.update(s) })
+		}
+		all.Wait()
+		select {
+		case <-tick.C:
+		case <-l.running.Done():
+			return
+		}
+	}
+}
+
+func (l *Links) update(s *source) {
+	ctx, cancel := context.WithTimeout(l.running, lookup)
+	defer cancel()
+	found, err := s.find(ctx)
+	if err == nil && len(found) == 0 {
+		err = errors.New("no core is named")
+	}
+	if err != nil {
+		l.log.Debug("cores cannot be looked up: those known stay", "source", s.entry, "err", err)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.found = found
+	l.adopt()
+}
+
+// adopt links to the cores that are named, and lets go of those that are not: a
+// link that still stands is kept until its core ends it. The caller holds mu.
+func (l *Links) adopt() {
+	wanted := make(map[string]bool)
+	for _, address := range l.fixed {
+		wanted[address] = true
+	}
+	for _, s := range l.sources {
+		for _, address := range s.found {
+			wanted[address] = true
+		}
+	}
+	for _, k := range *l.known.Load() {
+		k.want(wanted[k.address])
+		delete(wanted, k.address)
+	}
+	for address := range wanted {
+		if err := l.add(address); err != nil {
+			l.log.Warn("a core cannot be linked", "core", address, "err", err)
+		}
+	}
+}
+
+// want says whether the core is named. One that is not is dialled no more.
+func (k *link) want(wanted bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.unwanted == !wanted {
+		return
+	}
+	k.unwanted = !wanted
+	k.links.log.Info("cores have changed", "core", k.address, "named", wanted)
+	select {
+	case k.gave <- struct{}{}:
+	default:
+	}
+}
+
+// forget takes a link away that is not named any more, and that has no stream;
+// false for any other.
 func (l *Links) forget(k *link) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -53,9 +54,17 @@ type Receiver interface {
 
 // Options configures Links.
 type Options struct {
-	Cores  []string // "unix:/path" or "host:port", one or more
-	EdgeID string   // stable across restarts; required
-	Epoch  int64    // grows with each start of this edge; required
+	// Cores are "unix:/path" or "host:port", one core each, or places to look for
+	// cores again and again: "dns:name:port", "etcd:service". One or more.
+	Cores  []string
+	EdgeID string // stable across restarts; required
+	Epoch  int64  // grows with each start of this edge; required
+	Etcd   Etcd   // for "etcd:" among Cores
+	// Lookup is how often the places are asked. 0: 5 s.
+	Lookup time.Duration
+	// LookupHost finds the addresses of a name. nil: net.DefaultResolver's.
+	LookupHost func(ctx context.Context, name string) ([]string, error)
+
 	// CallTimeout is after how long a call that no core has answered is refused.
 	// Longer than the cores' own deadlines, which know more. 0: 15 s.
 	CallTimeout time.Duration
@@ -88,6 +97,12 @@ func (o *Options) setDefaults() {
 	if o.Parked == 0 {
 		o.Parked = defaultParked
 	}
+	if o.Lookup == 0 {
+		o.Lookup = defaultLookup
+	}
+	if o.LookupHost == nil {
+		o.LookupHost = net.DefaultResolver.LookupHost
+	}
 	if o.Silence == 0 {
 		o.Silence = defaultSilence
 	}
@@ -117,9 +132,9 @@ func (o *Options) validate() error {
 	if o.EdgeID == "" || o.Epoch <= 0 {
 		return errors.New("an edge needs an ID and an epoch")
 	}
-	if o.CallTimeout < 0 || o.Pending < 0 || o.Parked < 0 || o.Silence < 0 || o.Census < 0 {
-		return fmt.Errorf("limits below zero: call timeout %s, pending %d, parked %d, silence %s, census %s",
-			o.CallTimeout, o.Pending, o.Parked, o.Silence, o.Census)
+	if o.CallTimeout < 0 || o.Pending < 0 || o.Parked < 0 || o.Silence < 0 || o.Census < 0 || o.Lookup < 0 {
+		return fmt.Errorf("limits below zero: call timeout %s, pending %d, parked %d, silence %s, census %s, lookup %s",
+			o.CallTimeout, o.Pending, o.Parked, o.Silence, o.Census, o.Lookup)
 	}
 	return nil
 }
@@ -129,6 +144,8 @@ type Links struct {
 	// Static after New.
 	options Options
 	log     *slog.Logger
+	fixed   []string // addresses of cores that are always named
+	sources []*source
 
 	receiver  Receiver // static after Start
 	catalogue atomic.Pointer[catalogue]
@@ -174,7 +191,18 @@ func New(o Options) (*Links, error) {
 	l.close = sync.OnceFunc(l.shut)
 	quiet(o.Log)
 	for _, core := range o.Cores {
-		if err := l.add(core); err != nil {
+		place, err := l.options.sourceOf(core)
+		if err != nil {
+			return nil, err
+		}
+		if place != nil {
+			l.sources = append(l.sources, place)
+		} else {
+			l.fixed = append(l.fixed, core)
+		}
+	}
+	for _, address := range l.fixed {
+		if err := l.add(address); err != nil {
 			return nil, err
 		}
 	}
@@ -186,16 +214,15 @@ func New(o Options) (*Links, error) {
 	return l, nil
 }
 
-// add makes a link to the core at address; it runs if the others do.
+// add makes a link to the core at address; it runs if the others do. The caller
+// holds mu, or is New.
 func (l *Links) add(address string) error {
+	if l.closed {
+		return nil
+	}
 	dial, err := dialer(address, l.options.Traced)
 	if err != nil {
 		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil
 	}
 	l.last++
 	k := newLink(l, l.last, address, dial)
@@ -214,6 +241,9 @@ func (l *Links) Start(r Receiver) {
 	l.rest.Go(l.takeCensus)
 	for _, link := range *l.known.Load() {
 		l.rest.Go(link.run)
+	}
+	if len(l.sources) > 0 {
+		l.rest.Go(l.seek)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/edge/certs"
+	"freeim/edge/rpc"
 	"freeim/plugins/account"
 )
 
@@ -37,6 +38,7 @@ type edgeConfig struct {
 	HTTPS   string   `yaml:"https"`
 	WSEcho  string   `yaml:"ws_echo"`
 	Cores   []string `yaml:"cores"` // empty in embedded mode: the core in this process
+	Etcd    rpc.Etcd `yaml:"etcd"`
 	Origins []string `yaml:"origins"`
 
 	TLS tlsConfig `yaml:"tls"`
@@ -60,6 +62,7 @@ type edgeConfig struct {
 	Stall       time.Duration `yaml:"stall"`
 	ReadBuffer  conf.Size     `yaml:"read_buffer"`
 
+	Lookup       time.Duration `yaml:"lookup"`
 	CallTimeout  time.Duration `yaml:"call_timeout"`
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	DrainDelay   time.Duration `yaml:"drain_delay"`
@@ -93,6 +96,7 @@ func defaults(all []plugin.Plugin) config {
 		Tracing: tracing.Default(),
 		Edge: edgeConfig{
 			TCP: ":7070", HTTP: ":8080",
+			Etcd: rpc.Etcd{Prefix: "freeim"}, Lookup: 5 * time.Second,
 			TLS:         tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
 			MaxSessions: 1_000_000, AuthTimeout: 10 * time.Second, Heartbeat: 30 * time.Second,
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
@@ -115,9 +119,7 @@ func (c *config) kind() string {
 // complete fills what depends on the rest, and says what is wrong.
 func (c *config) complete() error {
 	if c.Edge.ID == "" {
-		if c.Edge.ID, _ = os.Hostname(); c.Edge.ID == "" {
-			c.Edge.ID = "edge"
-		}
+		c.Edge.ID = c.Edge.ownID()
 	}
 	if c.Core != nil && len(c.Edge.Cores) == 0 {
 		c.Edge.Cores = []string{c.Core.Listen}
@@ -138,6 +140,22 @@ func (c *config) complete() error {
 		return err
 	}
 	return c.agree()
+}
+
+// ownID is the name of an edge that was given none: the host's, and where it
+// listens first, since two edges of one name fence each other off. A port that is
+// chosen at the start says nothing; then it is the process's number.
+func (c *edgeConfig) ownID() string {
+	host, _ := os.Hostname()
+	if host == "" {
+		host = "edge"
+	}
+	for _, address := range []string{c.TCP, c.TCPS, c.HTTP, c.HTTPS} {
+		if _, port, err := net.SplitHostPort(address); err == nil && port != "" && port != "0" {
+			return host + "/" + address
+		}
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
 // agree holds what clients are told by the core's Auth to what the edge enforces.

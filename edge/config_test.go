@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -93,6 +94,32 @@ func TestCompleteRefuses(t *testing.T) {
 				t.Errorf("got %v, want an error about %s", err, row.want)
 			}
 		})
+	}
+}
+
+// Two edges of one host must not bear one name: they would fence each other off.
+func TestOwnIDIsOfThisEdgeAlone(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		edge edgeConfig
+		want string
+	}{
+		"named":         {edgeConfig{ID: "edge-1", TCP: ":7070"}, "edge-1"},
+		"tcp":           {edgeConfig{TCP: ":7070", HTTP: ":8080"}, host + "/:7070"},
+		"http":          {edgeConfig{HTTP: "127.0.0.1:8080"}, host + "/127.0.0.1:8080"},
+		"a chosen port": {edgeConfig{TCP: ":0", HTTPS: ":8443"}, host + "/:8443"},
+		"nothing else":  {edgeConfig{TCP: ":0"}, fmt.Sprintf("%s/%d", host, os.Getpid())},
+	} {
+		c := config{Edge: row.edge, Core: &server.Config{Listen: "unix:x"}}
+		if err := c.complete(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.Edge.ID != row.want {
+			t.Errorf("%s: got %q, want %q", name, c.Edge.ID, row.want)
+		}
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"freeim/edge/rpc"
 	"freeim/edge/session"
 	"freeim/edge/web"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // edge is the parts of this process that clients connect to.
@@ -32,7 +34,7 @@ type edge struct {
 
 // newEdge joins links, hub and gateway; nothing is served before start. When it
 // fails, nothing is left running.
-func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing) (e *edge, err error) {
+func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing, figures prometheus.Registerer) (e *edge, err error) {
 	shown, err := c.certificates(log)
 	if err != nil {
 		return nil, err
@@ -43,7 +45,8 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing) (e *edge, 
 		}
 	}()
 	links, err := rpc.New(rpc.Options{
-		Cores: c.Cores, EdgeID: c.ID, Epoch: time.Now().UnixMicro(), CallTimeout: c.CallTimeout, Traced: traces.Tracer() != nil, Log: log})
+		Cores: c.Cores, Etcd: c.Etcd, Lookup: c.Lookup, EdgeID: c.ID, Epoch: time.Now().UnixMicro(),
+		CallTimeout: c.CallTimeout, Traced: traces.Tracer() != nil, Log: log, Figures: figures})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the links to the cores: %w", err)
 	}

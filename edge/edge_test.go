@@ -46,7 +46,7 @@ func TestNewEdgeThatFails(t *testing.T) {
 				goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher")) // Kitex's, one for each core for good
 			c := alone(t)
 			spoil(&c)
-			if _, err := newEdge(c, slog.New(slog.DiscardHandler), nil); err == nil {
+			if _, err := newEdge(c, slog.New(slog.DiscardHandler), nil, nil); err == nil {
 				t.Error("got no error")
 			}
 		})
@@ -57,7 +57,7 @@ func TestNewEdgeThatFails(t *testing.T) {
 func TestSlowPageDoesNotHoldUpSessions(t *testing.T) {
 	c := alone(t)
 	c.DrainTimeout = time.Hour
-	e, err := newEdge(c, slog.New(slog.DiscardHandler), nil)
+	e, err := newEdge(c, slog.New(slog.DiscardHandler), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestSlowPageDoesNotHoldUpSessions(t *testing.T) {
 func TestDrainEndsInTime(t *testing.T) {
 	c := alone(t)
 	c.DrainTimeout = 200 * time.Millisecond
-	e, err := newEdge(c, slog.New(slog.DiscardHandler), nil)
+	e, err := newEdge(c, slog.New(slog.DiscardHandler), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

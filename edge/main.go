@@ -81,7 +81,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		defer func() { err = errors.Join(err, core.Close(last)) }()
 		checks["core"] = core.Ready
 	}
-	e, err := newEdge(cfg.Edge, log, traces)
+	e, err := newEdge(cfg.Edge, log, traces, registry)
 	if err != nil {
 		return err
 	}

@@ -4,14 +4,18 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"freeim/core/rpc"
 )
 
 // Config is the core's section of the configuration.
 type Config struct {
-	// ID names this core in logs; empty: the host's name.
+	// ID names this core in logs; empty: the host's name and where it listens.
 	ID string `yaml:"id"`
 	// Listen is where edges link to: "unix:PATH" or "HOST:PORT". No default.
 	Listen string `yaml:"listen"`
+	// Register is how edges find this core in etcd; without a service not at all.
+	Register rpc.Register `yaml:"register"`
 	// Data is the directory of the embedded stores; it is made if missing. No default.
 	Data string `yaml:"data"`
 	// Scripts is the directory of the Lua rules; empty: no rules.
@@ -26,7 +30,9 @@ type Config struct {
 func DefaultConfig() Config {
 	var c Config
 	c.Listen, c.Data, c.Scripts = "127.0.0.1:7071", "data", "scripts"
+	c.Register.Prefix = "freeim"
 	c.setDefaults()
+	c.ID = "" // it depends on Listen
 	return c
 }
 
@@ -35,6 +41,7 @@ func (c *Config) setDefaults() {
 		if c.ID, _ = os.Hostname(); c.ID == "" {
 			c.ID = "core"
 		}
+		c.ID += "/" + c.Listen
 	}
 	if c.ActionTimeout == 0 {
 		c.ActionTimeout = 10 * time.Second

@@ -121,7 +121,9 @@ func (s *Server) openRules() (err error) {
 // assemble joins the parts: calls come in by rpc, go through the dispatcher to
 // the plugins, and what they push goes out by fan-out and rpc again.
 func (s *Server) assemble(ctx context.Context, o Options) (err error) {
-	s.rpc, err = rpc.New(rpc.Options{Listen: s.config.Listen, CoreID: s.config.ID, Registry: s.registry, Admit: s.admit, Traced: o.Tracer != nil, Log: s.log})
+	s.rpc, err = rpc.New(rpc.Options{
+		Listen: s.config.Listen, CoreID: s.config.ID, Register: s.config.Register,
+		Registry: s.registry, Admit: s.admit, Traced: o.Tracer != nil, Log: s.log, Figures: o.Figures})
 	if err != nil {
 		return fmt.Errorf("listen for edges: %w", err)
 	}

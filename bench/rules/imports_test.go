@@ -44,7 +44,7 @@ var inside = map[string]sees{
 	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},
 	"core/archive":               {"core/im core/sql core/timeline", "core/pebble"},
 	"core/admin":                 {"", ""},
-	"core/server":                {contract + " core/dispatch core/fanout core/rpc core/limit core/sql core/pebble scripts/engine", ""},
+	"core/server":                {contract + " core/dispatch core/fanout core/rpc core/limit core/redis core/sql core/pebble scripts/engine", "core/engines"},
 	"core":                       {"conf conf/tracing core/admin core/plugin core/server plugins", ""},
 	"scripts/engine":             {"", ""},
 

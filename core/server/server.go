@@ -11,17 +11,14 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"freeim/core/dispatch"
 	"freeim/core/fanout"
 	"freeim/core/im"
-	"freeim/core/limit"
-	"freeim/core/pebble"
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/core/rpc"
-	"freeim/core/sql"
 	"freeim/scripts/engine"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,19 +38,17 @@ type Options struct {
 // Close once.
 type Server struct {
 	// Static after Start.
-	config     Config
-	log        *slog.Logger
-	tracer     trace.Tracer // nil: no traces
-	directory  *sql.Directory
-	timelines  *pebble.Store
-	ids        *im.IDGenerator
-	registry   presence.Registry
-	limiter    func(name string, n int, per time.Duration) plugin.Limiter
+	config Config
+	log    *slog.Logger
+	tracer trace.Tracer // nil: no traces
+	ids    *im.IDGenerator
+	stores
 	rules      *engine.Engine // nil without scripts
 	plugins    *plugin.Set
 	dispatcher *dispatch.Dispatcher
 	fanout     *fanout.Fanout
 	rpc        *rpc.Server
+	links      atomic.Pointer[rpc.Server] // rpc, for the stores' goroutines: nil until it is made
 
 	services *plugin.Services
 	work     sync.WaitGroup // goroutines of plugins and the rules' watcher
@@ -68,7 +63,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.Config.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: o.Config, log: o.Log, tracer: o.Tracer, services: plugin.NewServices()}
+	s := &Server{config: o.Config, log: o.Log, tracer: o.Tracer, ids: im.NewIDGenerator(nil), services: plugin.NewServices()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -78,7 +73,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 			err = errors.Join(err, s.Close(ctx))
 		}
 	}()
-	if err := s.openStores(o.Figures); err != nil {
+	if err := s.openStores(ctx, o.Figures); err != nil {
 		return nil, err
 	}
 	if err := s.openRules(); err != nil {
@@ -88,22 +83,6 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-func (s *Server) openStores(figures prometheus.Registerer) (err error) {
-	s.ids = im.NewIDGenerator(nil)
-	s.registry = presence.NewMemory()
-	s.limiter = func(_ string, n int, per time.Duration) plugin.Limiter { return limit.New(n, per, nil) }
-	s.directory, err = sql.Open(sql.Options{Dialect: "sqlite", Path: filepath.Join(s.config.Data, "directory.db"), Log: s.log})
-	if err != nil {
-		return fmt.Errorf("open the directory: %w", err)
-	}
-	s.timelines, err = pebble.Open(pebble.Options{
-		Dir: filepath.Join(s.config.Data, "timelines"), IDs: s.ids, Log: s.log, Figures: figures})
-	if err != nil {
-		return fmt.Errorf("open the timelines: %w", err)
-	}
-	return nil
 }
 
 func (s *Server) openRules() (err error) {
@@ -127,6 +106,7 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen for edges: %w", err)
 	}
+	s.links.Store(s.rpc)
 	if s.fanout, err = fanout.New(fanout.Options{Registry: s.registry, Pusher: s.rpc, Log: s.log}); err != nil {
 		return fmt.Errorf("prepare fan-out: %w", err)
 	}
@@ -189,7 +169,7 @@ func (s *Server) Ready(ctx context.Context) error {
 	if err := s.directory.Ping(ctx); err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
-	if err := s.timelines.Health(ctx); err != nil {
+	if err := s.healthy(ctx); err != nil {
 		return fmt.Errorf("timelines: %w", err)
 	}
 	for name, err := range s.plugins.Health(ctx) {
@@ -229,11 +209,5 @@ func (s *Server) Close(ctx context.Context) error {
 	if s.rules != nil {
 		errs = append(errs, s.rules.Close())
 	}
-	if s.timelines != nil {
-		errs = append(errs, s.timelines.Close())
-	}
-	if s.directory != nil {
-		errs = append(errs, s.directory.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.closeStores())...)
 }

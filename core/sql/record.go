@@ -32,6 +32,10 @@ type RecordOptions struct {
 	// Connections bounds those for reading; 0: 8. Two more are for writing.
 	Connections int
 
+	// Doubt, if set, is called when MySQL answers again after a batch of which
+	// nobody knows whether it was committed: OnCommit was not called for what was.
+	Doubt func()
+
 	// Patience is how long MySQL may take to answer before it counts as away;
 	// 0: 5 s.
 	Patience time.Duration
@@ -43,6 +47,9 @@ func (o *RecordOptions) setDefaults() {
 	}
 	if o.Connections == 0 {
 		o.Connections = 8
+	}
+	if o.Doubt == nil {
+		o.Doubt = func() {}
 	}
 	if o.Patience == 0 {
 		o.Patience = 5 * time.Second
@@ -98,7 +105,7 @@ func OpenRecord(ctx context.Context, o RecordOptions) (*Record, error) {
 		return nil, fmt.Errorf("open the message record: %w", err)
 	}
 	ctx = context.WithoutCancel(ctx)
-	r.running.Go(func() { newCommitter(r, o.IDs, figures).run(ctx) })
+	r.running.Go(func() { newCommitter(r, o, figures).run(ctx) })
 	for range finders {
 		r.running.Go(func() { newFinder(r).run(ctx) })
 	}

@@ -53,6 +53,7 @@ type recordOp interface {
 type recordCommitter struct {
 	*Record
 	ids     *im.IDGenerator
+	doubt   func()
 	figures *recordFigures
 	ops     []recordOp
 	held    recordOp // taken from the queue, too large for the batch before
@@ -63,8 +64,8 @@ type recordCommitter struct {
 	careful int // for how many batches more resends are looked for at once
 }
 
-func newCommitter(r *Record, ids *im.IDGenerator, f *recordFigures) *recordCommitter {
-	return &recordCommitter{Record: r, ids: ids, figures: f, batch: newRecordBatch(), script: script{limit: r.packet / 4}}
+func newCommitter(r *Record, o RecordOptions, f *recordFigures) *recordCommitter {
+	return &recordCommitter{Record: r, ids: o.IDs, doubt: o.Doubt, figures: f, batch: newRecordBatch(), script: script{limit: r.packet / 4}}
 }
 
 // submit queues o and waits until it is finished. A caller that gives up leaves
@@ -156,6 +157,7 @@ func (c *recordCommitter) commit(ctx context.Context) {
 	cancel()
 	if err != nil && number(err) == 0 {
 		c.awaitReturn(ctx, err)
+		c.doubt()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,8 @@ import (
 	"freeim/idl/kitex_gen/wirepb"
 
 	"github.com/cloudwego/kitex/client"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 var _ fanout.Pusher = (*rpc.Server)(nil)
@@ -515,6 +518,85 @@ func TestAdmit(t *testing.T) {
 		t.Errorf("got %+v, want session 2 signed out", d)
 	}
 	h.online(1)
+}
+
+// Whoever has a route was reached by every kick: nothing is asked about it again.
+func TestAdmitIsAskedOnlyWhatHadNoRoute(t *testing.T) {
+	var asked atomic.Int64
+	h := open(t, echo, func(o *rpc.Options) {
+		o.Admit = func(context.Context, presence.Route) bool { asked.Add(1); return true }
+	})
+	first := h.link("edge-a", 1, live(1), live(2))
+	if got := asked.Load(); got != 2 {
+		t.Errorf("at the start of the link: asked about %d sessions, want 2", got)
+	}
+	first.send(&corepb.Uplink{Registers: []*corepb.Register{live(1), live(2), live(3)}, Census: &corepb.Census{Sessions: 3}})
+	h.online(1, 2, 3)
+	first.send(&corepb.Uplink{Gone: []*corepb.Gone{{Session: 3, Identity: who(3)}}})
+	h.online(1, 2)
+	if got := asked.Load(); got != 3 {
+		t.Errorf("after a census with one that had no route: asked about %d sessions, want 3", got)
+	}
+}
+
+// hanging is a registry that answers nothing about sessions until it is released.
+type hanging struct {
+	presence.Registry
+	release chan struct{}
+}
+
+func (r *hanging) wait(ctx context.Context) error {
+	select {
+	case <-r.release:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *hanging) Restore(ctx context.Context, routes []presence.Route) ([]presence.Restored, error) {
+	if err := r.wait(ctx); err != nil {
+		return nil, err
+	}
+	return r.Registry.Restore(ctx, routes)
+}
+
+func (r *hanging) Unregister(ctx context.Context, route presence.Route) (bool, error) {
+	if err := r.wait(ctx); err != nil {
+		return false, err
+	}
+	return r.Registry.Unregister(ctx, route)
+}
+
+// TestRegistryHangs: calls that come by the same link are served, however much is
+// said of sessions meanwhile.
+func TestRegistryHangs(t *testing.T) {
+	registry := &hanging{presence.NewMemory(), make(chan struct{})}
+	figures := prometheus.NewRegistry()
+	h := open(t, echo, func(o *rpc.Options) { o.Registry, o.Figures = registry, figures })
+	e := h.link("edge-a", 1)
+	for s := range uint64(1000) {
+		e.send(&corepb.Uplink{Registers: []*corepb.Register{live(1)}, Gone: []*corepb.Gone{{Session: s + 10, Identity: who(9)}}})
+	}
+	e.send(&corepb.Uplink{Calls: []*corepb.Call{call(1, "served")}})
+	if r := e.replies(1)[0]; string(r.Body) != "served" {
+		t.Errorf("got %+v", r)
+	}
+	if n, err := testutil.GatherAndCount(figures, "freeim_link_unlisted_total"); n != 1 || err != nil {
+		t.Errorf("what was dropped is counted %d times, %v", n, err)
+	}
+	close(registry.release)
+	h.online(1)
+}
+
+// TestCoreIsAskedWhetherItIsThere: an empty Uplink is answered with something.
+func TestCoreIsAskedWhetherItIsThere(t *testing.T) {
+	h := open(t, echo, nil)
+	e := h.link("edge-a", 1)
+	for range 3 {
+		e.send(&corepb.Uplink{})
+		e.recv()
+	}
 }
 
 // auth binds the session as the account plugin does: registered first, then told.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,9 @@ const (
 	// handshake bounds the time from connecting to Welcome. A core registers
 	// every live session of the edge in it.
 	handshake = 30 * time.Second
+	// loud is the attempt in a row whose failure is worth a warning, and each as
+	// many later.
+	loud = 10
 )
 
 var errNoWelcome = errors.New("the core's first message was not Welcome")
@@ -84,7 +88,11 @@ func (k *link) run() {
 			log.Warn("core is gone", "core", k.address, "err", err)
 			attempt = 1
 		} else {
-			log.Debug("core cannot be reached", "core", k.address, "attempt", attempt, "err", err)
+			level := slog.LevelDebug
+			if attempt%loud == 0 {
+				level = slog.LevelWarn
+			}
+			log.Log(ctx, level, "core cannot be reached", "core", k.address, "attempt", attempt, "err", err)
 		}
 		select {
 		case <-time.After(k.links.options.Backoff(attempt)):

@@ -66,7 +66,7 @@ func (o *outbox) call(number uint32, w waiting) {
 func (q *queued) waiting(p pendingCall) waiting {
 	w := waiting{session.Call{
 		Session: p.session, Action: idl.Action(q.call.Action), Sequence: p.sequence, Codec: p.codec,
-		Body: q.call.Body, Address: q.call.Address,
+		Body: q.call.Body, Address: q.call.Address, Trace: q.call.Trace,
 	}, p.deadline}
 	if q.bound {
 		who := fromWire(&q.who)

@@ -75,7 +75,13 @@ type (
 type Host interface {
 	Log() *slog.Logger
 	Now() time.Time
-	DB() *sql.DB // the directory
+	DB() *sql.DB // the directory, for reading
+	// Tx runs fn in one transaction of the directory and commits it; an error of
+	// fn undoes it. When the engine ended it because of another transaction (a
+	// deadlock, a lock that did not come free), fn is run again: beside the
+	// transaction it must do nothing that is wrong twice. Inside it, only the
+	// transaction is used. See core/sql, README.md.
+	Tx(ctx context.Context, fn func(*sql.Tx) error) error
 	// Dialect is the directory's SQL: "sqlite" or "mysql".
 	Dialect() string
 	Timelines() timeline.Store

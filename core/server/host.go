@@ -33,6 +33,10 @@ func (h host) Presence() presence.Registry { return h.registry }
 func (h host) MessageIDs() *im.IDGenerator { return h.ids }
 func (h host) Push(p plugin.Push)          { h.fanout.Push(p) }
 
+func (h host) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
+	return h.directory.Tx(ctx, fn)
+}
+
 func (h host) Limiter(name string, n int, per time.Duration) plugin.Limiter {
 	return h.limiter(h.name+"."+name, n, per)
 }

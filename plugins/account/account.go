@@ -129,7 +129,7 @@ func (p *Account) Validate() error {
 // Provision implements plugin.Provisioner.
 func (p *Account) Provision(_ context.Context, h plugin.Host) error {
 	p.host = h
-	p.store = &store{db: h.DB()}
+	p.store = &store{db: h.DB(), tx: h.Tx}
 	p.hasher = newHasher(cost{p.config.PasswordMemoryKiB, p.config.PasswordPasses}, p.config.HashesAtOnce, p.config.HashesWaiting)
 	p.failures = h.Limiter("failures", p.config.FailuresPerMinute, time.Minute)
 	p.signUps = h.Limiter("sign_ups", p.config.SignUpsPerMinute, time.Minute)

@@ -29,13 +29,13 @@ func (p *Account) auth(ctx context.Context, call *plugin.Call, req *accountpb.Au
 	}
 	id, err := p.identity(ctx, d)
 	if err != nil {
-		return nil, stored(err)
+		return nil, stored(ctx, err)
 	}
 	route := call.Route(id)
 	registered, err := p.appear(ctx, route)
 	if err != nil {
 		p.disappear(ctx, route) // the answer may have been lost on its way back
-		return nil, stored(err)
+		return nil, stored(ctx, err)
 	}
 	rep, err := p.confirmed(ctx, req.Token, d, u)
 	if err != nil {
@@ -73,7 +73,7 @@ func (p *Account) deviceOf(ctx context.Context, token string) (device, user, err
 		return device{}, user{}, noToken()
 	}
 	if err != nil {
-		return device{}, user{}, stored(err)
+		return device{}, user{}, stored(ctx, err)
 	}
 	return d, u, nil
 }
@@ -138,7 +138,7 @@ func (p *Account) disappear(ctx context.Context, r presence.Route) {
 func (p *Account) greeting(ctx context.Context, d device, u user) (*accountpb.AuthReply, error) {
 	inbox, err := p.host.Timelines().Inbox(ctx, d.user, 0, 0)
 	if err != nil {
-		return nil, stored(err)
+		return nil, stored(ctx, err)
 	}
 	return &accountpb.AuthReply{
 		UserId: int64(d.user), DeviceId: string(d.id), Account: u.name, Nickname: u.nickname,

@@ -35,7 +35,7 @@ func (d *directory) Exists(ctx context.Context, u im.UserID) (bool, error) {
 	case errors.Is(err, errUnknown):
 		return false, nil
 	case err != nil:
-		return false, stored(err)
+		return false, stored(ctx, err)
 	}
 	d.remember(u)
 	return true, nil

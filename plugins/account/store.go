@@ -18,7 +18,10 @@ var (
 )
 
 // store is the plugin's tables. Every statement runs on SQLite and MySQL.
-type store struct{ db *sql.DB }
+type store struct {
+	db *sql.DB                                                    // for reading
+	tx func(ctx context.Context, fn func(tx *sql.Tx) error) error // plugin.Host.Tx
+}
 
 // user is a row of account_users.
 type user struct {
@@ -38,21 +41,6 @@ type device struct {
 	tokenHash  string
 	signedInMs int64
 	lastSeenMs int64
-}
-
-// inTx runs fn in one transaction, which is rolled back when fn returns an error.
-func (s *store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	if err := fn(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	return nil
 }
 
 // userByName and userByID return errUnknown when there is none.
@@ -78,7 +66,7 @@ func (s *store) oneUser(ctx context.Context, query string, key any) (u user, err
 // addUser gives u the next user ID and files it. It returns errNameTaken when
 // another has the name.
 func (s *store) addUser(ctx context.Context, u user, nowMs int64) (id im.UserID, err error) {
-	err = s.inTx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "UPDATE account_counters SET value = value + 1 WHERE name = 'user'"); err != nil {
 			return fmt.Errorf("count users: %w", err)
 		}
@@ -107,7 +95,7 @@ func (s *store) addUser(ctx context.Context, u user, nowMs int64) (id im.UserID,
 // and ends the devices that the policy says it displaces. It returns errChanged
 // when u.password is not the user's hash any more.
 func (s *store) signIn(ctx context.Context, u user, password string, d device) (filed device, ended []device, err error) {
-	err = s.inTx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
 		// The update locks the user's row: sign-ins of one person go one by one.
 		result, err := tx.ExecContext(ctx,
 			"UPDATE account_users SET sign_ins = sign_ins + 1, password = ? WHERE id = ? AND password = ?",
@@ -139,7 +127,7 @@ func (s *store) signIn(ctx context.Context, u user, password string, d device) (
 // signOut ends the user's devices that which names. which gets all of them and
 // may refuse.
 func (s *store) signOut(ctx context.Context, u im.UserID, which func(all []device) ([]device, error)) (ended []device, err error) {
-	err = s.inTx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
 		all, err := devices(ctx, tx, u)
 		if err != nil {
 			return err
@@ -228,7 +216,7 @@ type sighting struct {
 // touch notes when devices were last seen; those that are signed out by now are
 // passed over.
 func (s *store) touch(ctx context.Context, seen []sighting) error {
-	return s.inTx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
 		for _, one := range seen {
 			_, err := tx.ExecContext(ctx, "UPDATE account_devices SET last_seen_ms = ? WHERE user_id = ? AND sign_in = ? AND last_seen_ms < ?",
 				one.atMs, int64(one.user), one.signIn, one.atMs)

@@ -112,13 +112,15 @@ func conversation(id string, with int64, withField string, user im.UserID) (im.C
 	return "", 0, im.Invalid(withField, "must be the ID of a user")
 }
 
-// stored wraps an error of the store in the refusal that the client sees.
-func stored(err error) error {
+// stored wraps an error of the store in the refusal that the client sees. The end
+// of the call's own time stays what it is; a store that was too slow for its own
+// limits, which looks like that, is not.
+func stored(ctx context.Context, err error) error {
 	if errors.Is(err, timeline.ErrConflict) {
 		return &im.Error{Code: idl.CodeConflict, Field: "client_id", Reason: "used before for another message"}
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return err
+	if ended := ctx.Err(); ended != nil {
+		return errors.Join(ended, err)
 	}
 	return im.Unavailable(retryAfter, err)
 }

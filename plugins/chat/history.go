@@ -56,7 +56,7 @@ func (p *Chat) log(ctx context.Context, c im.ConversationID, req *chatpb.History
 		page, err = p.timelines.LogBefore(ctx, c, req.BeforeSeq, limit)
 	}
 	if err != nil {
-		return page, stored(err)
+		return page, stored(ctx, err)
 	}
 	return page, nil
 }

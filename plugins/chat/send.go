@@ -54,11 +54,11 @@ func (p *Chat) answered(ctx context.Context, call *plugin.Call, req *chatpb.Send
 	committed, was, found, err := p.timelines.Find(ctx, call.User, req.ClientId)
 	switch {
 	case err != nil:
-		return nil, stored(err)
+		return nil, stored(ctx, err)
 	case !found:
 		return nil, nil
 	case was != call.Digest:
-		return nil, stored(timeline.ErrConflict)
+		return nil, stored(ctx, timeline.ErrConflict)
 	}
 	committed.Duplicate = true
 	return sent(committed)
@@ -104,7 +104,7 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 		OnCommit: func(done timeline.Committed) { p.push(done, both(call.User, peer), session) },
 	})
 	if err != nil {
-		return nil, stored(err)
+		return nil, stored(ctx, err)
 	}
 	return sent(committed)
 }
@@ -112,7 +112,7 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 func (p *Chat) mustExist(ctx context.Context, u im.UserID) error {
 	exists, err := p.people.Exists(ctx, u)
 	if err != nil {
-		return stored(err)
+		return stored(ctx, err)
 	}
 	if !exists {
 		return &im.Error{Code: idl.CodeNotFound, Field: "to_user_id", Reason: "no such user"}

@@ -47,12 +47,12 @@ func (p *Chat) inbox(ctx context.Context, user im.UserID, req *chatpb.SyncReques
 	}
 	page, err := p.timelines.Inbox(ctx, user, after, limit)
 	if err != nil {
-		return page, stored(err)
+		return page, stored(ctx, err)
 	}
 	if after > page.Head || after > 0 && after < page.Floor-1 {
 		rep.Restarted = true
 		if page, err = p.timelines.Inbox(ctx, user, 0, limit); err != nil {
-			return page, stored(err)
+			return page, stored(ctx, err)
 		}
 	}
 	return page, nil
@@ -76,7 +76,7 @@ func (p *Chat) cursor(ctx context.Context, user im.UserID, req *chatpb.SyncReque
 	}
 	after, err := p.timelines.Locate(ctx, user, id)
 	if err != nil {
-		return 0, stored(err)
+		return 0, stored(ctx, err)
 	}
 	return after, nil
 }
@@ -104,7 +104,7 @@ func (p *Chat) receipts(ctx context.Context, user im.UserID, req *chatpb.SyncReq
 	}
 	moved, head, err := p.timelines.Receipts(ctx, user, since)
 	if err != nil {
-		return stored(err)
+		return stored(ctx, err)
 	}
 	rep.ReceiptsHead = head
 	for _, r := range moved {

@@ -35,6 +35,10 @@ func (p plugged) Timelines() timeline.Store   { return p.host.timelines }
 func (p plugged) Presence() presence.Registry { return p.host.registry }
 func (p plugged) MessageIDs() *im.IDGenerator { return p.host.ids }
 
+func (p plugged) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
+	return p.host.directory.Tx(ctx, fn)
+}
+
 func (p plugged) Limiter(_ string, n int, per time.Duration) plugin.Limiter {
 	return limit.New(n, per, p.host.Now)
 }

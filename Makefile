@@ -11,23 +11,26 @@ WHOLE := ./bench/e2e/... ./edge/web/...
 PROTOS := wire account chat core
 
 .DEFAULT_GOAL := help
-.PHONY: help run test vet unit race check format generated gen fuzz bench
+.PHONY: help run test vet unit production race check format generated gen fuzz bench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start edge and core in one process, with their stores in ./data
 	$(GO) run ./edge -config conf/embedded.yaml
 
-test: ## run every test: vet, unit, scenarios, browser, race detector
+test: ## run every test: vet, unit, scenarios, browser, production stores, race detector
 	@.ci/tools
-	$(MAKE) --no-print-directory --keep-going vet unit race
+	$(MAKE) --no-print-directory --keep-going vet unit production race
 
 vet:
 	$(GO) vet ./...
 
 unit: ## run every test once, without the race detector
 	$(GO) test -timeout 9m ./...
+
+production: ## run the plugins' tests on MySQL and Redis, which they start
+	FREEIM_TEST_STORES=production $(GO) test -timeout 9m ./plugins/... ./core/plugin/...
 
 race: ## run the unit tests under the race detector
 	@if $(GO) env CGO_ENABLED | grep -q 1; then \

@@ -33,7 +33,7 @@ var inside = map[string]sees{
 	"core/timeline":              {"core/im", ""},
 	"core/timeline/timelinetest": {"core/im core/timeline", ""},
 	"core/plugin":                {"core/im core/presence core/timeline idl", bodies},
-	"core/plugin/plugintest":     {contract + " core/dispatch core/sql core/pebble core/limit scripts/engine", ""},
+	"core/plugin/plugintest":     {contract + " core/dispatch core/sql core/pebble core/redis core/limit core/engines scripts/engine", ""},
 	"core/pebble":                {"core/im core/timeline", "core/timeline/timelinetest"},
 	"core/sql":                   {"core/im core/timeline", "core/engines core/timeline/timelinetest"},
 	"core/engines":               {"", ""},

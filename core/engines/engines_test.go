@@ -194,6 +194,17 @@ func TestDatabasesAreFresh(t *testing.T) {
 	}
 }
 
+func TestRedisDatabasesAreFresh(t *testing.T) {
+	addr, one := RedisDatabase(t)
+	again, two := RedisDatabase(t)
+	if one == two || one == 0 || addr != again {
+		t.Errorf("got %s %d and %s %d", addr, one, again, two)
+	}
+	if got := ask(t, addr, "CONFIG", "GET", "databases"); got != fmt.Sprint("databases\n", mostDatabases) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestFailedStartShowsTheLog(t *testing.T) {
 	if _, err := find("redis-server"); err != nil {
 		t.Skip("SKIPPED: ", err)

@@ -92,6 +92,16 @@ func Database(t testing.TB) (dsn string) {
 	return dsn
 }
 
+// RedisDatabase gives the test a database of its own on a redis-server that all
+// tests of the process share: the server's address and the database's number. The
+// test is skipped if there is none.
+func RedisDatabase(t testing.TB) (addr string, db int) {
+	t.Helper()
+	addr, db, err := sharedRedis.database(t.Context())
+	failUnlessMissing(t, err)
+	return addr, db
+}
+
 // kept ends what was started with the test.
 func kept[T interface{ Kill() error }](t testing.TB, started T, err error) T {
 	t.Helper()
@@ -115,13 +125,51 @@ func failUnlessMissing(t testing.TB, err error) {
 	}
 }
 
-// shared is the one server of a process of tests: starting one for each test
-// would take most of their time. It is used by Database and MariaDB only.
-var shared sharedServer
+// The servers that the tests of a process share: starting one for each test would
+// take most of their time. They are started at the first use and run until the
+// process ends; their directories are removed then, whatever ends it.
+var (
+	shared      sharedMariaDB     // used by Database and MariaDB only
+	sharedRedis sharedRedisServer // used by RedisDatabase only
+)
 
-// sharedServer starts at the first use. It runs until the process ends, and
-// its directory is removed then, whatever ends the process.
-type sharedServer struct {
+// sharedRedisServer is a redis-server of many databases.
+type sharedRedisServer struct {
+	mu        sync.Mutex // guards the fields below; held while the server starts, which all wait for
+	remover   io.Closer  // open as long as this process lives
+	server    *RedisServer
+	databases int
+}
+
+// mostDatabases bounds the tests of a process that have one each.
+const mostDatabases = 16384
+
+// database gives the server's address and an unused number.
+func (c *sharedRedisServer) database(ctx context.Context) (addr string, db int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server == nil {
+		if _, err := find("redis-server"); err != nil {
+			return "", 0, err
+		}
+		dir, remover, err := temporary("freeim-redis-")
+		if err != nil {
+			return "", 0, err
+		}
+		c.remover = remover
+		if c.server, err = StartRedis(ctx, RedisOptions{Dir: dir, Config: []string{fmt.Sprint("databases ", mostDatabases)}}); err != nil {
+			return "", 0, err
+		}
+	}
+	if c.databases == mostDatabases-1 {
+		return "", 0, errors.New("too many tests in one process want a Redis database")
+	}
+	c.databases++
+	return c.server.Addr(), c.databases, nil
+}
+
+// sharedMariaDB is a mariadbd with a database for each test.
+type sharedMariaDB struct {
 	mu        sync.Mutex // guards the fields below; held while the server starts, which all wait for
 	dir       string     // with an empty installation
 	remover   io.Closer  // open as long as this process lives
@@ -130,14 +178,14 @@ type sharedServer struct {
 }
 
 // installation gives a directory with an empty installation, to copy.
-func (c *sharedServer) installation(ctx context.Context) (string, error) {
+func (c *sharedMariaDB) installation(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.install(ctx)
 }
 
 // database gives the server and an unused name.
-func (c *sharedServer) database(ctx context.Context) (*MariaDBServer, string, error) {
+func (c *sharedMariaDB) database(ctx context.Context) (*MariaDBServer, string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.server == nil {
@@ -158,20 +206,18 @@ func (c *sharedServer) database(ctx context.Context) (*MariaDBServer, string, er
 }
 
 // install makes the installation at the first call; c.mu is held.
-func (c *sharedServer) install(ctx context.Context) (string, error) {
+func (c *sharedMariaDB) install(ctx context.Context) (string, error) {
 	if c.dir != "" {
 		return c.dir, nil
 	}
 	if _, err := find("mariadbd"); err != nil {
 		return "", err
 	}
-	parent, err := os.MkdirTemp("", "freeim-mariadb-")
+	parent, remover, err := temporary("freeim-mariadb-")
 	if err != nil {
 		return "", err
 	}
-	if c.remover, err = removeAtEnd(parent); err != nil {
-		return "", errors.Join(err, os.RemoveAll(parent))
-	}
+	c.remover = remover
 	dir := filepath.Join(parent, "empty")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", err
@@ -181,6 +227,17 @@ func (c *sharedServer) install(ctx context.Context) (string, error) {
 	}
 	c.dir = dir
 	return dir, nil
+}
+
+// temporary makes a directory that is removed when this process ends.
+func temporary(prefix string) (dir string, remover io.Closer, err error) {
+	if dir, err = os.MkdirTemp("", prefix); err != nil {
+		return "", nil, err
+	}
+	if remover, err = removeAtEnd(dir); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, remover, nil
 }
 
 // removeAtEnd starts a shell that waits for the end of this process, which closes

@@ -48,6 +48,21 @@ func TestConfigurationIsChecked(t *testing.T) {
 	}
 }
 
+// TestMigrationsCutHalfWay runs them again as after a core that was killed before
+// it could note their version, which MySQL has committed statement by statement.
+func TestMigrationsCutHalfWay(t *testing.T) {
+	dir := t.TempDir()
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}, Dir: dir})
+	alice := signUp(t, h, "alice")
+	if _, err := h.DB().ExecContext(t.Context(), "DELETE FROM goose_account WHERE version_id > 0"); err != nil {
+		t.Fatal(err)
+	}
+	again := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}, Dir: dir})
+	if bob := signUp(t, again, "bob"); bob != alice+1 {
+		t.Errorf("got user %d after %d: the counter began anew", bob, alice)
+	}
+}
+
 // codecs are both, for tests that run over each.
 var codecs = []idl.Codec{idl.CodecJSON, idl.CodecProtobuf}
 

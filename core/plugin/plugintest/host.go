@@ -1,5 +1,5 @@
-// Package plugintest runs plugins in the test's process: with real stores, real
-// presence and real dispatch, a clock that the test moves, and sessions in place
+// Package plugintest runs plugins in the test's process: with real stores (the
+// embedded ones, or MySQL and Redis, see Stores), real presence and real dispatch, a clock that the test moves, and sessions in place
 // of an edge, which keep what was pushed to them and why they were closed.
 // Conform is what every plugin must pass. It is for tests only; the tests of
 // plugins and of core/plugin use it.
@@ -11,16 +11,15 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"freeim/core/dispatch"
 	"freeim/core/im"
-	"freeim/core/pebble"
 	"freeim/core/plugin"
 	"freeim/core/presence"
+	"freeim/core/redis"
 	"freeim/core/sql"
 	"freeim/core/timeline"
 )
@@ -31,10 +30,11 @@ type Options struct {
 	Stubs   []Stub          // services that the plugins need and none of them provides
 	Hooks   dispatch.Hooks  // nil: no rules
 	Start   time.Time       // of the clock; zero: 2026-01-01 00:00 UTC
-	// Presence is the registry of live sessions; nil: one of the host's own, in memory.
+	// Presence is the registry of live sessions; nil: one of the host's own.
 	Presence presence.Registry
-	// Dir holds the directory database; empty: a directory of the test's own.
-	// Timelines are in memory and end with the host.
+	// Dir holds the directory database, for a host that is to find what another
+	// has stored; empty: a directory of the test's own. Timelines may end with the
+	// host.
 	Dir string
 }
 
@@ -48,7 +48,8 @@ type Stub struct {
 type Host struct {
 	// Static after New.
 	directory  *sql.Directory
-	timelines  *pebble.Store
+	timelines  timeline.Store
+	redis      *redis.Client // nil with the embedded stores
 	registry   presence.Registry
 	ids        *im.IDGenerator
 	services   *plugin.Services
@@ -89,9 +90,6 @@ func Start(t testing.TB, o Options) (*Host, error) {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	if o.Presence == nil {
-		o.Presence = presence.NewMemory()
-	}
 	h := &Host{now: o.Start, sessions: map[presence.SessionRef]*Session{}, registry: o.Presence,
 		services: plugin.NewServices(), logs: &buffer{}}
 	h.log = slog.New(slog.NewTextHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -105,19 +103,10 @@ func Start(t testing.TB, o Options) (*Host, error) {
 			t.Logf("log of the host:\n%s", h.Logs())
 		}
 	})
-	if err := h.open(o.Dir); err != nil {
+	if err := h.open(t, o.Dir); err != nil {
 		return nil, err
 	}
 	return h, h.start(o)
-}
-
-func (h *Host) open(dir string) (err error) {
-	if h.directory, err = sql.Open(sql.Options{Path: filepath.Join(dir, "directory.db"), Log: h.log}); err != nil {
-		return err
-	}
-	h.timelines, err = pebble.Open(pebble.Options{Dir: "timelines", Memory: true, IDs: h.ids, Log: h.log,
-		CacheSize: 1 << 20, MemTableSize: 1 << 20})
-	return err
 }
 
 func (h *Host) start(o Options) (err error) {
@@ -156,6 +145,9 @@ func (h *Host) stop() error {
 	h.work.Wait()
 	if h.timelines != nil {
 		errs = append(errs, h.timelines.Close())
+	}
+	if h.redis != nil {
+		errs = append(errs, h.redis.Close())
 	}
 	if h.directory != nil {
 		errs = append(errs, h.directory.Close())

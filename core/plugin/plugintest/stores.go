@@ -1,0 +1,88 @@
+package plugintest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"freeim/core/engines"
+	"freeim/core/pebble"
+	"freeim/core/presence"
+	"freeim/core/redis"
+	"freeim/core/sql"
+)
+
+// Stores is the environment variable that says which stores hosts work with:
+// "production" is MySQL and Redis, started for the tests, which are skipped when
+// these are not installed; else the embedded stores.
+const Stores = "FREEIM_TEST_STORES"
+
+func (h *Host) open(t testing.TB, dir string) error {
+	t.Helper()
+	switch profile := os.Getenv(Stores); profile {
+	case "production":
+		return h.openProduction(t, dir)
+	case "", "embedded":
+		return h.openEmbedded(dir)
+	default:
+		return fmt.Errorf("%s is %q: use production or embedded", Stores, profile)
+	}
+}
+
+// openEmbedded opens a SQLite file in dir, and the rest in memory.
+func (h *Host) openEmbedded(dir string) (err error) {
+	if h.registry == nil {
+		h.registry = presence.NewMemory()
+	}
+	if h.directory, err = sql.Open(sql.Options{Path: filepath.Join(dir, "directory.db"), Log: h.log}); err != nil {
+		return err
+	}
+	h.timelines, err = pebble.Open(pebble.Options{Dir: "timelines", Memory: true, IDs: h.ids, Log: h.log,
+		CacheSize: 1 << 20, MemTableSize: 1 << 20})
+	return err
+}
+
+// openProduction opens a database of its own on the test process's MySQL, for the
+// directory and the record of messages, and one on its Redis.
+func (h *Host) openProduction(t testing.TB, dir string) (err error) {
+	t.Helper()
+	if h.registry == nil {
+		h.registry = presence.NewMemory()
+	}
+	dsn, err := databaseOf(t, dir)
+	if err != nil {
+		return err
+	}
+	if h.directory, err = sql.Open(sql.Options{Dialect: "mysql", DSN: dsn, Log: h.log}); err != nil {
+		return err
+	}
+	addr, number := engines.RedisDatabase(t)
+	if h.redis, err = redis.Open(redis.Options{Config: redis.Config{Addresses: []string{addr}, DB: number}, Log: h.log}); err != nil {
+		return err
+	}
+	record, err := sql.OpenRecord(h.ctx, sql.RecordOptions{DSN: dsn, IDs: h.ids, Log: h.log})
+	if err != nil {
+		return err
+	}
+	h.timelines, err = redis.NewTimelines(redis.TimelinesOptions{Client: h.redis, Record: record})
+	if err != nil {
+		return errors.Join(err, record.Close())
+	}
+	return nil
+}
+
+// databaseOf gives the DSN of the database that belongs to dir, and makes both
+// known to each other at the first time.
+func databaseOf(t testing.TB, dir string) (dsn string, err error) {
+	t.Helper()
+	path := filepath.Join(dir, "mysql.dsn")
+	text, err := os.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return string(text), err
+	}
+	dsn = engines.Database(t)
+	return dsn, os.WriteFile(path, []byte(dsn), 0o600)
+}

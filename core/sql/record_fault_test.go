@@ -40,18 +40,15 @@ func (l *load) write(ctx context.Context, w int) {
 	random := rand.New(rand.NewPCG(uint64(w), rand.Uint64()))
 	for i := 0; ctx.Err() == nil; i++ {
 		d := randomDraft(random, im.UserID(1+w%crowd), fmt.Sprint(w, "-", i))
-		for ctx.Err() == nil {
-			c, err := l.r.Append(ctx, d)
+		for { // to the end: a draft whose caller gives up may still be committed
+			c, err := l.r.Append(l.t.Context(), d)
 			if err == nil {
 				l.said.note(l.t, c)
 				l.acks.Add(1)
 				break
 			}
 			l.errors.Add(1)
-			select {
-			case <-ctx.Done():
-			case <-time.After(10 * time.Millisecond): // a client's pause
-			}
+			<-time.After(10 * time.Millisecond) // a client's pause
 		}
 	}
 }

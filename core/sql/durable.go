@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	stdsql "database/sql"
 	"fmt"
 	"strings"
 )
@@ -22,7 +23,11 @@ func (d *Directory) Durability(ctx context.Context) error {
 	if d.mysql == nil {
 		return nil // sqliteSettings see to it
 	}
-	rows, err := d.db.QueryContext(ctx, "SHOW GLOBAL VARIABLES WHERE Variable_name IN "+
+	return durability(ctx, d.db)
+}
+
+func durability(ctx context.Context, db *stdsql.DB) error {
+	rows, err := db.QueryContext(ctx, "SHOW GLOBAL VARIABLES WHERE Variable_name IN "+
 		"('innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog', 'innodb_doublewrite', 'default_storage_engine')")
 	if err != nil {
 		return fmt.Errorf("read MySQL's settings: %w", err)

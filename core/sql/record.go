@@ -133,21 +133,16 @@ func (r *Record) open(ctx context.Context, o RecordOptions) (err error) {
 
 // inspect looks at the server's settings.
 func (r *Record) inspect(ctx context.Context) error {
-	var flush, binlog, sync int
-	err := r.readers.QueryRowContext(ctx, "SELECT @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog").
-		Scan(&r.packet, &flush, &binlog, &sync)
-	if err != nil {
-		return fmt.Errorf("read the server's settings: %w", err)
+	if err := r.readers.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&r.packet); err != nil {
+		return fmt.Errorf("read MySQL's settings: %w", err)
 	}
 	r.answer()
-	if flush != 1 {
-		r.log.Error("ACKS ARE NOT DURABLE: MySQL does not flush every commit; set innodb_flush_log_at_trx_commit=1",
-			"innodb_flush_log_at_trx_commit", flush)
+	err := durability(ctx, r.readers)
+	if risk, ok := errors.AsType[*NotDurable](err); ok {
+		r.log.Error("ACKS ARE NOT DURABLE", "err", risk)
+		return nil
 	}
-	if binlog != 0 && sync != 1 {
-		r.log.Error("ACKS ARE NOT DURABLE: MySQL's binlog is not flushed at every commit; set sync_binlog=1", "sync_binlog", sync)
-	}
-	return nil
+	return err
 }
 
 // answer notes that MySQL has answered just now.

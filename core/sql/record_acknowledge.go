@@ -36,10 +36,8 @@ func (a *recordAcknowledging) weigh() (octets, rows int) { return 64, len(a.audi
 // touch implements recordOp. Whoever moves a person's position holds that
 // person's head.
 func (a *recordAcknowledging) touch(b *recordBatch) {
-	b.touchPerson(a.By)
-	for _, user := range a.audience {
-		b.touchPerson(user)
-	}
+	b.touchPeople([]im.UserID{a.By})
+	b.touchPeople(a.audience)
 	b.touchPosition(a.holder())
 }
 
@@ -54,7 +52,7 @@ func (a *recordAcknowledging) stage(b *recordBatch, _ *im.IDGenerator) error {
 	b.held[who] = position{a.Seq, true}
 	for _, user := range a.audience {
 		p := b.person(user)
-		p.receipt, p.changed = p.receipt+1, true
+		p.receipt, p.grown.receipts = p.receipt+1, p.grown.receipts+1
 		b.filed[receiptKey{user, who}] = filing{a.Seq, p.receipt}
 	}
 	return nil

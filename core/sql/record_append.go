@@ -54,9 +54,7 @@ func (a *recordAppending) weigh() (octets, rows int) {
 // touch implements recordOp.
 func (a *recordAppending) touch(b *recordBatch) {
 	b.touchLog(a.Conversation)
-	for _, user := range a.Inboxes {
-		b.touchPerson(user)
-	}
+	b.touchPeople(a.Inboxes)
 }
 
 // stage implements recordOp. The ID is above those of the conversation and of the
@@ -77,7 +75,8 @@ func (a *recordAppending) stage(b *recordBatch, ids *im.IDGenerator) error {
 	log.seq, log.last, log.changed = log.seq+1, id, true
 	for _, user := range a.Inboxes {
 		p := b.person(user)
-		p.inbox, p.last, p.changed = p.inbox+1, id, true
+		p.inbox, p.last = p.inbox+1, id
+		p.grown.entries, p.grown.last = p.grown.entries+1, id
 	}
 	a.result = timeline.Committed{InboxSeqs: seqs, Message: im.Message{
 		ID: id, Conversation: a.Conversation, Seq: log.seq, Sender: a.Sender,

@@ -395,8 +395,19 @@ type personHead struct {
 	inbox, receipt int64
 	last           im.MessageID // the newest of the inbox
 	found          bool
-	changed        bool
+	grown          growth // by the batch
 }
+
+// growth is what a batch adds to a person's head; last is the newest ID, if there
+// are entries.
+type growth struct {
+	entries, receipts int64
+	last              im.MessageID
+}
+
+// wide is from how many on those who grow alike are written in one statement
+// that names them only.
+const wide = 16
 
 type draftKey struct {
 	sender   im.UserID
@@ -428,19 +439,22 @@ type recordBatch struct {
 	errs   []error      // of stage, as ops
 	logs   []logHead    // in the order of their names
 	people []personHead // in the order of their numbers
+	wide   bool         // one touches many people
 
 	drafts map[draftKey]*recordAppending // of the batch
 	stored map[draftKey]storedDraft      // what was committed before under a client ID of the batch
 	held   map[holderKey]position        // of the acknowledgements
 	filed  map[receiptKey]filing
 	resent bool // one was committed before
-	seqs   []byte
+
+	seqs  []byte           // scratch
+	alike map[growth][]int // scratch: places in people of those who grow alike
 }
 
 func newRecordBatch() recordBatch {
 	return recordBatch{
 		drafts: map[draftKey]*recordAppending{}, stored: map[draftKey]storedDraft{},
-		held: map[holderKey]position{}, filed: map[receiptKey]filing{},
+		held: map[holderKey]position{}, filed: map[receiptKey]filing{}, alike: map[growth][]int{},
 	}
 }
 
@@ -448,7 +462,7 @@ func newRecordBatch() recordBatch {
 func (b *recordBatch) begin(ops []recordOp) {
 	b.ops, b.errs = ops, make([]error, len(ops))
 	clear(b.logs)
-	b.logs, b.people = b.logs[:0], b.people[:0]
+	b.logs, b.people, b.wide = b.logs[:0], b.people[:0], false
 	clear(b.held)
 	for _, o := range ops {
 		o.touch(b)
@@ -461,7 +475,12 @@ func (b *recordBatch) begin(ops []recordOp) {
 
 func (b *recordBatch) touchLog(id im.ConversationID) { b.logs = append(b.logs, logHead{id: id}) }
 
-func (b *recordBatch) touchPerson(id im.UserID) { b.people = append(b.people, personHead{id: id}) }
+func (b *recordBatch) touchPeople(ids []im.UserID) {
+	for _, id := range ids {
+		b.people = append(b.people, personHead{id: id})
+	}
+	b.wide = b.wide || len(ids) >= wide
+}
 
 func (b *recordBatch) touchPosition(who holderKey) { b.held[who] = position{} }
 
@@ -526,7 +545,8 @@ func (b *recordBatch) lock(s *script, create bool) {
 		s.end()
 		tail = ")"
 	}
-	s.begin("SELECT conversation, seq, last_id FROM record_conversations WHERE conversation IN (", tail, b.readLog)
+	// The index is forced: a scan of a small table would wait for locks of others.
+	s.begin("SELECT conversation, seq, last_id FROM record_conversations FORCE INDEX (PRIMARY) WHERE conversation IN (", tail, b.readLog)
 	for _, l := range b.logs {
 		s.row()
 		s.name(string(l.id))
@@ -535,7 +555,7 @@ func (b *recordBatch) lock(s *script, create bool) {
 	if !create {
 		tail = ") ORDER BY person FOR UPDATE"
 	}
-	s.begin("SELECT person, inbox_seq, last_id, receipt_seq FROM record_people WHERE person IN (", tail, b.readPerson)
+	s.begin("SELECT person, inbox_seq, last_id, receipt_seq FROM record_people FORCE INDEX (PRIMARY) WHERE person IN (", tail, b.readPerson)
 	for _, p := range b.people {
 		s.row()
 		s.int(int64(p.id))
@@ -646,21 +666,60 @@ func (b *recordBatch) write(s *script) {
 		}
 	}
 	s.end()
+	b.writePeople(s)
+}
+
+// writePeople writes the heads of people. Those of a large group grow alike: to
+// name them costs MySQL a third of writing a row for each.
+func (b *recordBatch) writePeople(s *script) {
+	clear(b.alike)
+	for i := range b.people {
+		if p := &b.people[i]; b.wide && p.grown != (growth{}) {
+			b.alike[p.grown] = append(b.alike[p.grown], i)
+		}
+	}
 	s.begin("INSERT INTO record_people (person, inbox_seq, last_id, receipt_seq) VALUES ",
 		" ON DUPLICATE KEY UPDATE inbox_seq = VALUES(inbox_seq), last_id = VALUES(last_id), receipt_seq = VALUES(receipt_seq)", nil)
 	for i := range b.people {
-		if p := &b.people[i]; p.changed {
-			s.row()
-			s.raw("(")
-			s.int(int64(p.id))
-			s.raw(",")
-			s.int(p.inbox)
-			s.raw(",")
-			s.bytes(p.last[:])
-			s.raw(",")
-			s.int(p.receipt)
-			s.raw(")")
+		p := &b.people[i]
+		if p.grown == (growth{}) || b.wide && len(b.alike[p.grown]) >= wide {
+			continue
 		}
+		s.row()
+		s.raw("(")
+		s.int(int64(p.id))
+		s.raw(",")
+		s.int(p.inbox)
+		s.raw(",")
+		s.bytes(p.last[:])
+		s.raw(",")
+		s.int(p.receipt)
+		s.raw(")")
+	}
+	s.end()
+	for g, places := range b.alike {
+		if len(places) >= wide {
+			b.writeAlike(s, g, places)
+		}
+	}
+}
+
+// writeAlike writes the growth g of the people at places.
+func (b *recordBatch) writeAlike(s *script, g growth, places []int) {
+	head := script{}
+	head.raw("UPDATE record_people FORCE INDEX (PRIMARY) SET inbox_seq = inbox_seq + ")
+	head.int(g.entries)
+	head.raw(", receipt_seq = receipt_seq + ")
+	head.int(g.receipts)
+	if g.entries > 0 {
+		head.raw(", last_id = ")
+		head.bytes(g.last[:])
+	}
+	head.raw(" WHERE person IN (")
+	s.begin(string(head.text), ")", nil)
+	for _, i := range places {
+		s.row()
+		s.int(int64(b.people[i].id))
 	}
 	s.end()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 
 	"freeim/core/im"
 )
@@ -28,6 +29,7 @@ type script struct {
 	rows    int // of the statement; 0: none is open
 
 	head, tail string // of the statement of many rows
+	most       int    // rows in it
 	read       reader
 }
 
@@ -52,11 +54,16 @@ func (s *script) statement(text string, read reader) {
 // begin starts a statement of many rows or values: head, the rows, which row
 // separates, and tail. When they are too many it becomes several statements, each
 // of whose results goes to read; nil: they have none.
-func (s *script) begin(head, tail string, read reader) { s.head, s.tail, s.read = head, tail, read }
+func (s *script) begin(head, tail string, read reader) {
+	s.head, s.tail, s.read, s.most = head, tail, read, math.MaxInt
+	if strings.HasSuffix(head, " IN (") {
+		s.most = maxList
+	}
+}
 
 // row makes room for the next row: it writes what stands before it.
 func (s *script) row() {
-	if s.rows > 0 && len(s.text)-s.start < maxStatement && (s.read == nil || s.rows < maxList) {
+	if s.rows > 0 && len(s.text)-s.start < maxStatement && s.rows < s.most {
 		s.text = append(s.text, ',')
 		s.rows++
 		return

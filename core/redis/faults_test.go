@@ -365,6 +365,20 @@ func TestKilled(t *testing.T) {
 	h.hot(20)
 }
 
+// cutReplica stops the replica and its link: what the primary does from then on, it
+// never sees.
+func cutReplica(t *testing.T, group *engines.SentinelGroup) {
+	t.Helper()
+	if err := group.Replica.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	primary := goredis.NewClient(&goredis.Options{Addr: group.Primary.Addr()})
+	defer primary.Close()
+	if err := primary.Do(t.Context(), "CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The primary dies with what it had not replicated, and the Sentinels make a
 // replica the primary.
 func TestFailover(t *testing.T) {
@@ -375,9 +389,7 @@ func TestFailover(t *testing.T) {
 	}), h.record)
 	h.send(1, 10)
 	h.hot(10)
-	if err := group.Replica.Pause(); err != nil {
-		t.Fatal(err)
-	}
+	cutReplica(t, group)
 	h.send(11, 10) // the replica never sees these
 	h.hot(20)
 	if err := group.Primary.Kill(); err != nil {

@@ -142,6 +142,7 @@ func Open(o Options) (*Client, error) {
 	if c.figures, err = newFigures(o.Figures); err != nil {
 		return nil, err
 	}
+	goredis.SetLogger(logger{o.Log}) // there is one for the whole process
 	options := &goredis.UniversalOptions{
 		Addrs:         o.Addresses,
 		MasterName:    o.Master,
@@ -202,4 +203,12 @@ func (c *Client) Close() error {
 		return nil
 	}
 	return err
+}
+
+// logger passes on what the client library tells of its connections. Each such
+// fault also comes back as an error, so here it is only detail.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, fmt.Sprintf(format, args...))
 }

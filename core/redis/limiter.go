@@ -121,17 +121,16 @@ func (l *Limiter) run(ctx context.Context, do string, keys []string) (waits []ti
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime) // counted is counted, though the caller has gone
 	defer cancel()
 	b := l.client.batch()
-	runs := make([]*run, len(keys))
-	for i, key := range keys {
-		runs[i] = b.run(ctx, l.client.scripts.limit, l.keys.limit(l.name, key), do, l.interval.Microseconds(), l.burst)
+	for _, key := range keys {
+		b.run(ctx, l.client.scripts.limit, l.keys.limit(l.name, key), do, l.interval.Microseconds(), l.burst)
 	}
 	if err := b.exec(ctx); err != nil {
 		l.client.failed("limits", err)
 		return nil, false
 	}
 	waits = make([]time.Duration, len(keys))
-	for i := range runs {
-		micros, err := runs[i].Int64()
+	for i := range keys {
+		micros, err := b.runs[i].Int64()
 		if err != nil {
 			l.client.failed("limits", err)
 			return nil, false

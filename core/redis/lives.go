@@ -105,11 +105,11 @@ func (l *lives) keep(ctx context.Context, some ...presence.Life) (*table, error)
 		args = append(args, string(life.Edge), sortable(life.Epoch))
 	}
 	b := l.client.batch()
-	r := b.run(ctx, l.client.scripts.keep, l.key, args...)
+	b.run(ctx, l.client.scripts.keep, l.key, args...)
 	if err := b.exec(ctx); err != nil {
 		return nil, err
 	}
-	t, err := readTable(r.Cmd)
+	t, err := readTable(b.runs[0].Cmd)
 	if err != nil {
 		return nil, err
 	}

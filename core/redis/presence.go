@@ -171,19 +171,18 @@ type registration struct {
 // register runs registerScript for some of the routes, in one pipeline.
 func (p *Presence) register(ctx context.Context, t *table, routes []presence.Route, some []int, obsolete []string) ([]registration, error) {
 	b := p.client.batch()
-	runs := make([]*run, len(some))
 	now, last := t.moment(), 2*p.lives.leases.Route.Milliseconds()
-	for n, i := range some {
+	for _, i := range some {
 		r := &routes[i]
-		runs[n] = b.run(ctx, p.client.scripts.register, p.keys.routes(r.User),
+		b.run(ctx, p.client.scripts.register, p.keys.routes(r.User),
 			string(r.Device), now, encodeRoute(r), orderOf(r), refOf(&r.SessionRef), last, obsolete[i])
 	}
 	if err := b.exec(ctx); err != nil {
 		return nil, err
 	}
 	replies := make([]registration, len(some))
-	for n := range runs {
-		reply, err := runs[n].Slice()
+	for n := range replies {
+		reply, err := b.runs[n].Slice()
 		if err != nil {
 			return nil, err
 		}
@@ -241,11 +240,11 @@ func (p *Presence) Unregister(ctx context.Context, r presence.Route) (removed bo
 		order = orderOf(&r)
 	}
 	b := p.client.batch()
-	run := b.run(ctx, p.client.scripts.unregister, p.keys.routes(r.User), string(r.Device), refOf(&r.SessionRef), order)
+	b.run(ctx, p.client.scripts.unregister, p.keys.routes(r.User), string(r.Device), refOf(&r.SessionRef), order)
 	err = b.exec(ctx)
 	if err == nil {
 		var n int
-		n, err = run.Int()
+		n, err = b.runs[0].Int()
 		removed = n > 0
 	}
 	if err != nil {
@@ -330,12 +329,12 @@ func (p *Presence) Generation(ctx context.Context) (string, error) {
 			return nil // it has no slots
 		}
 		b := &batch{Pipeliner: node.Pipeline()}
-		value := b.run(ctx, p.client.scripts.generation, key, rand.Text())
+		b.run(ctx, p.client.scripts.generation, key, rand.Text())
 		info := b.Info(ctx, "replication")
 		if err := b.exec(ctx); err != nil {
 			return err
 		}
-		text, err := value.Text()
+		text, err := b.runs[0].Text()
 		if err != nil {
 			return err
 		}
@@ -485,10 +484,10 @@ func (r *Rooms) run(ctx context.Context, room im.ConversationID, args ...any) (a
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	b := r.client.batch()
-	run := b.run(ctx, r.client.scripts.room, r.keys.room(room), append([]any{strconv.FormatInt(r.lease.Milliseconds(), 10)}, args...)...)
+	b.run(ctx, r.client.scripts.room, r.keys.room(room), append([]any{strconv.FormatInt(r.lease.Milliseconds(), 10)}, args...)...)
 	if err := b.exec(ctx); err != nil {
 		r.client.failed("rooms", err)
 		return nil, fmt.Errorf("subscriptions of room %s in redis: %w", room, err)
 	}
-	return run.Val(), nil
+	return b.runs[0].Val(), nil
 }

@@ -108,8 +108,10 @@ func (t *Timelines) cachedLog(ctx context.Context, c im.ConversationID, wanted s
 		t.client.failed("timelines", err)
 		return
 	}
+	var s seal
+	s.atLog(c)
 	for _, member := range members {
-		m, ok := decodeMessage(member, c)
+		m, ok := s.readMessage(member, c)
 		if !ok {
 			t.client.figures.corrupt.Inc()
 		} else if wanted.first <= m.Seq && m.Seq <= wanted.last {
@@ -219,8 +221,10 @@ func (t *Timelines) cachedEntries(ctx context.Context, user im.UserID, wanted sp
 		t.client.failed("timelines", err)
 		return
 	}
+	var s seal
+	s.atInbox(user)
 	for _, member := range members {
-		e, ok := decodeEntry(member, user)
+		e, ok := s.readEntry(member)
 		if !ok {
 			t.client.figures.corrupt.Inc()
 		} else if wanted.first <= e.InboxSeq && e.InboxSeq <= wanted.last {
@@ -297,13 +301,15 @@ func (t *Timelines) cachedMessages(ctx context.Context, refs []timeline.EntryRef
 	if _, err := pipe.Exec(ctx); err != nil {
 		t.client.failed("timelines", err)
 	}
+	var s seal
 	for i, p := range all {
 		members, err := replies[i].Result()
 		if err != nil {
 			continue
 		}
+		s.atLog(p.conversation)
 		for _, member := range members {
-			m, ok := decodeMessage(member, p.conversation)
+			m, ok := s.readMessage(member, p.conversation)
 			if !ok || m.Seq < p.first || m.Seq > p.last {
 				t.client.figures.corrupt.Inc()
 				continue

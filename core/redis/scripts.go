@@ -34,6 +34,14 @@ func newScripts() scripts {
 // same for a set that runs further ahead of the record than it could.
 const addScript = `
 local key, keep, head = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[3])
+if #ARGV == 5 and redis.pcall('ZCOUNT', key, ARGV[4], '+inf') == 0 then
+  -- As nearly always: one entry, at the end.
+  redis.call('ZADD', key, ARGV[4], ARGV[5])
+  local floor = tonumber(ARGV[4]) - keep
+  if floor > 0 then redis.call('ZREMRANGEBYSCORE', key, '-inf', floor) end
+  redis.call('PEXPIRE', key, ARGV[2])
+  return 1
+end
 local top = redis.pcall('ZREVRANGE', key, 0, 0, 'WITHSCORES')
 if top.err then
   redis.call('DEL', key)
@@ -73,25 +81,33 @@ return added
 // batch is one pipeline of commands and runs of scripts.
 type batch struct {
 	goredis.Pipeliner
-	runs []*run
+	runs []run
 }
 
 // run is one run of a script in a batch.
 type run struct {
 	*goredis.Cmd // its result after exec
 	script       *goredis.Script
-	keys         []string
-	args         []any
 }
 
 func (c *Client) batch() *batch { return &batch{Pipeliner: c.db.Pipeline()} }
 
-// run adds a run of a script over one key.
-func (b *batch) run(ctx context.Context, script *goredis.Script, key string, args ...any) *run {
-	r := &run{script: script, keys: []string{key}, args: args}
-	r.Cmd = script.EvalSha(ctx, b.Pipeliner, r.keys, args...)
-	b.runs = append(b.runs, r)
-	return r
+// scriptArgs are the arguments of a run over one key, with room for n more.
+func scriptArgs(script *goredis.Script, key string, n int) []any {
+	return append(make([]any, 0, 4+n), "evalsha", script.Hash(), "1", key)
+}
+
+// run adds a run of a script over one key. Its result is that of the run of the
+// same number in runs.
+func (b *batch) run(ctx context.Context, script *goredis.Script, key string, args ...any) {
+	b.start(ctx, script, append(scriptArgs(script, key, len(args)), args...))
+}
+
+// start is run with what scriptArgs began.
+func (b *batch) start(ctx context.Context, script *goredis.Script, args []any) {
+	cmd := goredis.NewCmd(ctx, args...)
+	_ = b.Process(ctx, cmd) // a pipeline has its errors later
+	b.runs = append(b.runs, run{cmd, script})
 }
 
 // exec sends the batch. What became of each command it says itself; the error is
@@ -102,9 +118,10 @@ func (b *batch) exec(ctx context.Context) error {
 		return nil
 	}
 	unknown := false
-	for _, r := range b.runs {
+	for i, r := range b.runs {
 		if goredis.HasErrorPrefix(r.Err(), "NOSCRIPT") {
-			r.Cmd = r.script.Eval(ctx, b.Pipeliner, r.keys, r.args...) // the server keeps it
+			// The server is given the text, and keeps it.
+			b.runs[i].Cmd = r.script.Eval(ctx, b.Pipeliner, []string{r.Args()[3].(string)}, r.Args()[4:]...)
 			unknown = true
 		}
 	}

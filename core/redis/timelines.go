@@ -128,7 +128,9 @@ func (t *Timelines) hint(ctx context.Context, sender im.UserID, clientID string)
 		t.client.failed("timelines", err)
 		return hint{}, false
 	}
-	h, ok := decodeHint(value, sender, clientID)
+	var s seal
+	s.atWindow(sender, clientID)
+	h, ok := s.readHint(value)
 	if !ok {
 		t.client.figures.corrupt.Inc()
 	}

@@ -21,36 +21,51 @@ const (
 	maxInbox = 64 // inboxes of a message that is remembered in the window; larger fan-outs ask the record
 )
 
-// seal writes format and checksum over the first headLen octets of value.
-func seal(value []byte, where string) {
-	value[0] = format
-	binary.LittleEndian.PutUint32(value[1:], checksum(where, value[headLen:]))
+// seal makes and checks the checksums of what belongs to one place. It keeps its
+// buffer, so it is for one goroutine.
+type seal struct {
+	place  uint32 // the checksum of the place's name
+	buffer []byte
 }
 
-// unseal gives what follows the head, if the value is whole and belongs to where.
-func unseal(value, where string) (rest string, ok bool) {
+// The places. Names that belong to different kinds of value never are the same.
+
+func (s *seal) atLog(c im.ConversationID) {
+	s.at(append(append(s.buffer[:0], 'l'), c...))
+}
+
+func (s *seal) atInbox(user im.UserID) {
+	s.at(strconv.AppendInt(append(s.buffer[:0], 'i'), int64(user), 10))
+}
+
+func (s *seal) atWindow(sender im.UserID, clientID string) {
+	s.at(append(append(strconv.AppendInt(append(s.buffer[:0], 'w'), int64(sender), 10), ' '), clientID...))
+}
+
+func (s *seal) at(name []byte) {
+	s.buffer = name
+	s.place = crc32.Checksum(name, crc32.MakeTable(crc32.Castagnoli))
+}
+
+// write puts format and checksum into the first headLen octets of value.
+func (s *seal) write(value []byte) {
+	value[0] = format
+	binary.LittleEndian.PutUint32(value[1:], crc32.Update(s.place, crc32.MakeTable(crc32.Castagnoli), value[headLen:]))
+}
+
+// open gives what follows the head, if the value is whole and belongs to the place.
+func (s *seal) open(value string) (rest string, ok bool) {
 	if len(value) < headLen || value[0] != format {
 		return "", false
 	}
-	rest = value[headLen:]
-	sum := binary.LittleEndian.Uint32([]byte(value[1:headLen]))
-	return rest, sum == checksum(where, []byte(rest))
+	s.buffer = append(s.buffer[:0], value[1:]...)
+	sum := binary.LittleEndian.Uint32(s.buffer)
+	return value[headLen:], sum == crc32.Update(s.place, crc32.MakeTable(crc32.Castagnoli), s.buffer[headLen-1:])
 }
 
-func checksum(where string, rest []byte) uint32 {
-	table := crc32.MakeTable(crc32.Castagnoli)
-	return crc32.Update(crc32.Update(0, table, []byte(where)), table, rest)
-}
-
-// Where values belong, for their checksums.
-func ofLog(c im.ConversationID) string { return "l" + string(c) }
-func ofInbox(user im.UserID) string    { return "i" + user.String() }
-func ofWindow(sender im.UserID, clientID string) string {
-	return "w" + sender.String() + " " + clientID
-}
-
-// encodeMessage makes the member of a log.
-func encodeMessage(m *im.Message) []byte {
+// message makes the member of a log.
+func (s *seal) message(m *im.Message) []byte {
+	s.atLog(m.Conversation)
 	b := make([]byte, headLen, headLen+idLen+2*binary.MaxVarintLen64+2+len(m.ClientID)+len(m.Body))
 	b = binary.AppendUvarint(b, uint64(m.Seq))
 	b = append(b, m.ID[:]...)
@@ -58,14 +73,14 @@ func encodeMessage(m *im.Message) []byte {
 	b = binary.AppendUvarint(b, uint64(len(m.ClientID)))
 	b = append(b, m.ClientID...)
 	b = append(b, m.Body...)
-	seal(b, ofLog(m.Conversation))
+	s.write(b)
 	return b
 }
 
-// decodeMessage reads a member of the log of c. The message shares nothing with
-// the value.
-func decodeMessage(value string, c im.ConversationID) (m im.Message, ok bool) {
-	rest, ok := unseal(value, ofLog(c))
+// readMessage reads a member of the log of c, which s is at. The message shares
+// nothing with the value that could be changed.
+func (s *seal) readMessage(value string, c im.ConversationID) (m im.Message, ok bool) {
+	rest, ok := s.open(value)
 	if !ok {
 		return im.Message{}, false
 	}
@@ -78,19 +93,21 @@ func decodeMessage(value string, c im.ConversationID) (m im.Message, ok bool) {
 	return m, true
 }
 
-// encodeEntry makes the member of user's inbox.
-func encodeEntry(user im.UserID, e *timeline.EntryRef) []byte {
+// entry makes the member of user's inbox.
+func (s *seal) entry(user im.UserID, e *timeline.EntryRef) []byte {
+	s.atInbox(user)
 	b := make([]byte, headLen, headLen+idLen+2*binary.MaxVarintLen64+len(e.Conversation))
 	b = binary.AppendUvarint(b, uint64(e.InboxSeq))
 	b = append(b, e.ID[:]...)
 	b = binary.AppendUvarint(b, uint64(e.Seq))
 	b = append(b, e.Conversation...)
-	seal(b, ofInbox(user))
+	s.write(b)
 	return b
 }
 
-func decodeEntry(value string, user im.UserID) (e timeline.EntryRef, ok bool) {
-	rest, ok := unseal(value, ofInbox(user))
+// readEntry reads a member of the inbox that s is at.
+func (s *seal) readEntry(value string) (e timeline.EntryRef, ok bool) {
+	rest, ok := s.open(value)
 	if !ok {
 		return timeline.EntryRef{}, false
 	}
@@ -112,7 +129,9 @@ type hint struct {
 	inboxSeqs []int64
 }
 
-func encodeHint(sender im.UserID, clientID string, h *hint) []byte {
+// hint makes the value of a client ID.
+func (s *seal) hint(sender im.UserID, clientID string, h *hint) []byte {
+	s.atWindow(sender, clientID)
 	b := make([]byte, headLen, headLen+len(h.digest)+idLen+(3+len(h.inboxSeqs))*binary.MaxVarintLen64+len(h.ref.Conversation))
 	b = append(b, h.digest[:]...)
 	b = append(b, h.id[:]...)
@@ -122,12 +141,13 @@ func encodeHint(sender im.UserID, clientID string, h *hint) []byte {
 		b = binary.AppendUvarint(b, uint64(seq))
 	}
 	b = append(b, h.ref.Conversation...)
-	seal(b, ofWindow(sender, clientID))
+	s.write(b)
 	return b
 }
 
-func decodeHint(value string, sender im.UserID, clientID string) (h hint, ok bool) {
-	rest, ok := unseal(value, ofWindow(sender, clientID))
+// readHint reads the value of the client ID that s is at.
+func (s *seal) readHint(value string) (h hint, ok bool) {
+	rest, ok := s.open(value)
 	if !ok {
 		return hint{}, false
 	}

@@ -8,7 +8,35 @@ import (
 	"freeim/core/timeline"
 )
 
-// sample values, of every kind.
+// The codec, one value at a time.
+
+func encodeMessage(m *im.Message) []byte { return new(seal).message(m) }
+
+func encodeEntry(user im.UserID, e *timeline.EntryRef) []byte { return new(seal).entry(user, e) }
+
+func encodeHint(sender im.UserID, clientID string, h *hint) []byte {
+	return new(seal).hint(sender, clientID, h)
+}
+
+func decodeMessage(value string, c im.ConversationID) (im.Message, bool) {
+	var s seal
+	s.atLog(c)
+	return s.readMessage(value, c)
+}
+
+func decodeEntry(value string, user im.UserID) (timeline.EntryRef, bool) {
+	var s seal
+	s.atInbox(user)
+	return s.readEntry(value)
+}
+
+func decodeHint(value string, sender im.UserID, clientID string) (hint, bool) {
+	var s seal
+	s.atWindow(sender, clientID)
+	return s.readHint(value)
+}
+
+// samples are values of every kind.
 func samples() (m im.Message, e timeline.EntryRef, h hint) {
 	m = im.Message{
 		ID: im.MessageID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, Conversation: "c_1_2", Seq: 300, Sender: 1, ClientID: "client", Body: []byte("body"),
@@ -79,23 +107,27 @@ func FuzzValues(f *testing.F) {
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, true)
 	f.Add(encodeMessage(&m), false)
 	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
-		value := func(where string) string {
+		value := func(s *seal) string {
 			if !sealed {
 				return string(data)
 			}
 			v := append(make([]byte, headLen), data...)
-			seal(v, where)
+			s.write(v)
 			return string(v)
 		}
-		v := value(ofLog("c_1_2"))
+		var s seal
+		s.atLog("c_1_2")
+		v := value(&s)
 		if m, ok := decodeMessage(v, "c_1_2"); ok && string(encodeMessage(&m)) != v {
 			t.Errorf("the message %q is written %q", v, encodeMessage(&m))
 		}
-		v = value(ofInbox(2))
+		s.atInbox(2)
+		v = value(&s)
 		if e, ok := decodeEntry(v, 2); ok && string(encodeEntry(2, &e)) != v {
 			t.Errorf("the entry %q is written %q", v, encodeEntry(2, &e))
 		}
-		v = value(ofWindow(1, "client"))
+		s.atWindow(1, "client")
+		v = value(&s)
 		if h, ok := decodeHint(v, 1, "client"); ok && string(encodeHint(1, "client", &h)) != v {
 			t.Errorf("the hint %q is written %q", v, encodeHint(1, "client", &h))
 		}

@@ -23,6 +23,9 @@ type writer struct {
 	closing chan struct{} // closed by close
 	stopped chan struct{} // closed by run
 
+	// Owned by run.
+	seal seal
+
 	mu      sync.Mutex // guards the fields below
 	waiting []work
 	entries int // of waiting, and octets
@@ -184,11 +187,32 @@ func (w *writer) close() {
 
 // addition is what one pipeline brings to one timeline.
 type addition struct {
-	key     string
-	head    int64
-	entries []member
-	fill    bool
+	key   string
+	head  int64
+	first member
+	more  []member
+	fill  bool
 }
+
+// args are those of addScript after how many to keep and the age.
+func (a *addition) args(dst []any) []any {
+	if len(a.more) == 0 {
+		seq := any(a.first.seq)
+		if a.head == a.first.seq {
+			return append(dst, seq, seq, a.first.value)
+		}
+		return append(dst, a.head, seq, a.first.value)
+	}
+	all := append([]member{a.first}, a.more...)
+	slices.SortFunc(all, func(a, b member) int { return cmp.Compare(a.seq, b.seq) })
+	dst = append(dst, a.head)
+	for _, e := range all {
+		dst = append(dst, e.seq, e.value)
+	}
+	return dst
+}
+
+func (a *addition) len() int { return 1 + len(a.more) }
 
 type member struct {
 	seq   int64
@@ -202,21 +226,18 @@ func (w *writer) write(some []work) {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTime)
 	defer cancel()
 	b := t.client.batch()
-	additions := t.additions(some)
-	age := t.client.config.Age.Milliseconds()
-	runs := make([]*run, len(additions))
-	for i, a := range additions {
-		args := make([]any, 0, 3+2*len(a.entries))
-		args = append(args, t.keep, age, a.head)
-		for _, e := range a.entries {
-			args = append(args, e.seq, e.value)
-		}
-		runs[i] = b.run(ctx, t.client.scripts.add, a.key, args...)
+	additions := w.additions(some)
+	keep, age := any(t.keep), any(t.client.config.Age.Milliseconds())
+	b.runs = make([]run, 0, len(additions))
+	for i := range additions {
+		a := &additions[i]
+		args := append(scriptArgs(t.client.scripts.add, a.key, 3+2*a.len()), keep, age)
+		b.start(ctx, t.client.scripts.add, a.args(args))
 	}
 	for i := range some {
 		if one := &some[i]; !one.fill && one.messages[0].ClientID != "" && len(one.inboxes) <= maxInbox {
 			m := &one.messages[0]
-			b.Set(ctx, t.keys.window(t.epoch, m.Sender, m.ClientID), encodeHint(m.Sender, m.ClientID, &hint{
+			b.Set(ctx, t.keys.window(t.epoch, m.Sender, m.ClientID), w.seal.hint(m.Sender, m.ClientID, &hint{
 				digest: one.digest, id: m.ID, ref: timeline.Ref{Conversation: m.Conversation, Seq: m.Seq}, inboxSeqs: one.inboxSeqs,
 			}), t.window)
 		}
@@ -225,10 +246,11 @@ func (w *writer) write(some []work) {
 	if err := b.exec(ctx); err != nil {
 		t.client.failed("timelines", err)
 	}
-	for i, a := range additions {
-		switch added, err := runs[i].Int(); {
+	for i := range additions {
+		a := &additions[i]
+		switch added, err := b.runs[i].Int(); {
 		case err != nil:
-			t.client.figures.dropped.Add(float64(len(a.entries)))
+			t.client.figures.dropped.Add(float64(a.len()))
 		case added < 0:
 			t.client.figures.conflicts.Inc()
 			t.client.log.Warn("a timeline in redis held another entry at a seq, and was thrown away", "key", a.key)
@@ -239,42 +261,44 @@ func (w *writer) write(some []work) {
 }
 
 // additions sorts works by timeline, and the entries of each by seq.
-func (t *Timelines) additions(some []work) (all []*addition) {
-	byKey := make(map[string]*addition)
+func (w *writer) additions(some []work) (all []addition) {
+	t, byKey := w.t, make(map[string]int)
 	add := func(key string, one *work, seq int64, value []byte) {
-		a := byKey[key]
-		if a == nil {
-			a = &addition{key: key, fill: true}
-			byKey[key] = a
-			all = append(all, a)
+		at, known := byKey[key]
+		if !known {
+			at = len(all)
+			byKey[key] = at
+			all = append(all, addition{key: key, fill: true})
 		}
+		a := &all[at]
 		head := one.head
 		if !one.fill {
 			head, a.fill = seq, false
 		}
 		a.head = max(a.head, head)
-		a.entries = append(a.entries, member{seq, value})
+		if a.first.value == nil {
+			a.first = member{seq, value}
+		} else {
+			a.more = append(a.more, member{seq, value})
+		}
 	}
 	for i := range some {
 		one := &some[i]
 		for j := range one.messages {
 			m := &one.messages[j]
-			add(t.keys.log(t.epoch, m.Conversation), one, m.Seq, encodeMessage(m))
+			add(t.keys.log(t.epoch, m.Conversation), one, m.Seq, w.seal.message(m))
 		}
 		for j := range one.entries {
 			e := &one.entries[j]
-			add(t.keys.inbox(t.epoch, one.user), one, e.InboxSeq, encodeEntry(one.user, e))
+			add(t.keys.inbox(t.epoch, one.user), one, e.InboxSeq, w.seal.entry(one.user, e))
 		}
 		for j, user := range one.inboxes {
 			m := &one.messages[0]
 			e := timeline.EntryRef{
 				InboxSeq: one.inboxSeqs[j], ID: m.ID, Ref: timeline.Ref{Conversation: m.Conversation, Seq: m.Seq},
 			}
-			add(t.keys.inbox(t.epoch, user), one, e.InboxSeq, encodeEntry(user, &e))
+			add(t.keys.inbox(t.epoch, user), one, e.InboxSeq, w.seal.entry(user, &e))
 		}
-	}
-	for _, a := range all {
-		slices.SortFunc(a.entries, func(a, b member) int { return cmp.Compare(a.seq, b.seq) })
 	}
 	return all
 }

@@ -365,6 +365,30 @@ func TestKilled(t *testing.T) {
 	h.hot(20)
 }
 
+// One master of a Cluster dies: nobody waits, answers stay right, and the Cluster is
+// used again when it is whole.
+func TestClusterLosesAMaster(t *testing.T) {
+	cluster := engines.RedisCluster(t)
+	h := &house{t: t, reg: prometheus.NewRegistry(), record: openRecord(t, pebble.Options{Dir: t.TempDir()})}
+	h.store = timelines(t, connect(t, redis.Options{
+		Config: redis.Config{Addresses: cluster.Addrs()}, Figures: h.reg,
+	}), h.record)
+	h.send(1, 10)
+	h.hot(10)
+	for _, node := range cluster.Nodes {
+		if err := node.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			h.check(10)
+		}
+		if err := node.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.hot(10)
+	}
+}
+
 // cutReplica stops the replica and its link: what the primary does from then on, it
 // never sees.
 func cutReplica(t *testing.T, group *engines.SentinelGroup) {

@@ -64,8 +64,8 @@ func (f *figures) looked(what string, hits, misses int) {
 	}
 }
 
-// failed counts a call that failed. A server that is away was reported when it
-// went, and that a key does not exist is no fault.
+// failed counts a call that failed, also those that a server which is away does not
+// get. That a key does not exist is no fault.
 func (c *Client) failed(part string, err error) {
 	if !errors.Is(err, goredis.Nil) && !errors.Is(err, context.Canceled) {
 		c.figures.errors.WithLabelValues(part).Inc()

@@ -160,9 +160,18 @@ func (t *Timelines) inboxPage(ctx context.Context, user im.UserID, after int64, 
 	if !t.hot(wanted, p.Head) {
 		return t.Record.Inbox(ctx, user, after, limit)
 	}
-	refs, err := t.entries(ctx, user, wanted, p.Head)
-	if err != nil {
-		return p, err
+	refs := make([]timeline.EntryRef, wanted.len())
+	t.cachedEntries(ctx, user, wanted, refs)
+	missing, n := holes(refs, wanted, func(e *timeline.EntryRef) bool { return e.InboxSeq == 0 })
+	t.client.figures.looked("inbox", wanted.len()-n, n)
+	switch n {
+	case 0:
+	case wanted.len():
+		return t.wholePage(ctx, user, after, limit)
+	default:
+		if err := t.entries(ctx, user, wanted, missing, p.Head, refs); err != nil {
+			return p, err
+		}
 	}
 	messages, err := t.messages(ctx, refs)
 	if err != nil || !agree(refs, messages) {
@@ -192,27 +201,37 @@ func agree(refs []timeline.EntryRef, messages []im.Message) bool {
 	return true
 }
 
-// entries reads a span of an inbox.
-func (t *Timelines) entries(ctx context.Context, user im.UserID, wanted span, head int64) ([]timeline.EntryRef, error) {
-	refs := make([]timeline.EntryRef, wanted.len())
-	t.cachedEntries(ctx, user, wanted, refs)
-	missing, n := holes(refs, wanted, func(e *timeline.EntryRef) bool { return e.InboxSeq == 0 })
-	t.client.figures.looked("inbox", wanted.len()-n, n)
-	if n == 0 {
-		return refs, nil
+// wholePage reads a page from the record, in one query, and puts it into Redis.
+func (t *Timelines) wholePage(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
+	p, err := t.Record.Inbox(ctx, user, after, limit)
+	if err != nil {
+		return p, err
 	}
+	refs, messages := make([]timeline.EntryRef, len(p.Items)), make([]im.Message, len(p.Items))
+	for i, e := range p.Items {
+		refs[i] = timeline.EntryRef{InboxSeq: e.InboxSeq, ID: e.ID, Ref: timeline.Ref{Conversation: e.Conversation, Seq: e.Seq}}
+		messages[i] = e.Message
+	}
+	t.writer.fillInbox(user, p.Head, refs)
+	t.writer.fillLogs(messages)
+	return p, nil
+}
+
+// entries reads what is missing of a span of an inbox from the record.
+func (t *Timelines) entries(ctx context.Context, user im.UserID, wanted, missing span, head int64, refs []timeline.EntryRef) error {
 	page, err := t.Entries(ctx, user, missing.first-1, missing.len())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(page.Items) != missing.len() {
-		return nil, fmt.Errorf("the record has %d entries from %d to %d", len(page.Items), missing.first, missing.last)
+		return fmt.Errorf("the record has %d entries from %d to %d", len(page.Items), missing.first, missing.last)
 	}
 	copy(refs[missing.first-wanted.first:], page.Items)
 	t.writer.fillInbox(user, head, page.Items)
-	return refs, nil
+	return nil
 }
 
+// cachedEntries puts what Redis has of a span of an inbox into refs.
 func (t *Timelines) cachedEntries(ctx context.Context, user im.UserID, wanted span, refs []timeline.EntryRef) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()

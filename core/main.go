@@ -63,6 +63,8 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 	}
 	defer traces.Close(context.WithoutCancel(ctx))
 	registry := prometheus.NewRegistry()
+	var adm *admin.Server // ends last: it shows how the rest ends
+	defer func() { err = errors.Join(err, adm.Close()) }()
 	core, err := server.New(ctx, server.Options{Config: cfg.Core, Plugins: all, Log: log, Figures: registry, Tracer: traces.Tracer()})
 	if err != nil {
 		return err
@@ -73,13 +75,14 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, "core is running\n  edges link to %s\n", core.Addr())
 	if cfg.Admin.Listen != "" {
-		adm, err := admin.New(admin.Options{
+		adm, err = admin.New(admin.Options{
 			Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log,
-			Checks: map[string]admin.Check{"core": core.Ready}})
+			Alive:  map[string]admin.Check{"core": core.Alive},
+			Checks: map[string]admin.Check{"core": core.Ready},
+			Lesser: map[string]admin.Check{"presence": core.Degraded}})
 		if err != nil {
 			return err
 		}
-		defer adm.Close()
 		fmt.Fprintf(out, "  admin         http://%s/\n", adm.Addr())
 	}
 	<-ctx.Done()

@@ -115,6 +115,17 @@ func (e *edge) ready(context.Context) error {
 	return nil
 }
 
+// alive says what only a restart mends: loops that stand still; nil: nothing.
+func (e *edge) alive(ctx context.Context) error {
+	if e.draining.Load() {
+		return nil // it ends anyway
+	}
+	if err := e.hub.Alive(); err != nil {
+		return err
+	}
+	return e.gateway.Ping(ctx)
+}
+
 // start serves clients; when it fails, nothing is left running.
 func (e *edge) start() error {
 	e.links.Start(e.hub)

@@ -14,7 +14,9 @@ type figures struct {
 	gateway *gateway.Gateway
 
 	sessions, live, calls, refused, pushed, lost, stray, closed *prometheus.Desc
-	conns, accepted, upgrades, reads, stalled, panics           *prometheus.Desc
+	frames, octets, draining                                    *prometheus.Desc
+	conns, http, accepted, turnedAway, unproxied                *prometheus.Desc
+	upgrades, handshakes, reads, stalled, panics                *prometheus.Desc
 }
 
 func newFigures(e *edge) *figures {
@@ -23,20 +25,27 @@ func newFigures(e *edge) *figures {
 	}
 	return &figures{
 		hub: e.hub, gateway: e.gateway,
-		sessions: desc("sessions", "Connections now, authenticated or not."),
-		live:     desc("sessions_live", "Authenticated sessions now."),
-		calls:    desc("calls_total", "Actions passed to a core."),
-		refused:  desc("refused_total", "Actions that the edge refused itself."),
-		pushed:   desc("pushed_total", "Frames pushed, one for each session."),
-		lost:     desc("pushes_lost_total", "Pushes for sessions that were gone or not live."),
-		stray:    desc("replies_stray_total", "Replies that no session waited for."),
-		closed:   desc("closed_total", "Sessions ended, by the reason; NONE: by the client or the network.", "reason"),
-		conns:    desc("connections", "TCP and WebSocket connections now."),
-		accepted: desc("accepted_total", "Connections accepted."),
-		upgrades: desc("upgrades_total", "WebSocket handshakes that passed."),
-		reads:    desc("reads_total", "Times that a connection was woken to read."),
-		stalled:  desc("stalled_total", "Connections that took no octet for too long."),
-		panics:   desc("panics_total", "Connections closed by a fault of the edge's own."),
+		sessions:   desc("sessions", "Connections now, authenticated or not."),
+		live:       desc("sessions_live", "Authenticated sessions now."),
+		frames:     desc("frames_total", "Frames received (in), and answers and pushes (out).", "direction"),
+		octets:     desc("octets_total", "Octets read from (in) and written to (out) connections.", "direction"),
+		draining:   desc("draining", "1 while the edge takes no new sessions, since it is ending."),
+		calls:      desc("calls_total", "Actions passed to a core."),
+		refused:    desc("refused_total", "Actions that the edge refused itself."),
+		pushed:     desc("pushed_total", "Frames pushed, one for each session."),
+		lost:       desc("pushes_lost_total", "Pushes for sessions that were gone or not live."),
+		stray:      desc("replies_stray_total", "Replies that no session waited for."),
+		closed:     desc("closed_total", "Sessions ended, by the reason; NONE: by the client or the network.", "reason"),
+		conns:      desc("connections", "TCP and WebSocket connections now."),
+		accepted:   desc("accepted_total", "Connections accepted."),
+		http:       desc("http_connections", "Connections now that serve pages or have not become a session yet."),
+		turnedAway: desc("turned_away_total", "Connections closed at once, since too many had not become a session yet."),
+		unproxied:  desc("unproxied_total", "Connections of trusted proxies that sent no right PROXY header."),
+		handshakes: desc("tls_handshakes_total", "TLS handshakes, by how they went.", "result"),
+		upgrades:   desc("upgrades_total", "WebSocket handshakes that passed."),
+		reads:      desc("reads_total", "Times that a connection was woken to read."),
+		stalled:    desc("stalled_total", "Connections that took no octet for too long."),
+		panics:     desc("panics_total", "Connections closed by a fault of the edge's own."),
 	}
 }
 
@@ -55,6 +64,20 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	gauge(f.sessions, hub.Sessions)
 	gauge(f.live, hub.Live)
 	gauge(f.conns, int64(gate.Conns))
+	gauge(f.http, int64(gate.HTTP))
+	draining := int64(0)
+	if f.hub.Draining() {
+		draining = 1
+	}
+	gauge(f.draining, draining)
+	count(f.frames, hub.Received, "in")
+	count(f.frames, hub.Answered+hub.Pushed, "out")
+	count(f.octets, gate.OctetsIn, "in")
+	count(f.octets, gate.OctetsOut, "out")
+	count(f.turnedAway, gate.TurnedAway)
+	count(f.unproxied, gate.Unproxied)
+	count(f.handshakes, gate.Handshakes, "passed")
+	count(f.handshakes, gate.Unsecured, "failed")
 	count(f.calls, hub.Calls)
 	count(f.refused, hub.Refused)
 	count(f.pushed, hub.Pushed)

@@ -72,14 +72,17 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	}
 	defer traces.Close(last)
 	registry := prometheus.NewRegistry()
-	checks := map[string]admin.Check{}
+	shown := admin.Options{Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log,
+		Alive: map[string]admin.Check{}, Checks: map[string]admin.Check{}, Lesser: map[string]admin.Check{}}
+	var adm *admin.Server // ends last: it shows how the rest ends
+	defer func() { err = errors.Join(err, adm.Close()) }()
 	if cfg.Core != nil {
 		core, err := startCore(ctx, cfg, all, log, registry, traces)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, core.Close(last)) }()
-		checks["core"] = core.Ready
+		shown.Alive["core"], shown.Checks["core"], shown.Lesser["presence"] = core.Alive, core.Ready, core.Degraded
 	}
 	e, err := newEdge(cfg.Edge, log, traces, registry)
 	if err != nil {
@@ -88,20 +91,12 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	if err := e.start(); err != nil {
 		return err
 	}
-	var adm *admin.Server
-	defer func() { // after the edge: while that drains, it must be seen
-		if adm != nil {
-			adm.Close()
-		}
-	}()
 	defer e.close(last)
-	checks["edge"] = e.ready
+	shown.Alive["edge"], shown.Checks["edge"] = e.alive, e.ready
 	registry.MustRegister(newFigures(e))
 	e.announce(out, cfg)
 	if cfg.Admin.Listen != "" {
-		adm, err = admin.New(admin.Options{
-			Listen: cfg.Admin.Listen, Key: key, Checks: checks, Figures: registry, Log: log})
-		if err != nil {
+		if adm, err = admin.New(shown); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "  admin     http://%s/   (healthz, readyz, metrics, debug/pprof)\n", adm.Addr())

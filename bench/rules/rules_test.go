@@ -20,6 +20,7 @@ var rules = []struct {
 	{"directories are named after what is in them", checkDirectories},
 	{"plugins list their actions", checkPlugins},
 	{"scripts have cases", checkScripts},
+	{"metrics are listed", checkMetrics},
 	{"README.md is whole", checkReadme},
 	{"no paths of one machine", checkPaths},
 	{"no large files", checkSizes},
@@ -50,6 +51,12 @@ func TestPlanted(t *testing.T) {
 		files map[string]string
 		want  []string // beginnings, in any order
 	}{
+		{"metrics", checkMetrics, map[string]string{
+			"conf/METRICS.md": "| `freeim_a_spelt_total` | counter | | x |\n| `freeim_b_made` | gauge | | x |\n| `freeim_gone` | gauge | | x |\n",
+			"core/a/x.go": "package a\nimport \"github.com/prometheus/client_golang/prometheus\"\nvar o = prometheus.Opts{Name: \"freeim_a_spelt_total\"}\n" +
+				"func f() {\ndesc := func(name, help string) { g(\"freeim_b_\" + name) }\ndesc(\"made\", \"help\")\ndesc(\"unlisted\", \"help\")\n" +
+				"own := func(name string) { g(name) }\nown(\"freeim_c\")\n}",
+		}, []string{"core/a/x.go:7: the metric freeim_b_unlisted", "core/a/x.go:9: the metric freeim_c", "conf/METRICS.md: lists freeim_gone"}},
 		{"good imports", checkImports, map[string]string{
 			"plugins/chat/x.go":      "package chat\nimport \"freeim/core/plugin\"\nimport \"fmt\"",
 			"plugins/chat/x_test.go": "package chat_test\nimport \"freeim/plugins/chat\"\nimport \"freeim/core/plugin/plugintest\"\nimport \"go.uber.org/goleak\"",

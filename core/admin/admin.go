@@ -38,7 +38,7 @@ type Options struct {
 	Alive   map[string]Check        // /healthz: what only a restart mends, by the name shown
 	Checks  map[string]Check        // /readyz: what keeps the process from serving
 	Lesser  map[string]Check        // /readyz: what is worth knowing and keeps it from nothing
-	Figures *prometheus.Registry    // /metrics, with Go's and the process's own added; nil: only these
+	Figures *prometheus.Registry    // /metrics, to which those of Go, the process and the checks are added; nil: only these
 	Routes  map[string]http.Handler // further pages, by a pattern of http.ServeMux: "POST /bans/lift"
 	Log     *slog.Logger            // nil: slog.Default
 }
@@ -92,14 +92,15 @@ func New(o Options) (_ *Server, err error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+	s := &Server{log: o.Log, gate: gate{log: o.Log, local: loopback(o.Listen), keyed: o.Key != "", key: sha256.Sum256([]byte(o.Key))}}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.alive, s.ready = s.probes(o.Alive, false), append(s.probes(o.Checks, false), s.probes(o.Lesser, true)...)
+	for _, c := range []prometheus.Collector{newBuild(), newPartFigures(s),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := o.Figures.Register(c); err != nil {
 			return nil, fmt.Errorf("register figures: %w", err)
 		}
 	}
-	s := &Server{log: o.Log, gate: gate{log: o.Log, local: loopback(o.Listen), keyed: o.Key != "", key: sha256.Sum256([]byte(o.Key))}}
-	s.ctx, s.stop = context.WithCancel(context.Background())
-	s.alive, s.ready = s.probes(o.Alive, false), append(s.probes(o.Checks, false), s.probes(o.Lesser, true)...)
 	pages, err := s.pages(o)
 	if err != nil {
 		return nil, err
@@ -119,8 +120,11 @@ func New(o Options) (_ *Server, err error) {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Close ends the port and waits for it.
+// Close ends the port and waits for it. A server that is nil is closed.
 func (s *Server) Close() error {
+	if s == nil {
+		return nil
+	}
 	s.stop()
 	err := s.http.Close()
 	s.running.Wait()

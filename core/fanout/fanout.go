@@ -26,12 +26,15 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/idl"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // defaultQueue is how many pushes and kicks may wait.
@@ -60,10 +63,11 @@ type Pusher interface {
 
 // Options configures a Fanout.
 type Options struct {
-	Registry presence.Registry // required
-	Pusher   Pusher            // required
-	Log      *slog.Logger      // nil: slog.Default
-	Queue    int               // pushes and kicks that may wait; 0: 4,096
+	Registry presence.Registry     // required
+	Pusher   Pusher                // required
+	Log      *slog.Logger          // nil: slog.Default
+	Queue    int                   // pushes and kicks that may wait; 0: 4,096
+	Figures  prometheus.Registerer // nil: figures are kept nowhere
 }
 
 // Fanout is safe for concurrent use.
@@ -76,6 +80,9 @@ type Fanout struct {
 	closed   chan struct{} // closed by Close
 	close    func()
 	worker   sync.WaitGroup
+	figures  *figures
+
+	began atomic.Int64 // when the batch under way was begun, in unix nanoseconds; 0: none is
 
 	// Owned by the worker.
 	jobs  []job       // the batch
@@ -86,6 +93,7 @@ type Fanout struct {
 
 // job is a push, or a kick when routes is set.
 type job struct {
+	at      time.Time // when it was queued
 	push    plugin.Push
 	routes  []presence.Route
 	reason  idl.CloseReason
@@ -110,6 +118,10 @@ func New(o Options) (*Fanout, error) {
 		registry: o.Registry, pusher: o.Pusher, log: o.Log,
 		queue: make(chan job, o.Queue), closed: make(chan struct{}),
 	}
+	var err error
+	if f.figures, err = newFigures(o.Figures, func() float64 { return float64(len(f.queue)) }); err != nil {
+		return nil, fmt.Errorf("register figures: %w", err)
+	}
 	f.close = sync.OnceFunc(func() { close(f.closed) })
 	f.worker.Go(f.work)
 	return f, nil
@@ -118,7 +130,7 @@ func New(o Options) (*Fanout, error) {
 // Push queues p. It waits while the queue is full, and drops p after Close.
 func (f *Fanout) Push(p plugin.Push) {
 	if len(p.Users) > 0 {
-		f.enqueue(job{push: p})
+		f.enqueue(job{at: time.Now(), push: p})
 	}
 }
 
@@ -126,7 +138,7 @@ func (f *Fanout) Push(p plugin.Push) {
 // and drops as Push does. routes must not be changed any more.
 func (f *Fanout) Kick(routes []presence.Route, reason idl.CloseReason, message string) {
 	if len(routes) > 0 {
-		f.enqueue(job{routes: routes, reason: reason, message: message})
+		f.enqueue(job{at: time.Now(), routes: routes, reason: reason, message: message})
 	}
 }
 
@@ -185,6 +197,8 @@ const batchUsers = 1024
 
 // batch does first and what is queued behind it.
 func (f *Fanout) batch(first job) {
+	f.began.Store(time.Now().UnixNano())
+	defer f.began.Store(0)
 	f.jobs, f.users = append(f.jobs[:0], first), append(f.users[:0], first.push.Users...)
 gather:
 	for len(f.users) < batchUsers && len(f.jobs) < cap(f.queue) {
@@ -202,12 +216,18 @@ gather:
 		case j.routes != nil:
 			f.do(j, nil)
 		case err != nil:
+			f.figures.lost.Inc()
 			f.log.Error("push was lost", "action", j.push.Action, "users", n, "err", err)
 		default:
 			f.do(j, routes[:n])
 			routes = routes[n:]
 		}
 	}
+	now := time.Now()
+	for _, j := range f.jobs {
+		f.figures.seconds.Observe(now.Sub(j.at).Seconds())
+	}
+	f.figures.pushes.Add(float64(len(f.jobs)))
 	clear(f.jobs) // let go of the bodies
 }
 
@@ -250,12 +270,14 @@ func (f *Fanout) resolve() ([][]presence.Route, error) {
 func (f *Fanout) do(j job, routes [][]presence.Route) {
 	defer func() {
 		if cause := recover(); cause != nil {
+			f.figures.lost.Inc()
 			f.log.Error("fan-out panicked", "action", j.push.Action, "cause", cause, "stack", string(debug.Stack()))
 		}
 	}()
 	if j.routes != nil {
 		f.kick(j)
 	} else if err := f.push(j.push, routes); err != nil {
+		f.figures.lost.Inc()
 		f.log.Error("push was lost", "action", j.push.Action, "users", len(j.push.Users), "err", err)
 	}
 }

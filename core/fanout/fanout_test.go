@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freeim/core/fanout"
@@ -23,6 +24,8 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 )
 
@@ -325,4 +328,68 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: got no error", name)
 		}
 	}
+}
+
+// What goes through is timed and counted, and so is what is lost.
+func TestFigures(t *testing.T) {
+	figures := prometheus.NewRegistry()
+	f := start(t, fanout.Options{Registry: registry(t, phone), Pusher: new(pusher), Figures: figures, Log: slog.New(slog.DiscardHandler)})
+	f.Push(plugin.Push{Users: []im.UserID{1}, Body: &chatpb.InboxEntry{}})
+	f.Push(plugin.Push{Users: []im.UserID{1}, Body: bad{errors.New("not encodable")}})
+	f.Kick([]presence.Route{phone}, idl.CloseReplaced, "")
+	f.Close()
+	want := `
+		# HELP freeim_fanout_lost_total Pushes and kicks that no edge was given: the registry or the encoding failed.
+		# TYPE freeim_fanout_lost_total counter
+		freeim_fanout_lost_total 1
+		# HELP freeim_fanout_pushes_total Pushes and kicks taken from the queue, the lost ones among them.
+		# TYPE freeim_fanout_pushes_total counter
+		freeim_fanout_pushes_total 3
+		# HELP freeim_fanout_queue Pushes and kicks that wait to be handed to the links.
+		# TYPE freeim_fanout_queue gauge
+		freeim_fanout_queue 0
+	`
+	if err := testutil.GatherAndCompare(figures, strings.NewReader(want), "freeim_fanout_lost_total", "freeim_fanout_pushes_total", "freeim_fanout_queue"); err != nil {
+		t.Error(err)
+	}
+	if n, err := testutil.GatherAndCount(figures, "freeim_fanout_seconds"); n != 1 || err != nil {
+		t.Errorf("got %d histograms, %v", n, err)
+	}
+}
+
+// hung is a registry whose look-ups heed no deadline.
+type hung struct {
+	presence.Registry
+	hold chan struct{}
+}
+
+func (h hung) Routes(ctx context.Context, users ...im.UserID) ([][]presence.Route, error) {
+	<-h.hold
+	return make([][]presence.Route, len(users)), nil
+}
+
+// Liveness tells a worker that stands still from one that has much to do.
+func TestAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := hung{hold: make(chan struct{})}
+		f, err := fanout.New(fanout.Options{Registry: r, Pusher: new(pusher)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Push(plugin.Push{Users: []im.UserID{1}, Body: &chatpb.InboxEntry{}})
+		synctest.Wait()
+		time.Sleep(5 * time.Second)
+		if err := f.Alive(); err != nil {
+			t.Errorf("after 5 s: got %v", err)
+		}
+		time.Sleep(15 * time.Second)
+		if err := f.Alive(); err == nil {
+			t.Error("after 20 s: got no error")
+		}
+		close(r.hold)
+		f.Close()
+		if err := f.Alive(); err != nil {
+			t.Errorf("when it goes on: got %v", err)
+		}
+	})
 }

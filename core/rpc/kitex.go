@@ -1,11 +1,13 @@
 package rpc
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,9 @@ func (s *Server) serve() error {
 			s.log.Error("core RPC ended", "err", err)
 		}
 	})
-	return s.knock()
+	ctx, cancel := context.WithTimeout(context.Background(), alive)
+	defer cancel()
+	return s.Ping(ctx)
 }
 
 // suite is Kitex's own tracing, none when there is none.
@@ -62,21 +66,24 @@ func (s *Server) suite() []server.Option {
 	return []server.Option{server.WithSuite(tracing.NewServerSuite(tracing.WithTextMapPropagator(propagation.TraceContext{})))}
 }
 
-// knock waits for the first octet of an answer on a connection of its own. Kitex
-// has no other sign of being at work, and told to stop before it is, it does not.
-func (s *Server) knock() error {
+// Ping waits for the first octet of an answer on a connection of its own: then
+// the listener, netpoll and Kitex are at work. serve waits for that, since Kitex
+// has no other sign, and told to stop before it is, it does not; liveness asks
+// for it. ctx must have a deadline.
+func (s *Server) Ping(ctx context.Context) error {
 	addr := s.listener.Addr()
-	conn, err := net.DialTimeout(addr.Network(), addr.String(), alive)
+	conn, err := new(net.Dialer).DialContext(ctx, addr.Network(), addr.String())
 	if err != nil {
-		return fmt.Errorf("reach the listener just opened: %w", err)
+		return fmt.Errorf("reach the own listener: %w", err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(alive)) // a failure shows in the next line
-	if _, err := conn.Write(append(grpc.ClientPreface, emptySettings...)); err != nil {
-		return fmt.Errorf("reach the server just started: %w", err)
+	late, _ := ctx.Deadline()
+	_ = conn.SetDeadline(late) // a failure shows in the next line
+	if _, err := conn.Write(append(slices.Clone(grpc.ClientPreface), emptySettings...)); err != nil {
+		return fmt.Errorf("speak to the own server: %w", err)
 	}
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
-		return fmt.Errorf("hear from the server just started: %w", err)
+		return fmt.Errorf("hear from the own server: %w", err)
 	}
 	return nil
 }

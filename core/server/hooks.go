@@ -34,7 +34,7 @@ func (r rules) OnMessage(ctx context.Context, call *plugin.Call, m plugin.Review
 	}
 	ctx, asked := span(ctx, "rules")
 	verdict := r.engine.OnMessage(ctx, &message)
-	end(asked, nil)
+	end(asked, false)
 	if verdict.Denied {
 		return &im.Error{Code: code(verdict.Code), Reason: verdict.Reason, RetryAfter: verdict.RetryAfter}
 	}

@@ -29,6 +29,7 @@ func (h host) Log() *slog.Logger           { return h.log }
 func (h host) Now() time.Time              { return time.Now() }
 func (h host) DB() *stdsql.DB              { return h.directory.DB() }
 func (h host) Dialect() string             { return h.directory.Dialect() }
+func (h host) Timelines() timeline.Store   { return watched{h.timelines, h.storeErrs} }
 func (h host) Presence() presence.Registry { return h.registry }
 func (h host) MessageIDs() *im.IDGenerator { return h.ids }
 func (h host) Push(p plugin.Push)          { h.fanout.Push(p) }
@@ -39,14 +40,6 @@ func (h host) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
 
 func (h host) Limiter(name string, n int, per time.Duration) plugin.Limiter {
 	return h.limiter(h.name+"."+name, n, per)
-}
-
-// Timelines are the stores as they are, or seen by the traces.
-func (h host) Timelines() timeline.Store {
-	if h.tracer == nil {
-		return h.timelines
-	}
-	return traced{h.timelines}
 }
 
 func (h host) Kick(routes []presence.Route, reason idl.CloseReason, message string) {

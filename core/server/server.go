@@ -38,10 +38,10 @@ type Options struct {
 // Close once.
 type Server struct {
 	// Static after Start.
-	config Config
-	log    *slog.Logger
-	tracer trace.Tracer // nil: no traces
-	ids    *im.IDGenerator
+	config    Config
+	log       *slog.Logger
+	storeErrs *prometheus.CounterVec // of the timelines, by operation
+	ids       *im.IDGenerator
 	stores
 	rules      *engine.Engine // nil without scripts
 	plugins    *plugin.Set
@@ -50,6 +50,7 @@ type Server struct {
 	rpc        *rpc.Server
 	links      atomic.Pointer[rpc.Server] // rpc, for the stores' goroutines: nil until it is made
 
+	draining atomic.Bool // Close has begun
 	services *plugin.Services
 	work     sync.WaitGroup // goroutines of plugins and the rules' watcher
 	stop     context.CancelFunc
@@ -63,7 +64,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.Config.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: o.Config, log: o.Log, tracer: o.Tracer, ids: im.NewIDGenerator(nil), services: plugin.NewServices()}
+	s := &Server{config: o.Config, log: o.Log, ids: im.NewIDGenerator(nil), services: plugin.NewServices()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -107,8 +108,11 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("listen for edges: %w", err)
 	}
 	s.links.Store(s.rpc)
-	if s.fanout, err = fanout.New(fanout.Options{Registry: s.registry, Pusher: s.rpc, Log: s.log}); err != nil {
+	if s.fanout, err = fanout.New(fanout.Options{Registry: s.registry, Pusher: s.rpc, Figures: o.Figures, Log: s.log}); err != nil {
 		return fmt.Errorf("prepare fan-out: %w", err)
+	}
+	if s.storeErrs, err = newErrors(o.Figures); err != nil {
+		return err
 	}
 	if s.plugins, err = plugin.NewSet(o.Plugins); err != nil {
 		return err
@@ -119,7 +123,10 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	}
 	s.dispatcher, err = dispatch.New(dispatch.Options{
 		Specs: specs, Hooks: s.hooks(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.register(o.Figures)
 }
 
 // admit asks the account plugin whether a session that an edge registers again
@@ -164,28 +171,13 @@ func (s *Server) Addr() string {
 	return addr.String()
 }
 
-// Ready says what keeps the core from serving; nil: nothing.
-func (s *Server) Ready(ctx context.Context) error {
-	if err := s.directory.Ping(ctx); err != nil {
-		return fmt.Errorf("directory: %w", err)
-	}
-	if err := s.healthy(ctx); err != nil {
-		return fmt.Errorf("timelines: %w", err)
-	}
-	for name, err := range s.plugins.Health(ctx) {
-		if err != nil {
-			return fmt.Errorf("plugin %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
 // Rules is the rule engine, nil when the core has no scripts.
 func (s *Server) Rules() *engine.Engine { return s.rules }
 
 // Close drains and stops everything in the reverse order of New, and waits until
 // it is done. It also undoes a New that failed half-way.
 func (s *Server) Close(ctx context.Context) error {
+	s.draining.Store(true)
 	drain, cancel := context.WithTimeout(ctx, s.config.DrainTimeout)
 	defer cancel()
 	var errs []error

@@ -117,8 +117,10 @@ func (c *conn) onRequest(context.Context, netpoll.Connection) error {
 // take handles a slice of the n octets that wait, or drops them all.
 func (c *conn) take(in netpoll.Reader, n int) error {
 	if c.deaf {
+		c.gateway.counters.octetsIn.Add(int64(n))
 		return in.Skip(n)
 	}
+	c.gateway.counters.octetsIn.Add(int64(min(n, slice)))
 	p, err := in.Next(min(n, slice))
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ type Gateway struct {
 
 // counters is what Stats shows.
 type counters struct {
-	accepted, turnedAway, handshakes, unsecured, unproxied, upgrades, reads, stalled, panics atomic.Int64
+	accepted, turnedAway, handshakes, unsecured, unproxied, upgrades, reads, octetsIn, octetsOut, stalled, panics atomic.Int64
 }
 
 // Stats is what a gateway has counted since it began.
@@ -151,6 +151,8 @@ type Stats struct {
 	Upgrades   int64 // WebSocket handshakes that passed
 	Reads      int64 // times that netpoll woke a connection
 	Stalled    int64 // connections that took no octet for Options.Stall
+	OctetsIn   int64 // read from connections, TLS included
+	OctetsOut  int64 // written to them
 	Panics     int64 // connections closed by a fault of ours
 }
 
@@ -264,6 +266,6 @@ func (g *Gateway) Stats() Stats {
 		Conns: conns, HTTP: int(g.web.open.Load()),
 		Accepted: c.accepted.Load(), TurnedAway: c.turnedAway.Load(),
 		Handshakes: c.handshakes.Load(), Unsecured: c.unsecured.Load(), Unproxied: c.unproxied.Load(), Upgrades: c.upgrades.Load(),
-		Reads: c.reads.Load(), Stalled: c.stalled.Load(), Panics: c.panics.Load(),
+		Reads: c.reads.Load(), Stalled: c.stalled.Load(), OctetsIn: c.octetsIn.Load(), OctetsOut: c.octetsOut.Load(), Panics: c.panics.Load(),
 	}
 }

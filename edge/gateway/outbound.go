@@ -216,6 +216,7 @@ func (o *outbound) try(p []byte) (n int, err error) {
 		case unix.EAGAIN:
 			return 0, nil
 		default:
+			o.conn.gateway.counters.octetsOut.Add(int64(max(n, 0)))
 			return n, err
 		}
 	}
@@ -301,6 +302,7 @@ func (o *outbound) await(p []byte) error {
 	if _, err := to.WriteBinary(p); err != nil {
 		return err
 	}
+	o.conn.gateway.counters.octetsOut.Add(int64(len(p)))
 	return to.Flush()
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,7 @@ type Hub struct {
 	counters counters
 	traces   traces
 
+	beat     atomic.Int64 // when the clock last went on, in unix nanoseconds; 0: not yet
 	draining atomic.Bool
 	empty    chan struct{} // closed by the last session to go while draining
 	emptied  sync.Once
@@ -138,6 +140,23 @@ func (h *Hub) Close() {
 	h.stopped.Do(func() { close(h.stop) })
 	h.ticking.Wait()
 }
+
+// standstill is how late the clock may be: many times its longest tick.
+const standstill = 10 * time.Second
+
+// Alive says that the hub's clock stands still: silent sessions would stay for
+// good; nil: it goes.
+func (h *Hub) Alive() error {
+	if beat := h.beat.Load(); beat != 0 {
+		if late := time.Since(time.Unix(0, beat)); late > standstill {
+			return fmt.Errorf("the clock of the sessions stands still for %v", late.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// Draining reports whether Drain has begun.
+func (h *Hub) Draining() bool { return h.draining.Load() }
 
 // Open makes a session of a connection that has just been accepted. The caller
 // gives it every frame with Receive, every fault with Fail, and the end with

@@ -74,6 +74,7 @@ func (s *Session) MaxBody() int {
 // to be given to Fail; frames after the session's end are dropped.
 func (s *Session) Receive(f frame.Frame, text bool) error {
 	s.seen.Store(s.hub.wheel.clock.Load())
+	s.hub.counters.received.Add(1)
 	in := inbound{header: header{f.Action, f.Sequence, form{f.Codec, text}}, body: f.Body}
 	s.mu.Lock()
 	s.heard = in.form
@@ -174,6 +175,7 @@ func (s *Session) deliver(to header, action idl.Action, body []byte) bool {
 	if to.sequence == 0 && action != idl.ActionError {
 		return true
 	}
+	s.hub.counters.answered.Add(1)
 	out, done, ok := s.hub.encode(frame.Frame{Action: action, Sequence: to.sequence, Body: body}, to.form)
 	defer done()
 	return !ok || s.transport.Send(out, to.form.text)

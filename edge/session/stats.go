@@ -12,6 +12,8 @@ import (
 type Stats struct {
 	Sessions int64 // connections now, authenticated or not
 	Live     int64 // authenticated now
+	Received int64 // frames
+	Answered int64 // frames, refused or not; those to sequence 0 have no answer
 	Calls    int64 // actions passed to the core
 	Refused  int64 // actions that the edge refused itself
 	Pushed   int64 // frames pushed, one for each session
@@ -24,7 +26,7 @@ type Stats struct {
 
 // counters is the hub's side of Stats.
 type counters struct {
-	sessions, live, calls, refused, pushed, lost, stray atomic.Int64
+	sessions, live, received, answered, calls, refused, pushed, lost, stray atomic.Int64
 
 	mu     sync.Mutex // guards closed
 	closed map[idl.CloseReason]int64
@@ -46,7 +48,7 @@ func (h *Hub) Stats() Stats {
 	closed := maps.Clone(c.closed)
 	c.mu.Unlock()
 	return Stats{
-		Sessions: c.sessions.Load(), Live: c.live.Load(), Calls: c.calls.Load(), Refused: c.refused.Load(),
+		Sessions: c.sessions.Load(), Live: c.live.Load(), Received: c.received.Load(), Answered: c.answered.Load(), Calls: c.calls.Load(), Refused: c.refused.Load(),
 		Pushed: c.pushed.Load(), Lost: c.lost.Load(), Stray: c.stray.Load(), Closed: closed,
 	}
 }

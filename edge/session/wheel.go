@@ -115,6 +115,7 @@ func (h *Hub) runClock() {
 		case <-h.stop:
 			return
 		case <-ticker.C:
+			h.beat.Store(time.Now().UnixNano())
 			now := uint32(time.Since(began) / h.wheel.tick)
 			for _, s := range h.wheel.advance(now) {
 				s.look(now)

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// watched is the timelines as the plugins have them: it counts what fails, and
+// shows the store's work in the trace of the action that asks for it; the same
+// for every store.
+type watched struct {
+	timeline.Store
+	errors *prometheus.CounterVec // operation
+}
+
+// newErrors is for watched, registered nowhere when r is nil.
+func newErrors(r prometheus.Registerer) (*prometheus.CounterVec, error) {
+	errs := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "freeim_timeline_errors_total", Help: "Operations of the timelines that failed or took too long."}, []string{"operation"})
+	if r == nil {
+		return errs, nil
+	}
+	return errs, r.Register(errs)
+}
+
+// done counts a fault of the store's and ends the span. A client ID used twice
+// is the client's fault, and a call that was given up is nobody's.
+func (w watched) done(operation string, s trace.Span, err error) {
+	fault := err != nil && !errors.Is(err, timeline.ErrConflict) && !errors.Is(err, context.Canceled)
+	if fault {
+		w.errors.WithLabelValues(operation).Inc()
+	}
+	end(s, fault)
+}
+
+// Append implements timeline.Store. The span is the whole wait of the sender:
+// for its place in a batch, the flush, and those before it in the batch; the
+// event is where the message became durable.
+func (w watched) Append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
+	ctx, s := span(ctx, "timeline.append")
+	if s != nil {
+		told := d.OnCommit
+		d.OnCommit = func(c timeline.Committed) {
+			s.AddEvent("durable")
+			if told != nil {
+				told(c)
+			}
+		}
+		s.SetAttributes(attribute.Int("freeim.inboxes", len(d.Inboxes)))
+	}
+	c, err := w.Store.Append(ctx, d)
+	w.done("append", s, err)
+	return c, err
+}
+
+// Find implements timeline.Store.
+func (w watched) Find(ctx context.Context, sender im.UserID, clientID string) (timeline.Committed, [32]byte, bool, error) {
+	ctx, s := span(ctx, "timeline.find")
+	c, digest, ok, err := w.Store.Find(ctx, sender, clientID)
+	w.done("find", s, err)
+	return c, digest, ok, err
+}
+
+// Inbox implements timeline.Store.
+func (w watched) Inbox(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
+	ctx, s := span(ctx, "timeline.inbox")
+	page, err := w.Store.Inbox(ctx, user, after, limit)
+	w.done("inbox", s, err)
+	return page, err
+}
+
+// Locate implements timeline.Store.
+func (w watched) Locate(ctx context.Context, user im.UserID, id im.MessageID) (int64, error) {
+	ctx, s := span(ctx, "timeline.locate")
+	seq, err := w.Store.Locate(ctx, user, id)
+	w.done("locate", s, err)
+	return seq, err
+}
+
+// Log implements timeline.Store.
+func (w watched) Log(ctx context.Context, c im.ConversationID, after int64, limit int) (timeline.Page[im.Message], error) {
+	ctx, s := span(ctx, "timeline.log")
+	page, err := w.Store.Log(ctx, c, after, limit)
+	w.done("log", s, err)
+	return page, err
+}
+
+// LogBefore implements timeline.Store.
+func (w watched) LogBefore(ctx context.Context, c im.ConversationID, before int64, limit int) (timeline.Page[im.Message], error) {
+	ctx, s := span(ctx, "timeline.log")
+	page, err := w.Store.LogBefore(ctx, c, before, limit)
+	w.done("log", s, err)
+	return page, err
+}
+
+// Acknowledge implements timeline.Store.
+func (w watched) Acknowledge(ctx context.Context, r timeline.Receipt, audience []im.UserID) (bool, error) {
+	ctx, s := span(ctx, "timeline.acknowledge")
+	moved, err := w.Store.Acknowledge(ctx, r, audience)
+	w.done("acknowledge", s, err)
+	return moved, err
+}
+
+// Receipts implements timeline.Store.
+func (w watched) Receipts(ctx context.Context, user im.UserID, since int64) ([]timeline.Receipt, int64, error) {
+	ctx, s := span(ctx, "timeline.receipts")
+	rs, head, err := w.Store.Receipts(ctx, user, since)
+	w.done("receipts", s, err)
+	return rs, head, err
+}

@@ -64,8 +64,8 @@ func (s source) metrics() map[string]token.Pos {
 			}
 		case *ast.AssignStmt:
 			maker, isMaker := n.Rhs[0].(*ast.FuncLit)
-			if isMaker && takesName(maker) {
-				makers[n.Lhs[0].(*ast.Ident).Name] = beginning(maker)
+			if to, isNamed := n.Lhs[0].(*ast.Ident); isMaker && isNamed && takesName(maker) {
+				makers[to.Name] = beginning(maker)
 			}
 		case *ast.CallExpr:
 			called, isNamed := n.Fun.(*ast.Ident)

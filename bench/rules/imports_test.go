@@ -42,7 +42,7 @@ var inside = map[string]sees{
 	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},
 	"core/fanout":                {"core/im core/plugin core/presence idl", bodies},
 	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},
-	"core/archive":               {"core/im core/sql core/timeline", "core/pebble"},
+	"core/archive":               {"core/im core/sql core/timeline", "core/engines core/pebble"},
 	"core/admin":                 {"", ""},
 	"core/server":                {contract + " core/dispatch core/fanout core/rpc core/limit core/redis core/sql core/pebble scripts/engine", "core/engines"},
 	"core":                       {"conf conf/tracing core/admin core/plugin core/server plugins", ""},

@@ -16,6 +16,7 @@ import (
 	"testing/fstest"
 
 	"freeim/core/archive"
+	"freeim/core/engines"
 	"freeim/core/im"
 	"freeim/core/pebble"
 	"freeim/core/sql"
@@ -57,19 +58,25 @@ func schemas(versions int) []archive.Schema {
 	}
 }
 
-// place is embedded stores in a directory.
+// place is embedded stores in a directory, or a database of MariaDB.
 type place struct {
 	archive.Stores
-	t         *testing.T
-	dir       string
-	timelines *pebble.Store
+	t   *testing.T
+	dir string
+	dsn string // empty: embedded
 }
 
-// newPlace opens empty stores, not migrated yet.
+// newPlace opens empty embedded stores, not migrated yet.
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	p := &place{t: t, dir: t.TempDir()}
-	p.Schemas = schemas(1)
+	return newPlaceIn(t, "")
+}
+
+// newPlaceIn is newPlace in a database of MariaDB, if dsn is not empty.
+func newPlaceIn(t *testing.T, dsn string) *place {
+	t.Helper()
+	p := &place{t: t, dir: t.TempDir(), dsn: dsn}
+	p.Schemas, p.Others = schemas(1), []string{"record"}
 	p.open()
 	return p
 }
@@ -77,15 +84,31 @@ func newPlace(t *testing.T) *place {
 func (p *place) open() {
 	p.t.Helper()
 	var err error
+	if p.dsn != "" {
+		p.openProduction()
+		return
+	}
 	if p.Directory, err = sql.Open(sql.Options{Path: filepath.Join(p.dir, "directory.db"), Log: quiet}); err != nil {
 		p.t.Fatal(err)
 	}
-	p.timelines, err = pebble.Open(pebble.Options{Dir: filepath.Join(p.dir, "timelines"), IDs: im.NewIDGenerator(nil), Log: quiet,
+	p.Timelines, err = pebble.Open(pebble.Options{Dir: filepath.Join(p.dir, "timelines"), IDs: im.NewIDGenerator(nil), Log: quiet,
 		CacheSize: 1 << 20, MemTableSize: 1 << 20})
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.Timelines = p.timelines
+	p.t.Cleanup(func() { p.close() })
+}
+
+func (p *place) openProduction() {
+	p.t.Helper()
+	var err error
+	if p.Directory, err = sql.Open(sql.Options{Dialect: "mysql", DSN: p.dsn, Log: quiet}); err != nil {
+		p.t.Fatal(err)
+	}
+	p.Timelines, err = sql.OpenRecord(p.t.Context(), sql.RecordOptions{DSN: p.dsn, IDs: im.NewIDGenerator(nil), Log: quiet})
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	p.t.Cleanup(func() { p.close() })
 }
 
@@ -253,6 +276,57 @@ func TestMove(t *testing.T) {
 		t.Errorf("from a closed store: got %v", err)
 	}
 	fresh.wantEmpty()
+}
+
+// From the embedded profile to production, and back, with life between; what is
+// there is the same everywhere.
+func TestMoveToProductionAndBack(t *testing.T) {
+	home, site := newPlace(t).fill(300), newPlaceIn(t, engines.Database(t))
+	if _, err := archive.Move(t.Context(), home.Stores, site.Stores, archive.Continue, nil); err != nil {
+		t.Fatal(err)
+	}
+	site.close()
+	site.open()
+	if got, want := site.Timelines.Epoch(), home.Timelines.Epoch(); got != want {
+		t.Errorf("got epoch %q, want %q", got, want)
+	}
+	site.wantSame(home)
+	if c := site.append("12"); !c.Duplicate {
+		t.Error("a resend is not recognised")
+	}
+	if c := site.append("next"); c.Seq != 301 || !slices.Equal(c.InboxSeqs, []int64{301, 301, 301}) {
+		t.Errorf("the next message has seq %d, inbox seqs %d", c.Seq, c.InboxSeqs)
+	}
+	site.exec("INSERT INTO library_users (id, name, weight, friend) VALUES (104, 'new', 0.1, 103)")
+
+	again := newPlace(t)
+	if _, err := archive.Move(t.Context(), site.Stores, again.Stores, archive.Continue, nil); err != nil {
+		t.Fatal(err)
+	}
+	again.wantSame(site)
+	if c := again.append("last"); c.Seq != 302 {
+		t.Errorf("got seq %d", c.Seq)
+	}
+	if _, err := archive.Move(t.Context(), again.Stores, site.Stores, archive.Continue, nil); !errors.Is(err, archive.ErrNotEmpty) {
+		t.Errorf("into a database in use: got %v", err)
+	}
+}
+
+// What fails on the way into a database leaves it empty.
+func TestRestoreIntoProductionFails(t *testing.T) {
+	good := newPlace(t).fill(100).backup()
+	site := newPlaceIn(t, engines.Database(t))
+	for name, bad := range map[string][]byte{"cut": good[:len(good)-1], "altered": append(slices.Clone(good[:len(good)-1]), ^good[len(good)-1])} {
+		if _, err := archive.Restore(t.Context(), bytes.NewReader(bad), site.Stores, archive.Anew, nil); !errors.Is(err, archive.ErrDamaged) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := archive.Restore(t.Context(), bytes.NewReader(good), site.Stores, archive.Anew, nil); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+	if _, err := site.Directory.DB().ExecContext(t.Context(), "INSERT INTO library_users (id, friend) VALUES (7, 8)"); err == nil {
+		t.Error("foreign keys hold no more")
+	}
 }
 
 func TestRestoreRefuses(t *testing.T) {

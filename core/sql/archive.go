@@ -17,14 +17,25 @@ type Querier interface {
 // Snapshot calls fn with the directory as it is at one moment, while others go
 // on. What fn reads holds nobody up.
 func (d *Directory) Snapshot(ctx context.Context, fn func(q Querier) error) error {
-	if d.name == "mysql" {
-		return snapshotMySQL(ctx, d.db, fn)
+	if d.mysql != nil {
+		db, err := d.patient()
+		if err != nil {
+			return err
+		}
+		return errors.Join(snapshotMySQL(ctx, db, fn), db.Close())
 	}
 	tx, err := d.db.BeginTx(ctx, &stdsql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("begin to read a snapshot: %w", err)
 	}
 	return errors.Join(fn(tx), tx.Rollback())
+}
+
+// patient makes a pool without limits of time for an answer: tables may be large.
+func (d *Directory) patient() (*stdsql.DB, error) {
+	c := d.mysql.Clone()
+	c.ReadTimeout, c.WriteTimeout = 0, 0
+	return mysqlPool(c, 2)
 }
 
 // snapshotMySQL calls fn with a moment of the database: a transaction of
@@ -37,6 +48,7 @@ func snapshotMySQL(ctx context.Context, db *stdsql.DB, fn func(q Querier) error)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	for _, statement := range []string{
+		"SET SESSION net_write_timeout = 3600, wait_timeout = 3600", // the server waits for who reads slowly
 		"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 	} {
@@ -52,28 +64,22 @@ func snapshotMySQL(ctx context.Context, db *stdsql.DB, fn func(q Querier) error)
 // Fill calls fn with a transaction in which rows may come before those that they
 // refer to.
 func (d *Directory) Fill(ctx context.Context, fn func(tx *stdsql.Tx) error) (err error) {
-	conn, err := d.db.Conn(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to fill the directory: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	if d.name == "mysql" { // of the connection, so to be put back
-		if _, err := conn.ExecContext(ctx, "SET SESSION foreign_key_checks = 0"); err != nil {
-			return fmt.Errorf("put foreign keys aside: %w", err)
+	db, aside := d.db, "PRAGMA defer_foreign_keys = ON" // of the transaction
+	if d.mysql != nil {
+		// Of the connection, which ends with its pool; and its transaction may
+		// wait for what comes next.
+		aside = "SET SESSION foreign_key_checks = 0, wait_timeout = 3600"
+		if db, err = d.patient(); err != nil {
+			return err
 		}
-		defer func() {
-			_, back := conn.ExecContext(context.WithoutCancel(ctx), "SET SESSION foreign_key_checks = 1")
-			err = errors.Join(err, back)
-		}()
+		defer func() { err = errors.Join(err, db.Close()) }()
 	}
-	tx, err := conn.BeginTx(ctx, nil)
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin to fill the directory: %w", err)
 	}
-	if d.name == "sqlite" { // of the transaction
-		if _, err := tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON"); err != nil {
-			return errors.Join(fmt.Errorf("put foreign keys aside: %w", err), tx.Rollback())
-		}
+	if _, err := tx.ExecContext(ctx, aside); err != nil {
+		return errors.Join(fmt.Errorf("put foreign keys aside: %w", err), tx.Rollback())
 	}
 	if err := fn(tx); err != nil {
 		return errors.Join(err, tx.Rollback())

@@ -29,17 +29,7 @@ func (r *Record) Export(ctx context.Context, yield func(timeline.Item) error) (e
 		return fmt.Errorf("export the message record: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	err = snapshotMySQL(ctx, db, func(q Querier) error {
-		// The server waits as long as a slow reader of the archive takes.
-		rows, err := q.QueryContext(ctx, "SET SESSION net_write_timeout = 3600, wait_timeout = 3600")
-		if err != nil {
-			return err
-		}
-		if err := rows.Close(); err != nil {
-			return err
-		}
-		return exportRecord(ctx, q, yield)
-	})
+	err = snapshotMySQL(ctx, db, func(q Querier) error { return exportRecord(ctx, q, yield) })
 	if err != nil {
 		return fmt.Errorf("export the message record: %w", err)
 	}

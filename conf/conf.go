@@ -37,8 +37,12 @@ func Load(path string, env func(name string) (value string, ok bool), into any) 
 // Parse is Load of data, which name stands for in errors, and of environ, which
 // is of the form of os.Environ.
 func Parse(name string, data []byte, environ []string, into any) error {
+	return parse(name, data, environ, into, false)
+}
+
+func parse(name string, data []byte, environ []string, into any, part bool) error {
 	root := reflect.ValueOf(into).Elem()
-	l := loader{source: name, lines: true, paths: paths(root)}
+	l := loader{part: part, source: name, lines: true, paths: paths(root)}
 	if n := l.parse(data); n != nil {
 		l.set(root, n, "")
 	}
@@ -46,8 +50,20 @@ func Parse(name string, data []byte, environ []string, into any) error {
 	return errors.Join(l.errs...)
 }
 
+// LoadPart is Load for a program that needs some sections of another one's file:
+// sections that into does not have, and variables of theirs, are left alone.
+// Within its own sections it is as strict.
+func LoadPart(path string, env func(name string) (value string, ok bool), into any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	return parse(path, data, variables(env, into), into, true)
+}
+
 // loader is the state of one Load.
 type loader struct {
+	part   bool     // other sections are left alone
 	source string   // the file or the variable that is being read
 	lines  bool     // whether lines of the source mean something
 	paths  []string // every key and section that is known, for nearest

@@ -271,3 +271,42 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got %v, want that there is no such file", err)
 	}
 }
+
+// A program that reads a part of another one's file leaves the rest alone, and is
+// as strict with its own.
+func TestLoadPart(t *testing.T) {
+	type part struct {
+		Core *core `yaml:"core"`
+	}
+	for _, row := range []struct {
+		name, text string
+		env        map[string]string
+		want       []string // in the error; none: loaded
+	}{
+		{"others' sections", "log: {level: 7}\nedge:\n  nothing: [known]\ncore:\n  listen: here\nplugins: text\n",
+			map[string]string{"FREEIM_EDGE_TCP": ":1", "FREEIM_PLUGINS_CHAT": "x"}, nil},
+		{"an unknown key of its own", "edge: {}\ncore:\n  listen: here\n  lisen: x\n", nil, []string{"core.lisen", "listen"}},
+		{"an unknown variable of its own", "core: {listen: here}\n", map[string]string{"FREEIM_CORE_LISEN": "x"}, []string{"FREEIM_CORE_LISEN"}},
+		{"a broken file", "edge: {\n", nil, []string{"not valid YAML"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "c.yaml")
+			if err := os.WriteFile(path, []byte(row.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for name, value := range row.env {
+				t.Setenv(name, value)
+			}
+			var c part
+			err := conf.LoadPart(path, os.LookupEnv, &c)
+			if len(row.want) == 0 && (err != nil || c.Core == nil || c.Core.Listen != "here") {
+				t.Errorf("got %+v, %v", c.Core, err)
+			}
+			for _, want := range row.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want an error with %q", err, want)
+				}
+			}
+		})
+	}
+}

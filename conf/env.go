@@ -51,10 +51,17 @@ func (l *loader) environment(environ []string, root reflect.Value) {
 	used := map[string]string{}
 	l.override(root, "", vars, used)
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if used[name] == "" {
+		if used[name] == "" && !(l.part && elsewhere(root, name)) {
 			l.errs = append(l.errs, fmt.Errorf("%s is not known; %s", name, nearestVariable(root, name)))
 		}
 	}
+}
+
+// elsewhere reports whether a variable is of a section that root does not have.
+func elsewhere(root reflect.Value, name string) bool {
+	return !slices.ContainsFunc(children(root), func(c child) bool {
+		return name == envName(c.name) || strings.HasPrefix(name, envName(c.name)+"_")
+	})
 }
 
 func nearestVariable(root reflect.Value, name string) string {

@@ -50,6 +50,9 @@ func (l *loader) setSection(v reflect.Value, n *yaml.Node, path string) {
 	known := children(v)
 	for _, p := range l.pairs(n, path, "section") {
 		i := indexOf(known, p.name)
+		if i < 0 && l.part && path == "" {
+			continue
+		}
 		if i < 0 {
 			l.fault(p.key, join(path, p.name), "is not known; %s", l.nearest(path, p.name, known))
 			continue

@@ -1,6 +1,7 @@
 // Command core runs one core: the plugins behind a Kitex service that edges link
 // to. conf/core.yaml is its configuration; edge/main.go runs edge and core in one
-// process.
+// process. With a command, as in "core -config FILE backup OUT", it does not
+// serve but does that: see core/command.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	"freeim/conf"
 	"freeim/conf/tracing"
 	"freeim/core/admin"
+	"freeim/core/command"
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/plugins"
@@ -38,6 +41,12 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if flag.NArg() > 0 {
+		code := command.Run(ctx, command.Options{
+			Program: "core", Config: *path, Args: flag.Args(), Plugins: plugins.All(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+		stop()
+		os.Exit(code)
+	}
 	if err := run(ctx, *path, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "core:", err)
 		os.Exit(1)
@@ -79,7 +88,8 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 			Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log,
 			Alive:  map[string]admin.Check{"core": core.Alive},
 			Checks: map[string]admin.Check{"core": core.Ready},
-			Lesser: map[string]admin.Check{"presence": core.Degraded}})
+			Lesser: map[string]admin.Check{"presence": core.Degraded},
+			Routes: map[string]http.Handler{"GET /backup": core.Backup()}})
 		if err != nil {
 			return err
 		}

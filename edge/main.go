@@ -1,6 +1,8 @@
 // Command edge runs an edge: the TCP and HTTP ports that clients connect to, and
 // the links to the cores. With a core section in its configuration it is the
-// whole server in one process (embedded mode), joined over a unix socket.
+// whole server in one process (embedded mode), joined over a unix socket. With a
+// command, as in "edge -config FILE backup OUT", it does not serve but does that to
+// the stores of that core: see core/command.
 package main
 
 import (
@@ -10,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -17,6 +20,7 @@ import (
 	"freeim/conf"
 	"freeim/conf/tracing"
 	"freeim/core/admin"
+	"freeim/core/command"
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/edge/gateway"
@@ -32,6 +36,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if flag.NArg() > 0 {
+		code := command.Run(ctx, command.Options{
+			Program: "edge", Config: *path, Args: flag.Args(), Plugins: plugins.All(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+		stop()
+		os.Exit(code)
+	}
 	if err := run(ctx, *path, *echo, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(1)
@@ -73,7 +83,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	defer traces.Close(last)
 	registry := prometheus.NewRegistry()
 	shown := admin.Options{Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log,
-		Alive: map[string]admin.Check{}, Checks: map[string]admin.Check{}, Lesser: map[string]admin.Check{}}
+		Alive: map[string]admin.Check{}, Checks: map[string]admin.Check{}, Lesser: map[string]admin.Check{}, Routes: map[string]http.Handler{}}
 	var adm *admin.Server // ends last: it shows how the rest ends
 	defer func() { err = errors.Join(err, adm.Close()) }()
 	if cfg.Core != nil {
@@ -83,6 +93,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		}
 		defer func() { err = errors.Join(err, core.Close(last)) }()
 		shown.Alive["core"], shown.Checks["core"], shown.Lesser["presence"] = core.Alive, core.Ready, core.Degraded
+		shown.Routes["GET /backup"] = core.Backup()
 	}
 	e, err := newEdge(cfg.Edge, log, traces, registry)
 	if err != nil {

@@ -44,8 +44,9 @@ var inside = map[string]sees{
 	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},
 	"core/archive":               {"core/im core/sql core/timeline", "core/engines core/pebble"},
 	"core/admin":                 {"", ""},
-	"core/server":                {contract + " core/dispatch core/fanout core/rpc core/limit core/redis core/sql core/pebble scripts/engine", "core/engines"},
-	"core":                       {"conf conf/tracing core/admin core/plugin core/server plugins", ""},
+	"core/command":               {"conf core/archive core/plugin core/server core/timeline", "core/im core/engines plugins"},
+	"core/server":                {contract + " core/archive core/dispatch core/fanout core/rpc core/limit core/redis core/sql core/pebble scripts/engine", "core/engines"},
+	"core":                       {"conf conf/tracing core/admin core/command core/plugin core/server plugins", ""},
 	"scripts/engine":             {"", ""},
 
 	// The plugins see the contract only, and never each other.
@@ -63,7 +64,7 @@ var inside = map[string]sees{
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"conf conf/tracing core/admin core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
+	"edge":              {"conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
 	"bench/history":     {"", ""},
 	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history edge/client"},

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"freeim/core/archive"
 	"freeim/core/dispatch"
 	"freeim/core/fanout"
 	"freeim/core/im"
@@ -45,6 +46,7 @@ type Server struct {
 	stores
 	rules      *engine.Engine // nil without scripts
 	plugins    *plugin.Set
+	schemas    []archive.Schema // the plugins' tables
 	dispatcher *dispatch.Dispatcher
 	fanout     *fanout.Fanout
 	rpc        *rpc.Server
@@ -64,7 +66,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.Config.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: o.Config, log: o.Log, ids: im.NewIDGenerator(nil), services: plugin.NewServices()}
+	s := &Server{config: o.Config, log: o.Log, ids: im.NewIDGenerator(nil), schemas: schemas(o.Plugins), services: plugin.NewServices()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

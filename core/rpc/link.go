@@ -77,6 +77,10 @@ func (h *handler) Link(stream corepb.Core_LinkServer) error {
 	if first.Hello == nil || first.Hello.EdgeId == "" {
 		return errNoHello
 	}
+	// The edge must hear at once that somebody is here: registering takes its time.
+	if err := stream.Send(new(corepb.Downlink)); err != nil {
+		return err
+	}
 	e := s.edges.of(presence.EdgeID(strings.Clone(first.Hello.EdgeId)))
 	l := newLink(e, first.Hello.Epoch, s.options.Outbox)
 	if err := s.edges.attach(l); err != nil {

@@ -8,6 +8,7 @@ package rpc
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -98,6 +99,7 @@ func (o *Options) validate() error {
 type Server struct {
 	// Static after New.
 	options  Options
+	instance string // no other run of a core has it
 	log      *slog.Logger
 	listener *listener
 	edges    *edges
@@ -130,7 +132,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, log: o.Log, listener: listener, exit: make(chan error), tasks: make(chan task)}
+	s := &Server{options: o, instance: rand.Text(), log: o.Log, listener: listener, exit: make(chan error), tasks: make(chan task)}
 	s.edges = newEdges(s)
 	s.work, s.stopWork = context.WithCancel(context.Background())
 	s.close = sync.OnceFunc(s.shut)
@@ -163,7 +165,7 @@ func (s *Server) Start(d Dispatcher) error {
 }
 
 func (s *Server) welcome(l *link) *corepb.Welcome {
-	return &corepb.Welcome{CoreId: s.options.CoreID, Actions: s.actions, Missed: l.missed}
+	return &corepb.Welcome{CoreId: s.options.CoreID, Instance: s.instance, Actions: s.actions, Missed: l.missed}
 }
 
 // draining is how often Drain looks whether the work is done.

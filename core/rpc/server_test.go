@@ -106,6 +106,9 @@ func (h *house) dial(id string, epoch int64) *edge {
 	}
 	e := &edge{stream, h.t, cut}
 	e.send(&corepb.Uplink{Hello: &corepb.Hello{EdgeId: id, Epoch: epoch}})
+	if d := e.recv(); d.Welcome != nil {
+		h.t.Fatalf("Hello is answered with %+v, want nothing but a Downlink", d)
+	}
 	return e
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,15 +18,22 @@ import (
 )
 
 const (
-	// handshake bounds the time from connecting to Welcome. A core registers
-	// every live session of the edge in it.
+	// greeting bounds the time from dialling to the first sign of a core. Kitex
+	// does not notice that a connection ends on which nothing came yet, as one does
+	// that the kernel took for a core that was killed before it did.
+	greeting = 3 * time.Second
+	// handshake bounds the time from there to Welcome. A core registers every live
+	// session of the edge in it.
 	handshake = 30 * time.Second
 	// loud is the attempt in a row whose failure is worth a warning, and each as
 	// many later.
 	loud = 10
 )
 
-var errNoWelcome = errors.New("the core's first message was not Welcome")
+var (
+	errNoWelcome = errors.New("the core's first message was not Welcome")
+	errTwin      = errors.New("the same core is linked at another address")
+)
 
 // phase is how far a link has come.
 type phase int
@@ -59,6 +68,7 @@ type link struct {
 	silence silence       // owned by the attendant
 
 	mu       sync.Mutex // guards the fields below
+	instance string     // of the core that answered last
 	phase    phase
 	suspect  bool                   // it is silent: it takes no calls until something comes
 	pending  map[uint32]pendingCall // by the number that the call was given
@@ -80,7 +90,10 @@ func newLink(l *Links, index int, address string, dial func(context.Context) (co
 func (k *link) run() {
 	ctx, log := k.links.running, k.links.log
 	for attempt := 1; !k.links.forget(k); attempt++ {
-		opened, err := k.once(ctx)
+		opened, err := false, errTwin
+		if !k.hasTwin() {
+			opened, err = k.once(ctx)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -102,11 +115,27 @@ func (k *link) run() {
 	}
 }
 
+// hasTwin reports whether another address leads to the same core, by a link that
+// stands. A core has one link of each edge: to dial would end that one.
+func (k *link) hasTwin() bool {
+	k.mu.Lock()
+	instance := k.instance
+	k.mu.Unlock()
+	return instance != "" && slices.ContainsFunc(*k.links.known.Load(), func(other *link) bool {
+		if other == k {
+			return false
+		}
+		other.mu.Lock()
+		defer other.mu.Unlock()
+		return other.phase >= open && other.instance == instance
+	})
+}
+
 // once is the life of one stream; opened says whether calls went over it.
 func (k *link) once(ctx context.Context) (opened bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	late := time.AfterFunc(handshake, cancel)
+	late := time.AfterFunc(greeting, cancel)
 	defer late.Stop()
 	stream, err := k.dial(ctx)
 	if err != nil {
@@ -114,7 +143,7 @@ func (k *link) once(ctx context.Context) (opened bool, err error) {
 	}
 	k.enter(registering, cancel)
 	defer func() { k.lost(err) }()
-	welcome, err := k.introduce(stream)
+	welcome, err := k.introduce(stream, late)
 	if err != nil {
 		return false, fmt.Errorf("introduce this edge: %w", err)
 	}
@@ -131,12 +160,17 @@ func (k *link) once(ctx context.Context) (opened bool, err error) {
 }
 
 // introduce tells the core who this edge is and which sessions are live. An
-// Uplink without sessions ends the list; Welcome says that all are registered.
-func (k *link) introduce(stream core.Core_LinkClient) (*corepb.Welcome, error) {
+// Uplink without sessions ends the list; Welcome says that all are registered. late
+// ends the stream when it fires.
+func (k *link) introduce(stream core.Core_LinkClient, late *time.Timer) (*corepb.Welcome, error) {
 	o := &k.links.options
 	if err := stream.Send(&corepb.Uplink{Hello: &corepb.Hello{EdgeId: o.EdgeID, Epoch: o.Epoch}}); err != nil {
 		return nil, err
 	}
+	if _, err := stream.Recv(); err != nil {
+		return nil, err
+	}
+	late.Reset(handshake)
 	_, err := k.links.live(func(sessions []*corepb.Register) error {
 		return stream.Send(&corepb.Uplink{Registers: sessions})
 	})
@@ -160,6 +194,9 @@ func (k *link) introduce(stream core.Core_LinkClient) (*corepb.Welcome, error) {
 func (k *link) opened(w *corepb.Welcome, drop context.CancelFunc) {
 	k.links.catalogue.Store(newCatalogue(w))
 	k.links.log.Info("core is linked", "core", k.address, "core_id", w.CoreId, "actions", len(w.Actions))
+	k.mu.Lock()
+	k.instance = strings.Clone(w.Instance)
+	k.mu.Unlock()
 	k.enter(open, drop)
 	k.links.rise(k, w.Missed)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -535,4 +536,136 @@ func TestRollingReplacement(t *testing.T) {
 		}
 	}
 	t.Logf("%d calls served", served.Load())
+}
+
+// TestTwoAddressesOfOneCore: a core that is known by two addresses is linked by
+// one of them, and by the other when that one fails.
+func TestTwoAddressesOfOneCore(t *testing.T) {
+	c := startNode(t, newAddress(t), newShared(), named("only"), nil)
+	left, right := newProxy(t, c.address), newProxy(t, c.address)
+	figures := prometheus.NewRegistry()
+	h := newHub()
+	l := startLinks(t, h, func(o *rpc.Options) { o.Figures = figures }, left.address(), right.address())
+	settled := func() (n int) {
+		t.Helper()
+		poll(t, "one link stands, and stays", func() bool {
+			before := left.accepted() + right.accepted()
+			for s := range session.ID(50) { // some time for more attempts
+				n++
+				l.Call(message(s+1, ""))
+				h.await(t, "a reply", func() bool { return len(h.replies[s+1]) > 0 })
+				h.change(func() { delete(h.replies, s+1) })
+			}
+			return left.accepted()+right.accepted() == before && figure(t, figures, "freeim_link_up") == 1
+		})
+		return left.accepted() + right.accepted()
+	}
+	before := settled()
+	left.cut()
+	right.cut()
+	poll(t, "the core is linked again", func() bool { return left.accepted()+right.accepted() > before })
+	settled()
+	reaches(t, h, l, "only")
+}
+
+// TestExactlyOneReplyOfSeveralCores: sessions call as fast as they are answered
+// while links to three cores are cut, freeze and thaw, and cores are drained and
+// killed. Every call has one reply, and one that is not a refusal is its own.
+func TestExactlyOneReplyOfSeveralCores(t *testing.T) {
+	const sessions, cores = 100, 3
+	rounds := 12
+	if testing.Short() {
+		rounds = 4
+	}
+	registry := newShared()
+	addresses := make([]string, cores)
+	lives := make([]*core, cores)
+	proxies := make([]*proxy, cores)
+	var dials []string
+	for i := range cores {
+		addresses[i] = newAddress(t)
+		lives[i] = startNode(t, addresses[i], registry, echo, nil)
+		proxies[i] = newProxy(t, addresses[i])
+		dials = append(dials, proxies[i].address())
+	}
+	h := newHub()
+	for s := range session.ID(sessions) {
+		h.sessions[s+1] = someone(int64(s) + 1)
+	}
+	var sent [sessions + 1]atomic.Int64
+	var served, refusals atomic.Int64
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	all.Add(sessions)
+	l := startLinks(t, h, func(o *rpc.Options) { o.Silence, o.Census = 100*time.Millisecond, 20*time.Millisecond }, dials...)
+	next := func(s session.ID) {
+		c := message(s, "")
+		c.Sequence = uint32(sent[s].Add(1))
+		c.Body = fmt.Append(nil, s, "/", c.Sequence)
+		l.Call(c)
+	}
+	h.mu.Lock()
+	h.onReply = func(r session.Reply) {
+		if int64(r.Sequence) != sent[r.Session].Load() {
+			t.Errorf("session %d: a reply to call %d while call %d is under way", r.Session, r.Sequence, sent[r.Session].Load())
+		}
+		if r.Action == idl.ActionError {
+			refusals.Add(1)
+		} else if served.Add(1); string(r.Body) != fmt.Sprint(r.Session, "/", r.Sequence) {
+			t.Errorf("session %d, call %d: got the answer %q", r.Session, r.Sequence, r.Body)
+		}
+		h.change(func() { h.replies = map[session.ID][]session.Reply{} }) // they are many
+		if stop.Load() {
+			all.Done()
+		} else {
+			next(r.Session)
+		}
+	}
+	h.mu.Unlock()
+	for s := range session.ID(sessions) {
+		next(s + 1)
+	}
+	for round := range rounds {
+		i := round % cores
+		upTo := served.Load() + 1000
+		switch rand.N(5) {
+		case 0:
+			proxies[i].cut()
+		case 1:
+			proxies[i].freeze(true)
+		case 2:
+			if err := lives[i].Drain(t.Context()); err != nil {
+				t.Error(err)
+			}
+			fallthrough
+		case 3:
+			lives[i].Server.Close()
+			lives[i] = startNode(t, addresses[i], registry, echo, nil)
+		}
+		poll(t, "calls served", func() bool { return served.Load() > upTo })
+		proxies[i].freeze(false)
+	}
+	stop.Store(true)
+	all.Wait()
+	for user := range im.UserID(sessions) {
+		poll(t, "every session has a route", func() bool { return online(registry, user+1) == 1 })
+	}
+	t.Logf("%d served, %d refused", served.Load(), refusals.Load())
+}
+
+// TestCoreThatHangsUp: connections that end before anything came are given up
+// soon, and a core that is there at last is linked.
+func TestCoreThatHangsUp(t *testing.T) {
+	c := startNode(t, newAddress(t), newShared(), named("only"), nil)
+	p := newProxy(t, "unix:"+t.TempDir()+"/nobody")
+	h := newHub()
+	l := startLinks(t, h, nil, p.address())
+	poll(t, "attempts to link", func() bool { return p.turnedAway() > 1 })
+	p.mu.Lock()
+	p.target = c.address
+	p.mu.Unlock()
+	l.Call(message(1, ""))
+	if r := h.reply(t, 1, 1); string(r.Body) != "only" {
+		t.Errorf("got %+v", r)
+	}
 }

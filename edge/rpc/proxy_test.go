@@ -11,15 +11,16 @@ import (
 // swallows everything or a stopped process does, and cut what goes through it.
 type proxy struct {
 	listener net.Listener
-	target   string
 	all      sync.WaitGroup
 
-	mu    sync.Mutex // guards the fields below
-	thaw  *sync.Cond // frozen became false, or shut true
-	conns []net.Conn
-	count int // connections so far
-	froze bool
-	shut  bool
+	mu     sync.Mutex // guards the fields below
+	thaw   *sync.Cond // frozen became false, or shut true
+	target string
+	conns  []net.Conn
+	away   int // connections that were ended since no core was there
+	count  int // connections so far
+	froze  bool
+	shut   bool
 }
 
 func newProxy(t *testing.T, target string) *proxy {
@@ -68,13 +69,18 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
 		network, where := "tcp", p.target
-		if path, ok := strings.CutPrefix(p.target, "unix:"); ok {
+		p.mu.Unlock()
+		if path, ok := strings.CutPrefix(where, "unix:"); ok {
 			network, where = "unix", path
 		}
 		core, err := net.Dial(network, where)
 		if err != nil {
 			_ = edge.Close()
+			p.mu.Lock()
+			p.away++
+			p.mu.Unlock()
 			continue
 		}
 		p.mu.Lock()
@@ -112,4 +118,11 @@ func (p *proxy) accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.count
+}
+
+// turnedAway is how many connections were ended at once, for want of a core.
+func (p *proxy) turnedAway() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.away
 }

@@ -36,9 +36,10 @@ func (x *Hello) GetEpoch() int64 {
 }
 
 type Welcome struct {
-	CoreId  string        `protobuf:"bytes,1,opt,name=core_id" json:"core_id,omitempty"`
-	Actions []*ActionInfo `protobuf:"bytes,2,rep,name=actions" json:"actions,omitempty"`
-	Missed  bool          `protobuf:"varint,3,opt,name=missed" json:"missed,omitempty"` // pushes for this edge found no link here: its clients should sync
+	CoreId   string        `protobuf:"bytes,1,opt,name=core_id" json:"core_id,omitempty"`
+	Actions  []*ActionInfo `protobuf:"bytes,2,rep,name=actions" json:"actions,omitempty"`
+	Missed   bool          `protobuf:"varint,3,opt,name=missed" json:"missed,omitempty"`    // pushes for this edge found no link here: its clients should sync
+	Instance string        `protobuf:"bytes,4,opt,name=instance" json:"instance,omitempty"` // this run of the core: two addresses may lead to one
 }
 
 func (x *Welcome) Reset() { *x = Welcome{} }
@@ -66,6 +67,13 @@ func (x *Welcome) GetMissed() bool {
 		return x.Missed
 	}
 	return false
+}
+
+func (x *Welcome) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
 }
 
 // ActionInfo is what an edge must know to refuse early.

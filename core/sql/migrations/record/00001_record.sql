@@ -1,25 +1,25 @@
 -- +goose Up
 -- Names are octets: two that differ in case or in a trailing space are two.
-CREATE TABLE record_meta (
+CREATE TABLE IF NOT EXISTS record_meta (
   name  VARBINARY(32)  NOT NULL PRIMARY KEY,
   value VARBINARY(255) NOT NULL
 ) ENGINE=InnoDB;
 
 -- The heads. A transaction that appends holds the rows of its timelines.
-CREATE TABLE record_conversations (
+CREATE TABLE IF NOT EXISTS record_conversations (
   conversation VARBINARY(255) NOT NULL PRIMARY KEY,
   seq          BIGINT         NOT NULL,
   last_id      BINARY(10)     NOT NULL
 ) ENGINE=InnoDB;
 
-CREATE TABLE record_people (
+CREATE TABLE IF NOT EXISTS record_people (
   person      BIGINT     NOT NULL PRIMARY KEY,
   inbox_seq   BIGINT     NOT NULL,
   last_id     BINARY(10) NOT NULL,
   receipt_seq BIGINT     NOT NULL
 ) ENGINE=InnoDB;
 
-CREATE TABLE record_messages (
+CREATE TABLE IF NOT EXISTS record_messages (
   conversation VARBINARY(255) NOT NULL,
   seq          BIGINT         NOT NULL,
   id           BINARY(10)     NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE record_messages (
   UNIQUE KEY draft (sender, client_id)
 ) ENGINE=InnoDB;
 
-CREATE TABLE record_inboxes (
+CREATE TABLE IF NOT EXISTS record_inboxes (
   person           BIGINT         NOT NULL,
   seq              BIGINT         NOT NULL,
   id               BINARY(10)     NOT NULL,
@@ -41,14 +41,14 @@ CREATE TABLE record_inboxes (
   PRIMARY KEY (person, seq)
 ) ENGINE=InnoDB;
 
-CREATE TABLE record_positions (
+CREATE TABLE IF NOT EXISTS record_positions (
   person       BIGINT         NOT NULL,
   conversation VARBINARY(255) NOT NULL,
   seq          BIGINT         NOT NULL,
   PRIMARY KEY (person, conversation)
 ) ENGINE=InnoDB;
 
-CREATE TABLE record_receipts (
+CREATE TABLE IF NOT EXISTS record_receipts (
   person       BIGINT         NOT NULL,
   conversation VARBINARY(255) NOT NULL,
   holder       BIGINT         NOT NULL,
@@ -59,10 +59,10 @@ CREATE TABLE record_receipts (
 ) ENGINE=InnoDB;
 
 -- +goose Down
-DROP TABLE record_receipts;
-DROP TABLE record_positions;
-DROP TABLE record_inboxes;
-DROP TABLE record_messages;
-DROP TABLE record_people;
-DROP TABLE record_conversations;
-DROP TABLE record_meta;
+DROP TABLE IF EXISTS record_receipts;
+DROP TABLE IF EXISTS record_positions;
+DROP TABLE IF EXISTS record_inboxes;
+DROP TABLE IF EXISTS record_messages;
+DROP TABLE IF EXISTS record_people;
+DROP TABLE IF EXISTS record_conversations;
+DROP TABLE IF EXISTS record_meta;

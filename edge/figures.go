@@ -10,6 +10,7 @@ import (
 
 // figures shows what hub and gateway count, read when Prometheus asks.
 type figures struct {
+	edge    *edge
 	hub     *session.Hub
 	gateway *gateway.Gateway
 
@@ -24,7 +25,7 @@ func newFigures(e *edge) *figures {
 		return prometheus.NewDesc("freeim_edge_"+name, help, labels, nil)
 	}
 	return &figures{
-		hub: e.hub, gateway: e.gateway,
+		edge: e, hub: e.hub, gateway: e.gateway,
 		sessions:   desc("sessions", "Connections now, authenticated or not."),
 		live:       desc("sessions_live", "Authenticated sessions now."),
 		frames:     desc("frames_total", "Frames received (in), and answers and pushes (out).", "direction"),
@@ -66,7 +67,7 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	gauge(f.conns, int64(gate.Conns))
 	gauge(f.http, int64(gate.HTTP))
 	draining := int64(0)
-	if f.hub.Draining() {
+	if f.edge.draining.Load() {
 		draining = 1
 	}
 	gauge(f.draining, draining)

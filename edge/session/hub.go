@@ -155,9 +155,6 @@ func (h *Hub) Alive() error {
 	return nil
 }
 
-// Draining reports whether Drain has begun.
-func (h *Hub) Draining() bool { return h.draining.Load() }
-
 // Open makes a session of a connection that has just been accepted. The caller
 // gives it every frame with Receive, every fault with Fail, and the end with
 // Closed. It is nil when there is no room or the edge drains: then the

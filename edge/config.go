@@ -14,6 +14,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/edge/certs"
+	"freeim/edge/limits"
 	"freeim/edge/rpc"
 	"freeim/plugins/account"
 )
@@ -62,6 +63,8 @@ type edgeConfig struct {
 	Stall       time.Duration `yaml:"stall"`
 	ReadBuffer  conf.Size     `yaml:"read_buffer"`
 
+	Limits limitsConfig `yaml:"limits"`
+
 	Lookup       time.Duration `yaml:"lookup"`
 	CallTimeout  time.Duration `yaml:"call_timeout"`
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -85,6 +88,35 @@ type acmeConfig struct {
 	Directory string   `yaml:"directory"`
 }
 
+// limitsConfig is what one address and one user may have; 0: no limit.
+type limitsConfig struct {
+	Connections           int           `yaml:"connections"`
+	Connects              int           `yaml:"connects"`
+	Frames                int           `yaml:"frames"`
+	Octets                conf.Size     `yaml:"octets"`
+	AuthFailures          int           `yaml:"auth_failures"`
+	AuthFailuresPerMinute int           `yaml:"auth_failures_per_minute"`
+	UserSessions          int           `yaml:"user_sessions"`
+	UserFrames            int           `yaml:"user_frames"`
+	UserOctets            conf.Size     `yaml:"user_octets"`
+	Patience              int           `yaml:"patience"`
+	Ban                   time.Duration `yaml:"ban"`
+	BanMax                time.Duration `yaml:"ban_max"`
+	Exempt                []string      `yaml:"exempt"`
+}
+
+func (c *limitsConfig) guard() (*limits.Guard, error) {
+	exempt, err := prefixes("edge.limits.exempt", c.Exempt)
+	if err != nil {
+		return nil, err
+	}
+	return limits.New(limits.Options{
+		Connections: c.Connections, Connects: c.Connects, Frames: c.Frames, Octets: int(c.Octets),
+		AuthFailures: c.AuthFailuresPerMinute, UserSessions: c.UserSessions, UserFrames: c.UserFrames, UserOctets: int(c.UserOctets),
+		Ban: c.Ban, BanMax: c.BanMax, Exempt: exempt,
+	})
+}
+
 // defaultDrain is the time to drain when none is given, here and in the core.
 const defaultDrain = 10 * time.Second
 
@@ -97,7 +129,12 @@ func defaults(all []plugin.Plugin) config {
 		Edge: edgeConfig{
 			TCP: ":7070", HTTP: ":8080",
 			Etcd: rpc.Etcd{Prefix: "freeim"}, Lookup: 5 * time.Second,
-			TLS:         tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
+			TLS: tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
+			Limits: limitsConfig{
+				Connections: 10_000, Connects: 500, Frames: 20_000, Octets: 32 << 20, AuthFailures: 5, AuthFailuresPerMinute: 10,
+				UserSessions: 100, UserFrames: 1000, UserOctets: 4 << 20, Patience: 1000,
+				Ban: 10 * time.Second, BanMax: time.Hour, Exempt: []string{"127.0.0.0/8", "::1/128"},
+			},
 			MaxSessions: 1_000_000, AuthTimeout: 10 * time.Second, Heartbeat: 30 * time.Second,
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 			RetryAfter: time.Second, Jitter: 5 * time.Second,

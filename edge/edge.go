@@ -13,6 +13,7 @@ import (
 	"freeim/conf/tracing"
 	"freeim/edge/certs"
 	"freeim/edge/gateway"
+	"freeim/edge/limits"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
 	"freeim/edge/web"
@@ -24,6 +25,7 @@ import (
 type edge struct {
 	config  edgeConfig
 	log     *slog.Logger
+	limits  *limits.Guard // with the bans: Bans and Unban are for the administrative port
 	certs   *certs.Source // nil: no port with TLS
 	links   *rpc.Links
 	hub     *session.Hub
@@ -44,6 +46,10 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing, figures pr
 			shown.Close()
 		}
 	}()
+	guard, err := c.Limits.guard()
+	if err != nil {
+		return nil, err
+	}
 	links, err := rpc.New(rpc.Options{
 		Cores: c.Cores, Etcd: c.Etcd, Lookup: c.Lookup, EdgeID: c.ID, Epoch: time.Now().UnixMicro(),
 		CallTimeout: c.CallTimeout, Traced: traces.Tracer() != nil, Log: log, Figures: figures})
@@ -53,13 +59,14 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing, figures pr
 	hub, err := session.New(session.Options{
 		Core: links, Log: log, MaxSessions: c.MaxSessions, AuthTimeout: c.AuthTimeout, Heartbeat: c.Heartbeat,
 		MaxBodyFresh: int(c.MaxBodyFresh), MaxBody: int(c.MaxBody), QueueFrames: c.QueueFrames, QueueBytes: int(c.QueueBytes),
-		RetryAfter: c.RetryAfter, Jitter: c.Jitter, DrainRate: c.DrainRate, Tracer: traces.Tracer(), Sample: traces.Sample(),
+		RetryAfter: c.RetryAfter, Jitter: c.Jitter, DrainRate: c.DrainRate,
+		Limits: guard, AuthFailures: c.Limits.AuthFailures, Patience: c.Limits.Patience, Tracer: traces.Tracer(), Sample: traces.Sample(),
 	})
 	if err != nil {
 		links.Close()
 		return nil, fmt.Errorf("prepare the hub: %w", err)
 	}
-	e = &edge{config: c, log: log, certs: shown, links: links, hub: hub}
+	e = &edge{config: c, log: log, limits: guard, certs: shown, links: links, hub: hub}
 	if e.gateway, err = gateway.New(e.options(log)); err != nil {
 		hub.Close()
 		links.Close()
@@ -73,7 +80,7 @@ func (e *edge) options(log *slog.Logger) gateway.Options {
 	c := &e.config
 	o := gateway.Options{
 		TCP: c.TCP, TCPS: c.TCPS, HTTP: c.HTTP, HTTPS: c.HTTPS, Echo: c.WSEcho,
-		Hub: e.hub, Log: log, Web: e.pages(), AllowOrigin: c.allowOrigin(), ProxyProtocol: c.ProxyProtocol,
+		Hub: e.hub, Log: log, Web: e.pages(), AllowOrigin: c.allowOrigin(), ProxyProtocol: c.ProxyProtocol, Limits: e.limits,
 		HeadTimeout: c.HeadTimeout, MaxHTTP: c.MaxHTTP, Backlog: int(c.Backlog), Stall: c.Stall, ReadBuffer: int(c.ReadBuffer),
 	}
 	o.TrustedProxies, _ = prefixes("", c.TrustedProxies) // complete has looked at them

@@ -76,7 +76,8 @@ func decodeJSON(body []byte, m Message) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if err := dec.Decode(m); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return &BodyError{Field: wrong.Field, Reason: "a JSON " + wrong.Value + " does not fit this field"}
+			kind, _, _ := strings.Cut(wrong.Value, " ") // a number comes with all its digits
+			return &BodyError{Field: wrong.Field, Reason: "a JSON " + kind + " does not fit this field"}
 		}
 		return &BodyError{Reason: "not valid JSON: " + err.Error()}
 	}

@@ -24,6 +24,7 @@ var inside = map[string]sees{
 	"conf/tracing": {"", ""},
 	"edge/ws":      {"", ""},
 	"edge/proxy":   {"", ""},
+	"edge/limits":  {"", ""},
 	"edge/certs":   {"", ""},
 	"edge/web":     {"", bodies + " edge/frame bench/e2e/browser"},
 
@@ -56,15 +57,15 @@ var inside = map[string]sees{
 
 	// The edge.
 	"edge/frame":             {"idl", bodies},
-	"edge/session":           {"edge/frame idl idl/kitex_gen/wirepb", bodies},
-	"edge/gateway":           {"edge/frame edge/proxy edge/session edge/ws idl", bodies},
+	"edge/session":           {"edge/limits edge/frame idl idl/kitex_gen/wirepb", bodies},
+	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies},
 	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines"}, // against a real core
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
 	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
+	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
 	"bench/history":     {"", ""},
 	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history edge/client"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"freeim/idl"
 )
@@ -72,7 +73,8 @@ func parseObject(p []byte) (textFrame, error) {
 	wrong, mistyped := errors.AsType[*json.UnmarshalTypeError](err)
 	switch {
 	case mistyped && wrong.Field != "":
-		return t, malformed("not a text frame: a JSON %s does not fit %s", wrong.Value, wrong.Field)
+		kind, _, _ := strings.Cut(wrong.Value, " ") // a number comes with all its digits
+		return t, malformed("not a text frame: a JSON %s does not fit %s", kind, wrong.Field)
 	case mistyped, err == nil && bytes.TrimLeft(p, " \t\r\n")[0] != '{':
 		return t, malformed("not a text frame: it is no JSON object")
 	case err != nil:

@@ -98,7 +98,7 @@ func TestParseTextRefuses(t *testing.T) {
 		{"action as object", `{"action":{}}`,
 			"CLOSE_MALFORMED: not a text frame: action is a number from 0 to 255 or a name"},
 		{"negative sequence", `{"sequence_id":-1}`,
-			"CLOSE_MALFORMED: not a text frame: a JSON number -1 does not fit sequence_id"},
+			"CLOSE_MALFORMED: not a text frame: a JSON number does not fit sequence_id"},
 		{"body as text", `{"body":"{}"}`, "CLOSE_MALFORMED: not a text frame: body is an object"},
 		{"body as list", `{"body":[1]}`, "CLOSE_MALFORMED: not a text frame: body is an object"},
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"freeim/edge/limits"
 	"freeim/edge/proxy"
 )
 
@@ -25,6 +26,7 @@ type arrival struct {
 	client netip.AddrPort // by a trusted proxy's word, if there was one
 	early  []byte         // what was read of the socket too early
 	secure *secure        // nil: no TLS
+	peer   *limits.Peer   // of client; nil: not limited
 }
 
 func newArrival(c *net.TCPConn) *arrival {
@@ -42,18 +44,24 @@ func newArrival(c *net.TCPConn) *arrival {
 func (g *Gateway) arrive(c *net.TCPConn, d *door) {
 	a := newArrival(c)
 	proxied := slices.Contains(g.opts.ProxyProtocol, d.name) && g.trusts(a.client.Addr())
+	// An answer would cost what the limits are to save.
+	if !proxied && !g.admit(a) {
+		c.Close()
+		return
+	}
 	if !d.waits && !proxied && d.tls == nil {
 		d.serve(a)
 		return
 	}
 	if !g.web.enter(c) {
 		g.counters.turnedAway.Add(1)
+		a.leave()
 		c.Close()
 		return
 	}
 	g.running.Go(func() {
 		c.SetDeadline(time.Now().Add(g.opts.HeadTimeout))
-		if proxied && !g.introduce(a) {
+		if proxied && !(g.introduce(a) && g.admit(a)) {
 			g.web.drop(a)
 			return
 		}
@@ -69,6 +77,35 @@ func (g *Gateway) arrive(c *net.TCPConn, d *door) {
 			g.web.leave(c)
 		}
 	})
+}
+
+// admit asks the limits; false: the connection is to be closed. A trusted proxy
+// speaks for many, and is not limited itself.
+func (g *Gateway) admit(a *arrival) (ok bool) {
+	if g.trusts(a.client.Addr()) {
+		return true
+	}
+	if a.peer, ok = g.opts.Limits.Connect(a.client.Addr()); !ok {
+		g.counters.turnedAway.Add(1)
+	}
+	return ok
+}
+
+// forwarded takes a trusted proxy's word for who the client of a request is.
+func (g *Gateway) forwarded(a *arrival, lines []string) (ok bool) {
+	client := proxy.Forwarded(a.client, lines, g.trusts)
+	if client == a.client {
+		return true
+	}
+	a.leave()
+	a.client = client
+	return g.admit(a)
+}
+
+// leave gives the place in the limits back, once.
+func (a *arrival) leave() {
+	a.peer.Leave()
+	a.peer = nil
 }
 
 // introduce reads the PROXY header, which a trusted proxy must send.

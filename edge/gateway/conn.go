@@ -8,6 +8,7 @@ import (
 	"github.com/cloudwego/netpoll"
 
 	"freeim/edge/frame"
+	"freeim/edge/limits"
 )
 
 // protocol is what a connection speaks: frames over TCP, or WebSocket.
@@ -32,7 +33,8 @@ type conn struct {
 	np      netpoll.Connection
 	out     outbound
 	speaks  protocol
-	secure  *secure // nil: no TLS
+	secure  *secure      // nil: no TLS
+	peer    *limits.Peer // of its address; nil: not limited
 
 	deaf bool // owned by the read loop: what still comes is read and dropped
 }
@@ -40,7 +42,7 @@ type conn struct {
 // adopt has netpoll watch the socket; speak makes the protocol once there is
 // something to send with. first is what the client said already.
 func (g *Gateway) adopt(a *arrival, via *outlet, speak func(*conn) protocol, first []byte) {
-	c := &conn{gateway: g, address: a.client.String(), secure: a.secure}
+	c := &conn{gateway: g, address: a.client.String(), secure: a.secure, peer: a.peer}
 	var sealed []byte // what the client said already, as it came
 	if c.secure != nil {
 		sealed = c.secure.detach()
@@ -51,11 +53,13 @@ func (g *Gateway) adopt(a *arrival, via *outlet, speak func(*conn) protocol, fir
 	}
 	if err != nil {
 		g.log.Debug("connection could not be watched", "err", err)
+		c.peer.Leave()
 		return
 	}
 	c.out.init(via, c, fd)
 	if !g.keep(c) {
 		c.np.Close()
+		c.peer.Leave()
 		return
 	}
 	c.speaks = speak(c)
@@ -167,6 +171,7 @@ func (c *conn) broke(fault any) {
 func (c *conn) onClose(netpoll.Connection) error {
 	c.out.ended()
 	c.speaks.ended()
+	c.peer.Leave()
 	g := c.gateway
 	g.mu.Lock()
 	delete(g.conns, c)
@@ -179,6 +184,9 @@ func (c *conn) stalled() {
 	c.gateway.counters.stalled.Add(1)
 	c.speaks.fail(slowReader())
 }
+
+// Peer implements session.Transport.
+func (c *conn) Peer() *limits.Peer { return c.peer }
 
 // Address implements session.Transport.
 func (c *conn) Address() string { return c.address }

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freeim/edge/limits"
 	"freeim/edge/session"
 )
 
@@ -33,6 +34,10 @@ type Options struct {
 	// TLS says which certificate is shown; needed for TCPS and HTTPS. The version
 	// is 1.2 at least whatever it says.
 	TLS *tls.Config
+
+	// Limits hold for the connections of one address, but those of TrustedProxies;
+	// nil: no limits.
+	Limits *limits.Guard
 
 	// TrustedProxies are believed about whom they speak for: by X-Forwarded-For on
 	// the HTTP ports, and by a PROXY header on the ports named in ProxyProtocol
@@ -144,7 +149,7 @@ type Stats struct {
 	Conns      int   // TCP and WebSocket connections now
 	HTTP       int   // connections now that serve pages or have not become a session yet
 	Accepted   int64 // connections
-	TurnedAway int64 // of them closed at once, since MaxHTTP was reached
+	TurnedAway int64 // of them closed at once, since MaxHTTP or a limit was reached, or for a ban
 	Handshakes int64 // TLS handshakes that passed
 	Unsecured  int64 // and that failed
 	Unproxied  int64 // connections of trusted proxies that sent no right PROXY header

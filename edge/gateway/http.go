@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"freeim/edge/proxy"
 	"freeim/edge/ws"
 )
 
@@ -33,7 +32,10 @@ func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket) taker
 		return
 	}
 	h := ws.Upgrade(head, ws.Options{AllowOrigin: g.opts.AllowOrigin, Secure: a.secure != nil})
-	a.client = proxy.Forwarded(a.client, h.Forwarded, g.trusts)
+	if !g.forwarded(a, h.Forwarded) {
+		g.web.turnDown(a, []byte(tooMany))
+		return
+	}
 	ours := via == g.echoes || path(h.Target) == g.opts.WSPath
 	switch {
 	case h.Outcome == ws.Refused:
@@ -44,6 +46,10 @@ func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket) taker
 		g.upgrade(a, via, take, h.Response, rest)
 	}
 }
+
+// tooMany is for clients over a limit that a trusted proxy speaks for.
+const tooMany = "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 10\r\n" +
+	"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 30\r\n\r\ntoo many from the same address"
 
 // path is a request target without its query.
 func path(target string) string {
@@ -81,6 +87,7 @@ func readHead(c net.Conn) (head, rest []byte, err error) {
 func (g *Gateway) upgrade(a *arrival, via *outlet, take func(*websocket) taker, response, rest []byte) {
 	defer g.web.leave(a.tcp)
 	if _, err := a.Write(response); err != nil {
+		a.leave()
 		a.tcp.Close()
 		return
 	}
@@ -163,7 +170,7 @@ func (w *web) leave(c *net.TCPConn) {
 func (w *web) hand(a *arrival, read []byte) {
 	w.read(a.tcp)
 	a.SetDeadline(time.Time{})
-	replay := &replayed{arrival: a, read: read, left: sync.OnceFunc(func() { w.open.Add(-1) })}
+	replay := &replayed{arrival: a, read: read, left: sync.OnceFunc(func() { w.open.Add(-1); a.leave() })}
 	select {
 	case w.ready <- replay:
 	case <-w.done:
@@ -203,6 +210,7 @@ func (w *web) hangUp(a *arrival) {
 
 // drop closes without a word.
 func (w *web) drop(a *arrival) {
+	a.leave()
 	w.leave(a.tcp)
 	a.tcp.Close()
 }

@@ -55,7 +55,7 @@ type outbound struct {
 	watched bool       // netpoll will tell of the end, so abort may close
 	aborted bool       // abort came before that
 	busy    bool       // one sender or goroutine writes; the others only queue
-	corks   int        // how many write when they are done: the read loop, a batch of pushes
+	corks   int        // how many write when they are done: the read loop
 	ending  bool       // nothing more is taken
 	shut    bool       // our end has been sent, or the connection is gone
 	reset   bool       // end with RST: the client does not read anyway

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"freeim/edge/frame"
+	"freeim/edge/limits"
 	"freeim/edge/session"
 	"freeim/edge/ws"
 	"freeim/idl"
@@ -171,6 +172,9 @@ func (c *client) Close(reason idl.CloseReason, message string, quit []byte, text
 	last := ws.AppendMessage(nil, text, quit)
 	c.socket.out.end(ws.AppendClose(last, code, message))
 }
+
+// Peer implements session.Transport.
+func (c *client) Peer() *limits.Peer { return c.socket.peer }
 
 // Address implements session.Transport.
 func (c *client) Address() string { return c.socket.address }

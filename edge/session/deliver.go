@@ -44,8 +44,9 @@ func (s *Session) reply(r Reply) bool {
 		s.hub.traces.end(s.id, r.Action, "")
 	}
 	to, sent, missed := s.current, false, false
+	crowded := false
 	if r.Bind != nil && s.state == fresh {
-		s.bind(r.Bind, to.form)
+		crowded = !s.bind(r.Bind, to.form)
 		missed = s.missed
 		sent = s.deliver(to, r.Action, r.Body)
 		s.mu.Unlock()
@@ -59,6 +60,12 @@ func (s *Session) reply(r Reply) bool {
 	if missed {
 		s.hub.askToSync(s)
 	}
+	switch {
+	case crowded:
+		s.end(farewell{reason: idl.CloseOverloaded, message: "too many sessions of this user"})
+	case r.Action == idl.ActionError:
+		s.signInFailed(to, r.Body)
+	}
 	if in, more := s.next(); more {
 		s.work(in)
 	}
@@ -71,11 +78,14 @@ func (s *Session) awaits(r Reply) bool {
 		(r.Action == s.current.action || r.Action == idl.ActionError)
 }
 
-// bind makes the session live. Called with mu held.
-func (s *Session) bind(who *Identity, in form) {
+// bind makes the session live; it is false when the user has too many already.
+// Called with mu held.
+func (s *Session) bind(who *Identity, in form) (room bool) {
+	s.user, room = s.hub.opts.Limits.User(who.User)
 	s.state, s.identity, s.pushForm = live, who, in
 	s.authed.Store(true)
 	s.hub.counters.live.Add(1)
+	return room
 }
 
 // Push sends a frame to the sessions that it names. It is encoded once for each

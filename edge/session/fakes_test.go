@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"freeim/edge/frame"
+	"freeim/edge/limits"
 	"freeim/edge/session"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/wirepb"
@@ -87,6 +88,8 @@ type fakeTransport struct {
 	full   bool // Send refuses
 	reason idl.CloseReason
 	closes int
+
+	peer *limits.Peer // set before it is opened
 }
 
 func (f *fakeTransport) Send(p []byte, text bool) bool {
@@ -133,8 +136,9 @@ func (f *fakeTransport) Close(reason idl.CloseReason, _ string, quit []byte, tex
 	}
 }
 
-func (f *fakeTransport) Address() string { return "192.0.2.1:7" }
-func (f *fakeTransport) Kind() string    { return "fake" }
+func (f *fakeTransport) Address() string    { return "192.0.2.1:7" }
+func (f *fakeTransport) Kind() string       { return "fake" }
+func (f *fakeTransport) Peer() *limits.Peer { return f.peer }
 
 // take returns what was sent since it was last asked.
 func (f *fakeTransport) take() []sent {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freeim/edge/limits"
 	"freeim/idl"
 
 	"go.opentelemetry.io/otel/trace"
@@ -32,6 +33,15 @@ type Options struct {
 
 	Tracer trace.Tracer // makes the spans of actions that go to a core; nil: none
 	Sample float64      // which part of the actions has one, 0 to 1
+
+	// Limits hold for what a user and an address use; nil: no limits.
+	Limits *limits.Guard
+	// AuthFailures is how many sign-ins may fail on one connection; it is closed
+	// then. 0: any number.
+	AuthFailures int
+	// Patience is how many more frames of one connection may be refused as too many
+	// than are let pass; it is closed then, and its address banned. 0: any number.
+	Patience int
 
 	// DrainRate is how many sessions a second Drain tells to go. 0: as many as it
 	// takes to tell all in half of Drain's time, 200 at least.
@@ -79,7 +89,7 @@ func (o *Options) validate() error {
 	if o.Core == nil {
 		return errors.New("session: no core")
 	}
-	if min(o.MaxSessions, o.MaxBodyFresh, o.MaxBody, o.QueueFrames, o.QueueBytes, o.DrainRate) < 0 {
+	if min(o.MaxSessions, o.MaxBodyFresh, o.MaxBody, o.QueueFrames, o.QueueBytes, o.DrainRate, o.AuthFailures, o.Patience) < 0 {
 		return errors.New("session: a limit is negative")
 	}
 	if min(o.AuthTimeout, o.Heartbeat, o.RetryAfter, o.Jitter) < 0 {

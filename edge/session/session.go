@@ -1,8 +1,8 @@
 // Package session is the edge's state: the sessions of its clients, their
 // states, order and limits, and the hub that finds them. It hands actions to a
 // Core and encoded frames to a Transport, and decides what the edge answers or
-// closes by itself. It does no I/O, knows neither netpoll nor Kitex and never
-// looks inside a body. The gateway opens sessions and feeds them; edge/rpc
+// closes by itself. It does no I/O, knows neither netpoll nor Kitex and looks
+// inside no body but a refused sign-in's. The gateway opens sessions and feeds them; edge/rpc
 // brings replies, pushes and kicks to the hub.
 package session
 
@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"freeim/edge/frame"
+	"freeim/edge/limits"
 	"freeim/idl"
 )
 
@@ -37,19 +38,24 @@ type Session struct {
 
 	place place // owned by the hub's wheel
 
+	// Owned by whoever handles a frame.
+	excess   int32 // frames refused as too many, less those that passed since
+	failures int32 // sign-ins that failed
+
 	mu       sync.Mutex // guards the fields below
 	state    state
-	busy     bool      // a frame is being handled, here or at the core
-	calling  bool      // it is at the core: one reply is due
-	traced   bool      // and hub.traces has its span
-	leaving  bool      // closes as soon as the frame under way is answered
-	heard    form      // of the last frame received
-	pushForm form      // of the Auth that passed
-	current  header    // of the frame at the core
-	size     int32     // octets of the frame under way, as the queue counts
-	identity *Identity // whose session it is; set when it becomes live, never changed
-	waiting  *queue    // frames behind the one under way; nil when there are none
-	missed   bool      // a push came while Auth was at the core: the session must sync
+	busy     bool         // a frame is being handled, here or at the core
+	calling  bool         // it is at the core: one reply is due
+	traced   bool         // and hub.traces has its span
+	leaving  bool         // closes as soon as the frame under way is answered
+	heard    form         // of the last frame received
+	pushForm form         // of the Auth that passed
+	current  header       // of the frame at the core
+	size     int32        // octets of the frame under way, as the queue counts
+	user     *limits.Peer // what its user may use, set before authed; nil: anything
+	identity *Identity    // whose session it is; set when it becomes live, never changed
+	waiting  *queue       // frames behind the one under way; nil when there are none
+	missed   bool         // a push came while Auth was at the core: the session must sync
 }
 
 // header is what an answer needs to know of its request.
@@ -124,6 +130,9 @@ func (s *Session) next() (in inbound, more bool) {
 
 // handle answers a frame or passes it to the core; calling says that it did.
 func (s *Session) handle(in inbound) (calling bool) {
+	if in.action != idl.ActionQuit && s.limited(in) {
+		return false
+	}
 	switch in.action {
 	case idl.ActionHeartbeat:
 		s.answer(in.header, in.action, nil)
@@ -206,6 +215,7 @@ func (s *Session) Closed() {
 func (s *Session) depart(to state) (who *Identity) {
 	if s.state == live {
 		who = s.identity
+		s.user.Leave()
 	}
 	if s.traced {
 		s.traced = false

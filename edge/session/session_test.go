@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"freeim/edge/frame"
+	"freeim/edge/limits"
 	"freeim/edge/session"
 	"freeim/idl"
 )
@@ -302,3 +303,4 @@ func (deafTransport) Send([]byte, bool) bool                      { return true 
 func (deafTransport) Close(idl.CloseReason, string, []byte, bool) {}
 func (deafTransport) Address() string                             { return "192.0.2.1:7" }
 func (deafTransport) Kind() string                                { return "deaf" }
+func (deafTransport) Peer() *limits.Peer                          { return nil }

@@ -1,6 +1,9 @@
 package session
 
-import "freeim/idl"
+import (
+	"freeim/edge/limits"
+	"freeim/idl"
+)
 
 // Transport is how a session's bytes leave: TCP, WebSocket, later TLS. The
 // gateway implements it, one value per connection. Its methods are safe for
@@ -17,6 +20,8 @@ type Transport interface {
 	Close(reason idl.CloseReason, message string, quit []byte, text bool)
 	// Address is the client's, as in "192.0.2.1:40312".
 	Address() string
+	// Peer is what the client's address may use; nil: anything.
+	Peer() *limits.Peer
 	// Kind names the transport in logs: "tcp", "websocket".
 	Kind() string
 }

@@ -2,6 +2,7 @@ package idl_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -310,14 +311,14 @@ func TestVectorsOfMessageIDs(t *testing.T) {
 	}
 }
 
-// generated is the ID that a generator makes at the vector's time for its
-// conversation, after as many as its spin says.
-func generated(v messageIDVector) (id im.MessageID) {
-	g := im.NewIDGenerator(func() time.Time { return time.UnixMilli(v.TimeMS) })
-	for range v.Spin + 1 {
-		id = g.Next(v.Conversation)
-	}
-	return id
+// generated is the ID that a generator makes for the vector's conversation behind
+// the newest ID there can be before it: spins begin at random, and go on by one.
+func generated(v messageIDVector) im.MessageID {
+	g := im.NewIDGenerator(func() time.Time { return time.UnixMilli(v.TimeMS - 1) })
+	var before im.MessageID
+	binary.BigEndian.PutUint64(before[:8], (uint64(v.TimeMS)<<12|uint64(v.Spin)-1)<<10)
+	g.Observe(before)
+	return g.Next(v.Conversation)
 }
 
 func codec(t *testing.T, name string) idl.Codec {

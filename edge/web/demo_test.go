@@ -175,6 +175,7 @@ func testLost(t *testing.T, b *browser.Browser) {
 	alice.has(2, "queued")
 	alice.shoot("reconnecting")
 	alice.Reload()
+	alice.WaitText("#banner", "No connection") // it moves the rows below it
 	alice.Click(".row")
 	alice.has(2, "queued")
 	s.set(func() { s.down = false })

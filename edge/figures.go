@@ -15,6 +15,7 @@ type figures struct {
 	gateway *gateway.Gateway
 
 	sessions, live, calls, refused, pushed, lost, stray, closed *prometheus.Desc
+	overLimit, bans                                             *prometheus.Desc
 	frames, octets, draining                                    *prometheus.Desc
 	conns, http, accepted, turnedAway, unproxied                *prometheus.Desc
 	upgrades, handshakes, reads, stalled, panics                *prometheus.Desc
@@ -29,6 +30,8 @@ func newFigures(e *edge) *figures {
 		sessions:   desc("sessions", "Connections now, authenticated or not."),
 		live:       desc("sessions_live", "Authenticated sessions now."),
 		frames:     desc("frames_total", "Frames received (in), and answers and pushes (out).", "direction"),
+		overLimit:  desc("limited_total", "Connections and frames refused by the limits: connections over them, connections of banned addresses, frames.", "what"),
+		bans:       desc("bans", "Addresses that are banned now."),
 		octets:     desc("octets_total", "Octets read from (in) and written to (out) connections.", "direction"),
 		draining:   desc("draining", "1 while the edge takes no new sessions, since it is ending."),
 		calls:      desc("calls_total", "Actions passed to a core."),
@@ -71,6 +74,11 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 		draining = 1
 	}
 	gauge(f.draining, draining)
+	guard := f.edge.limits.Stats()
+	count(f.overLimit, guard.Refused, "connection")
+	count(f.overLimit, guard.Banned, "banned")
+	count(f.overLimit, guard.Limited, "frame")
+	gauge(f.bans, guard.Bans)
 	count(f.frames, hub.Received, "in")
 	count(f.frames, hub.Answered+hub.Pushed, "out")
 	count(f.octets, gate.OctetsIn, "in")

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
@@ -104,6 +105,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	}
 	defer e.close(last)
 	shown.Alive["edge"], shown.Checks["edge"] = e.alive, e.ready
+	maps.Copy(shown.Routes, banPages(e.limits))
 	registry.MustRegister(newFigures(e))
 	e.announce(out, cfg)
 	if cfg.Admin.Listen != "" {

@@ -59,7 +59,7 @@ var inside = map[string]sees{
 	"edge/frame":             {"idl", bodies},
 	"edge/session":           {"edge/limits edge/frame idl idl/kitex_gen/wirepb", bodies},
 	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies},
-	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines"}, // against a real core
+	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis"}, // against a real core
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
 	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/cloudwego/kitex/pkg/discovery"
 	"github.com/cloudwego/kitex/pkg/registry"
 	"github.com/cloudwego/kitex/pkg/utils"
 	etcd "github.com/kitex-contrib/registry-etcd"
@@ -22,6 +24,9 @@ const (
 	// observing is how often it is looked whether etcd still has the entry: one
 	// that was restarted empty has not.
 	observing = 5 * time.Second
+	// never is when Kitex's registry looks by itself: what it does then races with
+	// taking the entry back.
+	never = 10 * 365 * 24 * time.Hour
 )
 
 // Register says where this core makes itself known to edges that look for cores
@@ -53,9 +58,8 @@ func (r *Register) validate(listen string) error {
 	return nil
 }
 
-// registration is this core's entry in etcd. Kitex's registry holds its lease and
-// makes it anew when it is missing; here the first entry is tried until etcd
-// takes it, and taken back once.
+// registration is this core's entry in etcd. Kitex's registry holds its lease; here
+// it is made, made again when it is missing, and taken back once.
 type registration struct {
 	server *Server
 	info   *registry.Info
@@ -63,8 +67,10 @@ type registration struct {
 	ctx    context.Context
 	rest   sync.WaitGroup
 
-	mu sync.Mutex        // guards in
-	in registry.Registry // nil: no entry
+	// Owned by run, and by leave when that has ended.
+	in   registry.Registry  // nil before etcd let this core in
+	look discovery.Resolver // the same
+	made bool               // there was an entry
 }
 
 // register starts to make this core known; nil when it is not to be.
@@ -84,41 +90,84 @@ func (s *Server) register() *registration {
 	return r
 }
 
-// run tries until there is an entry.
+// run sees to it that there is an entry, until leave.
 func (r *registration) run() {
+	log := r.server.log
 	for {
-		err := r.once()
-		if err == nil {
-			r.server.log.Info("core is registered", "service", r.info.ServiceName, "address", r.info.Addr.String())
-			return
+		pause := observing
+		switch err := r.once(); {
+		case err != nil:
+			log.Warn("core is not registered", "service", r.info.ServiceName, "err", err)
+			pause = registering
+		case !r.made:
+			log.Info("core is registered", "service", r.info.ServiceName, "address", r.info.Addr.String())
+			r.made = true
 		}
-		r.server.log.Warn("core is not registered yet", "service", r.info.ServiceName, "err", err)
 		select {
-		case <-time.After(registering):
+		case <-time.After(pause):
 		case <-r.ctx.Done():
 			return
 		}
 	}
 }
 
+// once makes the entry, unless it is there.
 func (r *registration) once() error {
+	if err := r.connect(); err != nil {
+		return fmt.Errorf("reach etcd: %w", err)
+	}
+	if r.made && r.there() {
+		return nil
+	}
+	return r.in.Register(r.info)
+}
+
+func (r *registration) connect() (err error) {
 	o := &r.server.options.Register
 	options := []etcd.Option{etcd.WithEtcdServicePrefix(o.Prefix), etcd.WithDialTimeoutOpt(registering)}
 	if o.Username != "" {
 		options = append(options, etcd.WithAuthOpt(o.Username, o.Password))
 	}
-	in, err := etcd.NewEtcdRegistryWithRetry(o.Endpoints,
-		retry.NewRetryConfig(retry.WithMaxAttemptTimes(0), retry.WithObserveDelay(observing), retry.WithRetryDelay(observing)), options...)
+	if r.in == nil {
+		r.in, err = etcd.NewEtcdRegistryWithRetry(o.Endpoints, retry.NewRetryConfig(retry.WithObserveDelay(never)), options...)
+		if err != nil {
+			r.in = nil // not an interface around nothing
+			return err
+		}
+	}
+	if r.look == nil {
+		if r.look, err = etcd.NewEtcdResolver(o.Endpoints, options...); err != nil {
+			r.look = nil
+		}
+	}
+	return err
+}
+
+// there reports whether etcd has the entry, for certain.
+func (r *registration) there() bool {
+	ctx, cancel := context.WithTimeout(r.ctx, registering)
+	defer cancel()
+	found, err := r.look.Resolve(ctx, r.info.ServiceName)
+	return err == nil && slices.ContainsFunc(found.Instances, func(i discovery.Instance) bool {
+		return r.mine(i.Address().String())
+	})
+}
+
+// mine compares as the registry writes addresses: a host that is none becomes the
+// machine's own.
+func (r *registration) mine(address string) bool {
+	host, port, _ := net.SplitHostPort(r.info.Addr.String())
+	if host != "" && host != "::" {
+		return address == net.JoinHostPort(host, port) || address == host+":"+port
+	}
+	addresses, err := net.InterfaceAddrs()
 	if err != nil {
-		return fmt.Errorf("reach etcd: %w", err)
+		return false
 	}
-	if err := in.Register(r.info); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.in = in
-	return nil
+	return slices.ContainsFunc(addresses, func(a net.Addr) bool {
+		own, ok := a.(*net.IPNet)
+		return ok && address == own.IP.String()+":"+port
+	})
 }
 
 // leave takes the entry back. More calls do nothing.
@@ -128,14 +177,11 @@ func (r *registration) leave() {
 	}
 	r.stop()
 	r.rest.Wait()
-	r.mu.Lock()
-	in := r.in
-	r.in = nil
-	r.mu.Unlock()
-	if in == nil {
+	if !r.made {
 		return
 	}
-	if err := in.Deregister(r.info); err != nil {
+	r.made = false
+	if err := r.in.Deregister(r.info); err != nil {
 		r.server.log.Warn("core stays registered until its lease ends", "service", r.info.ServiceName, "err", err)
 	}
 }

@@ -39,7 +39,7 @@ var inside = map[string]sees{
 	"core/sql":                   {"core/im core/timeline", "core/engines core/timeline/timelinetest"},
 	"core/engines":               {"", ""},
 	"core/limit":                 {"", ""},
-	"core/redis":                 {"core/im core/limit core/plugin core/presence core/timeline idl", "core/engines core/pebble core/presence/presencetest core/timeline/timelinetest"},
+	"core/redis":                 {"core/im core/limit core/plugin core/presence core/timeline idl", "core/engines core/pebble core/presence/presencetest core/sql core/timeline/timelinetest"},
 	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},
 	"core/fanout":                {"core/im core/plugin core/presence idl", bodies},
 	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},

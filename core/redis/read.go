@@ -103,7 +103,7 @@ func (t *Timelines) hot(wanted span, head int64) bool { return wanted.last > hea
 func (t *Timelines) cachedLog(ctx context.Context, c im.ConversationID, wanted span, items []im.Message) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	members, err := t.client.db.ZRangeByScore(ctx, t.keys.log(t.epoch, c), wanted.by()).Result()
+	members, err := t.client.db.ZRangeByScore(ctx, t.keys.log(t.Epoch(), c), wanted.by()).Result()
 	if err != nil {
 		t.client.failed("timelines", err)
 		return
@@ -235,7 +235,7 @@ func (t *Timelines) entries(ctx context.Context, user im.UserID, wanted, missing
 func (t *Timelines) cachedEntries(ctx context.Context, user im.UserID, wanted span, refs []timeline.EntryRef) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	members, err := t.client.db.ZRangeByScore(ctx, t.keys.inbox(t.epoch, user), wanted.by()).Result()
+	members, err := t.client.db.ZRangeByScore(ctx, t.keys.inbox(t.Epoch(), user), wanted.by()).Result()
 	if err != nil {
 		t.client.failed("timelines", err)
 		return
@@ -315,7 +315,7 @@ func (t *Timelines) cachedMessages(ctx context.Context, refs []timeline.EntryRef
 	replies := make([]*goredis.StringSliceCmd, len(all))
 	pipe := t.client.db.Pipeline()
 	for i, p := range all {
-		replies[i] = pipe.ZRangeByScore(ctx, t.keys.log(t.epoch, p.conversation), p.by())
+		replies[i] = pipe.ZRangeByScore(ctx, t.keys.log(t.Epoch(), p.conversation), p.by())
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		t.client.failed("timelines", err)
@@ -345,7 +345,7 @@ func (t *Timelines) forget(ctx context.Context, user im.UserID) {
 	t.client.figures.conflicts.Inc()
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	if err := t.client.db.Del(ctx, t.keys.inbox(t.epoch, user)).Err(); err != nil {
+	if err := t.client.db.Del(ctx, t.keys.inbox(t.Epoch(), user)).Err(); err != nil {
 		t.client.failed("timelines", err)
 	}
 }

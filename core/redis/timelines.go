@@ -52,7 +52,6 @@ type Timelines struct {
 	// Static after NewTimelines.
 	client *Client
 	keys   keys
-	epoch  string // of the record, in every key
 	keep   int64
 	window time.Duration
 	writer *writer
@@ -77,7 +76,7 @@ func NewTimelines(o TimelinesOptions) (*Timelines, error) {
 		o.Queue = 1 << 16
 	}
 	t := &Timelines{
-		Record: o.Record, client: o.Client, keys: keys{o.Client.config.Prefix}, epoch: o.Record.Epoch(),
+		Record: o.Record, client: o.Client, keys: keys{o.Client.config.Prefix},
 		keep: int64(o.Client.config.Keep), window: o.Window,
 	}
 	t.writer = newWriter(t, o.Queue)
@@ -123,7 +122,7 @@ func (t *Timelines) hint(ctx context.Context, sender im.UserID, clientID string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	value, err := t.client.db.Get(ctx, t.keys.window(t.epoch, sender, clientID)).Result()
+	value, err := t.client.db.Get(ctx, t.keys.window(t.Epoch(), sender, clientID)).Result()
 	if err != nil {
 		t.client.failed("timelines", err)
 		return hint{}, false

@@ -45,6 +45,7 @@ const (
 // work is some entries to write: those of one commit, or of one fill. It shares
 // nothing with its maker.
 type work struct {
+	epoch    string       // of the record when it gave them
 	messages []im.Message // for their logs
 	head     int64        // fill: the timeline's newest seq by the record; 0: not known
 
@@ -112,6 +113,7 @@ func cloned(ms []im.Message) []im.Message {
 
 // put queues one work, or drops it. Fills take no more than half of the queue.
 func (w *writer) put(one work) {
+	one.epoch = w.t.Epoch()
 	entries, octets := one.size()
 	most, mostOctets := w.most, maxOctets
 	if one.fill {
@@ -237,7 +239,7 @@ func (w *writer) write(some []work) {
 	for i := range some {
 		if one := &some[i]; !one.fill && one.messages[0].ClientID != "" && len(one.inboxes) <= maxInbox {
 			m := &one.messages[0]
-			b.Set(ctx, t.keys.window(t.epoch, m.Sender, m.ClientID), w.seal.hint(m.Sender, m.ClientID, &hint{
+			b.Set(ctx, t.keys.window(some[i].epoch, m.Sender, m.ClientID), w.seal.hint(m.Sender, m.ClientID, &hint{
 				digest: one.digest, id: m.ID, ref: timeline.Ref{Conversation: m.Conversation, Seq: m.Seq}, inboxSeqs: one.inboxSeqs,
 			}), t.window)
 		}
@@ -286,18 +288,18 @@ func (w *writer) additions(some []work) (all []addition) {
 		one := &some[i]
 		for j := range one.messages {
 			m := &one.messages[j]
-			add(t.keys.log(t.epoch, m.Conversation), one, m.Seq, w.seal.message(m))
+			add(t.keys.log(one.epoch, m.Conversation), one, m.Seq, w.seal.message(m))
 		}
 		for j := range one.entries {
 			e := &one.entries[j]
-			add(t.keys.inbox(t.epoch, one.user), one, e.InboxSeq, w.seal.entry(one.user, e))
+			add(t.keys.inbox(one.epoch, one.user), one, e.InboxSeq, w.seal.entry(one.user, e))
 		}
 		for j, user := range one.inboxes {
 			m := &one.messages[0]
 			e := timeline.EntryRef{
 				InboxSeq: one.inboxSeqs[j], ID: m.ID, Ref: timeline.Ref{Conversation: m.Conversation, Seq: m.Seq},
 			}
-			add(t.keys.inbox(t.epoch, user), one, e.InboxSeq, w.seal.entry(user, &e))
+			add(t.keys.inbox(one.epoch, user), one, e.InboxSeq, w.seal.entry(user, &e))
 		}
 	}
 	return all

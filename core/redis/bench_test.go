@@ -113,7 +113,7 @@ func messageAt(ids *im.IDGenerator, n int64) work {
 		Conversation: im.ChatOf(from, to), Seq: seq, Sender: from, ClientID: "0123456789-" + strconv.FormatInt(n, 10), Body: make([]byte, 128),
 	}
 	m.ID = ids.Next(m.Conversation)
-	return work{messages: []im.Message{m}, inboxes: []im.UserID{from, to}, inboxSeqs: []int64{seq, seq}}
+	return work{epoch: "bench", messages: []im.Message{m}, inboxes: []im.UserID{from, to}, inboxSeqs: []int64{seq, seq}}
 }
 
 // BenchmarkWrite is what a commit costs after the record: three sorted sets and a

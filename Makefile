@@ -11,13 +11,16 @@ WHOLE := ./bench/e2e/... ./edge/web/...
 PROTOS := wire account chat core
 
 .DEFAULT_GOAL := help
-.PHONY: help run test vet unit production race check format generated gen fuzz bench
+.PHONY: help run cluster test vet unit production race check format generated gen fuzz bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start edge and core in one process, with their stores in ./data
 	$(GO) run ./edge -config conf/embedded.yaml
+
+cluster: ## start 2 edges and 2 cores over MariaDB, a Redis Cluster and etcd, all in ./data/cluster
+	$(GO) run ./bench cluster
 
 test: ## run every test: vet, unit, scenarios, browser, production stores, race detector
 	@.ci/tools

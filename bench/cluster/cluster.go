@@ -1,7 +1,7 @@
-// Package cluster runs edges and cores in one process, joined by real Kitex over
-// a unix socket, with real listeners and real stores: for scenarios, fault tests
-// and measurements. It is wiring only, the same that the mains do; tests and
-// bench use it.
+// Package cluster runs edges and cores with real listeners, real Kitex and real
+// stores: in this process (Cluster, the same wiring that the mains do), or as
+// processes of their own (Site), with bad weather between them (Proxy). Scenarios,
+// fault tests and bench use it; it holds no logic of a server.
 package cluster
 
 import (
@@ -27,31 +27,33 @@ import (
 
 // Options describes a cluster.
 type Options struct {
-	Dir   string       // for stores, scripts and the socket; it must exist
+	Dir   string       // for stores, scripts and sockets; it must exist
 	Rules bool         // watch Dir/rules for Lua files; the directory is made if missing
 	Log   *slog.Logger // nil: warnings and errors to standard error
-	// Hub sets limits that differ from the edge's defaults; Core is ignored.
+	Edges int          // 0: 1
+	Cores int          // 0: 1; more need stores that they share
+	// Core changes how the i-th core is made, each time it starts: with the
+	// production stores, with a clock of its own. Nil: the embedded stores.
+	Core func(i int, o *server.Options)
+	// Hub sets limits that differ from the edges' defaults; Core is ignored.
 	Hub session.Options
 	// Tracer makes the spans of the actions, of all of them; nil: there are none.
 	Tracer trace.Tracer
 }
 
-// Cluster is one core and one edge. Its methods are called by one goroutine.
+// Cluster is cores and edges in this process. It and its parts are used by one
+// goroutine.
 type Cluster struct {
+	Cores []*Core
+	Edges []*Edge // each linked to every core
+
 	opts Options
 	log  *slog.Logger
-
-	core  *server.Server // nil while it is down
-	links *rpc.Links     // these three are nil while the edge is down
-	hub   *session.Hub
-	gate  *gateway.Gateway
-	tcp   string // the edge's addresses, kept over restarts
-	http  string
 }
 
-// Start starts a core and an edge.
-func Start(ctx context.Context, o Options) (*Cluster, error) {
-	c := &Cluster{opts: o, log: o.Log, tcp: "127.0.0.1:0", http: "127.0.0.1:0"}
+// Start starts the cores, then the edges.
+func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
+	c := &Cluster{opts: o, log: o.Log}
 	if c.log == nil {
 		c.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
@@ -61,37 +63,69 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err := os.MkdirAll(c.RulesDir(), 0o755); err != nil {
 		return nil, err
 	}
-	if err := c.StartCore(ctx); err != nil {
-		return nil, err
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	var listen []string
+	for i := range max(o.Cores, 1) {
+		core := &Core{cluster: c, index: i}
+		c.Cores = append(c.Cores, core)
+		listen = append(listen, core.listen())
+		if err := core.Start(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := c.StartEdge(); err != nil {
-		return nil, errors.Join(err, c.StopCore(ctx))
+	for i := range max(o.Edges, 1) {
+		edge := &Edge{cluster: c, id: fmt.Sprintf("edge-%d", i+1), cores: listen, tcp: "127.0.0.1:0", http: "127.0.0.1:0"}
+		c.Edges = append(c.Edges, edge)
+		if err := edge.Start(); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
-// RulesDir is where the core's Lua rules are.
+// RulesDir is where the cores' Lua rules are.
 func (c *Cluster) RulesDir() string { return filepath.Join(c.opts.Dir, "rules") }
 
-// TCP is the address for frames over TCP, as the client SDK takes it.
-func (c *Cluster) TCP() string { return "tcp://" + c.tcp }
+// Close stops everything.
+func (c *Cluster) Close(ctx context.Context) error {
+	var errs []error
+	for _, e := range c.Edges {
+		errs = append(errs, e.Stop(ctx))
+	}
+	for _, core := range c.Cores {
+		errs = append(errs, core.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
 
-// WebSocket is the address for WebSockets, as the client SDK takes it.
-func (c *Cluster) WebSocket() string { return "ws://" + c.http + "/ws" }
+// Core is one core of a cluster.
+type Core struct {
+	cluster *Cluster
+	index   int
+	server  *server.Server // nil while it is down
+}
 
-// Page is the address of the demo chat.
-func (c *Cluster) Page() string { return "http://" + c.http + "/" }
+// Server is the running core; nil while it is down.
+func (c *Core) Server() *server.Server { return c.server }
 
-// Core is the running core; nil while it is down.
-func (c *Cluster) Core() *server.Server { return c.core }
+func (c *Core) listen() string {
+	return "unix:" + filepath.Join(c.cluster.opts.Dir, fmt.Sprintf("core-%d.sock", c.index+1))
+}
 
-// StartCore starts the core again after StopCore, on the same stores.
-func (c *Cluster) StartCore(ctx context.Context) (err error) {
-	o := server.Options{Log: c.log, Tracer: c.opts.Tracer, Plugins: []plugin.Plugin{account.New(), chat.New()}, Config: server.Config{
-		ID: "core", Listen: "unix:" + filepath.Join(c.opts.Dir, "core.sock"), Data: filepath.Join(c.opts.Dir, "data"),
+// Start starts the core, again after Stop on the same stores.
+func (c *Core) Start(ctx context.Context) (err error) {
+	o := server.Options{Log: c.cluster.log, Tracer: c.cluster.opts.Tracer, Plugins: []plugin.Plugin{account.New(), chat.New()}, Config: server.Config{
+		ID: fmt.Sprintf("core-%d", c.index+1), Listen: c.listen(), Data: filepath.Join(c.cluster.opts.Dir, "data"),
 	}}
-	if c.opts.Rules {
-		o.Config.Scripts = c.RulesDir()
+	if c.cluster.opts.Rules {
+		o.Config.Scripts = c.cluster.RulesDir()
+	}
+	if c.cluster.opts.Core != nil {
+		c.cluster.opts.Core(c.index, &o)
 	}
 	core, err := server.New(ctx, o)
 	if err != nil {
@@ -100,30 +134,52 @@ func (c *Cluster) StartCore(ctx context.Context) (err error) {
 	if err := core.Start(); err != nil {
 		return errors.Join(err, core.Close(ctx))
 	}
-	c.core = core
+	c.server = core
 	return nil
 }
 
-// StopCore drains and closes the core.
-func (c *Cluster) StopCore(ctx context.Context) error {
-	if c.core == nil {
+// Stop drains and closes the core.
+func (c *Core) Stop(ctx context.Context) error {
+	if c.server == nil {
 		return nil
 	}
-	core := c.core
-	c.core = nil
+	core := c.server
+	c.server = nil
 	return core.Close(ctx)
 }
 
-// StartEdge starts the edge again after StopEdge, on the same addresses.
-func (c *Cluster) StartEdge() error {
-	links, err := rpc.New(rpc.Options{
-		Cores: []string{"unix:" + filepath.Join(c.opts.Dir, "core.sock")}, EdgeID: "edge", Epoch: time.Now().UnixMicro(), Traced: c.opts.Tracer != nil, Log: c.log})
+// Edge is one edge of a cluster.
+type Edge struct {
+	cluster *Cluster
+	id      string
+	cores   []string
+
+	links *rpc.Links // these three are nil while the edge is down
+	hub   *session.Hub
+	gate  *gateway.Gateway
+	tcp   string // its addresses, kept over restarts
+	http  string
+}
+
+// TCP is the address for frames over TCP, as the client SDK takes it.
+func (e *Edge) TCP() string { return "tcp://" + e.tcp }
+
+// WebSocket is the address for WebSockets, as the client SDK takes it.
+func (e *Edge) WebSocket() string { return "ws://" + e.http + "/ws" }
+
+// Page is the address of the demo chat.
+func (e *Edge) Page() string { return "http://" + e.http + "/" }
+
+// Start starts the edge, again after Stop or Kill on the same addresses.
+func (e *Edge) Start() error {
+	log := e.cluster.log
+	links, err := rpc.New(rpc.Options{Cores: e.cores, EdgeID: e.id, Epoch: time.Now().UnixMicro(), Traced: e.cluster.opts.Tracer != nil, Log: log})
 	if err != nil {
 		return fmt.Errorf("build the links: %w", err)
 	}
-	o := c.opts.Hub
-	o.Core, o.Log = links, c.log
-	o.Tracer, o.Sample = c.opts.Tracer, 1
+	o := e.cluster.opts.Hub
+	o.Core, o.Log = links, log
+	o.Tracer, o.Sample = e.cluster.opts.Tracer, 1
 	if o.RetryAfter == 0 { // clients here are few: let them come back at once
 		o.RetryAfter, o.Jitter = 10*time.Millisecond, 50*time.Millisecond
 	}
@@ -132,44 +188,39 @@ func (c *Cluster) StartEdge() error {
 		links.Close()
 		return fmt.Errorf("build the hub: %w", err)
 	}
-	gate, err := gateway.New(gateway.Options{TCP: c.tcp, HTTP: c.http, Hub: hub, Web: web.Handler(), Log: c.log})
+	gate, err := gateway.New(gateway.Options{TCP: e.tcp, HTTP: e.http, Hub: hub, Web: web.Handler(), Log: log})
 	if err != nil {
 		hub.Close()
 		links.Close()
 		return fmt.Errorf("build the gateway: %w", err)
 	}
-	c.links, c.hub, c.gate = links, hub, gate
+	e.links, e.hub, e.gate = links, hub, gate
 	links.Start(hub)
 	if err := gate.Start(); err != nil {
-		c.KillEdge()
+		e.Kill()
 		return err
 	}
-	c.tcp, c.http = gate.TCPAddr().String(), gate.HTTPAddr().String()
+	e.tcp, e.http = gate.TCPAddr().String(), gate.HTTPAddr().String()
 	return nil
 }
 
-// StopEdge tells the clients to come back and closes the edge.
-func (c *Cluster) StopEdge(ctx context.Context) error {
-	if c.gate == nil {
+// Stop tells the clients to come back and closes the edge.
+func (e *Edge) Stop(ctx context.Context) error {
+	if e.gate == nil {
 		return nil
 	}
-	err := errors.Join(c.gate.Drain(ctx), c.hub.Drain(ctx))
-	c.KillEdge()
+	err := errors.Join(e.gate.Drain(ctx), e.hub.Drain(ctx))
+	e.Kill()
 	return err
 }
 
-// KillEdge ends the edge, if it is up, without a word to its clients.
-func (c *Cluster) KillEdge() {
-	if c.gate == nil {
+// Kill ends the edge, if it is up, without a word to its clients.
+func (e *Edge) Kill() {
+	if e.gate == nil {
 		return
 	}
-	c.gate.Close()
-	c.links.Close()
-	c.hub.Close()
-	c.gate, c.links, c.hub = nil, nil, nil
-}
-
-// Close stops everything.
-func (c *Cluster) Close(ctx context.Context) error {
-	return errors.Join(c.StopEdge(ctx), c.StopCore(ctx))
+	e.gate.Close()
+	e.links.Close()
+	e.hub.Close()
+	e.gate, e.links, e.hub = nil, nil, nil
 }

@@ -208,6 +208,9 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Ended is closed when the run under way has ended.
+func (p *Process) Ended() <-chan struct{} { return p.end }
+
 // Kill ends the program as a crash does, and returns when it is gone. One that
 // does not run is left so.
 func (p *Process) Kill() error {

@@ -66,7 +66,7 @@ func TestTwoBrowsers(t *testing.T) {
 }
 
 func talkInBrowsers(t *testing.T, b *browser.Browser, c *cluster.Cluster, mode string) {
-	alice, bob := signUpInTab(t, b, c.Page()+mode, "alice"), signUpInTab(t, b, c.Page()+mode, "bob")
+	alice, bob := signUpInTab(t, b, c.Edges[0].Page()+mode, "alice"), signUpInTab(t, b, c.Edges[0].Page()+mode, "bob")
 	alice.chatWith("bob")
 	alice.say("Hello Bob")
 	alice.has(1, "delivered")
@@ -93,18 +93,18 @@ func talkInBrowsers(t *testing.T, b *browser.Browser, c *cluster.Cluster, mode s
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := c.StopCore(ctx); err != nil {
+	if err := c.Cores[0].Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
 	alice.say("while the core is away")
-	if err := c.StartCore(ctx); err != nil {
+	if err := c.Cores[0].Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	bob.WaitText(".message:not(.own):last-of-type .text", "while the core is away")
-	if err := c.StopEdge(ctx); err != nil {
+	if err := c.Edges[0].Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.StartEdge(); err != nil {
+	if err := c.Edges[0].Start(); err != nil {
 		t.Fatal(err)
 	}
 	bob.say("after the edge")
@@ -115,13 +115,13 @@ func talkInBrowsers(t *testing.T, b *browser.Browser, c *cluster.Cluster, mode s
 // saveRule saves a rule and waits until it is active.
 func saveRule(t *testing.T, c *cluster.Cluster, text string) {
 	t.Helper()
-	before := c.Core().Rules().Status().Bundle
+	before := c.Cores[0].Server().Rules().Status().Bundle
 	if err := os.WriteFile(filepath.Join(c.RulesDir(), "rules.lua"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := until(ctx, func() (bool, error) { return c.Core().Rules().Status().Bundle != before, nil }); err != nil {
-		t.Fatalf("the rule is not active: %+v", c.Core().Rules().Status().Rejected)
+	if err := until(ctx, func() (bool, error) { return c.Cores[0].Server().Rules().Status().Bundle != before, nil }); err != nil {
+		t.Fatalf("the rule is not active: %+v", c.Cores[0].Server().Rules().Status().Rejected)
 	}
 }

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -25,8 +26,9 @@ type crowd struct {
 	acked atomic.Int64
 	reset atomic.Int64 // how often a device was told that its cursor means nothing
 
-	mu    sync.Mutex // guards sends
+	mu    sync.Mutex // guards the fields below
 	sends []history.Send
+	ends  []error // of connections
 }
 
 // pair is two people who send to each other.
@@ -102,6 +104,11 @@ func (c *crowd) join(ctx context.Context, m *member, o client.Options, kind idl.
 		defer told.mu.Unlock()
 		told.entries = append(told.entries, e)
 		return nil
+	}
+	d.options.Handler.Disconnected = func(_ context.Context, cut client.Disconnect) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.ends = append(c.ends, cut.Err)
 	}
 	d.options.Handler.Reset = func(context.Context, client.Reset) { c.reset.Add(1) }
 	if err := d.connect(ctx); err != nil {
@@ -332,4 +339,38 @@ func signIn(ctx context.Context, o client.Options, name, device string, kind idl
 		return "", err
 	}
 	return rep.Token, nil
+}
+
+// countDisconnects gives a function that says how many connections have ended since.
+func (c *crowd) countDisconnects() func() int {
+	had := len(c.cuts())
+	return func() int { return len(c.cuts()) - had }
+}
+
+// countReasons gives a function that says with which reasons connections have been
+// ended by the server since.
+func (c *crowd) countReasons() func() []idl.CloseReason {
+	had := len(c.cuts())
+	return func() (reasons []idl.CloseReason) {
+		for _, err := range c.cuts()[had:] {
+			if q, ok := errors.AsType[*client.Quit](err); ok {
+				reasons = append(reasons, q.Reason)
+			}
+		}
+		return reasons
+	}
+}
+
+// cuts are all ends of connections so far, as the devices' handlers were told.
+func (c *crowd) cuts() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.ends)
+}
+
+func retryAfter(err error) time.Duration {
+	if r, ok := errors.AsType[*client.Refusal](err); ok {
+		return r.RetryAfter
+	}
+	return 0
 }

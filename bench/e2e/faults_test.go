@@ -43,21 +43,21 @@ func startCluster(t *testing.T) *cluster.Cluster {
 func TestRestartsUnderLoad(t *testing.T) {
 	for name, restart := range map[string]func(context.Context, *cluster.Cluster) error{
 		"core": func(ctx context.Context, c *cluster.Cluster) error {
-			return errors.Join(c.StopCore(ctx), c.StartCore(ctx))
+			return errors.Join(c.Cores[0].Stop(ctx), c.Cores[0].Start(ctx))
 		},
 		"edge": func(ctx context.Context, c *cluster.Cluster) error {
-			return errors.Join(c.StopEdge(ctx), c.StartEdge())
+			return errors.Join(c.Edges[0].Stop(ctx), c.Edges[0].Start())
 		},
 		"edge without a word": func(_ context.Context, c *cluster.Cluster) error {
-			c.KillEdge()
-			return c.StartEdge()
+			c.Edges[0].Kill()
+			return c.Edges[0].Start()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 			defer cancel()
 			c := startCluster(t)
-			people := gather(t, 4, func() client.Options { return forms[0].options(c) })
+			people := gather(t, 4, func() client.Options { return forms[0].options(c.Edges[0]) })
 			defer people.leave()
 			const each, restarts = 400, 5
 			var talking sync.WaitGroup
@@ -160,7 +160,7 @@ func TestKickRace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 	defer cancel()
 	c := startCluster(t)
-	o := forms[0].options(c)
+	o := forms[0].options(c.Edges[0])
 	if _, err := signUp(ctx, o, "alice"); err != nil {
 		t.Fatal(err)
 	}
@@ -223,12 +223,12 @@ func TestResendRace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 	defer cancel()
 	c := startCluster(t)
-	people := gather(t, 1, func() client.Options { return forms[2].options(c) })
+	people := gather(t, 1, func() client.Options { return forms[2].options(c.Edges[0]) })
 	defer people.leave()
 	p := people.pairs[0]
 	var conns []*client.Client
 	for _, kind := range []idl.DeviceType{idl.DeviceDesktop, idl.DeviceWeb, idl.DeviceTablet} {
-		o := forms[int(kind)%len(forms)].options(c)
+		o := forms[int(kind)%len(forms)].options(c.Edges[0])
 		conn, err := client.Dial(ctx, o)
 		if err != nil {
 			t.Fatal(err)

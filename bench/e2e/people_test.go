@@ -31,11 +31,11 @@ var forms = []form{
 	{name: "websocket-text", websocket: true, text: true, codec: idl.CodecJSON},
 }
 
-// options is how a client of this form reaches the cluster.
-func (f form) options(c *cluster.Cluster) client.Options {
-	o := client.Options{Address: c.TCP(), Codec: f.codec, Text: f.text}
+// options is how a client of this form reaches an edge.
+func (f form) options(e *cluster.Edge) client.Options {
+	o := client.Options{Address: e.TCP(), Codec: f.codec, Text: f.text}
 	if f.websocket {
-		o.Address = c.WebSocket()
+		o.Address = e.WebSocket()
 	}
 	return o
 }

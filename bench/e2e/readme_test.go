@@ -50,9 +50,9 @@ func exampleServer() (account, address string, done func()) {
 	ctx := context.Background()
 	c, err := cluster.Start(ctx, cluster.Options{Dir: dir})
 	check(err)
-	bob, err := signUp(ctx, client.Options{Address: c.TCP()}, "bob")
+	bob, err := signUp(ctx, client.Options{Address: c.Edges[0].TCP()}, "bob")
 	check(err)
-	return bob.name, c.TCP(), func() {
+	return bob.name, c.Edges[0].TCP(), func() {
 		check(c.Close(ctx))
 		check(os.RemoveAll(dir))
 	}

@@ -34,7 +34,7 @@ func TestScenarios(t *testing.T) {
 			for _, form := range forms {
 				t.Run(form.name, func(t *testing.T) {
 					t.Parallel()
-					play(t, file, form)
+					play(t, file, form, cluster.Options{})
 				})
 			}
 		})
@@ -42,12 +42,13 @@ func TestScenarios(t *testing.T) {
 }
 
 // play runs one scenario against a cluster of its own.
-func play(t *testing.T, file string, form form) {
+func play(t *testing.T, file string, form form, o cluster.Options) {
 	steps, err := e2e.ReadScript(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir(), Rules: true})
+	o.Dir, o.Rules, o.Edges = t.TempDir(), true, 2
+	c, err := cluster.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,23 +96,25 @@ func (s *stage) step(ctx context.Context, step e2e.Step) error {
 	}
 }
 
+// restart closes all cores or edges, one after the other, and starts each again.
 func (s *stage) restart(ctx context.Context, what string) error {
+	var errs []error
 	if what == "core" {
-		if err := s.cluster.StopCore(ctx); err != nil {
-			return err
+		for _, core := range s.cluster.Cores {
+			errs = append(errs, core.Stop(ctx), core.Start(ctx))
 		}
-		return s.cluster.StartCore(ctx)
+	} else {
+		for _, edge := range s.cluster.Edges {
+			errs = append(errs, edge.Stop(ctx), edge.Start())
+		}
 	}
-	if err := s.cluster.StopEdge(ctx); err != nil {
-		return err
-	}
-	return s.cluster.StartEdge()
+	return errors.Join(errs...)
 }
 
 // rule saves or removes a file as an editor does, and waits until the core has
 // taken or refused it.
 func (s *stage) rule(ctx context.Context, file, how, text string) error {
-	rules := s.cluster.Core().Rules()
+	rules := s.cluster.Cores[0].Server().Rules()
 	before := rules.Status()
 	path := filepath.Join(s.cluster.RulesDir(), file)
 	if how == "is removed" {
@@ -141,7 +144,7 @@ func (s *stage) rule(ctx context.Context, file, how, text string) error {
 func (s *stage) personStep(ctx context.Context, name string, w []string) (err error) {
 	switch verb := w[0] + " " + w[1]; verb {
 	case "signs up":
-		s.people[name], err = signUp(ctx, s.form.options(s.cluster), name)
+		s.people[name], err = signUp(ctx, s.form.options(s.cluster.Edges[0]), name)
 		return err
 	case "lists devices":
 		return s.listsDevices(ctx, name, w[2:])
@@ -196,7 +199,8 @@ func (s *stage) deviceStep(ctx context.Context, full string, w []string) (err er
 	}
 	if w[0] == "connects" {
 		kind := idl.DeviceType(wirepb.DeviceType_value["DEVICE_TYPE_"+strings.ToUpper(w[2])])
-		s.devices[full], err = newDevice(ctx, s.form.options(s.cluster), owner, id, kind)
+		edge := s.cluster.Edges[len(s.devices)%len(s.cluster.Edges)] // so that everything happens across edges
+		s.devices[full], err = newDevice(ctx, s.form.options(edge), owner, id, kind)
 		return err
 	}
 	d, verb := s.devices[full], deviceSteps[w[0]]

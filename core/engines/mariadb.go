@@ -132,10 +132,10 @@ func (m *MariaDBServer) DSN(database string) string {
 	return fmt.Sprintf("%s:%s@tcp(%s)/%s", mariaUser, mariaPassword, m.Addr(), database)
 }
 
-// CreateDatabase makes a database and gives its DSN. The name is of letters,
-// digits and _.
+// CreateDatabase makes a database if it is missing and gives its DSN. The name is
+// of letters, digits and _.
 func (m *MariaDBServer) CreateDatabase(ctx context.Context, name string) (dsn string, err error) {
-	return m.DSN(name), m.database(ctx, "CREATE DATABASE", name)
+	return m.DSN(name), m.database(ctx, "CREATE DATABASE IF NOT EXISTS", name)
 }
 
 // DropDatabase removes a database with all that is in it.

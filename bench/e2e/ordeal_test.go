@@ -1,0 +1,165 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"freeim/bench/cluster"
+	"freeim/core/engines"
+	"freeim/edge/client"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// ordeal is a whole installation with people who talk across its edges: two edges
+// and two cores as processes, on engines of their own, with a Proxy before each of
+// them. Faults happen to it one after the other; after each the books are audited.
+type ordeal struct {
+	*site
+	ctx      context.Context
+	mariadb  *engines.MariaDBServer
+	database *cluster.Proxy // between the cores and MariaDB
+	redis    *engines.RedisServer
+	cache    *cluster.Proxy         // between the cores and Redis
+	sentinel *engines.SentinelGroup // instead of redis and cache, or nil
+	people   *crowd
+}
+
+// begin starts an ordeal that ends with the test.
+func begin(ctx context.Context, t *testing.T, watched bool) *ordeal {
+	o := &ordeal{ctx: ctx, mariadb: engines.MariaDB(t)}
+	options := cluster.SiteOptions{Edges: 2, Cores: 2, Weather: true}
+	if watched {
+		o.sentinel = engines.Sentinel(t)
+		options.Redis, options.RedisMaster = o.sentinel.Addrs(), o.sentinel.Name
+	} else {
+		o.redis = engines.Redis(t)
+		o.cache = between(t, o.redis.Addr())
+		options.Redis = []string{o.cache.Addr()}
+	}
+	dsn, err := o.mariadb.CreateDatabase(ctx, "freeim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.database = between(t, o.mariadb.Addr())
+	options.MySQL = strings.Replace(dsn, o.mariadb.Addr(), o.database.Addr(), 1)
+	o.site = startSite(t, options)
+	o.people = gatherNamed(t, "p", 3, 2, o.ways()...)
+	t.Cleanup(o.people.leave)
+	return o
+}
+
+func between(t *testing.T, target string) *cluster.Proxy {
+	p, err := cluster.NewProxy(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// suffer lets one fault happen while everybody talks, then audits everything
+// since the ordeal began.
+func (o *ordeal) suffer(t *testing.T, fault func(*ordeal)) {
+	o.t, o.people.t = t, t
+	before := o.people.acked.Load()
+	o.people.talkWhile(o.ctx, func() { fault(o) })
+	report := o.people.audit(o.ctx)
+	o.allRun()
+	o.routable()
+	t.Logf("%d messages acknowledged in this fault; in all: %v", o.people.acked.Load()-before, report)
+}
+
+// do fails the test on an error of what a fault is made with.
+func (o *ordeal) do(errs ...error) {
+	o.t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// progress waits until n more messages are acknowledged, and gives how long the
+// first took.
+func (o *ordeal) progress(n int64) (first time.Duration) {
+	o.t.Helper()
+	start, had := time.Now(), o.people.acked.Load()
+	for _, want := range []int64{1, n} {
+		ctx, cancel := context.WithTimeout(o.ctx, time.Minute)
+		err := until(ctx, func() (bool, error) { return o.people.acked.Load() >= had+want, nil })
+		cancel()
+		if err != nil {
+			o.t.Fatalf("%d messages acknowledged in a minute, want %d", o.people.acked.Load()-had, want)
+		}
+		if want == 1 {
+			first = time.Since(start)
+		}
+	}
+	return first
+}
+
+// back waits for messages to be acknowledged again, and holds the time to limit
+// in a full run: a machine that is shared with other tests has its own.
+func (o *ordeal) back(after string, limit time.Duration) {
+	o.t.Helper()
+	took := o.progress(50)
+	o.t.Logf("acknowledged again %v after %s", took.Round(time.Millisecond), after)
+	if full() && took > limit {
+		o.t.Errorf("acknowledged again %v after %s, want %v at most", took, after, limit)
+	}
+}
+
+// routable waits until no core finds a session that is connected and has no route.
+func (o *ordeal) routable() {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(o.ctx, time.Minute)
+	defer cancel()
+	var last float64
+	err := until(ctx, func() (bool, error) {
+		last = 0
+		for _, core := range o.Cores {
+			n, err := core.Figure(ctx, "freeim_unroutable_sessions")
+			if err != nil {
+				return false, err
+			}
+			last += n
+		}
+		return last == 0, nil
+	})
+	if err != nil {
+		o.t.Errorf("%v sessions are connected but unroutable: %v", last, err)
+	}
+}
+
+// probe is one connection that sends by hand, where a session would try again.
+type probe struct {
+	*client.Client
+	to int64
+	n  int
+}
+
+// probe signs up somebody who writes to himself.
+func (o *ordeal) probe(name string) *probe {
+	o.t.Helper()
+	way := o.ways()[0]()
+	owner, err := signUp(o.ctx, way, name)
+	o.do(err)
+	token, err := signIn(o.ctx, way, name, "probe", idl.DeviceTablet)
+	o.do(err)
+	conn, err := client.Dial(o.ctx, way)
+	o.do(err)
+	o.t.Cleanup(func() { conn.Close() })
+	_, err = conn.Auth(o.ctx, token)
+	o.do(err)
+	return &probe{Client: conn, to: owner.id}
+}
+
+// send sends one message and gives what became of it.
+func (p *probe) send(ctx context.Context) error {
+	p.n++
+	_, err := p.Send(ctx, &chatpb.SendRequest{ClientId: fmt.Sprintf("probe-%d", p.n), ToUserId: p.to, Text: "are you there"})
+	return err
+}

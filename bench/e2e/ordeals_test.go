@@ -1,0 +1,264 @@
+package e2e_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"freeim/bench/cluster"
+	"freeim/edge/client"
+	"freeim/idl"
+)
+
+// fault is something that happens to an installation while people talk.
+type fault struct {
+	name string
+	run  func(o *ordeal)
+}
+
+// TestFaults lets everything that production is made of be killed, frozen,
+// emptied, cut off and replaced in turn, under load: reliability figures 1-5, 11.
+func TestFaults(t *testing.T) {
+	ctx, cancel := lasting(t)
+	defer cancel()
+	o := begin(ctx, t, false)
+	for _, f := range []fault{
+		{"core killed", func(o *ordeal) { o.kills(o.Cores, times(2, 200)) }},
+		{"edge killed", func(o *ordeal) { o.kills(o.Edges, times(2, 200)) }},
+		{"database killed", databaseKilled},
+		{"database frozen", databaseFrozen},
+		{"redis killed", redisKilled},
+		{"redis emptied", redisEmptied},
+		{"edge paused", func(o *ordeal) { o.pauses(o.Edges) }},
+		{"core paused", func(o *ordeal) { o.pauses(o.Cores) }},
+		{"bad weather", badWeather},
+		{"partitions", partitions},
+		{"every core replaced", coresReplaced},
+		{"edges drained", edgesDrained},
+	} {
+		t.Run(f.name, func(t *testing.T) { o.suffer(t, f.run) })
+		if ctx.Err() != nil {
+			t.Fatal("no time is left")
+		}
+	}
+}
+
+// kills kills each of the processes in turn, n times in all, and starts it again.
+func (o *ordeal) kills(all []*cluster.Process, n int) {
+	for i := range n {
+		o.progress(50 + rand.Int64N(100))
+		p := all[i%len(all)]
+		o.do(p.Kill())
+		o.back(p.Name+" was killed", 5*time.Second)
+		o.do(p.Start(o.ctx))
+	}
+	o.progress(100)
+}
+
+func databaseKilled(o *ordeal) {
+	for range times(2, 50) {
+		o.progress(50 + rand.Int64N(100))
+		o.do(o.mariadb.Kill())
+		o.quiet("MariaDB was killed", 500*time.Millisecond)
+		o.do(o.mariadb.Restart(o.ctx))
+		o.back("MariaDB was there again", 5*time.Second)
+		o.allRun()
+	}
+}
+
+// quiet lets time pass in which nothing may be acknowledged, but for what was
+// committed already.
+func (o *ordeal) quiet(because string, d time.Duration) {
+	o.t.Helper()
+	settle := time.After(d / 4)
+	<-settle
+	before := o.people.acked.Load()
+	<-time.After(d - d/4)
+	if n := o.people.acked.Load() - before; n > 0 {
+		o.t.Errorf("%d messages were acknowledged while %s", n, because)
+	}
+}
+
+// databaseFrozen: clients are told UNAVAILABLE and when to come back, nothing is
+// acknowledged, and all goes on when the database does.
+func databaseFrozen(o *ordeal) {
+	probe := o.probe("prober")
+	o.do(probe.send(o.ctx))
+	for range times(1, 20) {
+		o.progress(100)
+		o.do(o.mariadb.Pause())
+		asked := make(chan error, 1)
+		go func() { asked <- probe.send(o.ctx) }()
+		o.quiet("MariaDB was frozen", time.Duration(times(8, 30))*time.Second)
+		o.do(o.mariadb.Resume())
+		o.back("MariaDB went on", 5*time.Second)
+		if err := <-asked; err != nil && (client.CodeOf(err) != idl.CodeUnavailable || retryAfter(err) <= 0) {
+			o.t.Errorf("a send to the frozen database got %v, retry after %v; want UNAVAILABLE with advice", err, retryAfter(err))
+		} else {
+			o.t.Logf("a send to the frozen database got %v, retry after %v", err, retryAfter(err))
+		}
+		o.allRun()
+	}
+}
+
+func redisKilled(o *ordeal) {
+	for range times(2, 30) {
+		o.progress(50 + rand.Int64N(100))
+		o.do(o.redis.Kill())
+		o.back("Redis was killed", 5*time.Second)
+		o.do(o.redis.Restart(o.ctx))
+		o.back("Redis was there again", 5*time.Second)
+		o.routable()
+	}
+}
+
+func redisEmptied(o *ordeal) {
+	for range times(2, 20) {
+		o.progress(50 + rand.Int64N(100))
+		o.do(o.redis.RestartEmpty(o.ctx))
+		o.back("Redis was emptied", 5*time.Second)
+		o.routable()
+	}
+}
+
+// pauses freezes each process for as long as the others need to give it up, and
+// lets it go on. Devices that moved to another edge stay there.
+func (o *ordeal) pauses(all []*cluster.Process) {
+	for range times(1, 5) {
+		for _, p := range all {
+			o.progress(50)
+			o.do(p.Pause())
+			o.back(p.Name+" was paused", 30*time.Second)
+			<-time.After(time.Duration(times(5, 30)) * time.Second)
+			o.do(p.Resume())
+			o.back(p.Name+" went on", 5*time.Second)
+			o.do(p.AwaitReady(o.ctx))
+		}
+	}
+}
+
+// lines are all connections between two kinds of ends.
+func (o *ordeal) lines() map[string][]*cluster.Proxy {
+	return map[string][]*cluster.Proxy{
+		"clients and edges":  o.Fronts,
+		"edges and cores":    o.Links,
+		"cores and database": {o.database},
+		"cores and Redis":    {o.cache},
+	}
+}
+
+// badWeather is slow and lossy lines everywhere.
+func badWeather(o *ordeal) {
+	weather := cluster.Weather{Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.1}
+	for _, line := range o.lines() {
+		for _, p := range line {
+			p.Set(weather)
+		}
+	}
+	o.progress(int64(times(100, 2000)))
+	for _, line := range o.lines() {
+		for _, p := range line {
+			p.Set(cluster.Weather{Rate: 64 << 10})
+		}
+	}
+	o.progress(int64(times(100, 2000)))
+	for _, line := range o.lines() {
+		for _, p := range line {
+			p.Set(cluster.Weather{})
+		}
+	}
+}
+
+// partitions makes each line in turn dark, then resets what goes through it.
+func partitions(o *ordeal) {
+	for range times(1, 20) {
+		for name, line := range o.lines() {
+			o.progress(50)
+			for _, p := range line {
+				p.Set(cluster.Weather{Black: true})
+			}
+			<-time.After(time.Duration(times(2, 15)) * time.Second)
+			for _, p := range line {
+				p.Set(cluster.Weather{})
+			}
+			o.back("it was dark between "+name, 10*time.Second)
+			for range times(2, 5) {
+				for _, p := range line {
+					p.Cut()
+				}
+				o.back("lines were cut between "+name, 10*time.Second)
+			}
+		}
+	}
+}
+
+// coresReplaced drains and starts every core in turn, again and again: no client
+// loses its connection, and every ack comes.
+func coresReplaced(o *ordeal) {
+	lost := o.people.countDisconnects()
+	var slowest time.Duration
+	for range times(1, 20) {
+		for _, core := range o.Cores {
+			o.progress(50)
+			start := time.Now()
+			o.do(core.Stop(o.ctx))
+			slowest = max(slowest, time.Since(start))
+			o.do(core.Start(o.ctx))
+			o.progress(50)
+		}
+	}
+	if n := lost(); n > 0 {
+		o.t.Errorf("%d connections were lost while the cores were replaced", n)
+	}
+	o.t.Logf("the slowest core took %v to drain", slowest.Round(time.Millisecond))
+}
+
+// edgesDrained ends each edge in turn with SIGTERM: it tells its clients to go,
+// and they go to the other one.
+func edgesDrained(o *ordeal) {
+	reasons := o.people.countReasons()
+	for range times(1, 20) {
+		for _, edge := range o.Edges {
+			o.progress(50)
+			start := time.Now()
+			o.do(edge.Stop(o.ctx))
+			took := time.Since(start)
+			o.t.Logf("%s ended %v after SIGTERM", edge.Name, took.Round(time.Millisecond))
+			if took > 30*time.Second {
+				o.t.Errorf("%s took %v to end", edge.Name, took)
+			}
+			o.back(edge.Name+" was drained", 3*time.Second)
+			o.do(edge.Start(o.ctx))
+		}
+	}
+	o.progress(50)
+	if got := reasons(); len(got) == 0 || slices.ContainsFunc(got, func(r idl.CloseReason) bool { return r != idl.CloseShutdown }) {
+		o.t.Errorf("clients were sent away with %v, want %v only", got, idl.CloseShutdown)
+	}
+}
+
+// TestRedisFailover: the primary is killed, and a replica takes its place.
+func TestRedisFailover(t *testing.T) {
+	ctx, cancel := lasting(t)
+	defer cancel()
+	o := begin(ctx, t, true)
+	o.suffer(t, func(o *ordeal) {
+		for range times(1, 20) {
+			primary, replica := o.sentinel.Primary, o.sentinel.Replica
+			if addr, err := o.sentinel.PrimaryAddr(ctx); err == nil && addr == replica.Addr() {
+				primary, replica = replica, primary
+			}
+			o.progress(100)
+			o.do(primary.Kill())
+			o.back("the primary was killed", 5*time.Second)
+			o.do(until(ctx, func() (bool, error) {
+				addr, err := o.sentinel.PrimaryAddr(ctx)
+				return err == nil && addr == replica.Addr(), nil
+			}))
+			o.back("the replica took its place", 10*time.Second)
+			o.do(primary.Restart(ctx))
+			o.routable()
+		}
+	})
+}

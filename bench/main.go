@@ -1,0 +1,54 @@
+// Command bench runs whole installations on one machine and, later, measures
+// them: go run ./bench lists what it can do. It is for people and the Makefile;
+// nothing imports it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// command is one thing that bench does.
+type command struct {
+	name string
+	says string
+	run  func(ctx context.Context, args []string, out io.Writer) error
+}
+
+func commands() []command {
+	return []command{
+		{"cluster", "edges and cores as processes over MariaDB, a Redis Cluster and etcd, until Ctrl-C", runCluster},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) > 0 {
+		for _, c := range commands() {
+			if c.name == args[0] {
+				return c.run(ctx, args[1:], out)
+			}
+		}
+		fmt.Fprintf(out, "bench does not know %q\n", args[0])
+	}
+	fmt.Fprintln(out, "usage: go run ./bench COMMAND [-h]")
+	for _, c := range commands() {
+		fmt.Fprintf(out, "  %-10s %s\n", c.name, c.says)
+	}
+	if len(args) > 0 {
+		return fmt.Errorf("no command %q", args[0])
+	}
+	return nil
+}

@@ -98,7 +98,7 @@ func TestTrace(t *testing.T) {
 	s := see(t)
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
-			o := f.options(s.Cluster)
+			o := f.options(s.Cluster.Edges[0])
 			name := "trace-" + f.name
 			owner, err := signUp(t.Context(), o, name)
 			if err != nil {
@@ -120,7 +120,7 @@ func TestTrace(t *testing.T) {
 			s.oneTrace(t)
 		})
 	}
-	if err := s.StopEdge(t.Context()); err != nil {
+	if err := s.Edges[0].Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if link := s.span(t, "freeim.core.Core/Link", trace.SpanContext{}); link.SpanKind() != trace.SpanKindClient && link.SpanKind() != trace.SpanKindServer {
@@ -163,7 +163,7 @@ func (s *seen) oneTrace(t *testing.T) {
 // A refusal's span has the code, and the log's line the trace.
 func TestRefusalIsTracedWithItsCode(t *testing.T) {
 	s := see(t)
-	o := client.Options{Address: s.TCP()}
+	o := client.Options{Address: s.Edges[0].TCP()}
 	if _, err := signUp(t.Context(), o, "somebody"); err != nil { // from then on the edge knows the actions' names
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestRefusalIsTracedWithItsCode(t *testing.T) {
 // However much is logged, no password and no token is in it.
 func TestNoSecretInTheLog(t *testing.T) {
 	s := see(t)
-	o := client.Options{Address: s.TCP()}
+	o := client.Options{Address: s.Edges[0].TCP()}
 	owner, err := signUp(t.Context(), o, "secretive")
 	if err != nil {
 		t.Fatal(err)

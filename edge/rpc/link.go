@@ -210,7 +210,9 @@ func (k *link) enter(p phase, drop context.CancelFunc) {
 // lost ends what the stream carried. Calls that were never sent go to another
 // link. What became of the others is not known: whoever sends again uses the same
 // client ID. Pushes were lost too, unless the core ended the stream itself, as it
-// does when it has drained.
+// does when it has drained, and another core takes over: the only one may come
+// back with a registry that knows nobody, and push before this edge has listed
+// its sessions again.
 func (k *link) lost(err error) {
 	k.mu.Lock()
 	linked, drained := k.phase >= open, k.phase == leaving && errors.Is(err, io.EOF)
@@ -226,7 +228,7 @@ func (k *link) lost(err error) {
 	for _, w := range unsent {
 		k.links.place(w)
 	}
-	if linked && !drained {
+	if linked && (!drained || !k.links.Ready()) {
 		k.links.miss()
 	}
 }

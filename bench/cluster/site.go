@@ -187,7 +187,7 @@ func (o *SiteOptions) core(i int) (*Process, error) {
 		}
 	}
 	if o.Etcd != "" {
-		text += fmt.Sprintf("  register:\n    etcd: [%q]\n    service: %s\n", "http://"+o.Etcd, service)
+		text += fmt.Sprintf("  register:\n    endpoints: [%q]\n    service: %s\n", o.Etcd, service)
 	}
 	return p, os.WriteFile(p.Config, []byte(text), 0o600)
 }
@@ -211,7 +211,7 @@ func (o *SiteOptions) edge(i int, cores []string) (*Process, error) {
 	}
 	text := o.head(p) + fmt.Sprintf("edge:\n  id: %s\n  tcp: %q\n  http: %q\n", p.Name, p.TCP, p.HTTP)
 	if o.Etcd != "" {
-		text += fmt.Sprintf("  cores: [%q]\n  etcd:\n    endpoints: [%q]\n", "etcd:"+service, "http://"+o.Etcd)
+		text += fmt.Sprintf("  cores: [%q]\n  etcd:\n    endpoints: [%q]\n", "etcd:"+service, o.Etcd)
 	} else {
 		text += fmt.Sprintf("  cores: [%s]\n", quotedList(cores))
 	}

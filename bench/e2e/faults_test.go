@@ -26,7 +26,11 @@ import (
 const faultTime = 2 * time.Minute
 
 func startCluster(t *testing.T) *cluster.Cluster {
-	c, err := cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir()})
+	return startClusterWith(t, cluster.Options{Dir: t.TempDir()})
+}
+
+func startClusterWith(t *testing.T, o cluster.Options) *cluster.Cluster {
+	c, err := cluster.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +81,8 @@ func TestRestartsUnderLoad(t *testing.T) {
 	}
 }
 
-// server is the real program as a process of its own.
-type server struct {
+// whole is the real program as a process of its own.
+type whole struct {
 	t    *testing.T
 	env  []string
 	tcp  string
@@ -86,9 +90,9 @@ type server struct {
 	path string
 }
 
-func buildServer(t *testing.T) *server {
+func buildServer(t *testing.T) *whole {
 	dir := t.TempDir()
-	s := &server{t: t, path: filepath.Join(dir, "edge"), tcp: "127.0.0.1:0"}
+	s := &whole{t: t, path: filepath.Join(dir, "edge"), tcp: "127.0.0.1:0"}
 	build := exec.Command("go", "build", "-o", s.path, "freeim/edge")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the server: %v\n%s", err, out)
@@ -100,7 +104,7 @@ func buildServer(t *testing.T) *server {
 
 // start runs the program and waits until it says where it listens: the same
 // address as before, after the first time.
-func (s *server) start() {
+func (s *whole) start() {
 	s.run = exec.Command(s.path, "-config", "../../conf/embedded.yaml")
 	s.run.Env = append(s.env, "FREEIM_EDGE_TCP="+s.tcp)
 	s.run.Stderr = os.Stderr
@@ -121,7 +125,7 @@ func (s *server) start() {
 }
 
 // kill ends the program as a crash does.
-func (s *server) kill() {
+func (s *whole) kill() {
 	if err := s.run.Process.Kill(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -163,3 +163,69 @@ func (p *probe) send(ctx context.Context) error {
 	_, err := p.Send(ctx, &chatpb.SendRequest{ClientId: fmt.Sprintf("probe-%d", p.n), ToUserId: p.to, Text: "are you there"})
 	return err
 }
+
+// at is how to reach one edge and no other.
+func (o *ordeal) at(edge int) client.Options {
+	return client.Options{Address: o.address(edge), Codec: idl.CodecProtobuf}
+}
+
+// attendant is one connection on which a device waits for what is pushed to it.
+type attendant struct {
+	*client.Client
+	token string
+	texts chan string
+}
+
+// attend signs a device in at one edge and authenticates; it asks for nothing.
+func (o *ordeal) attend(edge int, name, device string, kind idl.DeviceType) *attendant {
+	o.t.Helper()
+	a := &attendant{texts: make(chan string, 100)}
+	options := o.at(edge)
+	var err error
+	a.token, err = signIn(o.ctx, options, name, device, kind)
+	o.do(err)
+	options.OnPush = func(p client.Push) {
+		var e chatpb.InboxEntry
+		if p.Action == idl.ActionMessage && p.Decode(&e) == nil && e.Message != nil {
+			a.texts <- e.Message.Text
+		}
+	}
+	a.Client, err = client.Dial(o.ctx, options)
+	o.do(err)
+	o.t.Cleanup(func() { a.Close() })
+	_, err = a.Auth(o.ctx, a.token)
+	o.do(err)
+	return a
+}
+
+// pushed waits for a message to be pushed.
+func (a *attendant) pushed(ctx context.Context, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case got := <-a.texts:
+		if got != text {
+			return fmt.Errorf("got %q, want %q", got, text)
+		}
+		return nil
+	case <-a.Done():
+		return a.Err()
+	case <-ctx.Done():
+		return fmt.Errorf("%q is not pushed", text)
+	}
+}
+
+// ended waits for the server to end the connection for that reason.
+func (a *attendant) ended(ctx context.Context, reason idl.CloseReason) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-a.Done():
+		if q, ok := errors.AsType[*client.Quit](a.Err()); !ok || q.Reason != reason {
+			return fmt.Errorf("ended with %v, want %v", a.Err(), reason)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the connection goes on, want %v", reason)
+	}
+}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"freeim/bench/cluster"
 	"freeim/edge/client"
 	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+	"freeim/idl/kitex_gen/chatpb"
 )
 
 // fault is something that happens to an installation while people talk.
@@ -34,6 +37,7 @@ func TestFaults(t *testing.T) {
 		{"core paused", func(o *ordeal) { o.pauses(o.Cores) }},
 		{"bad weather", badWeather},
 		{"partitions", partitions},
+		{"across edges", acrossEdges},
 		{"every core replaced", coresReplaced},
 		{"edges drained", edgesDrained},
 	} {
@@ -90,7 +94,7 @@ func databaseFrozen(o *ordeal) {
 		o.do(o.mariadb.Pause())
 		asked := make(chan error, 1)
 		go func() { asked <- probe.send(o.ctx) }()
-		o.quiet("MariaDB was frozen", time.Duration(times(8, 30))*time.Second)
+		o.quiet("MariaDB was frozen", time.Duration(times(11, 30))*time.Second)
 		o.do(o.mariadb.Resume())
 		o.back("MariaDB went on", 5*time.Second)
 		if err := <-asked; err != nil && (client.CodeOf(err) != idl.CodeUnavailable || retryAfter(err) <= 0) {
@@ -135,6 +139,37 @@ func (o *ordeal) pauses(all []*cluster.Process) {
 			o.back(p.Name+" went on", 5*time.Second)
 			o.do(p.AwaitReady(o.ctx))
 		}
+	}
+}
+
+// acrossEdges: pushes, kicks and the policy of devices reach the other edge.
+func acrossEdges(o *ordeal) {
+	for round := range times(1, 50) {
+		name := fmt.Sprint("roamer", round)
+		owner, err := signUp(o.ctx, o.at(0), name)
+		o.do(err)
+		desk := o.attend(0, name, "desk", idl.DeviceDesktop)
+		phone := o.attend(1, name, "phone", idl.DeviceMobile)
+		web := o.attend(1, name, "web", idl.DeviceWeb)
+		_, err = web.Send(o.ctx, &chatpb.SendRequest{ClientId: "note", ToUserId: owner.id, Text: "to all my devices"})
+		o.do(err, desk.pushed(o.ctx, "to all my devices"), phone.pushed(o.ctx, "to all my devices"))
+
+		newer := o.attend(0, name, "phone2", idl.DeviceMobile) // on the other edge than the first phone
+		o.do(phone.ended(o.ctx, idl.CloseKicked))
+		again, err := client.Dial(o.ctx, o.at(0))
+		o.do(err)
+		if _, err := again.Auth(o.ctx, phone.token); client.CodeOf(err) != idl.CodeUnauthenticated {
+			o.t.Errorf("a kicked phone came back on another edge: %v", err)
+		}
+		o.do(again.Close())
+
+		moved, err := client.Dial(o.ctx, o.at(1)) // the same device, now on the other edge
+		o.do(err)
+		_, err = moved.Auth(o.ctx, desk.token)
+		o.do(err, desk.ended(o.ctx, idl.CloseReplaced))
+
+		_, err = web.SignOut(o.ctx, &accountpb.SignOutRequest{Scope: accountpb.SignOutScope_SIGN_OUT_SCOPE_OTHERS})
+		o.do(err, newer.ended(o.ctx, idl.CloseSignedOut), moved.Close(), web.Close())
 	}
 }
 

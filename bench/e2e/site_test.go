@@ -95,11 +95,15 @@ func startSite(t *testing.T, o cluster.SiteOptions) *site {
 	return &site{started, t}
 }
 
+// answerTime is when a client gives a connection up: later than the server's own
+// bounds, so that it gets their answers.
+const answerTime = 12 * time.Second
+
 // ways are how clients reach the edges: each has another one first.
 func (s *site) ways() (ways []func() client.Options) {
 	for i := range s.Edges {
 		ways = append(ways, func() client.Options {
-			o := client.Options{Codec: idl.CodecProtobuf, Address: s.address(i)}
+			o := client.Options{Codec: idl.CodecProtobuf, Address: s.address(i), AnswerTimeout: answerTime}
 			for k := 1; k < len(s.Edges); k++ {
 				o.Addresses = append(o.Addresses, s.address((i+k)%len(s.Edges)))
 			}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"freeim/core/archive"
 	"freeim/core/dispatch"
@@ -33,6 +34,7 @@ type Options struct {
 	Log     *slog.Logger          // nil: slog.Default
 	Figures prometheus.Registerer // nil: figures are kept nowhere
 	Tracer  trace.Tracer          // makes the spans of actions that the edge traces; nil: none
+	Now     func() time.Time      // the clock of message IDs; nil: time.Now
 }
 
 // Server is one core. Its methods are called by one goroutine: New, Start, then
@@ -66,7 +68,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.Config.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: o.Config, log: o.Log, ids: im.NewIDGenerator(nil), schemas: schemas(o.Plugins), services: plugin.NewServices()}
+	s := &Server{config: o.Config, log: o.Log, ids: im.NewIDGenerator(o.Now), schemas: schemas(o.Plugins), services: plugin.NewServices()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

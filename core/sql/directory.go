@@ -85,7 +85,21 @@ func (d *Directory) Ping(ctx context.Context) error {
 }
 
 // Close waits for running queries and closes the database.
-func (d *Directory) Close() error { return d.db.Close() }
+func (d *Directory) Close() error {
+	if d.mysql == nil {
+		return d.db.Close()
+	}
+	leave(d.db, d.log)
+	return nil
+}
+
+// leave closes a pool of MySQL. A server that has ended a connection by itself
+// cannot be told goodbye, which is no fault: what was committed was answered.
+func leave(db *stdsql.DB, log *slog.Logger) {
+	if err := db.Close(); err != nil {
+		log.Debug("a connection to MySQL had ended", "err", err)
+	}
+}
 
 // poolSize bounds the open connections: enough readers for every core, and a
 // writer that waits holds only one of them.

@@ -1,0 +1,64 @@
+package e2e_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"freeim/bench/cluster"
+	"freeim/core/engines"
+	"freeim/core/server"
+	"freeim/edge/client"
+)
+
+// production is the options of a cluster in this process whose cores share the
+// stores of the production profile, for one test.
+func production(t *testing.T) cluster.Options {
+	t.Helper()
+	dsn, redis := engines.Database(t), engines.Redis(t).Addr()
+	return cluster.Options{Edges: 2, Cores: 2, Core: func(_ int, o *server.Options) {
+		o.Config.MySQL.DSN = dsn
+		o.Config.Redis.Addresses = []string{redis}
+	}}
+}
+
+// The scenarios again, over two cores that share MySQL and Redis.
+func TestScenariosInProduction(t *testing.T) {
+	for _, name := range []string{"chat", "devices", "kick", "offline", "resend", "restart"} {
+		t.Run(name, func(t *testing.T) { play(t, "testdata/"+name+".txt", forms[2], production(t)) })
+	}
+}
+
+// TestClockStepsBack: the clock of one of two cores jumps back by an hour, and
+// forth, while people talk: IDs and seqs still grow (figure 22).
+func TestClockStepsBack(t *testing.T) {
+	ctx, cancel := lasting(t)
+	defer cancel()
+	o := production(t)
+	o.Dir = t.TempDir()
+	var step atomic.Int64
+	stores := o.Core
+	o.Core = func(i int, s *server.Options) {
+		stores(i, s)
+		if i == 0 {
+			s.Now = func() time.Time { return time.Now().Add(time.Duration(step.Load())) }
+		}
+	}
+	c := startClusterWith(t, o)
+	ways := []func() client.Options{}
+	for _, e := range c.Edges {
+		ways = append(ways, func() client.Options { return forms[0].options(e) })
+	}
+	people := gatherNamed(t, "p", 3, 2, ways...)
+	defer people.leave()
+	people.talkWhile(ctx, func() {
+		for _, to := range []time.Duration{-time.Hour, 0, -time.Hour, -time.Minute} {
+			step.Store(int64(to))
+			want := people.acked.Load() + int64(times(200, 20_000))
+			if err := until(ctx, func() (bool, error) { return people.acked.Load() >= want, nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	t.Log(people.audit(ctx)) // which fails on an ID or a seq that does not grow
+}

@@ -46,12 +46,11 @@ func (h *Host) openEmbedded(dir string) (err error) {
 }
 
 // openProduction opens a database of its own on the test process's MySQL, for the
-// directory and the record of messages, and one on its Redis.
+// directory and the record of messages, and one on its Redis, for hot timelines
+// and presence. Limits stay in memory: Redis keeps them by its own clock, which
+// no test moves.
 func (h *Host) openProduction(t testing.TB, dir string) (err error) {
 	t.Helper()
-	if h.registry == nil {
-		h.registry = presence.NewMemory()
-	}
 	dsn, err := databaseOf(t, dir)
 	if err != nil {
 		return err
@@ -62,6 +61,9 @@ func (h *Host) openProduction(t testing.TB, dir string) (err error) {
 	addr, number := engines.RedisDatabase(t)
 	if h.redis, err = redis.Open(redis.Options{Config: redis.Config{Addresses: []string{addr}, DB: number}, Log: h.log}); err != nil {
 		return err
+	}
+	if h.registry == nil {
+		h.registry = redis.NewPresence(h.redis, presence.Leases{})
 	}
 	record, err := sql.OpenRecord(h.ctx, sql.RecordOptions{DSN: dsn, IDs: h.ids, Log: h.log})
 	if err != nil {

@@ -34,9 +34,12 @@ func main() {
 	path := flag.String("config", "conf/embedded.yaml", "configuration file")
 	echo := flag.String("ws-echo", "", "also serve a WebSocket echo for conformance suites on this address")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	// A second signal ends the process at once, from before anything says that it stops.
+	context.AfterFunc(signals, func() { stop(); end() })
 	if flag.NArg() > 0 {
 		code := command.Run(ctx, command.Options{
 			Program: "edge", Config: *path, Args: flag.Args(), Plugins: plugins.All(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})

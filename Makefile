@@ -6,7 +6,7 @@ export GOFLAGS := -mod=readonly $(GOFLAGS)
 
 # The packages whose tests start whole servers or a browser; the race detector
 # watches all others.
-WHOLE := ./bench/e2e/... ./edge/web/...
+WHOLE := ./bench ./bench/e2e/... ./edge/web/...
 # In the order of their imports.
 PROTOS := wire account chat core
 

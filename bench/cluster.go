@@ -80,6 +80,11 @@ func startEngines(ctx context.Context, dir string, o *cluster.SiteOptions, out i
 	if o.MySQL, err = e.mariadb.CreateDatabase(ctx, "freeim"); err != nil {
 		return e, err
 	}
+	for _, name := range []string{"redis", "etcd"} { // nothing in them outlives a cluster
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return e, err
+		}
+	}
 	if e.redis, err = engines.StartRedisCluster(ctx, filepath.Join(dir, "redis"), 3); err != nil {
 		return e, missing(err, "redis-server")
 	}

@@ -69,7 +69,7 @@ var inside = map[string]sees{
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
 	"bench":             {"bench/cluster core/engines", "bench/e2e/browser"},
 	"bench/history":     {"", ""},
-	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server edge/client"},
+	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client"},
 	"bench/e2e/browser": {"", ""},
 	"bench/rules":       {"", "core/plugin plugins"},
 }

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +17,8 @@ import (
 	"freeim/edge/gateway"
 	"freeim/edge/session"
 	"freeim/idl"
+
+	"golang.org/x/sys/unix"
 )
 
 // transports runs a test over all of them.
@@ -248,6 +252,29 @@ func TestClientThatStopsReading(t *testing.T) {
 			}
 		})
 	})
+	t.Run("it reads slowly", func(t *testing.T) {
+		e := newEdge(t, gateway.Options{Backlog: 64 << 20, Stall: 600 * time.Millisecond}, session.Options{})
+		p := slowPeer(t, e.TCPAddr().String())
+		p.auth()
+		var pushing sync.WaitGroup
+		pushing.Go(func() {
+			for range 200 {
+				e.hub.Push(push)
+			}
+		})
+		defer pushing.Wait()
+		buf := make([]byte, 2<<10)
+		pace := time.NewTicker(25 * time.Millisecond)
+		defer pace.Stop()
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); <-pace.C {
+			if _, err := p.tcp.Read(buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if e.Stats().Stalled != 0 || e.hub.Stats().Live != 1 {
+			t.Fatal("it was cut off, though it reads")
+		}
+	})
 	t.Run("others are not held up", func(t *testing.T) {
 		transports(t, gateway.Options{}, session.Options{}, func(t *testing.T, e *edge, dial func() *peer) {
 			dial().auth()
@@ -289,6 +316,25 @@ func TestManySendersOneConnection(t *testing.T) {
 			next[s]++
 		}
 	})
+}
+
+// slowPeer has a small window and segments as on a real network: over loopback
+// they are so long that a slow reader's window opens only now and then.
+func slowPeer(t *testing.T, address string) *peer {
+	t.Helper()
+	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<10)
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1400)
+		})
+	}}
+	c, err := dialer.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return &peer{t: t, conn: c, tcp: c.(*net.TCPConn), in: bufio.NewReader(c)}
 }
 
 func TestNoRoomForAnother(t *testing.T) {

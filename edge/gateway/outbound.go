@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -264,7 +265,7 @@ func (o *outbound) leave(p []byte, n int, buf *[]byte, queued int) {
 // nothing for too long. The timer is ours: netpoll's own timeout wants to name a
 // remote address that it does not have here.
 func (o *outbound) drain(p []byte, buf *[]byte) {
-	stall := time.AfterFunc(o.shared.stall, o.stalled)
+	stall := o.watchReader()
 	defer stall.Stop()
 	for {
 		for len(p) > 0 {
@@ -289,6 +290,36 @@ func (o *outbound) drain(p []byte, buf *[]byte) {
 		o.backlog += len(p) - queued
 		o.mu.Unlock()
 	}
+}
+
+// watchReader cuts the client off when it has taken nothing for too long: when it
+// has acknowledged no octet, since the socket may take long to have room for more.
+func (o *outbound) watchReader() (stall *time.Timer) {
+	o.descriptor.Lock()
+	fd := int(o.fd) // it may be another's when it is asked: then the time is wrong once
+	o.descriptor.Unlock()
+	var taken atomic.Uint64
+	taken.Store(acked(fd))
+	ready := make(chan struct{})
+	defer close(ready)
+	stall = time.AfterFunc(o.shared.stall, func() {
+		<-ready
+		if now := acked(fd); taken.Swap(now) != now {
+			stall.Reset(o.shared.stall)
+			return
+		}
+		o.stalled()
+	})
+	return stall
+}
+
+// acked is how many octets the other side has acknowledged; 0 when nobody knows.
+func acked(fd int) uint64 {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
+	}
+	return info.Bytes_acked
 }
 
 // await returns when the socket has taken p, or the connection has ended.

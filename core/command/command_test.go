@@ -314,7 +314,7 @@ func TestRestoreKilled(t *testing.T) {
 	}
 	to := newSite(t)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childConfig+"="+to.file)
+	cmd.Env = append(os.Environ(), childConfig+"="+to.file, "TMPDIR="+to.dir) // what it leaves there goes with the test
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -27,10 +27,7 @@ func (p *Account) auth(ctx context.Context, call *plugin.Call, req *accountpb.Au
 	if call.User != 0 {
 		return p.again(ctx, call, d, u)
 	}
-	id, err := p.identity(ctx, d)
-	if err != nil {
-		return nil, stored(ctx, err)
-	}
+	id := p.identity(ctx, d)
 	route := call.Route(id)
 	registered, err := p.appear(ctx, route)
 	if err != nil {
@@ -87,25 +84,32 @@ func (p *Account) expired(d device) bool {
 }
 
 // identity is d's, dated after every session that the device has now, so that of
-// two in one millisecond, or after the clock was set back, the later wins.
-func (p *Account) identity(ctx context.Context, d device) (plugin.Identity, error) {
+// two in one millisecond, or after the clock was set back, the later wins. While
+// presence does not answer it is dated now.
+func (p *Account) identity(ctx context.Context, d device) plugin.Identity {
 	since := time.UnixMilli(p.host.Now().UnixMilli())
 	routes, err := p.routesOf(ctx, d.user)
 	if err != nil {
-		return plugin.Identity{}, err
+		p.host.Log().WarnContext(ctx, "a session is dated without knowing the others", "user", d.user, "err", err)
 	}
 	for _, r := range routes {
 		if r.Device == d.id && !r.Since.Before(since) {
 			since = time.UnixMilli(r.Since.UnixMilli() + 1)
 		}
 	}
-	return plugin.Identity{User: d.user, Device: d.id, DeviceType: d.deviceType, TokenID: d.signIn, Since: since}, nil
+	return plugin.Identity{User: d.user, Device: d.id, DeviceType: d.deviceType, TokenID: d.signIn, Since: since}
 }
 
 // appear makes r the route of its device and ends the session that it replaces.
-// registered is false when the device has a newer one already.
+// registered is false when the device has a newer one already. A session that
+// presence does not take since it does not answer is let in all the same: its
+// edge's next census makes the route, asks admission, and has the client sync.
 func (p *Account) appear(ctx context.Context, r presence.Route) (registered bool, err error) {
 	displaced, registered, err := p.host.Presence().Register(ctx, r)
+	if err != nil && !errors.Is(err, presence.ErrFenced) && ctx.Err() == nil {
+		p.host.Log().WarnContext(ctx, "a session is let in without a route", "user", r.User, "err", err)
+		return true, nil
+	}
 	if registered && len(displaced) > 0 {
 		p.host.Kick(displaced, idl.CloseReplaced, newerSession)
 	}

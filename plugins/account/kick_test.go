@@ -22,6 +22,13 @@ type moody struct {
 	away atomic.Bool
 }
 
+func (m *moody) Register(ctx context.Context, r presence.Route) ([]presence.Route, bool, error) {
+	if m.away.Load() {
+		return nil, false, errors.New("away")
+	}
+	return m.Registry.Register(ctx, r)
+}
+
 func (m *moody) Routes(ctx context.Context, users ...im.UserID) ([][]presence.Route, error) {
 	if m.away.Load() {
 		return nil, errors.New("away")
@@ -76,4 +83,22 @@ func TestEndedDevicesHaveNoRoute(t *testing.T) {
 	if got := devices(); len(got) != 0 {
 		t.Errorf("routes after signing oneself out: got %q", got)
 	}
+}
+
+// TestPresenceAway: presence that does not answer keeps nobody out; the session
+// has no route then, which its edge's census makes.
+func TestPresenceAway(t *testing.T) {
+	registry := &moody{Registry: presence.NewMemory()}
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}, Presence: registry})
+	alice := signUp(t, h, "alice")
+	registry.away.Store(true)
+	s := online(t, h, "alice", "phone", idl.DeviceMobile)
+	if id := s.Identity(); id.User != alice || id.Device != "phone" {
+		t.Errorf("bound to %+v", id)
+	}
+	registry.away.Store(false)
+	if routes, err := registry.Routes(t.Context(), alice); err != nil || len(routes[0]) != 0 {
+		t.Errorf("got routes %+v, %v", routes, err)
+	}
+	wantClosed(t, "phone", s, 0)
 }

@@ -22,6 +22,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"cluster", "edges and cores as processes over MariaDB, a Redis Cluster and etcd, until Ctrl-C", runCluster},
+		{"cores", "what a message costs each process, with one core and with two", runCores},
 	}
 }
 

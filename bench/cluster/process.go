@@ -253,8 +253,11 @@ func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 // CPU is the processor time that the run under way has taken, on Linux.
-func (p *Process) CPU() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+func (p *Process) CPU() (time.Duration, error) { return CPU(p.cmd.Process.Pid) }
+
+// CPU is the processor time that a process has taken, on Linux.
+func CPU(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -262,7 +265,7 @@ func (p *Process) CPU() (time.Duration, error) {
 	// proc(5), utime and stime are the 14th and 15th.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("read the processor time of %s: %q", p.Name, text)
+		return 0, fmt.Errorf("read the processor time of process %d: %q", pid, text)
 	}
 	var ticks int64
 	for _, field := range fields[11:13] {

@@ -24,11 +24,10 @@ func times(few, many int) int {
 	return few
 }
 
-// lasting bounds a test of faults at a site: a quarter of an hour for each of so
-// many in a full run.
+// lasting bounds a test of faults at a site: a full run takes hours.
 func lasting(t *testing.T) (context.Context, context.CancelFunc) {
 	if full() {
-		return context.WithTimeout(t.Context(), 2*time.Hour)
+		return context.WithTimeout(t.Context(), 8*time.Hour)
 	}
 	return context.WithTimeout(t.Context(), 2*faultTime)
 }

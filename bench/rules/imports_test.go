@@ -67,7 +67,7 @@ var inside = map[string]sees{
 	// The places that join edge and core: nothing imports them.
 	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
-	"bench":             {"bench/cluster core/engines", "bench/e2e/browser"},
+	"bench":             {"bench/cluster core/engines edge/client " + bodies, "bench/e2e/browser"},
 	"bench/history":     {"", ""},
 	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client"},
 	"bench/e2e/browser": {"", ""},

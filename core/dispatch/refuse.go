@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -40,13 +41,17 @@ func ours(refusal *im.Error) bool {
 	return false
 }
 
+// retryLate is the advice for an action whose time ended: what it waited for, a
+// database most likely, is slow or away.
+const retryLate = time.Second
+
 // known gives the refusal in err, or the one that stands for it.
 func known(err error) *im.Error {
 	if refusal, ok := errors.AsType[*im.Error](err); ok {
 		return refusal
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return im.Errorf(idl.CodeDeadlineExceeded, "no answer in time")
+		return &im.Error{Code: idl.CodeDeadlineExceeded, Reason: "no answer in time", RetryAfter: retryLate}
 	}
 	return im.Errorf(idl.CodeInternal, "internal error")
 }

@@ -29,6 +29,7 @@ func BenchmarkWriters(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
+				b.ResetTimer() // the server may have been started above
 				b.SetParallelism(writers)
 				b.ReportAllocs()
 				b.RunParallel(func(pb *testing.PB) {

@@ -6,6 +6,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,9 @@ type Options struct {
 	Hub session.Options
 	// Tracer makes the spans of the actions, of all of them; nil: there are none.
 	Tracer trace.Tracer
+	// TLS is what the edges show on ports of their own for tls:// and wss://,
+	// beside the plain ones; nil: there are no such ports.
+	TLS *tls.Config
 }
 
 // Cluster is cores and edges in this process. It and its parts are used by one
@@ -79,6 +83,9 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	for i := range max(o.Edges, 1) {
 		edge := &Edge{cluster: c, id: fmt.Sprintf("edge-%d", i+1), cores: listen, tcp: "127.0.0.1:0", http: "127.0.0.1:0"}
+		if o.TLS != nil {
+			edge.tcps, edge.https = "127.0.0.1:0", "127.0.0.1:0"
+		}
 		c.Edges = append(c.Edges, edge)
 		if err := edge.Start(); err != nil {
 			return nil, err
@@ -159,6 +166,8 @@ type Edge struct {
 	gate  *gateway.Gateway
 	tcp   string // its addresses, kept over restarts
 	http  string
+	tcps  string // these two are empty without Options.TLS
+	https string
 }
 
 // TCP is the address for frames over TCP, as the client SDK takes it.
@@ -167,8 +176,17 @@ func (e *Edge) TCP() string { return "tcp://" + e.tcp }
 // WebSocket is the address for WebSockets, as the client SDK takes it.
 func (e *Edge) WebSocket() string { return "ws://" + e.http + "/ws" }
 
+// TLS is the address for frames under TLS, as the client SDK takes it.
+func (e *Edge) TLS() string { return "tls://" + e.tcps }
+
+// SecureWebSocket is WebSocket under TLS.
+func (e *Edge) SecureWebSocket() string { return "wss://" + e.https + "/ws" }
+
 // Page is the address of the demo chat.
 func (e *Edge) Page() string { return "http://" + e.http + "/" }
+
+// SecurePage is Page under TLS.
+func (e *Edge) SecurePage() string { return "https://" + e.https + "/" }
 
 // Start starts the edge, again after Stop or Kill on the same addresses.
 func (e *Edge) Start() error {
@@ -188,7 +206,8 @@ func (e *Edge) Start() error {
 		links.Close()
 		return fmt.Errorf("build the hub: %w", err)
 	}
-	gate, err := gateway.New(gateway.Options{TCP: e.tcp, HTTP: e.http, Hub: hub, Web: web.Handler(), Log: log})
+	gate, err := gateway.New(gateway.Options{
+		TCP: e.tcp, HTTP: e.http, TCPS: e.tcps, HTTPS: e.https, TLS: e.cluster.opts.TLS, Hub: hub, Web: web.Handler(), Log: log})
 	if err != nil {
 		hub.Close()
 		links.Close()
@@ -201,6 +220,9 @@ func (e *Edge) Start() error {
 		return err
 	}
 	e.tcp, e.http = gate.TCPAddr().String(), gate.HTTPAddr().String()
+	if e.cluster.opts.TLS != nil {
+		e.tcps, e.https = gate.TCPSAddr().String(), gate.HTTPSAddr().String()
+	}
 	return nil
 }
 

@@ -60,13 +60,13 @@ func TestTwoBrowsers(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			talkInBrowsers(t, b, c, mode)
+			talkInBrowsers(t, b, c, c.Edges[0].Page()+mode)
 		})
 	}
 }
 
-func talkInBrowsers(t *testing.T, b *browser.Browser, c *cluster.Cluster, mode string) {
-	alice, bob := signUpInTab(t, b, c.Edges[0].Page()+mode, "alice"), signUpInTab(t, b, c.Edges[0].Page()+mode, "bob")
+func talkInBrowsers(t *testing.T, b *browser.Browser, c *cluster.Cluster, page string) {
+	alice, bob := signUpInTab(t, b, page, "alice"), signUpInTab(t, b, page, "bob")
 	alice.chatWith("bob")
 	alice.say("Hello Bob")
 	alice.has(1, "delivered")

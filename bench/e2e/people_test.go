@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -20,9 +21,10 @@ type form struct {
 	websocket bool
 	text      bool
 	codec     idl.Codec
+	trust     *tls.Config // whom clients believe; nil: no TLS
 }
 
-// forms are all of them.
+// forms are all of them without TLS.
 var forms = []form{
 	{name: "tcp-protobuf", codec: idl.CodecProtobuf},
 	{name: "tcp-json", codec: idl.CodecJSON},
@@ -33,9 +35,14 @@ var forms = []form{
 
 // options is how a client of this form reaches an edge.
 func (f form) options(e *cluster.Edge) client.Options {
-	o := client.Options{Address: e.TCP(), Codec: f.codec, Text: f.text}
-	if f.websocket {
+	o := client.Options{Address: e.TCP(), Codec: f.codec, Text: f.text, TLS: f.trust}
+	switch {
+	case f.websocket && f.trust != nil:
+		o.Address = e.SecureWebSocket()
+	case f.websocket:
 		o.Address = e.WebSocket()
+	case f.trust != nil:
+		o.Address = e.TLS()
 	}
 	return o
 }

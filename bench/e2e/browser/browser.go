@@ -6,11 +6,15 @@ package browser
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -28,6 +32,9 @@ type Options struct {
 	Path string
 	// Wait is how long every call of a Tab may take. Zero means 20 s.
 	Wait time.Duration
+	// Trust are certificates that https pages may show although no authority of
+	// this machine signed them, such as those that tests make.
+	Trust []*x509.Certificate
 }
 
 // Browser is one running Chromium. Safe for concurrent use.
@@ -53,7 +60,7 @@ func Launch(o Options) (*Browser, error) {
 	if b.wait == 0 {
 		b.wait = 20 * time.Second
 	}
-	if err := b.start(path); err != nil {
+	if err := b.start(path, o.Trust); err != nil {
 		os.RemoveAll(profile)
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
@@ -81,7 +88,7 @@ func find(path string) (string, error) {
 
 // start runs Chromium in a process group of its own, joined by two pipes: it
 // reads commands from descriptor 3 and writes to 4.
-func (b *Browser) start(path string) error {
+func (b *Browser) start(path string, trust []*x509.Certificate) error {
 	in, commands, err := os.Pipe()
 	if err != nil {
 		return err
@@ -90,7 +97,7 @@ func (b *Browser) start(path string) error {
 	if err != nil {
 		return errors.Join(err, in.Close(), commands.Close())
 	}
-	b.command = exec.Command(path, arguments(b.profile)...)
+	b.command = exec.Command(path, arguments(b.profile, trust)...)
 	b.command.ExtraFiles = []*os.File{in, out}
 	b.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = b.command.Start()
@@ -103,13 +110,19 @@ func (b *Browser) start(path string) error {
 	return nil
 }
 
-func arguments(profile string) []string {
+func arguments(profile string, trust []*x509.Certificate) []string {
+	keys := make([]string, len(trust))
+	for i, c := range trust {
+		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+		keys[i] = base64.StdEncoding.EncodeToString(sum[:])
+	}
 	return []string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-extensions",
 		"--hide-scrollbars", "--lang=en-US", "--remote-debugging-pipe",
-		"--user-data-dir=" + filepath.Join(profile, "profile"), "about:blank",
+		"--user-data-dir=" + filepath.Join(profile, "profile"),
+		"--ignore-certificate-errors-spki-list=" + strings.Join(keys, ","), "about:blank",
 	}
 }
 

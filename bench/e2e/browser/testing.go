@@ -16,7 +16,13 @@ const Require = "REQUIRE_BROWSER"
 // machine it skips the test and says so, or fails it where Require is set.
 func ForTest(t testing.TB) *Browser {
 	t.Helper()
-	b, err := Launch(Options{})
+	return LaunchForTest(t, Options{})
+}
+
+// LaunchForTest is ForTest with options.
+func LaunchForTest(t testing.TB, o Options) *Browser {
+	t.Helper()
+	b, err := Launch(o)
 	if errors.Is(err, ErrMissing) && os.Getenv(Require) == "" {
 		t.Skip(err)
 	}

@@ -250,6 +250,12 @@ func TestCannotStart(t *testing.T) {
 	gone, nowhere := server(t, clienttest.FakeOptions{})
 	gone.Close()
 	run(t.Context(), account(address, "taken", "-signup"), strings.NewReader(""), io.Discard, io.Discard)
+	const host = "127.0.0.1:1"
+	notPEM := filepath.Join(t.TempDir(), "ca.pem")
+	missing := notPEM + "x"
+	if err := os.WriteFile(notPEM, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name string
 		args []string
@@ -266,6 +272,9 @@ func TestCannotStart(t *testing.T) {
 		{"account taken", account(address, "taken", "-signup"), exitFailed, "leave out -signup"},
 		{"nobody there", account(nowhere, "a"), exitFailed, "connection refused"},
 		{"bad address", account("localhost", "a"), exitFailed, "want tcp://host:port"},
+		{"ca of no file", account("tls://"+host, "a", "-ca", missing), exitUsage, "no such file"},
+		{"ca of another kind", account("wss://"+host, "a", "-ca", notPEM), exitUsage, "holds no certificate"},
+		{"ca without TLS", account(address, "a", "-ca", notPEM), exitUsage, "-ca is for tls:// and wss://"},
 		{"text over tcp", account(address, "a", "-text"), exitFailed, "WebSocket address"},
 		{"unknown peer", account(address, "taken", "-to", "nobody"), exitFailed, `there is no user "nobody"`},
 	}

@@ -6,12 +6,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -62,6 +65,7 @@ type config struct {
 	text                       bool
 	device                     string
 	state                      string // file of the cursor; the token is kept beside it
+	tls                        *tls.Config
 }
 
 const usage = `chat: a chat in the terminal
@@ -69,6 +73,7 @@ const usage = `chat: a chat in the terminal
   chat -account alice -password secret -signup     make an account and sign in
   chat -account alice -password secret -to bob     chat with bob
   echo hi | chat -account alice -password … -to bob    send from a script
+  chat -addr tls://im.example:7443 -ca ca.pem …        a server whose authority is not the system's
 
 Lines are sent to the person of -to or /to; /help lists the commands.
 The password may also be in the environment as CHAT_PASSWORD.
@@ -79,7 +84,7 @@ func parse(args []string, errs io.Writer) (config, error) {
 	var c config
 	f := flag.NewFlagSet("chat", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // run shows the error
-	f.StringVar(&c.address, "addr", "tcp://127.0.0.1:7070", "server: tcp://host:port or ws://host:port/ws")
+	f.StringVar(&c.address, "addr", "tcp://127.0.0.1:7070", "server: tcp://host:port or ws://host:port/ws; tls:// and wss:// under TLS")
 	f.StringVar(&c.account, "account", "", "account name")
 	f.StringVar(&c.password, "password", "", "password")
 	f.BoolVar(&c.signUp, "signup", false, "make the account first")
@@ -88,6 +93,7 @@ func parse(args []string, errs io.Writer) (config, error) {
 	f.BoolVar(&c.text, "text", false, "readable WebSocket text frames (needs ws:// and json)")
 	f.StringVar(&c.device, "device", "terminal", "name of this device; stable for an installation")
 	f.StringVar(&c.state, "state", "", "file that keeps the place in the inbox, so that old messages are not shown again; the token is kept in FILE.token")
+	ca := f.String("ca", "", "PEM file of the authorities that vouch for a tls:// or wss:// server, instead of the system's")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(errs, usage)
@@ -106,7 +112,31 @@ func parse(args []string, errs io.Writer) (config, error) {
 	if c.password == "" {
 		c.password = os.Getenv("CHAT_PASSWORD")
 	}
-	return c, c.setCodec(*codec)
+	if err := c.setCodec(*codec); err != nil {
+		return c, err
+	}
+	return c, c.setCA(*ca)
+}
+
+// setCA has servers believed that an authority of the file vouches for, and no
+// others. It refuses an address that would not look at the file.
+func (c *config) setCA(path string) error {
+	if path == "" {
+		return nil
+	}
+	if !strings.HasPrefix(c.address, "tls://") && !strings.HasPrefix(c.address, "wss://") {
+		return fmt.Errorf("-ca is for tls:// and wss://, and -addr is %s", c.address)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return fmt.Errorf("-ca: %s holds no certificate", path)
+	}
+	c.tls = &tls.Config{RootCAs: pool}
+	return nil
 }
 
 func (c *config) setCodec(name string) error {
@@ -122,7 +152,7 @@ func (c *config) setCodec(name string) error {
 }
 
 func (c *config) options() client.Options {
-	return client.Options{Address: c.address, Codec: c.codec, Text: c.text}
+	return client.Options{Address: c.address, Codec: c.codec, Text: c.text, TLS: c.tls}
 }
 
 // plain is err for a person who did not write the program.

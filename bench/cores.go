@@ -26,6 +26,7 @@ import (
 // load is what people do in a measurement.
 type load struct {
 	people  int           // in pairs; each sends the next message when the last one is acknowledged
+	every   time.Duration // and not before this has passed since
 	warm    time.Duration // before the measurement
 	measure time.Duration
 	site    *cluster.Site
@@ -33,11 +34,13 @@ type load struct {
 }
 
 // runCores measures the processor time that a message costs each process, over one
-// core and over two: it must stay level, or a core more would not be worth it.
+// core and over two with twice as many people: it must stay level, or a core more
+// would not be worth it.
 func runCores(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench cores", flag.ContinueOnError)
 	flags.SetOutput(out)
-	people := flags.Int("people", 32, "how many people talk, in pairs, each with one message under way")
+	people := flags.Int("people", 32, "how many people talk for each core, in pairs, each with one message under way")
+	every := flags.Duration("every", 100*time.Millisecond, "how often each of them sends at most; 0: as soon as the last message is acknowledged")
 	warm := flags.Duration("warm", 5*time.Second, "how long they talk before the measurement")
 	measure := flags.Duration("for", 20*time.Second, "how long the measurement takes")
 	if err := flags.Parse(args); err != nil {
@@ -55,11 +58,11 @@ func runCores(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s, commit %s\ngo run ./bench cores -people %d -warm %v -for %v\n\n", machine(), commit(ctx), *people, *warm, *measure)
+	fmt.Fprintf(out, "%s, commit %s\ngo run ./bench cores -people %d -every %v -warm %v -for %v\n\n", machine(), commit(ctx), *people, *every, *warm, *measure)
 	fmt.Fprintln(out, "| cores | messages/s | each core, µs/message | cores in sum | edges in sum | mariadbd | redis-server |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
 	for _, cores := range []int{1, 2} {
-		l := &load{people: *people, warm: *warm, measure: *measure}
+		l := &load{people: *people * cores, every: *every, warm: *warm, measure: *measure}
 		row, err := l.run(ctx, filepath.Join(dir, fmt.Sprint(cores)), programs, cores)
 		if err != nil {
 			return err
@@ -88,7 +91,9 @@ func (l *load) run(ctx context.Context, dir string, programs cluster.Programs, c
 	if err != nil {
 		return "", err
 	}
-	l.site, err = cluster.StartSite(ctx, cluster.SiteOptions{Programs: programs, Dir: dir, Cores: cores, Edges: 2, MySQL: dsn, Redis: []string{redis.Addr()}})
+	l.site, err = cluster.StartSite(ctx, cluster.SiteOptions{
+		Programs: programs, Dir: dir, Cores: cores, Edges: 2, MySQL: dsn, Redis: []string{redis.Addr()},
+		CoreEnv: []string{"FREEIM_PLUGINS_ACCOUNT_SIGN_UPS_PER_MINUTE=0"}})
 	if err != nil {
 		return "", err
 	}
@@ -180,6 +185,7 @@ func (l *load) talk(ctx context.Context) (ended func() error, err error) {
 	for i, conn := range conns {
 		all.Go(func() {
 			defer conn.Close()
+			due := time.Now()
 			for n := 0; ctx.Err() == nil; n++ {
 				req := &chatpb.SendRequest{ClientId: fmt.Sprint("m", n), ToUserId: ids[i^1], Text: "The quick brown fox jumps over the lazy dog"}
 				if _, err := conn.Send(ctx, req); err != nil && ctx.Err() == nil {
@@ -187,6 +193,10 @@ func (l *load) talk(ctx context.Context) (ended func() error, err error) {
 					return
 				}
 				l.sent.Add(1)
+				if due = due.Add(l.every); due.Before(time.Now()) {
+					due = time.Now()
+				}
+				_ = pause(ctx, time.Until(due)) // the loop sees the end itself
 			}
 		})
 	}

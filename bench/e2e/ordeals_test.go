@@ -150,7 +150,7 @@ func (o *ordeal) pauses(all []*cluster.Process) {
 			o.progress(50)
 			o.do(p.Pause())
 			o.back(p.Name+" was paused", 30*time.Second)
-			<-time.After(time.Duration(times(5, 30)) * time.Second)
+			<-time.After(time.Duration(times(2, 30)) * time.Second)
 			o.do(p.Resume())
 			o.back(p.Name+" went on", 5*time.Second)
 			o.do(p.AwaitReady(o.ctx))
@@ -207,13 +207,13 @@ func badWeather(o *ordeal) {
 			p.Set(weather)
 		}
 	}
-	o.progress(int64(times(100, 2000)))
+	o.progress(int64(times(50, 2000)))
 	for _, line := range o.lines() {
 		for _, p := range line {
 			p.Set(cluster.Weather{Rate: 64 << 10})
 		}
 	}
-	o.progress(int64(times(100, 2000)))
+	o.progress(int64(times(50, 2000)))
 	for _, line := range o.lines() {
 		for _, p := range line {
 			p.Set(cluster.Weather{})

@@ -32,8 +32,9 @@ type RecordOptions struct {
 	// Connections bounds those for reading; 0: 8. Two more are for writing.
 	Connections int
 
-	// Doubt, if set, is called when MySQL answers again after a batch of which
-	// nobody knows whether it was committed: OnCommit was not called for what was.
+	// Doubt, if set, is called when MySQL answers again after a batch whose COMMIT
+	// was sent and not answered: nobody knows whether it was committed, and OnCommit
+	// was not called for what was.
 	Doubt func()
 
 	// Patience is how long MySQL may take to answer before it counts as away;

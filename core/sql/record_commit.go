@@ -52,16 +52,17 @@ type recordOp interface {
 // Everything is owned by the goroutine of run.
 type recordCommitter struct {
 	*Record
-	ids     *im.IDGenerator
-	doubt   func()
-	figures *recordFigures
-	ops     []recordOp
-	held    recordOp // taken from the queue, too large for the batch before
-	batch   recordBatch
-	script  script
-	logs    known[im.ConversationID]
-	people  known[im.UserID]
-	careful int // for how many batches more resends are looked for at once
+	ids       *im.IDGenerator
+	doubt     func()
+	figures   *recordFigures
+	ops       []recordOp
+	held      recordOp // taken from the queue, too large for the batch before
+	batch     recordBatch
+	script    script
+	logs      known[im.ConversationID]
+	people    known[im.UserID]
+	careful   int  // for how many batches more resends are looked for at once
+	undecided bool // of some writes of the batch nobody knows whether they were committed
 }
 
 func newCommitter(r *Record, o RecordOptions, f *recordFigures) *recordCommitter {
@@ -155,8 +156,11 @@ func (c *recordCommitter) commit(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, c.patience)
 	err := c.settle(limited, c.ops)
 	cancel()
-	if err != nil && number(err) == 0 {
+	if err != nil {
 		c.awaitReturn(ctx, err)
+	}
+	if c.undecided {
+		c.undecided = false
 		c.doubt()
 	}
 }
@@ -178,6 +182,9 @@ func (c *recordCommitter) settle(ctx context.Context, ops []recordOp) error {
 	c.figures.failed.Add(float64(len(ops)))
 	for _, o := range ops {
 		o.finish(c.Record, err)
+	}
+	if number(err) != 0 {
+		return nil // MySQL is there
 	}
 	return err
 }
@@ -204,7 +211,9 @@ func (c *recordCommitter) persist(ctx context.Context, ops []recordOp) error {
 			}
 			return nil
 		}
-		switch n := number(err); {
+		n := number(err)
+		c.undecided = c.undecided || sent && n == 0
+		switch {
 		case attempt == maxAttempts || ctx.Err() != nil:
 			return err
 		case n == errDeadlock, n == errLockTimeout && attempt < 3:

@@ -16,8 +16,9 @@ import (
 // octets, so the connection's character set is binary, and text is escaped by
 // backslashes. A connection that falls silent inside a transaction, its core
 // being stopped or cut off, gives its locks back: to MariaDB after three
-// seconds, to others after wait_timeout.
-const recordSession = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; " +
+// seconds, to others after wait_timeout. It comes after what the DSN sets, so that
+// no character_set_client in there makes an escaped quote a bare one.
+const recordSession = "SET NAMES binary; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; " +
 	"SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 2, lock_wait_timeout = 5, wait_timeout = 10" +
 	"/*M! , idle_transaction_timeout = 3" +
 	", in_predicate_conversion_threshold = 0 */" // an IN of many is a range, in order

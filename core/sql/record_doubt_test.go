@@ -1,0 +1,89 @@
+package sql_test
+
+import (
+	stdsql "database/sql"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"freeim/core/engines"
+	"freeim/core/im"
+	"freeim/core/sql"
+	"freeim/core/timeline"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Doubt is about commits that were sent and not answered, and about nothing else:
+// each costs a sync of every client. So it is not called for a batch that never
+// came to its COMMIT.
+func TestRecordDoubt(t *testing.T) {
+	for _, test := range []struct {
+		name, hold, release string
+		doubts              int64
+	}{
+		{"waiting for a head", "SELECT * FROM record_conversations FOR UPDATE", "ROLLBACK", 0},
+		{"waiting in the packet of the COMMIT", "LOCK TABLES record_messages READ", "UNLOCK TABLES", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dsn := engines.Database(t)
+			var doubts atomic.Int64
+			r := openRecord(t, sql.RecordOptions{DSN: dsn, Log: quiet, Patience: time.Second, Doubt: func() { doubts.Add(1) }})
+			db, err := stdsql.Open("mysql", dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			other, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			do := func(statement string) {
+				t.Helper()
+				if _, err := other.ExecContext(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n := 0
+			send := func() error {
+				n++
+				_, err := r.Append(t.Context(), timeline.Draft{Conversation: "c_1_2", Sender: 1, ClientID: fmt.Sprint(n), Inboxes: []im.UserID{1, 2}})
+				return err
+			}
+			if err := send(); err != nil {
+				t.Fatal(err)
+			}
+			do("START TRANSACTION")
+			do(test.hold)
+			if err := send(); err == nil {
+				t.Fatal("committed under somebody else's lock")
+			}
+			do(test.release)
+			await(t, "a commit", func() bool { return send() == nil }) // the doubt, if any, is behind the committer
+			if got := doubts.Load(); got != test.doubts {
+				t.Errorf("got %d doubts, want %d", got, test.doubts)
+			}
+		})
+	}
+}
+
+// What the DSN says of character sets does not make an escaped quote a bare one.
+func TestRecordCharacterSet(t *testing.T) {
+	c, err := mysql.ParseDSN(engines.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Params = map[string]string{"character_set_client": "gbk"}
+	r := openRecord(t, sql.RecordOptions{DSN: c.FormatDSN(), Log: quiet})
+	// In GBK 0xbf and a backslash are one character, and the quote behind it ends the text.
+	const clientID = "\xbf' OR 1=1 -- "
+	d := timeline.Draft{Conversation: "c_1_2", Sender: 1, ClientID: clientID, Inboxes: []im.UserID{1, 2}}
+	if _, err := r.Append(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, found, err := r.Find(t.Context(), 1, clientID); !found || err != nil {
+		t.Errorf("find: got %v, %v", found, err)
+	}
+}

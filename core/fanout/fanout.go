@@ -11,12 +11,13 @@
 // cost the core more than the push did. A caller may be the store's committer
 // (timeline.Draft.OnCommit), and then all senders wait; so the worker never waits
 // for an edge, and for the registry with a bound, past which it is left alone for
-// a moment and what comes is lost at once.
+// a moment and what comes is lost at once. When a part of the registry is away, the
+// pushes to those whom the rest knows go out.
 //
 // Best effort: a push that finds no route, or that the registry or the Pusher
 // loses, is lost. Its entry is in the inbox, and the next push makes the client
-// ask for it. When the registry had lost pushes and answers again, every edge is
-// asked to have its clients sync.
+// ask for it. When the registry had lost pushes and the whole of it answers again,
+// every edge is asked to have its clients sync.
 package fanout
 
 import (
@@ -89,6 +90,7 @@ type Fanout struct {
 	users []im.UserID // of the batch's pushes, one after the other
 	away  time.Time   // until then the registry is not asked
 	lost  bool        // pushes were lost since the last Resync
+	calm  time.Time   // until then no Resync
 }
 
 // job is a push, or a kick when routes is set.
@@ -167,17 +169,13 @@ func (f *Fanout) work() {
 		case j := <-f.queue:
 			f.batch(j)
 		case <-due:
-			f.users = append(f.users[:0], nobody)
-			f.resolve() // an error: it is not back yet
+			f.makeGood()
 		case <-f.closed:
 			f.finish()
 			return
 		}
 	}
 }
-
-// nobody is asked for to learn whether the registry answers again.
-const nobody im.UserID = 0
 
 // finish does what was queued before Close.
 func (f *Fanout) finish() {
@@ -237,11 +235,14 @@ const (
 	resolving = time.Second
 	// sparing is how long a registry that failed is not asked again.
 	sparing = 200 * time.Millisecond
+	// calming is the time between two Resyncs at least: one that fails now and then
+	// must not have all clients sync without end.
+	calming = 5 * time.Second
 )
 
 var errAway = errors.New("the registry has just failed")
 
-// resolve gives the routes of the batch's users.
+// resolve gives the routes of the batch's users, as far as the registry knows them.
 func (f *Fanout) resolve() ([][]presence.Route, error) {
 	if len(f.users) == 0 {
 		return nil, nil
@@ -253,17 +254,33 @@ func (f *Fanout) resolve() ([][]presence.Route, error) {
 	defer cancel()
 	routes, err := f.registry.Routes(ctx, f.users...)
 	if err == nil && len(routes) != len(f.users) {
-		err = fmt.Errorf("the registry answered for %d of %d users", len(routes), len(f.users))
+		routes, err = nil, fmt.Errorf("the registry answered for %d of %d users", len(routes), len(f.users))
 	}
-	if err != nil {
-		f.lost, f.away = true, time.Now().Add(sparing)
-		return nil, fmt.Errorf("resolve recipients: %w", err)
+	if err == nil {
+		return routes, nil
 	}
-	if f.lost {
-		f.lost = false
-		f.pusher.Resync()
+	f.lost = true
+	if len(routes) == len(f.users) {
+		f.figures.lost.Inc()
+		f.log.Error("pushes were lost: a part of the registry is away", "users", len(f.users), "err", err)
+		return routes, nil
 	}
-	return routes, nil
+	f.away = time.Now().Add(sparing)
+	return nil, fmt.Errorf("resolve recipients: %w", err)
+}
+
+// makeGood has the edges resync, when all of the registry answers again.
+func (f *Fanout) makeGood() {
+	if time.Now().Before(f.calm) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), resolving)
+	defer cancel()
+	if _, err := f.registry.Generation(ctx); err != nil {
+		return // not yet
+	}
+	f.lost, f.calm = false, time.Now().Add(calming)
+	f.pusher.Resync()
 }
 
 // do is also a barrier: a body that panics as it is encoded costs its own push.

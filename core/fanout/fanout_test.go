@@ -233,6 +233,72 @@ func TestLookUpsAreJoined(t *testing.T) {
 	}
 }
 
+func (c *counting) Generation(ctx context.Context) (string, error) {
+	if c.away.Load() {
+		return "", errors.New("away")
+	}
+	return c.Registry.Generation(ctx)
+}
+
+// halved is a registry of which a part is away: that of user 2.
+type halved struct {
+	presence.Registry
+	whole, sick atomic.Bool // sick: it says it is whole, and is not
+}
+
+func (h *halved) Routes(ctx context.Context, users ...im.UserID) ([][]presence.Route, error) {
+	all, err := h.Registry.Routes(ctx, users...)
+	if i := slices.Index(users, 2); i >= 0 && !h.whole.Load() {
+		all[i], err = nil, errors.New("away")
+	}
+	return all, err
+}
+
+func (h *halved) Generation(ctx context.Context) (string, error) {
+	if !h.whole.Load() && !h.sick.Load() {
+		return "", errors.New("away")
+	}
+	return h.Registry.Generation(ctx)
+}
+
+// TestPartOfTheRegistryAway: who is in the other part is reached, in the same batch
+// and at once after it, and no client syncs before all of it is back.
+func TestPartOfTheRegistryAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, r := new(pusher), &halved{Registry: registry(t, phone, peer)}
+		f := start(t, fanout.Options{Registry: r, Pusher: p, Log: slog.New(slog.DiscardHandler)})
+		var want []string
+		wants := func(what string, lines ...string) {
+			t.Helper()
+			synctest.Wait()
+			if want = append(want, lines...); !slices.Equal(p.lines, want) {
+				t.Errorf("%s: got %q, want %q", what, p.lines, want)
+			}
+		}
+		f.Push(plugin.Push{Body: &chatpb.SyncPush{}, Users: []im.UserID{1, 2}})
+		wants("both parts", "push a/5 [11] []")
+		for range 10 {
+			f.Push(plugin.Push{Body: &chatpb.SyncPush{}, Users: []im.UserID{2}})
+			f.Push(plugin.Push{Body: &chatpb.SyncPush{}, Users: []im.UserID{1}})
+			wants("one part after the other", "push a/5 [11] []")
+			time.Sleep(time.Second)
+		}
+		r.whole.Store(true)
+		time.Sleep(time.Second)
+		wants("when it is whole", "resync")
+		r.whole.Store(false)
+		r.sick.Store(true)
+		for range 4 {
+			f.Push(plugin.Push{Body: &chatpb.SyncPush{}, Users: []im.UserID{2}})
+			time.Sleep(time.Second)
+		}
+		wants("soon after a resync")
+		time.Sleep(time.Second)
+		wants("later", "resync")
+		f.Close()
+	})
+}
+
 // TestResync: a registry that was away has lost pushes; when it is back, without
 // any further push, the edges are asked to have their clients sync, once.
 func TestResync(t *testing.T) {

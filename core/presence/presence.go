@@ -115,7 +115,8 @@ type Registry interface {
 	Unregister(ctx context.Context, r Route) (removed bool, err error)
 
 	// Routes gives the routes of each user, in the order of users. The slices may
-	// be shared and must not be changed.
+	// be shared and must not be changed. When a part of the registry does not answer,
+	// an error says so, and what the others know comes with it.
 	Routes(ctx context.Context, users ...im.UserID) ([][]Route, error)
 
 	// Generation names what the registry remembers: it changes when routes may

@@ -254,7 +254,8 @@ func (p *Presence) Unregister(ctx context.Context, r presence.Route) (removed bo
 }
 
 // Routes implements presence.Registry: one pipeline. A user's are in the order in
-// which the sessions began.
+// which the sessions began. Of a Cluster that misses a server, those that the other
+// servers hold come with the error.
 func (p *Presence) Routes(ctx context.Context, users ...im.UserID) ([][]presence.Route, error) {
 	out := make([][]presence.Route, len(users))
 	if len(users) == 0 {
@@ -276,6 +277,7 @@ func (p *Presence) Routes(ctx context.Context, users ...im.UserID) ([][]presence
 		}
 		_, _ = pipe.Exec(ctx) // each reply has its error
 	}
+	var fault error
 	for i, user := range users {
 		fields, err := replies[i].Result()
 		if goredis.HasErrorPrefix(err, "WRONGTYPE") {
@@ -283,7 +285,8 @@ func (p *Presence) Routes(ctx context.Context, users ...im.UserID) ([][]presence
 			continue // no routes; the next registration clears it
 		}
 		if err != nil {
-			return nil, p.fault("look up routes", err)
+			fault = cmp.Or(fault, err)
+			continue
 		}
 		for device, value := range fields {
 			s, ok := decodeRoute(user, im.DeviceID(device), value)
@@ -296,6 +299,9 @@ func (p *Presence) Routes(ctx context.Context, users ...im.UserID) ([][]presence
 		slices.SortFunc(out[i], func(a, b presence.Route) int {
 			return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Device, b.Device))
 		})
+	}
+	if fault != nil {
+		return out, p.fault("look up routes", fault)
 	}
 	return out, nil
 }

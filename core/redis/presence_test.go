@@ -268,3 +268,31 @@ func TestPresenceAway(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// A Cluster that misses a master still gives the routes that the others hold.
+func TestRoutesOfWhatIsThere(t *testing.T) {
+	cluster := engines.RedisCluster(t)
+	p := redis.NewPresence(connect(t, redis.Options{Config: redis.Config{Addresses: cluster.Addrs()}}), presence.Leases{Life: time.Hour})
+	var users []im.UserID
+	for u := range im.UserID(50) {
+		users = append(users, u+1)
+		if _, _, err := p.Register(t.Context(), routeOf(u+1, "edge", 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cluster.Nodes[1].Pause(); err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Nodes[1].Resume()
+	until(t, "some routes", func() bool {
+		all, err := p.Routes(t.Context(), users...)
+		found := 0
+		for _, routes := range all {
+			found += len(routes)
+		}
+		return errors.Is(err, redis.ErrAway) && len(all) == len(users) && 0 < found && found < len(users)
+	})
+	if _, err := p.Generation(t.Context()); err == nil {
+		t.Error("the generation of a Cluster that misses a master: got no error")
+	}
+}

@@ -29,6 +29,9 @@ const (
 	never = 10 * 365 * 24 * time.Hour
 )
 
+// instanceTag is the tag of an entry that says which run of a core it is.
+const instanceTag = "instance"
+
 // Register says where this core makes itself known to edges that look for cores
 // in etcd. The zero value is nowhere.
 type Register struct {
@@ -84,7 +87,8 @@ func (s *Server) register() *registration {
 		address = s.listener.Addr().String()
 	}
 	r := &registration{server: s, info: &registry.Info{
-		ServiceName: o.Service, Addr: utils.NewNetAddr("tcp", address), Weight: 10}}
+		ServiceName: o.Service, Addr: utils.NewNetAddr("tcp", address), Weight: 10,
+		Tags: map[string]string{instanceTag: s.instance}}}
 	r.ctx, r.stop = context.WithCancel(s.work)
 	r.rest.Go(r.run)
 	return r
@@ -143,30 +147,16 @@ func (r *registration) connect() (err error) {
 	return err
 }
 
-// there reports whether etcd has the entry, for certain.
+// there reports whether etcd has the entry of this run of the core, for certain.
+// Addresses do not tell: Kitex's registry takes the machine's own for a host that
+// is none, and others from its environment.
 func (r *registration) there() bool {
 	ctx, cancel := context.WithTimeout(r.ctx, registering)
 	defer cancel()
 	found, err := r.look.Resolve(ctx, r.info.ServiceName)
 	return err == nil && slices.ContainsFunc(found.Instances, func(i discovery.Instance) bool {
-		return r.mine(i.Address().String())
-	})
-}
-
-// mine compares as the registry writes addresses: a host that is none becomes the
-// machine's own.
-func (r *registration) mine(address string) bool {
-	host, port, _ := net.SplitHostPort(r.info.Addr.String())
-	if host != "" && host != "::" {
-		return address == net.JoinHostPort(host, port) || address == host+":"+port
-	}
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(addresses, func(a net.Addr) bool {
-		own, ok := a.(*net.IPNet)
-		return ok && address == own.IP.String()+":"+port
+		instance, _ := i.Tag(instanceTag)
+		return instance == r.server.instance
 	})
 }
 

@@ -24,7 +24,9 @@ const (
 
 // note hands what up says of sessions to the bookkeeper. Past the bound it is
 // dropped once calls flow: the next census lists what is live, and what has ended
-// is over by the lease of routes.
+// is over by the lease of routes. That pushes were lost, which the end of a census
+// that was asked for stands for, is told at once: what has no route yet will be
+// told to sync when a later census finds it.
 func (s *Server) note(l *link, up *corepb.Uplink) {
 	if !l.listed {
 		select {
@@ -40,6 +42,9 @@ func (s *Server) note(l *link, up *corepb.Uplink) {
 	case l.pages <- up:
 	default:
 		s.counts.unlisted.Add(int64(len(up.Registers) + len(up.Gone)))
+		if up.Census != nil && up.Census.Asked {
+			l.deliver(item{missed: true})
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type arrival struct {
 	early  []byte         // what was read of the socket too early
 	secure *secure        // nil: no TLS
 	peer   *limits.Peer   // of client; nil: not limited
+	share  *limits.Peer   // whose share of web it takes; nil: nobody's
 }
 
 func newArrival(c *net.TCPConn) *arrival {
@@ -53,15 +54,14 @@ func (g *Gateway) arrive(c *net.TCPConn, d *door) {
 		d.serve(a)
 		return
 	}
-	if !g.web.enter(c) {
-		g.counters.turnedAway.Add(1)
+	if !g.web.enter(a) {
 		a.leave()
 		c.Close()
 		return
 	}
 	g.running.Go(func() {
 		c.SetDeadline(time.Now().Add(g.opts.HeadTimeout))
-		if proxied && !(g.introduce(a) && g.admit(a)) {
+		if proxied && !(g.introduce(a) && g.admit(a) && g.web.shift(a)) {
 			g.web.drop(a)
 			return
 		}
@@ -74,7 +74,7 @@ func (g *Gateway) arrive(c *net.TCPConn, d *door) {
 		}
 		d.serve(a)
 		if !d.waits {
-			g.web.leave(c)
+			g.web.leave(a)
 		}
 	})
 }
@@ -99,7 +99,7 @@ func (g *Gateway) forwarded(a *arrival, lines []string) (ok bool) {
 	}
 	a.leave()
 	a.client = client
-	return g.admit(a)
+	return g.admit(a) && g.web.shift(a)
 }
 
 // leave gives the place in the limits back, once.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freeim/edge/limits"
 	"freeim/edge/ws"
 )
 
@@ -85,7 +86,7 @@ func readHead(c net.Conn) (head, rest []byte, err error) {
 
 // upgrade answers the handshake and gives the socket to netpoll.
 func (g *Gateway) upgrade(a *arrival, via *outlet, take func(*websocket) taker, response, rest []byte) {
-	defer g.web.leave(a.tcp)
+	defer g.web.leave(a)
 	if _, err := a.Write(response); err != nil {
 		a.leave()
 		a.tcp.Close()
@@ -105,14 +106,15 @@ type web struct {
 	once    sync.Once
 	open    atomic.Int64
 
-	mu    sync.Mutex
-	heads map[net.Conn]struct{} // on their way in; nil after close
+	mu     sync.Mutex
+	heads  map[net.Conn]struct{} // on their way in; nil after close
+	shares map[*limits.Peer]int  // how many of open each address has
 }
 
 func newWeb(g *Gateway) *web {
 	w := &web{
 		gateway: g, ready: make(chan net.Conn), done: make(chan struct{}),
-		heads: make(map[net.Conn]struct{}),
+		heads: make(map[net.Conn]struct{}), shares: make(map[*limits.Peer]int),
 	}
 	w.server = &http.Server{
 		Handler:           w.handler(),
@@ -126,9 +128,13 @@ func newWeb(g *Gateway) *web {
 	return w
 }
 
-// handler is the pages, and a hint for plain requests where WebSockets are.
+// handler is the pages, and a hint for plain requests where WebSockets are. When
+// half of the places are taken, none is kept for a next request.
 func (w *web) handler() http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+		if w.open.Load() > int64(w.gateway.opts.MaxHTTP)/2 {
+			out.Header().Set("Connection", "close")
+		}
 		if in.URL.Path != w.gateway.opts.WSPath {
 			w.gateway.opts.Web.ServeHTTP(out, in)
 			return
@@ -142,14 +148,52 @@ func (w *web) handler() http.Handler {
 func (w *web) run() { w.server.Serve(w) }
 
 // enter counts a connection; false when there are too many.
-func (w *web) enter(c *net.TCPConn) bool {
+func (w *web) enter(a *arrival) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.heads == nil || w.open.Load() >= int64(w.gateway.opts.MaxHTTP) {
+	if w.heads == nil || w.open.Load() >= int64(w.gateway.opts.MaxHTTP) || !w.take(a) {
+		w.gateway.counters.turnedAway.Add(1)
 		return false
 	}
 	w.open.Add(1)
-	w.heads[c] = struct{}{}
+	w.heads[a.tcp] = struct{}{}
+	return true
+}
+
+// take gives a connection a place out of its address's share, a quarter of all:
+// one address cannot keep the others out. Called with mu held.
+func (w *web) take(a *arrival) bool {
+	if a.peer == nil {
+		return true
+	}
+	if w.shares[a.peer] >= max(1, w.gateway.opts.MaxHTTP/4) {
+		return false
+	}
+	w.shares[a.peer]++
+	a.share = a.peer
+	return true
+}
+
+// yield gives the place in the share back, once. Called with mu held.
+func (w *web) yield(a *arrival) {
+	if a.share == nil {
+		return
+	}
+	if w.shares[a.share]--; w.shares[a.share] == 0 {
+		delete(w.shares, a.share)
+	}
+	a.share = nil
+}
+
+// shift counts a connection as the client's that a proxy has named.
+func (w *web) shift(a *arrival) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.yield(a)
+	if !w.take(a) {
+		w.gateway.counters.turnedAway.Add(1)
+		return false
+	}
 	return true
 }
 
@@ -161,8 +205,11 @@ func (w *web) read(c *net.TCPConn) {
 }
 
 // leave takes a connection off the count.
-func (w *web) leave(c *net.TCPConn) {
-	w.read(c)
+func (w *web) leave(a *arrival) {
+	w.mu.Lock()
+	delete(w.heads, a.tcp)
+	w.yield(a)
+	w.mu.Unlock()
 	w.open.Add(-1)
 }
 
@@ -170,7 +217,7 @@ func (w *web) leave(c *net.TCPConn) {
 func (w *web) hand(a *arrival, read []byte) {
 	w.read(a.tcp)
 	a.SetDeadline(time.Time{})
-	replay := &replayed{arrival: a, read: read, left: sync.OnceFunc(func() { w.open.Add(-1); a.leave() })}
+	replay := &replayed{arrival: a, read: read, left: sync.OnceFunc(func() { w.leave(a); a.leave() })}
 	select {
 	case w.ready <- replay:
 	case <-w.done:
@@ -211,7 +258,7 @@ func (w *web) hangUp(a *arrival) {
 // drop closes without a word.
 func (w *web) drop(a *arrival) {
 	a.leave()
-	w.leave(a.tcp)
+	w.leave(a)
 	a.tcp.Close()
 }
 

@@ -135,3 +135,47 @@ func TestLimitsBehindAProxy(t *testing.T) {
 	fifth.write([]byte(line))
 	fifth.auth()
 }
+
+// One address cannot take all the places of connections that are no session yet,
+// by whatever port it comes, and a place is not kept when few are left.
+func TestOneAddressLeavesPlacesToOthers(t *testing.T) {
+	g := newGuard(t, limits.Options{Connections: 100})
+	e := newEdge(t, gateway.Options{Limits: g, MaxHTTP: 8, TrustedProxies: loopback, ProxyProtocol: []string{"tcps"}, Web: http.HandlerFunc(page)}, session.Options{Limits: g})
+	asked := func(client, head string) *peer {
+		p := newPeer(t, e.HTTPAddr().String())
+		p.write([]byte(strings.Replace(head, "Host", "X-Forwarded-For: "+client+"\r\nHost", 1)))
+		return p
+	}
+	const plain = "GET /page HTTP/1.1\r\nHost: edge\r\n\r\n"
+	var held []*peer
+	for range 2 {
+		p := asked("203.0.113.7", plain)
+		if status, _ := p.response(); status != 200 {
+			t.Fatalf("got %d", status)
+		}
+		held = append(held, p)
+	}
+	if status, _ := asked("203.0.113.7", plain).response(); status != http.StatusTooManyRequests {
+		t.Fatalf("a third of one address: got %d", status)
+	}
+	late := newPeer(t, e.TCPSAddr().String())
+	late.write([]byte("PROXY TCP4 203.0.113.7 10.0.0.1 40000 7070\r\n"))
+	late.refused()
+	asked("203.0.113.8", upgrade).accepted()
+	eventually(t, "the places to be given back", func() bool { return e.Stats().HTTP == 2 })
+	for _, p := range held {
+		p.conn.Close()
+	}
+	eventually(t, "all places to be free", func() bool { return e.Stats().HTTP == 0 })
+	asked("203.0.113.7", upgrade).accepted()
+
+	for range 4 {
+		newPeer(t, e.HTTPAddr().String()).write([]byte("GET /page HT"))
+	}
+	eventually(t, "half of the places to be taken", func() bool { return e.Stats().HTTP == 4 })
+	p := asked("203.0.113.9", plain)
+	if status, _ := p.response(); status != 200 {
+		t.Fatalf("got %d", status)
+	}
+	p.wantEnd()
+}

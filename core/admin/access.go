@@ -20,6 +20,8 @@ const (
 	// strangers is how many addresses are remembered for that. When more come all
 	// are forgotten: against many addresses only the key's length helps.
 	strangers = 1024
+	// bodyTimeout is for the body of a request, which no page here has much of.
+	bodyTimeout = 5 * time.Second
 )
 
 // gate decides who may see the port.
@@ -27,7 +29,8 @@ const (
 // On a loopback address the Host header must name this machine: a page on the
 // web whose name was made to point here (DNS rebinding) gets nothing. Whatever
 // changes something must not come from another site's page either, which
-// http.CrossOriginProtection sees to.
+// http.CrossOriginProtection sees to, nor what only reads: such a page could not
+// see a profile or a backup, but have one made. A link on it may be followed.
 type gate struct {
 	// Static.
 	log   *slog.Logger
@@ -53,6 +56,13 @@ func (g *gate) guard(pages http.Handler) http.Handler {
 			http.Error(w, "this port is for this machine: call it localhost", http.StatusMisdirectedRequest)
 			return
 		}
+		if fetchedElsewhere(r) {
+			http.Error(w, "a page of another site asks", http.StatusForbidden)
+			return
+		}
+		if r.ContentLength != 0 { // or whoever has no key could hold the connection for ever
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // HTTP/1 can
+		}
 		if r.URL.Path == healthPath || r.URL.Path == readyPath || !g.keyed {
 			sameSite.ServeHTTP(w, r)
 			return
@@ -68,6 +78,16 @@ func (g *gate) guard(pages http.Handler) http.Handler {
 			http.Error(w, "the administrative key is required", http.StatusUnauthorized)
 		}
 	})
+}
+
+// fetchedElsewhere reports whether a page of another site has sent the request by
+// itself. Only browsers say so.
+func fetchedElsewhere(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	}
+	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
 }
 
 // hostname is a Host header without its port.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/core/admin"
 )
@@ -136,5 +138,48 @@ func TestPagesOfOthers(t *testing.T) {
 				t.Errorf("got %d, %.100q; want %d", status, body, row.status)
 			}
 		})
+	}
+}
+
+// Whoever has no key cannot hold a connection by a body that does not come.
+func TestBodyWithoutKeyEnds(t *testing.T) {
+	s := start(t, admin.Options{Key: key})
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, "POST /bans/lift HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 401 ") {
+		t.Fatalf("got %q, %v", answer, err)
+	}
+}
+
+// Another site's page cannot have a profile or a backup made, but a link works.
+func TestPageOfAnotherSite(t *testing.T) {
+	s := start(t, admin.Options{})
+	for _, row := range []struct {
+		site, mode, dest string
+		status           int
+	}{
+		{"cross-site", "no-cors", "image", http.StatusForbidden},
+		{"same-site", "no-cors", "script", http.StatusForbidden},
+		{"cross-site", "navigate", "iframe", http.StatusForbidden},
+		{"cross-site", "navigate", "document", http.StatusOK},
+		{"same-origin", "cors", "empty", http.StatusOK},
+		{"none", "navigate", "document", http.StatusOK},
+		{"", "", "", http.StatusOK},
+	} {
+		status, _ := ask(t, s, "GET", "/debug/vars", func(r *http.Request) {
+			r.Header.Set("Sec-Fetch-Site", row.site)
+			r.Header.Set("Sec-Fetch-Mode", row.mode)
+			r.Header.Set("Sec-Fetch-Dest", row.dest)
+		})
+		if status != row.status {
+			t.Errorf("%+v: got %d", row, status)
+		}
 	}
 }

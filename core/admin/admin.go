@@ -28,6 +28,10 @@ import (
 // minKey is the shortest key, in octets: what 16 random hexadecimal digits have.
 const minKey = 16
 
+// idle is how long a connection is kept for its next request: longer than
+// Prometheus waits between two.
+const idle = 2 * time.Minute
+
 // Options says what to serve and where.
 type Options struct {
 	Listen string // "host:port"; required
@@ -108,7 +112,7 @@ func New(o Options) (_ *Server, err error) {
 	if s.listener, err = net.Listen("tcp", o.Listen); err != nil {
 		return nil, fmt.Errorf("open the administrative port: %w", err)
 	}
-	s.http = &http.Server{Handler: s.gate.guard(pages), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	s.http = &http.Server{Handler: s.gate.guard(pages), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: idle, MaxHeaderBytes: 16 << 10}
 	s.running.Go(func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			o.Log.Error("the administrative port ended", "err", err)

@@ -104,5 +104,8 @@ func (l *loader) parse(data []byte) *yaml.Node {
 // syntax notes an error of the YAML parser, which names its line itself.
 func (l *loader) syntax(err error) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.HasPrefix(text, "unknown anchor") { // its name may be a password that begins with *
+		text = "an alias, *, of nothing: put a value that begins with * in quotes"
+	}
 	l.errs = append(l.errs, fmt.Errorf("%s: not valid YAML: %s", l.source, text))
 }

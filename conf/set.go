@@ -15,7 +15,7 @@ import (
 func (l *loader) set(v reflect.Value, n *yaml.Node, path string) {
 	switch {
 	case n.Kind == yaml.AliasNode:
-		l.fault(n, path, "is an alias, *%s: write the value out", n.Value)
+		l.fault(n, path, "is an alias: write the value out, in quotes if it begins with *")
 	case isScalar(v):
 		l.setScalar(v, n, path)
 	case v.Kind() == reflect.Pointer:
@@ -71,7 +71,7 @@ type pair struct {
 // when it is no mapping.
 func (l *loader) pairs(n *yaml.Node, path, kind string) (out []pair) {
 	if n.Kind != yaml.MappingNode {
-		l.fault(n, path, "is %s, not a %s", describe(n), kind)
+		l.fault(n, path, "is %s, not a %s", unseen(n), kind)
 		return nil
 	}
 	first := map[string]int{}
@@ -94,7 +94,7 @@ func (l *loader) pairs(n *yaml.Node, path, kind string) (out []pair) {
 // setList replaces the default list.
 func (l *loader) setList(v reflect.Value, n *yaml.Node, path string) {
 	if n.Kind != yaml.SequenceNode {
-		l.fault(n, path, "is %s, not a list", describe(n))
+		l.fault(n, path, "is %s, not a list", unseen(n))
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
@@ -127,7 +127,11 @@ func (l *loader) setScalar(v reflect.Value, n *yaml.Node, path string) {
 		return
 	}
 	if wanted := tagOf(v); n.Tag != "" && wanted != "" && n.ShortTag() != wanted {
-		l.fault(n, path, "is %s, not %s", describe(n), kindOf(v))
+		is := describe(n)
+		if wanted == "!!str" {
+			is = unseen(n) + " without quotes"
+		}
+		l.fault(n, path, "is %s, not %s", is, kindOf(v))
 		return
 	}
 	if err := parseScalar(v, n.Value); err != nil {
@@ -241,7 +245,23 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Tag != "" && n.ShortTag() == "!!null"
 }
 
-// describe names what stands in the file.
+// unseen names what stands in the file without the value, which may be a password
+// or have one in it.
+func unseen(n *yaml.Node) string {
+	switch {
+	case n.Kind != yaml.ScalarNode || isNull(n):
+		return describe(n)
+	case n.Tag == "" || n.ShortTag() == "!!str":
+		return "text"
+	case n.ShortTag() == "!!bool":
+		return "true or false"
+	case n.ShortTag() == "!!timestamp":
+		return "a date"
+	}
+	return "a number"
+}
+
+// describe names what stands in the file, with its value.
 func describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.SequenceNode:

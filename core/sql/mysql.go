@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -36,9 +37,9 @@ var mysqlSettings = map[string]string{
 
 // mysqlConfig is what dsn says, with what must be so whatever it says.
 func mysqlConfig(dsn string, log *slog.Logger) (*mysql.Config, error) {
-	c, err := mysql.ParseDSN(dsn)
+	c, err := parseDSN(dsn)
 	if err != nil {
-		return nil, err // says nothing of the DSN's contents
+		return nil, err
 	}
 	if c.DBName == "" {
 		return nil, errors.New("the DSN names no database: USER:PASSWORD@tcp(HOST:PORT)/DATABASE")
@@ -67,6 +68,20 @@ func mysqlConfig(dsn string, log *slog.Logger) (*mysql.Config, error) {
 	}
 	c.Logger = driverLog{log}
 	return c, nil
+}
+
+// parseDSN reads a DSN. Of the driver's faults only those are shown that say
+// nothing of it: a DSN that lacks a letter is split wrongly, and what the driver
+// takes for a network or a value may be the password.
+func parseDSN(dsn string) (*mysql.Config, error) {
+	c, err := mysql.ParseDSN(dsn)
+	switch {
+	case err == nil:
+		return c, nil
+	case strings.HasPrefix(err.Error(), "invalid DSN: "):
+		return nil, err
+	}
+	return nil, errors.New("it is not USER:PASSWORD@tcp(HOST:3306)/DATABASE, or a parameter behind it is wrong")
 }
 
 // driverLog takes what the driver says of connections that broke.

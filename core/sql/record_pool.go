@@ -26,7 +26,7 @@ const recordSession = "SET NAMES binary; SET SESSION TRANSACTION ISOLATION LEVEL
 // openPool makes a pool of at most so many connections, each of which gives up
 // when the server is silent for patience. It connects when first used.
 func openPool(dsn string, patience time.Duration, connections int) (*stdsql.DB, error) {
-	c, err := mysql.ParseDSN(dsn)
+	c, err := parseDSN(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("read the DSN: %w", err)
 	}

@@ -37,4 +37,6 @@ func (e echo) fail(err error) {
 	e.socket.out.end(ws.AppendClose(nil, code, text))
 }
 
+func (echo) beside(int) error { return nil }
+
 func (e echo) left() {}

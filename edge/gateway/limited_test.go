@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	gobwas "github.com/gobwas/ws"
 
 	"freeim/edge/gateway"
 	"freeim/edge/limits"
@@ -178,4 +181,25 @@ func TestOneAddressLeavesPlacesToOthers(t *testing.T) {
 		t.Fatalf("got %d", status)
 	}
 	p.wantEnd()
+}
+
+// Pings, pongs and empty messages are limited as frames are.
+func TestFloodBesideFramesIsBanned(t *testing.T) {
+	for name, sent := range map[string][]byte{
+		"pings": message(gobwas.OpPing, nil), "pongs": message(gobwas.OpPong, nil), "empty messages": message(gobwas.OpBinary, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGuard(t, limits.Options{Frames: 1, Ban: time.Hour})
+			e := newEdge(t, gateway.Options{Limits: g}, session.Options{Limits: g, Patience: 10})
+			p := dialWS(t, e)
+			p.write(bytes.Repeat(sent, 15)) // five at once, and ten that are borne
+			time.Sleep(50 * time.Millisecond)
+			if got := len(g.Bans()); got != 0 {
+				t.Fatalf("banned too early: %v", g.Bans())
+			}
+			p.write(bytes.Repeat(sent, 5))
+			p.wantClose(idl.CloseFlood)
+			newPeer(t, e.HTTPAddr().String()).refused()
+		})
+	}
 }

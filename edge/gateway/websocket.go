@@ -18,7 +18,7 @@ import (
 type websocket struct {
 	*conn
 	reader ws.Reader // owned by the read loop
-	over   bool      // owned by the read loop: the client's close frame came
+	over   bool      // owned by the read loop: no more is wanted
 	taker  taker
 }
 
@@ -29,6 +29,8 @@ type taker interface {
 	// message takes a whole message, which it does not keep. Its error ends the
 	// connection by way of fail.
 	message(text bool, payload []byte) error
+	// beside counts a control frame of so many octets; its error is as message's.
+	beside(octets int) error
 	// fail closes for a fault: a *ws.Error or a *frame.CloseError.
 	fail(err error)
 	// left says that the client has gone, by a close frame or without one. It may
@@ -58,6 +60,9 @@ func (w *websocket) Message(text bool, payload []byte) error { return w.taker.me
 
 // Ping implements ws.Handler. The answer goes out in order with everything else.
 func (w *websocket) Ping(payload []byte) {
+	if !w.beside(payload) {
+		return
+	}
 	var pong [128]byte
 	if !w.out.send(nil, ws.AppendPong(pong[:0], payload)) {
 		w.taker.fail(slowReader())
@@ -65,7 +70,22 @@ func (w *websocket) Ping(payload []byte) {
 }
 
 // Pong implements ws.Handler.
-func (w *websocket) Pong([]byte) {}
+func (w *websocket) Pong(payload []byte) { w.beside(payload) }
+
+// beside is false when the client has sent too many control frames.
+func (w *websocket) beside(payload []byte) bool {
+	if w.over {
+		return false
+	}
+	if err := w.taker.beside(controlHeader + len(payload)); err != nil {
+		w.over = true
+		w.taker.fail(err)
+	}
+	return !w.over
+}
+
+// controlHeader is the octets before a client's control frame's payload.
+const controlHeader = 6
 
 // Close implements ws.Handler: the close frame is answered with its own code,
 // and the server ends TCP. Source: RFC 6455 §5.5.1 and §7.1.1.
@@ -114,6 +134,9 @@ func (c *client) message(text bool, payload []byte) error {
 	if text {
 		return c.text(payload)
 	}
+	if len(payload) == 0 {
+		return c.beside(controlHeader)
+	}
 	var decoder frame.Decoder
 	err := decoder.Feed(payload, c.session.MaxBody(), func(f frame.Frame) error {
 		return c.session.Receive(f, false)
@@ -122,6 +145,13 @@ func (c *client) message(text bool, payload []byte) error {
 		err = &frame.CloseError{Reason: idl.CloseMalformed, Text: "a message ends inside a frame"}
 	}
 	return err
+}
+
+func (c *client) beside(octets int) error {
+	if c.session == nil {
+		return errTurnedAway
+	}
+	return c.session.Beside(octets)
 }
 
 // errTurnedAway ends the reading of a connection that the hub has closed already.

@@ -8,6 +8,9 @@ import (
 	"freeim/idl/kitex_gen/wirepb"
 )
 
+// tooMuch is why a client is closed, and its address banned.
+const tooMuch = "the client goes on sending more than it may"
+
 // limited refuses a frame that is more than its address or its user may send. A
 // client that does not mind is closed in the end.
 func (s *Session) limited(in inbound) bool {
@@ -25,14 +28,31 @@ func (s *Session) limited(in inbound) bool {
 	}
 	s.excess++
 	if patience := s.hub.opts.Patience; patience > 0 && int(s.excess) > patience {
-		const text = "the client goes on sending more than it may"
-		s.end(farewell{reason: idl.CloseFlood, message: text})
-		s.transport.Peer().Offend(text)
+		s.end(farewell{reason: idl.CloseFlood, message: tooMuch})
+		s.transport.Peer().Offend(tooMuch)
 		return true
 	}
 	ms := (wait + time.Millisecond - 1).Milliseconds()
 	s.refuse(in.header, &wirepb.Error{Code: idl.CodeRateLimited, Message: "too much in too short a time", RetryAfterMs: ms})
 	return true
+}
+
+// Beside counts what the client sent that is no frame: a ping, an empty message.
+// It takes from the limits like one, and too much of it ends the session. Nothing
+// else is said, since there is no request to answer. Whoever calls Receive calls
+// it; its error is given to Fail.
+func (s *Session) Beside(octets int) error {
+	peer := s.transport.Peer()
+	if wait := peer.Take(octets); wait == 0 {
+		s.beside = max(0, s.beside-1)
+		return nil
+	}
+	s.beside++
+	if patience := s.hub.opts.Patience; patience == 0 || int(s.beside) <= patience {
+		return nil
+	}
+	peer.Offend(tooMuch)
+	return &frame.CloseError{Reason: idl.CloseFlood, Text: tooMuch}
 }
 
 func signsIn(a idl.Action) bool { return a == idl.ActionAuth || a == idl.ActionSignIn }

@@ -42,6 +42,8 @@ type Session struct {
 	excess   int32 // frames refused as too many, less those that passed since
 	failures int32 // sign-ins that failed
 
+	beside int32 // owned by the caller of Receive: like excess, of what is no frame
+
 	mu       sync.Mutex // guards the fields below
 	state    state
 	busy     bool         // a frame is being handled, here or at the core

@@ -193,7 +193,7 @@ func TestFloodBesideFramesIsBanned(t *testing.T) {
 			e := newEdge(t, gateway.Options{Limits: g}, session.Options{Limits: g, Patience: 10})
 			p := dialWS(t, e)
 			p.write(bytes.Repeat(sent, 15)) // five at once, and ten that are borne
-			time.Sleep(50 * time.Millisecond)
+			eventually(t, "ten to be refused", func() bool { return g.Stats().Limited == 10 })
 			if got := len(g.Bans()); got != 0 {
 				t.Fatalf("banned too early: %v", g.Bans())
 			}

@@ -26,6 +26,11 @@ const (
 	fullBlock = 256 << 10 // octets after which a block is written
 	maxRecord = 8 << 20   // octets of one record
 	maxBlock  = 16 << 20  // octets in a block before and after compression
+
+	// What a reader keeps to its end is bounded too: a small archive could name much.
+	maxName   = 255   // octets in the name of a plugin, a table or a column
+	maxNames  = 4096  // plugins, columns of a table
+	maxTables = 65536 // tables
 )
 
 // ErrDamaged is in the error for an archive that is not what a writer wrote:
@@ -331,6 +336,9 @@ func (o *order) plugin(p Plugin) error {
 	if !o.stated || len(o.tables) > 0 || o.plugins[p.Name] || p.Version < 0 {
 		return fmt.Errorf("plugin %q comes twice or at the wrong place", p.Name)
 	}
+	if len(p.Name) > maxName || len(o.plugins) == maxNames {
+		return fmt.Errorf("a plugin has a name of %d octets, or there are over %d", len(p.Name), maxNames)
+	}
 	o.plugins[p.Name] = true
 	return nil
 }
@@ -338,6 +346,9 @@ func (o *order) plugin(p Plugin) error {
 func (o *order) table(t Table) error {
 	if !o.plugins[t.Plugin] || o.tables[t.Name] || len(t.Columns) == 0 {
 		return fmt.Errorf("table %q comes twice, without its plugin or without columns", t.Name)
+	}
+	if len(t.Name) > maxName || len(o.tables) == maxTables || len(t.Columns) > maxNames {
+		return fmt.Errorf("a table has a name of %d octets or %d columns, or there are over %d", len(t.Name), len(t.Columns), maxTables)
 	}
 	o.tables[t.Name] = true
 	o.columns = len(t.Columns)

@@ -124,15 +124,20 @@ func newWeb(g *Gateway) *web {
 		IdleTimeout:       webIdle,
 		MaxHeaderBytes:    ws.MaxHead,
 		ErrorLog:          log.New(debugLog{g.log}, "", 0),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			from := newArrival(c.(*replayed).tcp).client.Addr() // who has connected, whomever he speaks for
+			return context.WithValue(ctx, behindProxy{}, g.trusts(from))
+		},
 	}
 	return w
 }
 
 // handler is the pages, and a hint for plain requests where WebSockets are. When
-// half of the places are taken, none is kept for a next request.
+// half of the places are taken, none is kept for a next request; nor is one of a
+// proxy's, which may carry another client next, or a WebSocket.
 func (w *web) handler() http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
-		if w.open.Load() > int64(w.gateway.opts.MaxHTTP)/2 {
+		if proxied, _ := in.Context().Value(behindProxy{}).(bool); proxied || w.open.Load() > int64(w.gateway.opts.MaxHTTP)/2 {
 			out.Header().Set("Connection", "close")
 		}
 		if in.URL.Path != w.gateway.opts.WSPath {
@@ -146,6 +151,9 @@ func (w *web) handler() http.Handler {
 }
 
 func (w *web) run() { w.server.Serve(w) }
+
+// behindProxy is the key in a request's context of whether a trusted proxy sent it.
+type behindProxy struct{}
 
 // enter counts a connection; false when there are too many.
 func (w *web) enter(a *arrival) bool {

@@ -65,7 +65,7 @@ var inside = map[string]sees{
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client"},
+	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client edge/frame"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
 	"bench":             {"bench/cluster core/engines edge/client " + bodies, "bench/e2e/browser"},
 	"bench/history":     {"", ""},
@@ -108,7 +108,7 @@ var homes = map[string]string{
 const anyTest = "go.uber.org/goleak github.com/prometheus/client_golang"
 
 var testHomes = map[string]string{
-	"github.com/gobwas/ws":     "edge/gateway edge/web bench/e2e", // as another WebSocket client than ours
+	"github.com/gobwas/ws":     "edge edge/gateway edge/web bench/e2e", // as another WebSocket client than ours
 	"go.opentelemetry.io/otel": "bench/e2e",
 }
 

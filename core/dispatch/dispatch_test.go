@@ -160,6 +160,35 @@ func TestDeadlineReachesTheHandler(t *testing.T) {
 	check(t, got, idl.CodecJSON, "", idl.CodeDeadlineExceeded, "")
 }
 
+// Whoever is told "not now" is told when, and nobody to come back in no time.
+func TestRetryAfter(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		err  error
+		want int64
+	}{
+		{"as the handler says", im.Unavailable(2*time.Second, nil), 2000},
+		{"unavailable without advice", im.Unavailable(0, errors.New("a value that cannot be read")), 1000},
+		{"less than a millisecond", &im.Error{Code: idl.CodeRateLimited, RetryAfter: time.Microsecond}, 1},
+		{"a refusal for good", im.Errorf(idl.CodeNotFound, "none"), 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d, err := dispatch.New(dispatch.Options{Log: slog.New(slog.DiscardHandler), Specs: spec(
+				func(context.Context, *plugin.Call, *chatpb.SendRequest) (*chatpb.SendReply, error) {
+					return nil, test.err
+				})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var refusal wirepb.Error
+			got := d.Do(t.Context(), &plugin.Call{Action: idl.ActionMessage, Codec: idl.CodecProtobuf, User: 1}, nil)
+			if err := refusal.Unmarshal(got.Body); err != nil || refusal.RetryAfterMs != test.want {
+				t.Errorf("got %+v, %v, want retry_after_ms %d", &refusal, err, test.want)
+			}
+		})
+	}
+}
+
 func TestBindIsPartOfTheReply(t *testing.T) {
 	binds := func(_ context.Context, call *plugin.Call, _ *chatpb.SendRequest) (*chatpb.SendReply, error) {
 		call.Bind(plugin.Identity{User: 7})

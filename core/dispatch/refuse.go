@@ -24,7 +24,7 @@ func (d *Dispatcher) refuse(ctx context.Context, call *plugin.Call, span trace.S
 		Code:         refusal.Code,
 		Message:      refusal.Reason,
 		Field:        refusal.Field,
-		RetryAfterMs: refusal.RetryAfter.Milliseconds(),
+		RetryAfterMs: retryAfter(refusal).Milliseconds(),
 	})
 	if encodeErr != nil {
 		d.log.ErrorContext(ctx, "refusal could not be encoded", "action", call.Name, "err", encodeErr)
@@ -41,9 +41,18 @@ func ours(refusal *im.Error) bool {
 	return false
 }
 
-// retryLate is the advice for an action whose time ended: what it waited for, a
-// database most likely, is slow or away.
+// retryLate is the advice for an action whose time ended, since what it waited for,
+// a database most likely, is slow or away, and for one that was refused without any.
 const retryLate = time.Second
+
+// retryAfter is when to try again, in whole milliseconds, rounded up. "Not now"
+// always says when, whoever refused: a client that is not told comes back at once.
+func retryAfter(refusal *im.Error) time.Duration {
+	if refusal.Code == idl.CodeUnavailable && refusal.RetryAfter <= 0 {
+		return retryLate
+	}
+	return (refusal.RetryAfter + time.Millisecond - 1).Truncate(time.Millisecond)
+}
 
 // known gives the refusal in err, or the one that stands for it.
 func known(err error) *im.Error {

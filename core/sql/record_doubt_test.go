@@ -21,15 +21,15 @@ import (
 func TestRecordDoubt(t *testing.T) {
 	for _, test := range []struct {
 		name, hold, release string
-		doubts              int64
+		doubted             bool
 	}{
-		{"waiting for a head", "SELECT * FROM record_conversations FOR UPDATE", "ROLLBACK", 0},
-		{"waiting in the packet of the COMMIT", "LOCK TABLES record_messages READ", "UNLOCK TABLES", 1},
+		{"waiting for a head", "SELECT * FROM record_conversations FOR UPDATE", "ROLLBACK", false},
+		{"waiting in the packet of the COMMIT", "LOCK TABLES record_messages READ", "UNLOCK TABLES", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dsn := engines.Database(t)
 			var doubts atomic.Int64
-			r := openRecord(t, sql.RecordOptions{DSN: dsn, Log: quiet, Patience: time.Second, Doubt: func() { doubts.Add(1) }})
+			r := openRecord(t, sql.RecordOptions{DSN: dsn, Log: quiet, Patience: 3 * time.Second, Doubt: func() { doubts.Add(1) }})
 			db, err := stdsql.Open("mysql", dsn)
 			if err != nil {
 				t.Fatal(err)
@@ -62,8 +62,8 @@ func TestRecordDoubt(t *testing.T) {
 			}
 			do(test.release)
 			await(t, "a commit", func() bool { return send() == nil }) // the doubt, if any, is behind the committer
-			if got := doubts.Load(); got != test.doubts {
-				t.Errorf("got %d doubts, want %d", got, test.doubts)
+			if got := doubts.Load(); got > 0 != test.doubted {
+				t.Errorf("got %d doubts, want some: %v", got, test.doubted)
 			}
 		})
 	}

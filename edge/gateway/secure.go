@@ -49,14 +49,14 @@ func (s *secure) open(p []byte, buf []byte, feed func([]byte) bool) (more bool, 
 	defer func() { s.wire.in = nil }()
 	for {
 		n, err := s.tls.Read(buf)
+		if s.wire.unasked() > maxUnasked {
+			return false, errKeyUpdates
+		}
 		if n > 0 && !feed(buf[:n]) {
 			return false, nil
 		}
 		switch {
 		case errors.Is(err, errDry):
-			if s.wire.unasked() > maxUnasked {
-				return false, errKeyUpdates
-			}
 			return true, nil
 		case err != nil:
 			return false, err
@@ -83,8 +83,9 @@ type wire struct {
 	socket *arrival // nil once the wire is memory
 	in     []byte   // owned by the read loop: ciphertext not yet taken
 
-	mu  sync.Mutex // guards out
-	out *[]byte    // records not yet taken; nil: none
+	mu      sync.Mutex // guards the fields below
+	out     *[]byte    // records not yet taken; nil: none
+	sealing bool       // out is lent, and leaves as soon as it is full
 }
 
 // dry says that a read would have to wait. crypto/tls goes on after it, since it
@@ -130,21 +131,23 @@ func (w *wire) lend(buf *[]byte) {
 	if w.out != nil {
 		*buf = append(*buf, *w.out...)
 	}
-	w.out = buf
+	w.out, w.sealing = buf, true
 }
 
 func (w *wire) take() *[]byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	buf := w.out
-	w.out = nil
+	w.out, w.sealing = nil, false
 	return buf
 }
 
+// unasked is how many octets wait for the next data. What is being sealed
+// meanwhile, by another goroutine, is that data.
 func (w *wire) unasked() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.out == nil {
+	if w.out == nil || w.sealing {
 		return 0
 	}
 	return len(*w.out)

@@ -191,8 +191,19 @@ func (s *server) Kill() error {
 	return err
 }
 
-// Pause freezes the server (SIGSTOP): its connections stay and answer nothing.
-func (s *server) Pause() error { return s.signal(syscall.SIGSTOP) }
+// Pause freezes the server (SIGSTOP), and returns when it stands: its connections
+// stay and answer nothing.
+func (s *server) Pause() error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for late := time.Now().Add(stopTime); !stopped(s.PID()); time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			return fmt.Errorf("pause %s: it does not stand still", s.name)
+		}
+	}
+	return nil
+}
 
 // Resume lets a paused server go on (SIGCONT).
 func (s *server) Resume() error { return s.signal(syscall.SIGCONT) }

@@ -51,6 +51,8 @@ func (r *Register) validate(listen string) error {
 		return fmt.Errorf("the service %q has a slash", r.Service)
 	case len(r.Endpoints) == 0:
 		return errors.New("to register a core takes the endpoints of etcd")
+	case strings.Contains(strings.Join(r.Endpoints, ""), "@"):
+		return errors.New("an endpoint of etcd holds no account, which would be logged: use username and password")
 	case r.Address == "" && strings.HasPrefix(listen, "unix:"):
 		return fmt.Errorf("a core that listens on %s needs an address to register", listen)
 	case r.Address != "":

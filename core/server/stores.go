@@ -100,10 +100,11 @@ func (s *Server) openRedis(figures prometheus.Registerer) (err error) {
 	if s.redis, err = redis.Open(redis.Options{Config: s.config.Redis, Log: s.log, Figures: figures}); err != nil {
 		return fmt.Errorf("open Redis: %w", err)
 	}
-	s.timelines, err = redis.NewTimelines(redis.TimelinesOptions{Client: s.redis, Record: s.timelines.(redis.Record)})
+	hot, err := redis.NewTimelines(redis.TimelinesOptions{Client: s.redis, Record: s.timelines.(redis.Record)})
 	if err != nil {
 		return fmt.Errorf("open the hot timelines: %w", err)
 	}
+	s.timelines = hot
 	s.registry = redis.NewPresence(s.redis, presence.Leases{})
 	s.limiter = func(name string, n int, per time.Duration) plugin.Limiter {
 		return redis.NewLimiter(s.redis, name, n, per)

@@ -58,6 +58,9 @@ func (o *Options) sourceOf(entry string) (*source, error) {
 		if service == "" || strings.Contains(service, "/") || len(o.Etcd.Endpoints) == 0 {
 			return nil, fmt.Errorf("%q needs a service without a slash, and the endpoints of etcd", entry)
 		}
+		if strings.Contains(strings.Join(o.Etcd.Endpoints, ""), "@") {
+			return nil, errors.New("an endpoint of etcd holds no account, which would be logged: use username and password")
+		}
 		found := &inEtcd{etcd: o.Etcd, service: service}
 		return &source{entry: entry, find: found.find}, nil
 	}

@@ -152,6 +152,7 @@ func TestDiscoveryOptions(t *testing.T) {
 	}
 	for name, r := range map[string]corerpc.Register{
 		"no endpoints": {Service: "core"},
+		"an account":   {Service: "core", Endpoints: []string{"http://user:secret@127.0.0.1:2379"}},
 		"a slash":      {Service: "a/b", Endpoints: []string{"127.0.0.1:2379"}},
 		"no port":      {Service: "core", Endpoints: []string{"127.0.0.1:2379"}, Address: "host"},
 		"a unix path":  {Service: "core", Endpoints: []string{"127.0.0.1:2379"}},

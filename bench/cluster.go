@@ -126,7 +126,7 @@ func announce(out io.Writer, dir string, s *cluster.Site) {
 	for _, c := range s.Cores {
 		fmt.Fprintf(out, "  %-8s edges link to %s   admin http://%s/\n", c.Name, c.Listen, c.Admin)
 	}
-	fmt.Fprintf(out, "  terminal go run ./edge/client/chat -addr tcp://%s -account NAME -signup\n", s.Edges[0].TCP)
+	fmt.Fprintf(out, "  terminal go run ./edge/client/chat -addr tcp://%s -account NAME -password PASSWORD -signup\n", s.Edges[0].TCP)
 	fmt.Fprintf(out, "  rules    %s   (save a file, and the next message obeys)\n", filepath.Join(dir, "rules"))
 	fmt.Fprintf(out, "  logs     %s   configurations beside them\n", filepath.Join(dir, "*.log"))
 	fmt.Fprintln(out, "Ctrl-C stops everything; accounts and messages stay in the directory.")

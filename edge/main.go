@@ -150,7 +150,7 @@ func (e *edge) announce(out io.Writer, cfg config) {
 	}
 	if tcp := e.gateway.TCPAddr(); tcp != nil {
 		fmt.Fprintf(out, "  tcp       tcp://%s\n", reachable(tcp))
-		fmt.Fprintf(out, "  terminal  go run ./edge/client/chat -addr tcp://%s -account NAME -signup\n", reachable(tcp))
+		fmt.Fprintf(out, "  terminal  go run ./edge/client/chat -addr tcp://%s -account NAME -password PASSWORD -signup\n", reachable(tcp))
 	}
 	if echo := e.gateway.EchoAddr(); echo != nil {
 		fmt.Fprintf(out, "  ws echo   ws://%s/\n", reachable(echo))

@@ -169,6 +169,9 @@ func plain(err error) string {
 	case idl.CodeUnauthenticated:
 		return "the sign-in is not valid any more; give -password to sign in again"
 	}
+	if r, ok := errors.AsType[*client.Refusal](err); ok && r.Code == idl.CodeRejected && r.Message != "" {
+		return safe(r.Message) // a rule's own words
+	}
 	return safe(err.Error())
 }
 

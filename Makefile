@@ -20,7 +20,9 @@ run: ## start edge and core in one process, with their stores in ./data
 	$(GO) run ./edge -config conf/embedded.yaml
 
 cluster: ## start 2 edges and 2 cores over MariaDB, a Redis Cluster and etcd, all in ./data/cluster
-	$(GO) run ./bench cluster
+	@mkdir -p data/bin
+	$(GO) build -o data/bin/bench ./bench
+	@exec data/bin/bench cluster
 
 test: ## run every test: vet, unit, scenarios, browser, production stores, race detector
 	@.ci/tools

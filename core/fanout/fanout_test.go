@@ -288,12 +288,12 @@ func TestPartOfTheRegistryAway(t *testing.T) {
 		wants("when it is whole", "resync")
 		r.whole.Store(false)
 		r.sick.Store(true)
-		for range 4 {
+		for range 3 {
 			f.Push(plugin.Push{Body: &chatpb.SyncPush{}, Users: []im.UserID{2}})
 			time.Sleep(time.Second)
 		}
 		wants("soon after a resync")
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		wants("later", "resync")
 		f.Close()
 	})

@@ -268,9 +268,12 @@ func TestPartOfTheRegistryAway(t *testing.T) {
 		p, r := new(pusher), &halved{Registry: registry(t, phone, peer)}
 		f := start(t, fanout.Options{Registry: r, Pusher: p, Log: slog.New(slog.DiscardHandler)})
 		var want []string
+		time.Sleep(time.Millisecond) // so that nothing below is at the instant of a tick
 		wants := func(what string, lines ...string) {
 			t.Helper()
 			synctest.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			if want = append(want, lines...); !slices.Equal(p.lines, want) {
 				t.Errorf("%s: got %q, want %q", what, p.lines, want)
 			}

@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),
 		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc.preallocateForStream"),
 		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc.(*http2Client).keepalive"),
+		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc.(*http2Server).keepalive"),
 		goleak.IgnoreAnyFunction("github.com/kitex-contrib/registry-etcd.(*etcdRegistry).keepRegister"),
 		goleak.IgnoreAnyFunction("github.com/kitex-contrib/registry-etcd.(*etcdRegistry).keepalive.func1"),
 		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*lessor).keepAliveCtxCloser"),

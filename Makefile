@@ -17,7 +17,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start edge and core in one process, with their stores in ./data
-	$(GO) run ./edge -config conf/embedded.yaml
+	@mkdir -p data/bin
+	$(GO) build -o data/bin/edge ./edge
+	@exec data/bin/edge -config conf/embedded.yaml
 
 cluster: ## start 2 edges and 2 cores over MariaDB, a Redis Cluster and etcd, all in ./data/cluster
 	@mkdir -p data/bin

@@ -8,7 +8,7 @@ export GOFLAGS := -mod=readonly $(GOFLAGS)
 # watches all others.
 WHOLE := ./bench ./bench/e2e/... ./edge/web/...
 # In the order of their imports.
-PROTOS := wire account chat core
+PROTOS := wire account chat room core
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster test vet unit production race check format generated gen fuzz bench

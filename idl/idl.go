@@ -47,6 +47,17 @@ const (
 	ActionListDevices  = wirepb.Action_ACTION_LIST_DEVICES
 	ActionFindUser     = wirepb.Action_ACTION_FIND_USER
 	ActionHistory      = wirepb.Action_ACTION_HISTORY
+	ActionJoinRoom     = wirepb.Action_ACTION_JOIN_ROOM
+	ActionLeaveRoom    = wirepb.Action_ACTION_LEAVE_ROOM
+	ActionRoomMessage  = wirepb.Action_ACTION_ROOM_MESSAGE
+	ActionRoomHistory  = wirepb.Action_ACTION_ROOM_HISTORY
+	ActionRoomInfo     = wirepb.Action_ACTION_ROOM_INFO
+	ActionRoomMembers  = wirepb.Action_ACTION_ROOM_MEMBERS
+	ActionCreateRoom   = wirepb.Action_ACTION_CREATE_ROOM
+	ActionUpdateRoom   = wirepb.Action_ACTION_UPDATE_ROOM
+	ActionModerateRoom = wirepb.Action_ACTION_MODERATE_ROOM
+	ActionCloseRoom    = wirepb.Action_ACTION_CLOSE_ROOM
+	ActionRoomRoles    = wirepb.Action_ACTION_ROOM_ROLES
 	ActionHeartbeat    = wirepb.Action_ACTION_HEARTBEAT
 	ActionError        = wirepb.Action_ACTION_ERROR
 )
@@ -71,6 +82,7 @@ const (
 	CodeRejected         = wirepb.Code_CODE_REJECTED
 	CodeBadCredentials   = wirepb.Code_CODE_BAD_CREDENTIALS
 	CodeMalformedBody    = wirepb.Code_CODE_MALFORMED_BODY
+	CodeLimitExceeded    = wirepb.Code_CODE_LIMIT_EXCEEDED
 )
 
 // CloseReason says why the server ended a session. It doubles as the close code

@@ -32,6 +32,17 @@ export const Action = Object.freeze({
   LIST_DEVICES: 14,
   FIND_USER: 15,
   HISTORY: 30,
+  JOIN_ROOM: 70,
+  LEAVE_ROOM: 71,
+  ROOM_MESSAGE: 72,
+  ROOM_HISTORY: 73,
+  ROOM_INFO: 74,
+  ROOM_MEMBERS: 75,
+  CREATE_ROOM: 76,
+  UPDATE_ROOM: 77,
+  MODERATE_ROOM: 78,
+  CLOSE_ROOM: 79,
+  ROOM_ROLES: 80,
   HEARTBEAT: 100,
   ERROR: 255,
 });
@@ -54,6 +65,7 @@ export const Code = Object.freeze({
   REJECTED: 13,
   BAD_CREDENTIALS: 14,
   MALFORMED_BODY: 15,
+  LIMIT_EXCEEDED: 16,
 });
 
 /** Why the server ended a session; see `CloseReason` in idl/wire.proto. */

@@ -82,6 +82,7 @@ type ActionInfo struct {
 	Name    string `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`          // as in "chat.send"
 	Open    bool   `protobuf:"varint,3,opt,name=open" json:"open,omitempty"`         // allowed before Auth
 	MaxBody int64  `protobuf:"varint,4,opt,name=max_body" json:"max_body,omitempty"` // octets
+	Rooms   bool   `protobuf:"varint,5,opt,name=rooms" json:"rooms,omitempty"`       // its calls say which rooms the session is in
 }
 
 func (x *ActionInfo) Reset() { *x = ActionInfo{} }
@@ -116,6 +117,13 @@ func (x *ActionInfo) GetMaxBody() int64 {
 		return x.MaxBody
 	}
 	return 0
+}
+
+func (x *ActionInfo) GetRooms() bool {
+	if x != nil {
+		return x.Rooms
+	}
+	return false
 }
 
 // Identity is whom a session belongs to, as Auth found out.
@@ -177,6 +185,7 @@ type Call struct {
 	Identity *Identity `protobuf:"bytes,6,opt,name=identity" json:"identity,omitempty"` // absent before Auth
 	Address  string    `protobuf:"bytes,7,opt,name=address" json:"address,omitempty"`   // the client's
 	Trace    string    `protobuf:"bytes,8,opt,name=trace" json:"trace,omitempty"`       // W3C traceparent of the edge's span; empty: not traced
+	Rooms    []string  `protobuf:"bytes,9,rep,name=rooms" json:"rooms,omitempty"`       // those that the session is in; with ActionInfo.rooms only
 }
 
 func (x *Call) Reset() { *x = Call{} }
@@ -241,6 +250,13 @@ func (x *Call) GetTrace() string {
 	return ""
 }
 
+func (x *Call) GetRooms() []string {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
 // Register tells a core of a session that is live already: after a link was lost.
 type Register struct {
 	Session  uint64    `protobuf:"varint,1,opt,name=session" json:"session,omitempty"`
@@ -302,11 +318,12 @@ func (x *Gone) GetIdentity() *Identity {
 }
 
 type Uplink struct {
-	Hello     *Hello      `protobuf:"bytes,1,opt,name=hello" json:"hello,omitempty"`
-	Calls     []*Call     `protobuf:"bytes,2,rep,name=calls" json:"calls,omitempty"`
-	Registers []*Register `protobuf:"bytes,3,rep,name=registers" json:"registers,omitempty"`
-	Gone      []*Gone     `protobuf:"bytes,4,rep,name=gone" json:"gone,omitempty"`
-	Census    *Census     `protobuf:"bytes,5,opt,name=census" json:"census,omitempty"` // set on the last message of a census, whose registers came with and before it
+	Hello     *Hello       `protobuf:"bytes,1,opt,name=hello" json:"hello,omitempty"`
+	Calls     []*Call      `protobuf:"bytes,2,rep,name=calls" json:"calls,omitempty"`
+	Registers []*Register  `protobuf:"bytes,3,rep,name=registers" json:"registers,omitempty"`
+	Gone      []*Gone      `protobuf:"bytes,4,rep,name=gone" json:"gone,omitempty"`
+	Census    *Census      `protobuf:"bytes,5,opt,name=census" json:"census,omitempty"` // set on the last message of a census, whose registers came with and before it
+	Rooms     []*RoomState `protobuf:"bytes,6,rep,name=rooms" json:"rooms,omitempty"`
 }
 
 func (x *Uplink) Reset() { *x = Uplink{} }
@@ -350,6 +367,64 @@ func (x *Uplink) GetCensus() *Census {
 	return nil
 }
 
+func (x *Uplink) GetRooms() []*RoomState {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+// RoomState is what an edge says of one room: when its members change (joined up
+// over about a second), when it misses messages, and with each census.
+type RoomState struct {
+	Room    string  `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`                 // conversation ID
+	Members int64   `protobuf:"varint,2,opt,name=members" json:"members,omitempty"`          // sessions here; 0: broadcasts are not wanted any more
+	UserIds []int64 `protobuf:"varint,3,rep,packed,name=user_ids" json:"user_ids,omitempty"` // theirs, ascending, while they are few; see RoomPolicy.list
+	After   int64   `protobuf:"varint,4,opt,name=after" json:"after,omitempty"`              // all up to this seq was given or declared skipped
+	Want    bool    `protobuf:"varint,5,opt,name=want" json:"want,omitempty"`                // something after it is missing, or may be: give it again
+}
+
+func (x *RoomState) Reset() { *x = RoomState{} }
+
+func (x *RoomState) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *RoomState) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *RoomState) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomState) GetMembers() int64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *RoomState) GetUserIds() []int64 {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *RoomState) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *RoomState) GetWant() bool {
+	if x != nil {
+		return x.Want
+	}
+	return false
+}
+
 // Census is what an edge says when it has listed its live sessions once more.
 type Census struct {
 	Sessions int64 `protobuf:"varint,1,opt,name=sessions" json:"sessions,omitempty"` // how many it has listed
@@ -380,8 +455,10 @@ type Reply struct {
 	Session  uint64    `protobuf:"varint,1,opt,name=session" json:"session,omitempty"`
 	Action   uint32    `protobuf:"varint,2,opt,name=action" json:"action,omitempty"` // the call's, or 255
 	Sequence uint32    `protobuf:"varint,3,opt,name=sequence" json:"sequence,omitempty"`
-	Body     []byte    `protobuf:"bytes,4,opt,name=body" json:"body,omitempty"` // in the call's codec
-	Bind     *Identity `protobuf:"bytes,5,opt,name=bind" json:"bind,omitempty"` // set by a successful Auth: the session is this device's now
+	Body     []byte    `protobuf:"bytes,4,opt,name=body" json:"body,omitempty"`   // in the call's codec
+	Bind     *Identity `protobuf:"bytes,5,opt,name=bind" json:"bind,omitempty"`   // set by a successful Auth: the session is this device's now
+	Enter    *Enter    `protobuf:"bytes,6,opt,name=enter" json:"enter,omitempty"` // the session is in this room now
+	Leave    string    `protobuf:"bytes,7,opt,name=leave" json:"leave,omitempty"` // the session is not in this room any more
 }
 
 func (x *Reply) Reset() { *x = Reply{} }
@@ -421,6 +498,249 @@ func (x *Reply) GetBody() []byte {
 func (x *Reply) GetBind() *Identity {
 	if x != nil {
 		return x.Bind
+	}
+	return nil
+}
+
+func (x *Reply) GetEnter() *Enter {
+	if x != nil {
+		return x.Enter
+	}
+	return nil
+}
+
+func (x *Reply) GetLeave() string {
+	if x != nil {
+		return x.Leave
+	}
+	return ""
+}
+
+// Enter takes a session into a room: it gets every broadcast whose seq is above
+// head, behind the reply. The edge was subscribed before head was read.
+type Enter struct {
+	Room   string      `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`
+	Head   int64       `protobuf:"varint,2,opt,name=head" json:"head,omitempty"`
+	Policy *RoomPolicy `protobuf:"bytes,3,opt,name=policy" json:"policy,omitempty"`
+}
+
+func (x *Enter) Reset() { *x = Enter{} }
+
+func (x *Enter) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Enter) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Enter) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Enter) GetHead() int64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *Enter) GetPolicy() *RoomPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// RoomPolicy is how an edge treats a room's traffic.
+type RoomPolicy struct {
+	Room         string `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`                      // with Downlink.policies
+	Overload     int32  `protobuf:"varint,2,opt,name=overload" json:"overload,omitempty"`             // freeim.room.RoomOverload
+	LowPerSecond int32  `protobuf:"varint,3,opt,name=low_per_second" json:"low_per_second,omitempty"` // messages of the low lane; 0: no bound
+	List         int32  `protobuf:"varint,4,opt,name=list" json:"list,omitempty"`                     // up to so many members are listed in RoomState
+}
+
+func (x *RoomPolicy) Reset() { *x = RoomPolicy{} }
+
+func (x *RoomPolicy) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *RoomPolicy) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *RoomPolicy) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomPolicy) GetOverload() int32 {
+	if x != nil {
+		return x.Overload
+	}
+	return 0
+}
+
+func (x *RoomPolicy) GetLowPerSecond() int32 {
+	if x != nil {
+		return x.LowPerSecond
+	}
+	return 0
+}
+
+func (x *RoomPolicy) GetList() int32 {
+	if x != nil {
+		return x.List
+	}
+	return 0
+}
+
+// Broadcast is a frame for all members of a room at the edge. Those of one room may
+// come over several links, in any order: seq orders them.
+type Broadcast struct {
+	Room     string `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`
+	Seq      int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`   // 0: of no place in the log; may be dropped under load
+	Lane     uint32 `protobuf:"varint,3,opt,name=lane" json:"lane,omitempty"` // 0 low: chat; 1 important
+	Action   uint32 `protobuf:"varint,4,opt,name=action" json:"action,omitempty"`
+	Protobuf []byte `protobuf:"bytes,5,opt,name=protobuf" json:"protobuf,omitempty"` // the body in both codecs
+	Json     []byte `protobuf:"bytes,6,opt,name=json" json:"json,omitempty"`
+}
+
+func (x *Broadcast) Reset() { *x = Broadcast{} }
+
+func (x *Broadcast) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Broadcast) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Broadcast) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Broadcast) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Broadcast) GetLane() uint32 {
+	if x != nil {
+		return x.Lane
+	}
+	return 0
+}
+
+func (x *Broadcast) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *Broadcast) GetProtobuf() []byte {
+	if x != nil {
+		return x.Protobuf
+	}
+	return nil
+}
+
+func (x *Broadcast) GetJson() []byte {
+	if x != nil {
+		return x.Json
+	}
+	return nil
+}
+
+// RoomAnswer ends the broadcasts that a RoomState with want asked for: of
+// (after, through] all that there is was given; what is still missing never comes.
+type RoomAnswer struct {
+	Room    string      `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`
+	After   int64       `protobuf:"varint,2,opt,name=after" json:"after,omitempty"`
+	Through int64       `protobuf:"varint,3,opt,name=through" json:"through,omitempty"`
+	Policy  *RoomPolicy `protobuf:"bytes,4,opt,name=policy" json:"policy,omitempty"`
+}
+
+func (x *RoomAnswer) Reset() { *x = RoomAnswer{} }
+
+func (x *RoomAnswer) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *RoomAnswer) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *RoomAnswer) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomAnswer) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *RoomAnswer) GetThrough() int64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *RoomAnswer) GetPolicy() *RoomPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// Expel takes sessions out of a room, each with a frame that says why.
+type Expel struct {
+	Room     string  `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`
+	UserIds  []int64 `protobuf:"varint,2,rep,packed,name=user_ids" json:"user_ids,omitempty"` // none: everybody
+	Action   uint32  `protobuf:"varint,3,opt,name=action" json:"action,omitempty"`
+	Protobuf []byte  `protobuf:"bytes,4,opt,name=protobuf" json:"protobuf,omitempty"`
+	Json     []byte  `protobuf:"bytes,5,opt,name=json" json:"json,omitempty"`
+}
+
+func (x *Expel) Reset() { *x = Expel{} }
+
+func (x *Expel) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Expel) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Expel) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Expel) GetUserIds() []int64 {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *Expel) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *Expel) GetProtobuf() []byte {
+	if x != nil {
+		return x.Protobuf
+	}
+	return nil
+}
+
+func (x *Expel) GetJson() []byte {
+	if x != nil {
+		return x.Json
 	}
 	return nil
 }
@@ -516,13 +836,17 @@ func (x *Kick) GetRetryAfterMs() int64 {
 }
 
 type Downlink struct {
-	Welcome *Welcome `protobuf:"bytes,1,opt,name=welcome" json:"welcome,omitempty"`
-	Replies []*Reply `protobuf:"bytes,2,rep,name=replies" json:"replies,omitempty"`
-	Pushes  []*Push  `protobuf:"bytes,3,rep,name=pushes" json:"pushes,omitempty"`
-	Kicks   []*Kick  `protobuf:"bytes,4,rep,name=kicks" json:"kicks,omitempty"`
-	Drain   bool     `protobuf:"varint,5,opt,name=drain" json:"drain,omitempty"`   // the core is leaving: send it no new calls
-	Census  bool     `protobuf:"varint,6,opt,name=census" json:"census,omitempty"` // the registry has lost routes: list the live sessions now
-	Missed  bool     `protobuf:"varint,7,opt,name=missed" json:"missed,omitempty"` // the census that was asked for is in the registry; before it pushes were lost: clients should sync
+	Welcome    *Welcome      `protobuf:"bytes,1,opt,name=welcome" json:"welcome,omitempty"`
+	Replies    []*Reply      `protobuf:"bytes,2,rep,name=replies" json:"replies,omitempty"`
+	Pushes     []*Push       `protobuf:"bytes,3,rep,name=pushes" json:"pushes,omitempty"`
+	Kicks      []*Kick       `protobuf:"bytes,4,rep,name=kicks" json:"kicks,omitempty"`
+	Drain      bool          `protobuf:"varint,5,opt,name=drain" json:"drain,omitempty"`   // the core is leaving: send it no new calls
+	Census     bool          `protobuf:"varint,6,opt,name=census" json:"census,omitempty"` // the registry has lost routes: list the live sessions now
+	Missed     bool          `protobuf:"varint,7,opt,name=missed" json:"missed,omitempty"` // the census that was asked for is in the registry; before it pushes were lost: clients should sync
+	Broadcasts []*Broadcast  `protobuf:"bytes,8,rep,name=broadcasts" json:"broadcasts,omitempty"`
+	Answers    []*RoomAnswer `protobuf:"bytes,9,rep,name=answers" json:"answers,omitempty"` // behind the broadcasts of the same message
+	Expels     []*Expel      `protobuf:"bytes,10,rep,name=expels" json:"expels,omitempty"`  // behind both
+	Policies   []*RoomPolicy `protobuf:"bytes,11,rep,name=policies" json:"policies,omitempty"`
 }
 
 func (x *Downlink) Reset() { *x = Downlink{} }
@@ -578,6 +902,34 @@ func (x *Downlink) GetMissed() bool {
 		return x.Missed
 	}
 	return false
+}
+
+func (x *Downlink) GetBroadcasts() []*Broadcast {
+	if x != nil {
+		return x.Broadcasts
+	}
+	return nil
+}
+
+func (x *Downlink) GetAnswers() []*RoomAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *Downlink) GetExpels() []*Expel {
+	if x != nil {
+		return x.Expels
+	}
+	return nil
+}
+
+func (x *Downlink) GetPolicies() []*RoomPolicy {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
 }
 
 type CallBatch struct {

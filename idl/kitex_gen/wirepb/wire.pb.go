@@ -28,6 +28,17 @@ const (
 	Action_ACTION_LIST_DEVICES   Action = 14  // the devices that are signed in
 	Action_ACTION_FIND_USER      Action = 15  // a person by account name or user ID
 	Action_ACTION_HISTORY        Action = 30  // one conversation's log, backward or forward
+	Action_ACTION_JOIN_ROOM      Action = 70  // this session comes into a room, and gets its last entries
+	Action_ACTION_LEAVE_ROOM     Action = 71  // it goes. Push: the server took it out, and why
+	Action_ACTION_ROOM_MESSAGE   Action = 72  // request: send one message to a room. Push: a room's message
+	Action_ACTION_ROOM_HISTORY   Action = 73  // a room's log, backward or forward. Push: seqs that will not be pushed
+	Action_ACTION_ROOM_INFO      Action = 74  // a room's settings and size. Push: its size
+	Action_ACTION_ROOM_MEMBERS   Action = 75  // who is in a small room. Push: who came and went
+	Action_ACTION_CREATE_ROOM    Action = 76  // a room of one's own
+	Action_ACTION_UPDATE_ROOM    Action = 77  // change its settings
+	Action_ACTION_MODERATE_ROOM  Action = 78  // mute, remove or ban a person, or give a role
+	Action_ACTION_CLOSE_ROOM     Action = 79  // end a room
+	Action_ACTION_ROOM_ROLES     Action = 80  // the people with a role, a mute or a ban
 	Action_ACTION_HEARTBEAT      Action = 100 // "still here", answered by the edge
 	Action_ACTION_ERROR          Action = 255 // a refusal: the body is Error
 )
@@ -46,6 +57,17 @@ var Action_name = map[int32]string{
 	14:  "ACTION_LIST_DEVICES",
 	15:  "ACTION_FIND_USER",
 	30:  "ACTION_HISTORY",
+	70:  "ACTION_JOIN_ROOM",
+	71:  "ACTION_LEAVE_ROOM",
+	72:  "ACTION_ROOM_MESSAGE",
+	73:  "ACTION_ROOM_HISTORY",
+	74:  "ACTION_ROOM_INFO",
+	75:  "ACTION_ROOM_MEMBERS",
+	76:  "ACTION_CREATE_ROOM",
+	77:  "ACTION_UPDATE_ROOM",
+	78:  "ACTION_MODERATE_ROOM",
+	79:  "ACTION_CLOSE_ROOM",
+	80:  "ACTION_ROOM_ROLES",
 	100: "ACTION_HEARTBEAT",
 	255: "ACTION_ERROR",
 }
@@ -63,6 +85,17 @@ var Action_value = map[string]int32{
 	"ACTION_LIST_DEVICES":   14,
 	"ACTION_FIND_USER":      15,
 	"ACTION_HISTORY":        30,
+	"ACTION_JOIN_ROOM":      70,
+	"ACTION_LEAVE_ROOM":     71,
+	"ACTION_ROOM_MESSAGE":   72,
+	"ACTION_ROOM_HISTORY":   73,
+	"ACTION_ROOM_INFO":      74,
+	"ACTION_ROOM_MEMBERS":   75,
+	"ACTION_CREATE_ROOM":    76,
+	"ACTION_UPDATE_ROOM":    77,
+	"ACTION_MODERATE_ROOM":  78,
+	"ACTION_CLOSE_ROOM":     79,
+	"ACTION_ROOM_ROLES":     80,
 	"ACTION_HEARTBEAT":      100,
 	"ACTION_ERROR":          255,
 }
@@ -95,6 +128,7 @@ const (
 	Code_CODE_REJECTED          Code = 13 // a rule of the operator's said no
 	Code_CODE_BAD_CREDENTIALS   Code = 14 // account name or password is wrong
 	Code_CODE_MALFORMED_BODY    Code = 15 // the body is not valid protobuf or JSON for this action
+	Code_CODE_LIMIT_EXCEEDED    Code = 16 // one has as many of these as one may have: give one up first
 )
 
 // Enum value maps for Code.
@@ -115,6 +149,7 @@ var Code_name = map[int32]string{
 	13: "CODE_REJECTED",
 	14: "CODE_BAD_CREDENTIALS",
 	15: "CODE_MALFORMED_BODY",
+	16: "CODE_LIMIT_EXCEEDED",
 }
 
 var Code_value = map[string]int32{
@@ -134,6 +169,7 @@ var Code_value = map[string]int32{
 	"CODE_REJECTED":          13,
 	"CODE_BAD_CREDENTIALS":   14,
 	"CODE_MALFORMED_BODY":    15,
+	"CODE_LIMIT_EXCEEDED":    16,
 }
 
 func (x Code) String() string {

@@ -5,6 +5,7 @@ go 1.26.8
 tool github.com/cloudwego/kitex/tool/cmd/kitex
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/cloudwego/kitex v0.16.2
 	github.com/cloudwego/netpoll v0.7.2
 	github.com/cloudwego/prutal v0.1.3

@@ -67,8 +67,9 @@ var inside = map[string]sees{
 	// The places that join edge and core: nothing imports them.
 	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client edge/frame"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
-	"bench":             {"bench/cluster core/engines edge/client " + bodies, "bench/e2e/browser"},
+	"bench":             {"bench/cluster bench/report core/engines edge/client " + bodies, "bench/e2e/browser"},
 	"bench/history":     {"", ""},
+	"bench/report":      {"", ""},
 	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client"},
 	"bench/e2e/browser": {"", ""},
 	"bench/rules":       {"", "core/plugin plugins"},
@@ -99,6 +100,7 @@ var homes = map[string]string{
 	"go.etcd.io/etcd":                     "edge/rpc core/rpc",
 	"go.opentelemetry.io/otel":            "conf/tracing core/dispatch core/rpc core/server core/sql core/redis core/pebble edge/session edge/rpc bench/cluster",
 	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/session edge/gateway edge/rpc scripts/engine",
+	"github.com/HdrHistogram":             "bench/report",
 	"github.com/cloudwego/prutal":         "",                       // generated code only
 	"go.uber.org/goleak":                  "core/plugin/plugintest", // and every test
 }

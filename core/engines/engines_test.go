@@ -163,11 +163,14 @@ func TestMariaDBLife(t *testing.T) {
 			}
 			must(t, m.Kill(), m.Restart(t.Context()))
 			var n int
-			var flush, binlog string
+			var flush, binlog, tmp string
 			// The pool may hold connections to the run before: it drops them.
-			must(t, db.QueryRowContext(t.Context(), "SELECT n, @@innodb_flush_log_at_trx_commit, @@log_bin FROM a").Scan(&n, &flush, &binlog))
+			must(t, db.QueryRowContext(t.Context(), "SELECT n, @@innodb_flush_log_at_trx_commit, @@log_bin, @@tmpdir FROM a").Scan(&n, &flush, &binlog, &tmp))
 			if n != 7 || flush != "1" || binlog != row.binlog {
 				t.Errorf("got %d, flush %s, binlog %s", n, flush, binlog)
+			}
+			if !strings.HasPrefix(tmp, m.Dir()) { // servers that start remove each other's tables
+				t.Errorf("temporary tables are in %s, want a directory of its own", tmp)
 			}
 			if _, err := m.CreateDatabase(t.Context(), "x; DROP DATABASE one"); err == nil {
 				t.Error("a name that is none is taken")

@@ -74,9 +74,10 @@ func StartMariaDB(ctx context.Context, o MariaDBOptions) (*MariaDBServer, error)
 }
 
 // mariaArgs are the arguments that a server and its installation share. Nothing
-// is read of the machine's own configuration.
+// is read of the machine's own configuration, and the directory for temporary
+// tables is their own: a server that starts empties it, whoever else is using it.
 func mariaArgs(dir string) []string {
-	args := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--innodb-log-file-size=16M"}
+	args := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--tmpdir=" + filepath.Join(dir, "tmp"), "--innodb-log-file-size=16M"}
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root") // refused unless it is said
 	}
@@ -85,6 +86,9 @@ func mariaArgs(dir string) []string {
 
 // installMariaDB makes an empty installation in dir unless there is one.
 func installMariaDB(ctx context.Context, dir string) error {
+	if _, err := made(filepath.Join(dir, "tmp")); err != nil {
+		return err
+	}
 	if _, err := os.Stat(filepath.Join(dir, "data", "mysql")); err == nil {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,12 +67,14 @@ func between(t *testing.T, target string) *cluster.Proxy {
 // since the ordeal began.
 func (o *ordeal) suffer(t *testing.T, fault func(*ordeal)) {
 	o.t, o.people.t = t, t
-	before := o.people.acked.Load()
+	before, start := o.people.acked.Load(), time.Now()
 	o.people.talkWhile(o.ctx, func() { fault(o) })
+	end := time.Now()
 	report := o.people.audit(o.ctx)
 	o.allRun()
 	o.routable()
-	t.Logf("%d messages acknowledged in this fault; in all: %v", o.people.acked.Load()-before, report)
+	t.Logf("%d messages acknowledged in this fault in %v, never later than %v after another; in all: %v",
+		o.people.acked.Load()-before, end.Sub(start).Round(time.Second), o.people.gap(start, end).Round(time.Millisecond), report)
 }
 
 // do fails the test on an error of what a fault is made with.
@@ -162,6 +165,47 @@ func (p *probe) send(ctx context.Context) error {
 	p.n++
 	_, err := p.Send(ctx, &chatpb.SendRequest{ClientId: fmt.Sprintf("probe-%d", p.n), ToUserId: p.to, Text: "are you there"})
 	return err
+}
+
+// answer is what became of one send.
+type answer struct {
+	err  error
+	took time.Duration
+}
+
+// sendUntil sends one message after the other until what happens meanwhile is over.
+func (p *probe) sendUntil(ctx context.Context, meanwhile func()) []answer {
+	var over atomic.Bool
+	all := make(chan []answer, 1)
+	go func() {
+		var answers []answer
+		for !over.Load() {
+			start := time.Now()
+			err := p.send(ctx)
+			answers = append(answers, answer{err, time.Since(start)})
+		}
+		all <- answers
+	}()
+	defer over.Store(true) // a meanwhile that fails the test ends here
+	meanwhile()
+	over.Store(true)
+	return <-all
+}
+
+// told counts the answers by code (idl.CodeUnknown: acknowledged), and fails the
+// test if one is a refusal that does not say when to try again.
+func (o *ordeal) told(by string, answers []answer) map[idl.Code]int {
+	o.t.Helper()
+	codes := map[idl.Code]int{}
+	for _, a := range answers {
+		code := client.CodeOf(a.err)
+		codes[code]++
+		if told := code == idl.CodeUnavailable || code == idl.CodeDeadlineExceeded; a.err != nil && (!told || retryAfter(a.err) <= 0) {
+			o.t.Errorf("a send to %s got %v, retry after %v; want UNAVAILABLE with advice", by, a.err, retryAfter(a.err))
+		}
+	}
+	o.t.Logf("sends to %s were answered with %v (%v: acknowledged)", by, codes, idl.CodeUnknown)
+	return codes
 }
 
 // at is how to reach one edge and no other.

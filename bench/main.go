@@ -23,6 +23,7 @@ func commands() []command {
 	return []command{
 		{"cluster", "edges and cores as processes over MariaDB, a Redis Cluster and etcd, until Ctrl-C", runCluster},
 		{"cores", "what a message costs each process, with one core and with two", runCores},
+		{"limit-server", "the baseline: a server of rooms on raw epoll that does nothing else", runLimitServer},
 	}
 }
 
@@ -46,7 +47,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fmt.Fprintln(out, "usage: go run ./bench COMMAND [-h]")
 	for _, c := range commands() {
-		fmt.Fprintf(out, "  %-10s %s\n", c.name, c.says)
+		fmt.Fprintf(out, "  %-12s %s\n", c.name, c.says)
 	}
 	if len(args) > 0 {
 		return fmt.Errorf("no command %q", args[0])

@@ -6,7 +6,7 @@ import (
 
 // The bodies that everyone may read: the generated messages, without services.
 const (
-	bodies   = "idl idl/kitex_gen/wirepb idl/kitex_gen/accountpb idl/kitex_gen/chatpb"
+	bodies   = "idl idl/kitex_gen/wirepb idl/kitex_gen/accountpb idl/kitex_gen/chatpb idl/kitex_gen/roompb"
 	service  = "idl/kitex_gen/corepb idl/kitex_gen/corepb/core"
 	contract = bodies + " core/im core/plugin core/timeline core/presence"
 )
@@ -67,8 +67,9 @@ var inside = map[string]sees{
 	// The places that join edge and core: nothing imports them.
 	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client edge/frame"},
 	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
-	"bench":             {"bench/cluster bench/report core/engines edge/client " + bodies, "bench/e2e/browser"},
+	"bench":             {"bench/cluster bench/limit bench/report core/engines edge/client " + bodies, "bench/e2e/browser"},
 	"bench/history":     {"", ""},
+	"bench/limit":       {"edge/frame " + bodies, ""},
 	"bench/report":      {"", ""},
 	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client"},
 	"bench/e2e/browser": {"", ""},
@@ -93,7 +94,7 @@ var homes = map[string]string{
 	"golang.org/x/crypto":                 "plugins/account edge/certs",
 	"golang.org/x/text":                   "plugins/account",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
-	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc",
+	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit",
 	"github.com/redis/go-redis":           "core/redis",
 	"github.com/go-sql-driver/mysql":      "core/sql core/engines",
 	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",

@@ -6,6 +6,7 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/roompb"
 	"freeim/idl/kitex_gen/wirepb"
 )
 
@@ -60,6 +61,49 @@ func (a Actions) History(ctx context.Context, req *chatpb.HistoryRequest) (*chat
 func (a Actions) MessageID(ctx context.Context) (string, error) {
 	rep, err := ask[chatpb.GetMessageIdReply](ctx, a.call, idl.ActionGetMessageID, &chatpb.GetMessageIdRequest{})
 	return rep.GetMessageId(), err
+}
+
+// RoomHistory reads a page of a room's log.
+func (a Actions) RoomHistory(ctx context.Context, req *roompb.RoomHistoryRequest) (*roompb.RoomHistoryReply, error) {
+	return ask[roompb.RoomHistoryReply](ctx, a.call, idl.ActionRoomHistory, req)
+}
+
+// RoomInfo gives a room's settings and size.
+func (a Actions) RoomInfo(ctx context.Context, room string) (*roompb.RoomInfo, error) {
+	return ask[roompb.RoomInfo](ctx, a.call, idl.ActionRoomInfo, &roompb.RoomInfoRequest{Room: room})
+}
+
+// RoomMembers lists who is in a small room.
+func (a Actions) RoomMembers(ctx context.Context, room string) (*roompb.RoomMembersReply, error) {
+	return ask[roompb.RoomMembersReply](ctx, a.call, idl.ActionRoomMembers, &roompb.RoomMembersRequest{Room: room})
+}
+
+// CreateRoom makes a room of this person's.
+func (a Actions) CreateRoom(ctx context.Context, req *roompb.CreateRoomRequest) (*roompb.RoomInfo, error) {
+	rep, err := ask[roompb.CreateRoomReply](ctx, a.call, idl.ActionCreateRoom, req)
+	return rep.GetInfo(), err
+}
+
+// UpdateRoom changes the fields of a room that req.Fields names.
+func (a Actions) UpdateRoom(ctx context.Context, req *roompb.UpdateRoomRequest) (*roompb.RoomInfo, error) {
+	rep, err := ask[roompb.UpdateRoomReply](ctx, a.call, idl.ActionUpdateRoom, req)
+	return rep.GetInfo(), err
+}
+
+// ModerateRoom mutes, removes or bans a person, or gives a role.
+func (a Actions) ModerateRoom(ctx context.Context, room string, m *roompb.Moderation) (*roompb.ModerateRoomReply, error) {
+	return ask[roompb.ModerateRoomReply](ctx, a.call, idl.ActionModerateRoom, &roompb.ModerateRoomRequest{Room: room, Moderation: m})
+}
+
+// CloseRoom ends a room for good.
+func (a Actions) CloseRoom(ctx context.Context, room, reason string) error {
+	_, err := ask[roompb.CloseRoomReply](ctx, a.call, idl.ActionCloseRoom, &roompb.CloseRoomRequest{Room: room, Reason: reason})
+	return err
+}
+
+// RoomRoles lists the people with a role, a mute or a ban in a room.
+func (a Actions) RoomRoles(ctx context.Context, req *roompb.ListRolesRequest) (*roompb.ListRolesReply, error) {
+	return ask[roompb.ListRolesReply](ctx, a.call, idl.ActionRoomRoles, req)
 }
 
 // SignUp makes an account. An empty nickname is the account's name.

@@ -1,16 +1,22 @@
 package client
 
-import "freeim/idl/kitex_gen/chatpb"
+import (
+	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/roompb"
+)
 
 // events is the queue before the dispatcher. The run loop owns it.
 //
 // Overflow: messages and receipts that would be more than max are not taken;
-// the inbox fetches them again by Sync. The others are few by themselves: of
-// connection events that nobody has seen yet only the last of a row stays.
+// the inbox fetches them again by Sync. Rooms have as many places of their own, so
+// that a busy room does not stop the inbox; what does not fit is told as skipped.
+// The others are few by themselves: of connection events that nobody has seen yet
+// only the last of a row stays.
 type events struct {
 	max     int
 	queue   []*event
 	counted int // of the queue, what max bounds
+	crowd   int // of the queue, what comes from rooms; max bounds it too
 }
 
 func (q *events) empty() bool { return len(q.queue) == 0 }
@@ -22,14 +28,49 @@ func (q *events) add(e *event) {
 	if e.kind == connectedEvent || e.kind == disconnectedEvent {
 		q.forgetLinks()
 	}
-	if counts(e) {
-		q.counted++
-	}
+	q.count(e, 1)
 	q.queue = append(q.queue, e)
 }
 
-// counts reports whether max bounds e.
-func counts(e *event) bool { return e.kind == messageEvent || e.kind == deliveredEvent }
+// count adds n to what bounds events of e's kind, if anything does.
+func (q *events) count(e *event, n int) {
+	switch e.kind {
+	case messageEvent, deliveredEvent:
+		q.counted += n
+	case roomMessageEvent, roomSkipEvent, roomInfoEvent, roomPresenceEvent:
+		q.crowd += n
+	}
+}
+
+// addSkip adds p to a skip of the same room and reason that still waits, if there
+// is one: so each room takes a place or two, however many seqs are skipped.
+func (q *events) addSkip(p *roompb.RoomSkip) {
+	for _, e := range q.queue {
+		if e.kind == roomSkipEvent && e.skip.Room == p.Room && e.skip.Reason == p.Reason {
+			e.skip.Ranges = append(e.skip.Ranges, p.Ranges...)
+			return
+		}
+	}
+	q.add(&event{kind: roomSkipEvent, skip: p})
+}
+
+// addRoomInfo adds info, in place of an older one of the same room that still waits.
+func (q *events) addRoomInfo(info *roompb.RoomInfo) {
+	for _, e := range q.queue {
+		if e.kind == roomInfoEvent && e.info.Room == info.Room {
+			e.info = info
+			return
+		}
+	}
+	q.add(&event{kind: roomInfoEvent, info: info})
+}
+
+// addPresence adds p, or drops it when the queue is full.
+func (q *events) addPresence(p *roompb.RoomPresence) {
+	if q.crowd < q.max {
+		q.add(&event{kind: roomPresenceEvent, presence: p})
+	}
+}
 
 // forgetLinks drops the connection events at the end of the queue.
 func (q *events) forgetLinks() {
@@ -55,15 +96,13 @@ func (q *events) addReceipt(r *chatpb.Receipt) {
 
 // pop removes the first event.
 func (q *events) pop() {
-	if counts(q.queue[0]) {
-		q.counted--
-	}
+	q.count(q.queue[0], -1)
 	q.queue[0] = nil
 	q.queue = q.queue[1:]
 }
 
 // clear drops everything.
-func (q *events) clear() { q.queue, q.counted = nil, 0 }
+func (q *events) clear() { q.queue, q.counted, q.crowd = nil, 0, 0 }
 
 // dropMessages drops what may not be told after a message that was not taken.
 func (q *events) dropMessages() {
@@ -74,10 +113,8 @@ func (q *events) dropMessages() {
 		}
 	}
 	clear(q.queue[len(kept):])
-	q.queue, q.counted = kept, 0
+	q.queue, q.counted, q.crowd = kept, 0, 0
 	for _, e := range kept {
-		if counts(e) {
-			q.counted++
-		}
+		q.count(e, 1)
 	}
 }

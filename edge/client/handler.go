@@ -6,6 +6,7 @@ import (
 
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/roompb"
 )
 
 // Handler gets the events of a Session, one at a time, in order, from one
@@ -26,6 +27,21 @@ type Handler struct {
 	Connected func(ctx context.Context, who *accountpb.AuthReply)
 	// Disconnected tells that the connection has ended or could not be made.
 	Disconnected func(ctx context.Context, d Disconnect)
+	// RoomMessage gets every message of the rooms that the session is in (Join),
+	// once: from history when it came back, else as it is pushed. Important kinds
+	// overtake text; among themselves both come in the order of their seqs.
+	RoomMessage func(ctx context.Context, m *RoomEntry)
+	// RoomSkip tells which seqs of a room were not given to RoomMessage and will not
+	// be: the room was too busy, the application too slow (ROOM_SKIP_SLOW), or they
+	// were lost. They are in the room's history.
+	RoomSkip func(ctx context.Context, p *roompb.RoomSkip)
+	// RoomLeft tells that the session is not in a room any more.
+	RoomLeft func(ctx context.Context, l RoomLeft)
+	// RoomInfo tells a room's size now and then; of several that wait, the newest.
+	RoomInfo func(ctx context.Context, info *roompb.RoomInfo)
+	// RoomPresence tells who came into a small room and who went. When the
+	// application is slow, some are dropped: RoomMembers has them all.
+	RoomPresence func(ctx context.Context, p *roompb.RoomPresence)
 	// Reset tells that the cursor meant nothing to the server any more: the
 	// entries that follow start at the oldest one kept.
 	Reset func(ctx context.Context, r Reset)
@@ -94,6 +110,11 @@ const (
 	resetEvent
 	endedEvent
 	receiptsEvent // not told: the receipts up to head were
+	roomMessageEvent
+	roomSkipEvent
+	roomLeftEvent
+	roomInfoEvent
+	roomPresenceEvent
 )
 
 // event is what the run loop hands to the dispatcher, and gets back when the
@@ -107,6 +128,12 @@ type event struct {
 	cut     Disconnect
 	reset   Reset
 	err     error
+
+	roomEntry *RoomEntry
+	skip      *roompb.RoomSkip
+	left      RoomLeft
+	info      *roompb.RoomInfo
+	presence  *roompb.RoomPresence
 
 	epoch string // that the positions of messageEvent and receiptsEvent belong to
 	user  int64  // whose they are
@@ -128,6 +155,23 @@ func (h *Handler) tell(ctx context.Context, e *event) error {
 		h.Reset(ctx, e.reset)
 	case e.kind == endedEvent && h.Ended != nil:
 		h.Ended(ctx, e.err)
+	default:
+		h.tellRoom(ctx, e)
 	}
 	return nil
+}
+
+func (h *Handler) tellRoom(ctx context.Context, e *event) {
+	switch {
+	case e.kind == roomMessageEvent && h.RoomMessage != nil:
+		h.RoomMessage(ctx, e.roomEntry)
+	case e.kind == roomSkipEvent && h.RoomSkip != nil:
+		h.RoomSkip(ctx, e.skip)
+	case e.kind == roomLeftEvent && h.RoomLeft != nil:
+		h.RoomLeft(ctx, e.left)
+	case e.kind == roomInfoEvent && h.RoomInfo != nil:
+		h.RoomInfo(ctx, e.info)
+	case e.kind == roomPresenceEvent && h.RoomPresence != nil:
+		h.RoomPresence(ctx, e.presence)
+	}
 }

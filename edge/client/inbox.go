@@ -79,6 +79,7 @@ func (s *Session) reset(r Reset) {
 	clear(in.ahead)
 	clear(in.delivered)
 	s.acks.reset()
+	s.resetRooms()
 	s.opts.Log.Info("cursor forgotten", "reason", r.Reason, "epoch", r.Epoch)
 	s.events.add(&event{kind: resetEvent, reset: r, user: in.user})
 }

@@ -10,6 +10,7 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/roompb"
 	"freeim/idl/kitex_gen/wirepb"
 )
 
@@ -131,6 +132,7 @@ func (s *Session) disconnected() {
 	s.outbox.land()
 	s.acks.land()
 	s.inbox.syncing = false
+	s.cutRooms()
 	if lived > l.pauses.ceiling() {
 		l.pauses.tries = 0 // it was a good one: begin with short pauses again
 	}
@@ -222,6 +224,26 @@ func (s *Session) receive(conn *Client, p Push) {
 		handle = func() { s.receiptPushed(r) }
 	case idl.ActionSync:
 		handle = func() { s.inbox.behind = true }
+	case idl.ActionRoomMessage:
+		m := new(roompb.RoomMessage)
+		err = p.Decode(m)
+		handle = func() { s.roomPushed(m) }
+	case idl.ActionRoomHistory:
+		skip := new(roompb.RoomSkip)
+		err = p.Decode(skip)
+		handle = func() { s.roomSkipped(skip) }
+	case idl.ActionLeaveRoom:
+		left := new(roompb.RoomLeft)
+		err = p.Decode(left)
+		handle = func() { s.roomLeft(left) }
+	case idl.ActionRoomInfo:
+		info := new(roompb.RoomInfo)
+		err = p.Decode(info)
+		handle = func() { s.events.addRoomInfo(info) }
+	case idl.ActionRoomMembers:
+		who := new(roompb.RoomPresence)
+		err = p.Decode(who)
+		handle = func() { s.events.addPresence(who) }
 	default:
 		s.opts.Log.Debug("push of an action not known here", "action", p.Action)
 		return

@@ -38,7 +38,8 @@ type Session struct {
 	mu      sync.Mutex           // guards the fields below
 	live    *Client              // nil while not connected
 	who     *accountpb.AuthReply // of the newest Auth, nil before the first
-	changed chan struct{}        // closed and replaced when live changes
+	in      map[string]*Client   // the rooms wanted, and on which connection the session is in them
+	changed chan struct{}        // closed and replaced when live or in changes
 	err     error                // why the session is over
 
 	// Everything below is owned by the run loop.
@@ -49,6 +50,7 @@ type Session struct {
 	acks   acks
 	events events
 	keeper keeper
+	rooms  map[string]*room
 }
 
 // job is what the dispatcher does next: tell an event or save a cursor.
@@ -92,6 +94,8 @@ func newSession(o Options, cursor Cursor) *Session {
 		acks:   newAcks(cursor.Unacked),
 		events: events{max: o.Queue},
 		keeper: keeper{cursor: cursor.clone()},
+		rooms:  make(map[string]*room),
+		in:     make(map[string]*Client),
 	}
 	s.Actions.call = s.Call
 	return s
@@ -206,6 +210,7 @@ func (s *Session) advance(ctx context.Context) {
 		wake.at(s.syncDue(now))
 		wake.at(s.acksDue(now))
 		wake.at(s.sendsDue(now))
+		wake.at(s.roomsDue(now))
 		wake.at(s.heartbeatDue(now))
 	}
 	wake.at(s.keeper.due())

@@ -180,7 +180,7 @@ func TestCommands(t *testing.T) {
 	}{
 		{"/help", "", `/history \[N\]`},
 		{"hello?", "", `nobody to send to: /to NAME`},
-		{"/history", "", `history with whom`},
+		{"/history", "", `history of what`},
 		{"/to", "", `/to needs a name`},
 		{"/to nobody", "", `there is no user "nobody"`},
 		{"/to bob", "", `writing to bob \(100001\)`},

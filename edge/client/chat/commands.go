@@ -16,7 +16,9 @@ import (
 )
 
 const help = `/to NAME        write to NAME, an account name or a user ID
-/history [N]    the last N messages with that person (20)
+/room NAME      come into a room and write to it
+/leave          go out of the room
+/history [N]    the last N messages with that person or of that room (20)
 /devices        the devices that are signed in
 /signout        sign this device out and leave
 /quit           leave, when everything is committed
@@ -44,6 +46,13 @@ func (t *talker) obey(ctx context.Context, text string) (leave bool, err error) 
 			return false, errors.New("/to needs a name")
 		}
 		return false, t.turnTo(ctx, arg)
+	case "room":
+		if arg == "" {
+			return false, errors.New("/room needs a name")
+		}
+		return false, t.enter(ctx, arg)
+	case "leave":
+		return false, t.leave(ctx)
 	case "history":
 		return false, t.history(ctx, arg)
 	case "devices":
@@ -70,8 +79,11 @@ func (t *talker) history(ctx context.Context, arg string) error {
 			return errors.New("/history takes a number from 1 to 500")
 		}
 	}
+	if t.room != "" {
+		return t.roomHistory(ctx, n)
+	}
 	if t.to.id == 0 {
-		return errors.New("history with whom? /to NAME")
+		return errors.New("history of what? /to NAME or /room NAME")
 	}
 	if err := t.caughtUp(ctx); err != nil {
 		return err

@@ -36,6 +36,7 @@ type talker struct {
 
 	// Owned by the goroutine of talk.
 	to     person
+	room   string // lines go there if it is not empty, else to
 	failed bool
 
 	watched chan *sent // from talk, closed by it, to watch
@@ -165,8 +166,10 @@ func (t *talker) line(ctx context.Context, line string) (leave bool) {
 			t.fail("%s", plain(err))
 		}
 	case strings.TrimSpace(text) == "":
+	case t.room != "":
+		t.say(ctx, text)
 	case t.to.id == 0:
-		t.fail("nobody to send to: /to NAME")
+		t.fail("nobody to send to: /to NAME or /room NAME")
 	default:
 		t.send(ctx, text)
 	}
@@ -254,7 +257,7 @@ func (t *talker) showDelivered() {
 
 // handler shows the session's events.
 func (t *talker) handler() client.Handler {
-	return client.Handler{
+	h := client.Handler{
 		Message:   t.message,
 		Delivered: func(context.Context, *chatpb.Receipt) { t.showDelivered() },
 		Disconnected: func(_ context.Context, d client.Disconnect) {
@@ -267,6 +270,8 @@ func (t *talker) handler() client.Handler {
 			t.screen.notice("the server's inbox begins anew (%v); what follows may be known", r.Reason)
 		},
 	}
+	t.roomEvents(&h)
+	return h
 }
 
 func (t *talker) message(ctx context.Context, e *client.Entry) error {
@@ -347,7 +352,7 @@ func (t *talker) turnTo(ctx context.Context, name string) error {
 		return err
 	}
 	t.learn(who)
-	t.to = person{id: who.UserId, name: who.Account}
+	t.to, t.room = person{id: who.UserId, name: who.Account}, ""
 	t.screen.notice("writing to %s (%d)", who.Account, who.UserId)
 	return nil
 }

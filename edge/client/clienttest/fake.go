@@ -40,7 +40,7 @@ type FakeOptions struct {
 	Page int
 }
 
-// Fake is a server in memory: accounts, chats, inboxes, receipts, as
+// Fake is a server in memory: accounts, chats, inboxes, receipts, rooms, as
 // idl/README.md says. Safe for concurrent use.
 type Fake struct {
 	opts  FakeOptions
@@ -56,6 +56,7 @@ type Fake struct {
 	boxes     map[int64]*box
 	logs      map[string][]*chatpb.Message
 	sent      map[string]*sentMessage // by sender and client_id
+	rooms     map[string]*fakeRoom
 	messages  int
 }
 
@@ -107,6 +108,7 @@ func (f *Fake) clear() {
 	f.boxes = make(map[int64]*box)
 	f.logs = make(map[string][]*chatpb.Message)
 	f.sent = make(map[string]*sentMessage)
+	f.rooms = make(map[string]*fakeRoom)
 }
 
 // Forget loses all messages and begins another epoch, as a store that was reset.
@@ -255,6 +257,9 @@ func (s *fakeSession) leave() {
 	s.fake.mu.Lock()
 	defer s.fake.mu.Unlock()
 	delete(s.fake.sessions, s)
+	for _, r := range s.fake.rooms {
+		delete(r.members, s)
+	}
 }
 
 // taken handles a frame; false when the connection ends with it.

@@ -60,6 +60,14 @@ func (s *fakeSession) answer(f frame.Frame) (idl.Message, *wirepb.Error) {
 		return act(f, s.findUser)
 	case idl.ActionSignOut:
 		return act(f, s.signOut)
+	case idl.ActionJoinRoom:
+		return act(f, s.joinRoom)
+	case idl.ActionLeaveRoom:
+		return act(f, s.leaveRoom)
+	case idl.ActionRoomMessage:
+		return act(f, s.sendRoom)
+	case idl.ActionRoomHistory:
+		return act(f, s.roomHistory)
 	case idl.ActionGetMessageID:
 		return &chatpb.GetMessageIdReply{MessageId: s.fake.id()}, nil
 	}

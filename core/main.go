@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -89,11 +88,11 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 			Alive:  map[string]admin.Check{"core": core.Alive},
 			Checks: map[string]admin.Check{"core": core.Ready},
 			Lesser: map[string]admin.Check{"presence": core.Degraded},
-			Routes: map[string]http.Handler{"GET /backup": core.Backup()}})
+			Routes: map[string]admin.Page{"GET /backup": {Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"}}})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "  admin         http://%s/\n", adm.Addr())
+		fmt.Fprintf(out, "  admin         %s\n", adm.URL())
 	}
 	<-ctx.Done()
 	fmt.Fprintln(out, "stopping")

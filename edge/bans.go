@@ -6,14 +6,15 @@ import (
 	"net/netip"
 	"time"
 
+	"freeim/core/admin"
 	"freeim/edge/limits"
 )
 
 // banPages are the bans on the administrative port: GET /bans lists those that
 // run, POST /bans/lift?address=ADDRESS ends one.
-func banPages(guard *limits.Guard) map[string]http.Handler {
-	return map[string]http.Handler{
-		"GET /bans": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+func banPages(guard *limits.Guard) map[string]admin.Page {
+	return map[string]admin.Page{
+		"GET /bans": {About: "the addresses that are shut out, as JSON", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			list := []listedBan{}
 			for _, b := range guard.Bans() {
 				list = append(list, listedBan{b.Address.String(), b.Until.UTC().Format(time.RFC3339), b.Times, b.Reason})
@@ -21,8 +22,8 @@ func banPages(guard *limits.Guard) map[string]http.Handler {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
 			_ = json.NewEncoder(w).Encode(list) // a reader that went away is nobody's fault here
-		}),
-		"POST /bans/lift": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		})},
+		"POST /bans/lift": {About: "lifts the ban of ?address=ADDRESS", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			address, err := netip.ParseAddr(r.FormValue("address"))
 			switch {
 			case err != nil:
@@ -32,7 +33,7 @@ func banPages(guard *limits.Guard) map[string]http.Handler {
 			default:
 				w.WriteHeader(http.StatusNoContent)
 			}
-		}),
+		})},
 	}
 }
 

@@ -26,7 +26,7 @@ func TestBanPages(t *testing.T) {
 	peer.Leave()
 	mux := http.NewServeMux()
 	for pattern, page := range banPages(guard) {
-		mux.Handle(pattern, page)
+		mux.Handle(pattern, page.Handler)
 	}
 	ask := func(method, path string) *httptest.ResponseRecorder {
 		out := httptest.NewRecorder()

@@ -66,6 +66,8 @@ type edgeConfig struct {
 	Limits limitsConfig `yaml:"limits"`
 
 	Lookup       time.Duration `yaml:"lookup"`
+	Silence      time.Duration `yaml:"silence"`
+	Census       time.Duration `yaml:"census"`
 	CallTimeout  time.Duration `yaml:"call_timeout"`
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	DrainDelay   time.Duration `yaml:"drain_delay"`
@@ -128,7 +130,7 @@ func defaults(all []plugin.Plugin) config {
 		Tracing: tracing.Default(),
 		Edge: edgeConfig{
 			TCP: ":7070", HTTP: ":8080",
-			Etcd: rpc.Etcd{Prefix: "freeim"}, Lookup: 5 * time.Second,
+			Etcd: rpc.Etcd{Prefix: "freeim"}, Lookup: 5 * time.Second, Silence: 2 * time.Second, Census: 5 * time.Second,
 			TLS: tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
 			Limits: limitsConfig{
 				Connections: 10_000, Connects: 500, Frames: 20_000, Octets: 32 << 20, AuthFailures: 5, AuthFailuresPerMinute: 10,
@@ -172,6 +174,12 @@ func (c *config) complete() error {
 	}
 	if min(c.Edge.DrainTimeout, c.Edge.DrainDelay) < 0 {
 		return fmt.Errorf("edge.drain_timeout and edge.drain_delay must not be negative")
+	}
+	if s := c.Edge.Silence; s != 0 && (s < 500*time.Millisecond || s > time.Minute) {
+		return fmt.Errorf("edge.silence is %v: it must be 500ms to 1m", c.Edge.Silence)
+	}
+	if s := c.Edge.Census; s != 0 && (s < time.Second || s > 15*time.Second) { // six of them within the life of a route
+		return fmt.Errorf("edge.census is %v: it must be 1s to 15s", c.Edge.Census)
 	}
 	if _, err := prefixes("edge.trusted_proxies", c.Edge.TrustedProxies); err != nil {
 		return err

@@ -85,6 +85,10 @@ func TestCompleteRefuses(t *testing.T) {
 		"no port":           {func(c *config) { c.Edge.TCP, c.Edge.HTTP = "", "" }, "edge.tcp"},
 		"another heartbeat": {func(c *config) { c.Edge.Heartbeat = time.Second }, "heartbeat"},
 		"another limit":     {func(c *config) { c.Edge.MaxBody = 1 << 10 }, "max_body"},
+		"hasty":             {func(c *config) { c.Edge.Silence = time.Millisecond }, "edge.silence"},
+		"patient":           {func(c *config) { c.Edge.Silence = time.Hour }, "edge.silence"},
+		"restless":          {func(c *config) { c.Edge.Census = time.Millisecond }, "edge.census"},
+		"routes that lapse": {func(c *config) { c.Edge.Census = 16 * time.Second }, "edge.census"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := defaults(plugins.All())

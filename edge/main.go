@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -87,7 +86,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	defer traces.Close(last)
 	registry := prometheus.NewRegistry()
 	shown := admin.Options{Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log,
-		Alive: map[string]admin.Check{}, Checks: map[string]admin.Check{}, Lesser: map[string]admin.Check{}, Routes: map[string]http.Handler{}}
+		Alive: map[string]admin.Check{}, Checks: map[string]admin.Check{}, Lesser: map[string]admin.Check{}, Routes: map[string]admin.Page{}}
 	var adm *admin.Server // ends last: it shows how the rest ends
 	defer func() { err = errors.Join(err, adm.Close()) }()
 	if cfg.Core != nil {
@@ -97,7 +96,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		}
 		defer func() { err = errors.Join(err, core.Close(last)) }()
 		shown.Alive["core"], shown.Checks["core"], shown.Lesser["presence"] = core.Alive, core.Ready, core.Degraded
-		shown.Routes["GET /backup"] = core.Backup()
+		shown.Routes["GET /backup"] = admin.Page{Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"}
 	}
 	e, err := newEdge(cfg.Edge, log, traces, registry)
 	if err != nil {
@@ -115,7 +114,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		if adm, err = admin.New(shown); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "  admin     http://%s/   (healthz, readyz, metrics, debug/pprof)\n", adm.Addr())
+		fmt.Fprintf(out, "  admin     %s   (healthz, readyz, metrics, debug/pprof)\n", adm.URL())
 	}
 	<-ctx.Done()
 	fmt.Fprintln(out, "stopping; a second signal ends at once")

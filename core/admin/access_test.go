@@ -113,7 +113,7 @@ func TestGuesses(t *testing.T) {
 // a browser post to it.
 func TestPagesOfOthers(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "done") })
-	s := start(t, admin.Options{Routes: map[string]http.Handler{"POST /do": page}})
+	s := start(t, admin.Options{Routes: map[string]admin.Page{"POST /do": {Handler: page}}})
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	header := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }

@@ -39,12 +39,18 @@ type Options struct {
 	// password of basic authentication, for everything but /healthz and /readyz.
 	// At least 16 octets. Empty: no key, which only a loopback address may have.
 	Key     string
-	Alive   map[string]Check        // /healthz: what only a restart mends, by the name shown
-	Checks  map[string]Check        // /readyz: what keeps the process from serving
-	Lesser  map[string]Check        // /readyz: what is worth knowing and keeps it from nothing
-	Figures *prometheus.Registry    // /metrics, to which those of Go, the process and the checks are added; nil: only these
-	Routes  map[string]http.Handler // further pages, by a pattern of http.ServeMux: "POST /bans/lift"
-	Log     *slog.Logger            // nil: slog.Default
+	Alive   map[string]Check     // /healthz: what only a restart mends, by the name shown
+	Checks  map[string]Check     // /readyz: what keeps the process from serving
+	Lesser  map[string]Check     // /readyz: what is worth knowing and keeps it from nothing
+	Figures *prometheus.Registry // /metrics, to which those of Go, the process and the checks are added; nil: only these
+	Routes  map[string]Page      // further pages, by a pattern of http.ServeMux: "POST /bans/lift"
+	Log     *slog.Logger         // nil: slog.Default
+}
+
+// Page is one that a main adds.
+type Page struct {
+	Handler http.Handler
+	About   string // a line for the index: what it is
 }
 
 func (o *Options) setDefaults() {
@@ -81,7 +87,7 @@ type Server struct {
 	gate     gate
 	alive    []*probe
 	ready    []*probe
-	routes   []string // what the index lists
+	routes   [][2]string // what the index lists beside its own: patterns, and what they are
 
 	ctx     context.Context // of the checks; ended by Close
 	stop    context.CancelFunc
@@ -124,6 +130,18 @@ func New(o Options) (_ *Server, err error) {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
+// URL is the index as a person on this machine would open it.
+func (s *Server) URL() string {
+	host, port, err := net.SplitHostPort(s.Addr().String())
+	if err != nil {
+		return "http://" + s.Addr().String() + "/"
+	}
+	if net.ParseIP(host).IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
 // Close ends the port and waits for it. A server that is nil is closed.
 func (s *Server) Close() error {
 	if s == nil {
@@ -155,15 +173,25 @@ func (s *Server) pages(o Options) (_ http.Handler, err error) {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	for pattern, page := range o.Routes {
-		mux.Handle(pattern, page)
-		s.routes = append(s.routes, pattern)
+		mux.Handle(pattern, page.Handler)
+		s.routes = append(s.routes, [2]string{pattern, page.About})
 	}
-	slices.Sort(s.routes)
+	slices.SortFunc(s.routes, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
 	return mux, nil
+}
+
+// own is the pages that every process has.
+var own = [][2]string{
+	{"GET " + healthPath, "whether the process lives; 503: only a restart mends it"},
+	{"GET " + readyPath, "what keeps it from serving; 503: something does"},
+	{"GET /metrics", "figures, for Prometheus"},
+	{"GET /debug/pprof/", "Go's profiles"},
+	{"GET /debug/vars", "Go's memory figures, as JSON"},
 }
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprint(w, healthPath+"  the process lives\n"+readyPath+"   what keeps it from serving\n/metrics  Prometheus figures\n"+
-		"/debug/vars\n/debug/pprof/\n", strings.Join(append(s.routes, ""), "\n"))
+	for _, page := range slices.Concat(own, s.routes) {
+		fmt.Fprintf(w, "%-28s %s\n", page[0], page[1])
+	}
 }

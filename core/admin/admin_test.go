@@ -1,11 +1,13 @@
 package admin_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -20,7 +22,7 @@ import (
 
 func start(t *testing.T, o admin.Options) *admin.Server {
 	t.Helper()
-	o.Listen = "127.0.0.1:0"
+	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -149,17 +151,29 @@ func TestCheckThatHangs(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "lifted") })
-	s := start(t, admin.Options{Routes: map[string]http.Handler{"POST /bans/lift": page, "/bans": page}})
+	s := start(t, admin.Options{Routes: map[string]admin.Page{"POST /bans/lift": {page, "lifts a ban"}, "/bans": {Handler: page}}})
 	if _, body := get(t, s, "/bans"); body != "lifted" {
 		t.Errorf("got %q", body)
 	}
-	if _, body := get(t, s, "/"); !strings.Contains(body, "/bans\nPOST /bans/lift\n") {
+	if _, body := get(t, s, "/"); !strings.Contains(body, "\nPOST /bans/lift              lifts a ban\n") {
 		t.Errorf("the index does not list the pages: %q", body)
 	}
 	for _, pattern := range []string{"no pattern at all", "GET /metrics"} {
-		if _, err := admin.New(admin.Options{Listen: "127.0.0.1:0", Routes: map[string]http.Handler{pattern: page}}); err == nil {
+		if _, err := admin.New(admin.Options{Listen: "127.0.0.1:0", Routes: map[string]admin.Page{pattern: {Handler: page}}}); err == nil {
 			t.Errorf("%q: got no error", pattern)
 		}
+	}
+}
+
+// The index is for people: what can be opened, on this machine.
+func TestURL(t *testing.T) {
+	s := start(t, admin.Options{Listen: "[::]:0", Key: "0123456789abcdef"})
+	if got := s.URL(); !regexp.MustCompile(`^http://localhost:\d+/$`).MatchString(got) {
+		t.Errorf("got %s", got)
+	}
+	s = start(t, admin.Options{})
+	if got, want := s.URL(), "http://"+s.Addr().String()+"/"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -52,8 +52,20 @@ type Summary struct {
 
 // String is one line for people.
 func (s Summary) String() string {
-	return fmt.Sprintf("%d messages, %d inbox entries, %d positions, %d receipts, %d rows of %d tables, %.1f MiB",
-		s.Messages, s.Entries, s.Positions, s.Receipts, s.Rows, s.Tables, float64(s.Octets)/(1<<20))
+	return fmt.Sprintf("%d messages, %d inbox entries, %d positions, %d receipts, %d rows of %d tables, %s",
+		s.Messages, s.Entries, s.Positions, s.Receipts, s.Rows, s.Tables, size(s.Octets))
+}
+
+// size is a number of octets for people: whole below 1,024, else with one decimal.
+func size(octets int64) string {
+	if octets < 1<<10 {
+		return fmt.Sprintf("%d octets", octets)
+	}
+	n, unit := float64(octets)/(1<<10), 0
+	for n >= 1023.95 && unit < 3 { // it would be shown as 1024.0
+		n, unit = n/(1<<10), unit+1
+	}
+	return fmt.Sprintf("%.1f %ciB", n, "KMGT"[unit])
 }
 
 func (s *Summary) count(r Record, octets int64) {

@@ -478,6 +478,16 @@ func TestBackupUnderLoad(t *testing.T) {
 	t.Logf("%d of %d messages acknowledged before, %d in the archive", len(want), len(acked), len(there))
 }
 
+func TestSummaryIsForPeople(t *testing.T) {
+	for octets, want := range map[int64]string{
+		0: "0 octets", 1023: "1023 octets", 1024: "1.0 KiB", 1<<20 - 52: "1023.9 KiB", 1<<20 - 1: "1.0 MiB", 1 << 30: "1.0 GiB", 1 << 53: "8192.0 TiB",
+	} {
+		if got := (archive.Summary{Octets: octets}).String(); !strings.HasSuffix(got, " tables, "+want) {
+			t.Errorf("%d octets: got %q, want %s", octets, got, want)
+		}
+	}
+}
+
 func TestVerify(t *testing.T) {
 	good := newPlace(t).fill(20).backup()
 	sum, err := archive.Verify(t.Context(), bytes.NewReader(good), nil)

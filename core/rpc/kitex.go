@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"freeim/idl/kitex_gen/corepb/core"
@@ -18,6 +20,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 	"github.com/kitex-contrib/obs-opentelemetry/tracing"
 	"go.opentelemetry.io/otel/propagation"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -100,11 +103,29 @@ func listen(address string) (*listener, error) {
 			return nil, err
 		}
 	}
-	opened, err := net.Listen(network, where)
+	config := net.ListenConfig{}
+	if network == "unix" {
+		config.Control = owned
+	}
+	opened, err := config.Listen(context.Background(), network, where)
 	if err != nil {
 		return nil, fmt.Errorf("listen for edges: %w", err)
 	}
+	if network == "unix" { // where owned does not do it
+		if err := os.Chmod(where, socketMode); err != nil {
+			return nil, errors.Join(fmt.Errorf("keep the socket to its owner: %w", err), opened.Close())
+		}
+	}
 	return pollable(opened)
+}
+
+// socketMode keeps a unix socket to the account that the core runs under, whatever
+// the umask: who reaches it speaks for any user.
+const socketMode = 0o600
+
+// owned gives a socket its mode before it has a path, so nobody slips in between.
+func owned(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), socketMode) }) // Linux can
 }
 
 // removeStale removes the socket that a killed process has left at path. One that

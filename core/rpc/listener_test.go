@@ -3,11 +3,27 @@ package rpc
 import (
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
+
+// A unix socket is its owner's, whatever the umask.
+func TestSocketIsItsOwners(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := listen("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.release()
+	defer l.Close()
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v", info.Mode(), err)
+	}
+}
 
 // Closing again and again must never close a descriptor that somebody else got
 // in between: netpoll's own listener does, and took files from under the store.

@@ -24,6 +24,7 @@ type door struct {
 type arrival struct {
 	tcp    *net.TCPConn
 	client netip.AddrPort // by a trusted proxy's word, if there was one
+	veiled bool           // a trusted proxy has said that it does not know the client
 	early  []byte         // what was read of the socket too early
 	secure *secure        // nil: no TLS
 	peer   *limits.Peer   // of client; nil: not limited
@@ -91,8 +92,13 @@ func (g *Gateway) admit(a *arrival) (ok bool) {
 	return ok
 }
 
-// forwarded takes a trusted proxy's word for who the client of a request is.
+// forwarded takes a trusted proxy's word for who the client of a request is. Of one
+// that has said in its PROXY header that it does not know, what follows is the
+// client's own word, and worth nothing.
 func (g *Gateway) forwarded(a *arrival, lines []string) (ok bool) {
+	if a.veiled {
+		return true
+	}
 	client := proxy.Forwarded(a.client, lines, g.trusts)
 	if client == a.client {
 		return true
@@ -117,7 +123,7 @@ func (g *Gateway) introduce(a *arrival) bool {
 		return false
 	}
 	a.early = rest
-	if h.Source.IsValid() {
+	if a.veiled = !h.Source.IsValid(); !a.veiled {
 		a.client = h.Source
 	}
 	return true

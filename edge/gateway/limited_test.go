@@ -198,21 +198,27 @@ func TestPlacesAreNotKeptWhenFewAreLeft(t *testing.T) {
 	}
 }
 
-// Pings, pongs and empty messages are limited as frames are.
+// Pings, pongs, empty messages and pieces of messages are limited as frames are.
 func TestFloodBesideFramesIsBanned(t *testing.T) {
-	for name, sent := range map[string][]byte{
-		"pings": message(gobwas.OpPing, nil), "pongs": message(gobwas.OpPong, nil), "empty messages": message(gobwas.OpBinary, nil),
+	piece := func(op gobwas.OpCode) []byte {
+		return gobwas.MustCompileFrame(gobwas.MaskFrame(gobwas.NewFrame(op, false, nil)))
+	}
+	for name, sent := range map[string][2][]byte{ // the first, and each after it
+		"pings":          {message(gobwas.OpPing, nil), message(gobwas.OpPing, nil)},
+		"pongs":          {message(gobwas.OpPong, nil), message(gobwas.OpPong, nil)},
+		"empty messages": {message(gobwas.OpBinary, nil), message(gobwas.OpBinary, nil)},
+		"pieces":         {piece(gobwas.OpBinary), piece(gobwas.OpContinuation)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGuard(t, limits.Options{Frames: 1, Ban: time.Hour})
 			e := newEdge(t, gateway.Options{Limits: g}, session.Options{Limits: g, Patience: 10})
 			p := dialWS(t, e)
-			p.write(bytes.Repeat(sent, 15)) // five at once, and ten that are borne
+			p.write(append(sent[0], bytes.Repeat(sent[1], 14)...)) // five at once, and ten that are borne
 			eventually(t, "ten to be refused", func() bool { return g.Stats().Limited == 10 })
 			if got := len(g.Bans()); got != 0 {
 				t.Fatalf("banned too early: %v", g.Bans())
 			}
-			p.write(bytes.Repeat(sent, 5))
+			p.write(bytes.Repeat(sent[1], 5))
 			p.wantClose(idl.CloseFlood)
 			newPeer(t, e.HTTPAddr().String()).refused()
 		})

@@ -141,6 +141,30 @@ func TestForwardedFor(t *testing.T) {
 	}
 }
 
+// A proxy that does not know the client has not written X-Forwarded-For: whatever
+// it says is the client's own word.
+func TestForwardedForBehindAProxyThatDoesNotKnow(t *testing.T) {
+	e := newEdge(t, gateway.Options{TrustedProxies: loopback, ProxyProtocol: []string{"http"}}, session.Options{})
+	forwarded := strings.Replace(upgrade, "Host", "X-Forwarded-For: 203.0.113.7\r\nHost", 1)
+	for name, header := range map[string]string{
+		"UNKNOWN":                    "PROXY UNKNOWN\r\n",
+		"LOCAL":                      "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00",
+		"a unix socket":              "\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\x00",
+		"another proxy, which knows": "PROXY TCP4 127.0.0.9 10.0.0.1 40000 8080\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t, e.HTTPAddr().String())
+			p.write([]byte(header + forwarded))
+			p.accepted()
+			want := p.conn.LocalAddr().String()
+			if name == "another proxy, which knows" {
+				want = "203.0.113.7:0"
+			}
+			p.wantAddress(e, want)
+		})
+	}
+}
+
 // Pages of other places may not open a WebSocket here: 403, over both ports.
 func TestOrigins(t *testing.T) {
 	listed := gateway.Options{AllowOrigin: func(origin, _ string) bool { return origin == "https://chat.example" }}

@@ -29,7 +29,8 @@ type taker interface {
 	// message takes a whole message, which it does not keep. Its error ends the
 	// connection by way of fail.
 	message(text bool, payload []byte) error
-	// beside counts a control frame of so many octets; its error is as message's.
+	// beside counts a control frame, or a piece of a message, of so many octets; its
+	// error is as message's.
 	beside(octets int) error
 	// fail closes for a fault: a *ws.Error or a *frame.CloseError.
 	fail(err error)
@@ -58,6 +59,9 @@ func (w *websocket) ended()                     { w.taker.left() }
 // Message implements ws.Handler.
 func (w *websocket) Message(text bool, payload []byte) error { return w.taker.message(text, payload) }
 
+// Piece implements ws.Handler: it counts like a control frame, for what it costs.
+func (w *websocket) Piece() error { return w.taker.beside(frameHead) }
+
 // Ping implements ws.Handler. The answer goes out in order with everything else.
 func (w *websocket) Ping(payload []byte) {
 	if !w.beside(payload) {
@@ -77,15 +81,15 @@ func (w *websocket) beside(payload []byte) bool {
 	if w.over {
 		return false
 	}
-	if err := w.taker.beside(controlHeader + len(payload)); err != nil {
+	if err := w.taker.beside(frameHead + len(payload)); err != nil {
 		w.over = true
 		w.taker.fail(err)
 	}
 	return !w.over
 }
 
-// controlHeader is the octets before a client's control frame's payload.
-const controlHeader = 6
+// frameHead is the octets before the payload of a client's frame, a short one.
+const frameHead = 6
 
 // Close implements ws.Handler: the close frame is answered with its own code,
 // and the server ends TCP. Source: RFC 6455 §5.5.1 and §7.1.1.
@@ -135,7 +139,7 @@ func (c *client) message(text bool, payload []byte) error {
 		return c.text(payload)
 	}
 	if len(payload) == 0 {
-		return c.beside(controlHeader)
+		return c.beside(frameHead)
 	}
 	var decoder frame.Decoder
 	err := decoder.Feed(payload, c.session.MaxBody(), func(f frame.Frame) error {

@@ -45,6 +45,7 @@ const (
 	firstPause  = 6 * time.Second  // after a failed sign-in beyond the limit
 	maxPause    = 15 * time.Minute // and after many
 	forgive     = 10 * time.Minute // without a ban, after which the next is a first one again, at least
+	calmed      = time.Minute      // without a refusal, after which those before count no more
 	stripes     = 64
 	maxIdle     = 1 << 16 // addresses and users remembered without a connection
 	maxBans     = 1 << 16 // bans, running or remembered; beyond it some are forgotten
@@ -170,6 +171,8 @@ type Peer struct {
 	rates   *rates
 
 	frames, octets meter
+	excess         atomic.Int64 // frames refused, less those let pass, over all connections
+	refusedAt      atomic.Int64 // the last of them
 
 	// Guarded by the stripe's mu.
 	conns    int
@@ -271,7 +274,7 @@ func (s *stripe) sweep(now int64) {
 
 // settled reports whether a new peer would be treated alike.
 func (p *Peer) settled(now int64) bool {
-	return max(p.frames.paid.Load(), p.octets.paid.Load(), p.connects.paid.Load(), p.failures.paid.Load(), p.forgotten()) <= now
+	return max(p.frames.paid.Load(), p.octets.paid.Load(), p.connects.paid.Load(), p.failures.paid.Load(), p.forgotten(), p.calm()) <= now
 }
 
 // Leave gives the place of one connection back.
@@ -316,6 +319,50 @@ func (p *Peer) Take(octets int) (wait time.Duration) {
 		}
 	}
 	return 0
+}
+
+// Passed says that a frame of the address was let pass: it makes good a refused one.
+func (p *Peer) Passed() {
+	if p == nil {
+		return
+	}
+	for n := p.excess.Load(); n > 0; n = p.excess.Load() {
+		if p.excess.CompareAndSwap(n, n-1) {
+			return
+		}
+	}
+}
+
+// Refused says that a frame of the address was refused, by whatever limit. Whoever
+// connects anew does not begin anew: it reports whether more were refused than let
+// pass, by more than patience for each connection that the address has, since many
+// clients may share it. Then the count begins again. 0: patience without end.
+func (p *Peer) Refused(patience int) bool {
+	if p == nil || patience == 0 {
+		return false
+	}
+	now := p.guard.now()
+	if p.calm() <= now {
+		p.excess.Store(0)
+	}
+	p.refusedAt.Store(now)
+	n := p.excess.Add(1)
+	if n <= int64(patience) {
+		return false
+	}
+	part := &p.guard.parts[p.key.hash()]
+	part.mu.Lock()
+	allowed := int64(patience) * int64(max(1, p.conns))
+	part.mu.Unlock()
+	return n > allowed && p.excess.CompareAndSwap(n, 0)
+}
+
+// calm is when the refusals so far count no more.
+func (p *Peer) calm() int64 {
+	if p.excess.Load() == 0 {
+		return 0
+	}
+	return p.refusedAt.Load() + int64(calmed)
 }
 
 // MayAuth is how long the address must wait before it may sign in again.
@@ -394,7 +441,7 @@ func (g *Guard) Stats() Stats {
 	if g == nil {
 		return Stats{}
 	}
-	return Stats{Refused: g.refused.Load(), Banned: g.banned.Load(), Limited: g.limited.Load(), Bans: int64(len(g.Bans()))}
+	return Stats{Refused: g.refused.Load(), Banned: g.banned.Load(), Limited: g.limited.Load(), Bans: g.bans.count(g.now())}
 }
 
 // bans is the addresses that are shut out, or were not long ago.
@@ -479,6 +526,21 @@ func (b *bans) running(began time.Time, now int64) (out []Ban) {
 		return cmp.Or(b.Until.Compare(a.Until), a.Address.Addr().Compare(b.Address.Addr()))
 	})
 	return out
+}
+
+// count is how many run.
+func (b *bans) count(now int64) (n int64) {
+	if !b.any.Load() {
+		return 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, at := range b.list {
+		if now < at.until {
+			n++
+		}
+	}
+	return n
 }
 
 func (b *bans) lift(k key) bool {

@@ -268,6 +268,59 @@ func TestBans(t *testing.T) {
 	})
 }
 
+// Whoever connects anew goes on where he was; the more connections an address has,
+// the more is borne of it; and what passes, or a minute's calm, makes good.
+func TestRefusalsOverConnections(t *testing.T) {
+	const patience = 10
+	refuse := func(t *testing.T, p *limits.Peer, n int) {
+		t.Helper()
+		for range n {
+			if p.Refused(patience) {
+				t.Fatal("out of patience too early")
+			}
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		g := guard(t, limits.Options{Frames: 1})
+		for range 5 {
+			p := enter(t, g, here)
+			refuse(t, p, 2)
+			p.Leave()
+		}
+		p := enter(t, g, here)
+		if !p.Refused(patience) {
+			t.Error("connecting anew begins anew")
+		}
+		refuse(t, p, patience) // counted anew after it
+		for range 5 {
+			p.Passed()
+		}
+		refuse(t, p, 5)
+		other := enter(t, g, here) // 20 for two
+		refuse(t, other, patience)
+		if !p.Refused(patience) {
+			t.Error("nothing is held against two connections")
+		}
+		refuse(t, p, 2*patience)
+		time.Sleep(time.Minute)
+		refuse(t, p, 2*patience)
+		for range 100 {
+			if p.Refused(0) {
+				t.Fatal("patience without end has one")
+			}
+		}
+		p.Leave()
+		other.Leave()
+		time.Sleep(time.Minute)
+		enter(t, g, elsewhere).Leave()
+		var nobody *limits.Peer
+		nobody.Passed()
+		if nobody.Refused(1) {
+			t.Error("an address without limits is held to some")
+		}
+	})
+}
+
 // Whatever comes, the tables stay within their bounds.
 func TestTablesAreBounded(t *testing.T) {
 	g := guard(t, limits.Options{Frames: 1, Ban: time.Hour})
@@ -282,8 +335,8 @@ func TestTablesAreBounded(t *testing.T) {
 		}
 		p.Leave()
 	}
-	if got := len(g.Bans()); got > 1<<16 {
-		t.Errorf("%d bans", got)
+	if got := len(g.Bans()); got > 1<<16 || g.Stats().Bans != int64(got) {
+		t.Errorf("%d bans, counted %d", got, g.Stats().Bans)
 	}
 	if got := limits.Remembered(g); got > 1<<16 {
 		t.Errorf("%d addresses without a connection", got)

@@ -12,24 +12,28 @@ import (
 const tooMuch = "the client goes on sending more than it may"
 
 // limited refuses a frame that is more than its address or its user may send. A
-// client that does not mind is closed in the end.
+// client that does not mind is closed in the end, and so is one that comes back
+// with a new connection to go on.
 func (s *Session) limited(in inbound) bool {
-	octets := frame.HeaderSize + len(in.body)
-	wait := s.transport.Peer().Take(octets)
+	octets, peer := frame.HeaderSize+len(in.body), s.transport.Peer()
+	wait := peer.Take(octets)
 	if wait == 0 && s.authed.Load() {
 		wait = s.user.Take(octets) // set before authed
 	}
-	if signsIn(in.action) {
-		wait = max(wait, s.transport.Peer().MayAuth())
+	over := wait > 0
+	if signsIn(in.action) { // others of the address have to wait too, so it is not told
+		wait = max(wait, peer.MayAuth())
 	}
 	if wait == 0 {
 		s.excess = max(0, s.excess-1)
+		peer.Passed()
 		return false
 	}
 	s.excess++
-	if patience := s.hub.opts.Patience; patience > 0 && int(s.excess) > patience {
+	patience := s.hub.opts.Patience
+	if over && peer.Refused(patience) || patience > 0 && int(s.excess) > patience {
 		s.end(farewell{reason: idl.CloseFlood, message: tooMuch})
-		s.transport.Peer().Offend(tooMuch)
+		peer.Offend(tooMuch)
 		return true
 	}
 	ms := (wait + time.Millisecond - 1).Milliseconds()
@@ -37,18 +41,19 @@ func (s *Session) limited(in inbound) bool {
 	return true
 }
 
-// Beside counts what the client sent that is no frame: a ping, an empty message.
-// It takes from the limits like one, and too much of it ends the session. Nothing
-// else is said, since there is no request to answer. Whoever calls Receive calls
-// it; its error is given to Fail.
+// Beside counts what the client sent that is no frame: a ping, an empty message, a
+// piece of a message. It takes from the limits like one, and too much of it ends
+// the session. Nothing else is said, since there is no request to answer. Whoever
+// calls Receive calls it; its error is given to Fail.
 func (s *Session) Beside(octets int) error {
-	peer := s.transport.Peer()
+	peer, patience := s.transport.Peer(), s.hub.opts.Patience
 	if wait := peer.Take(octets); wait == 0 {
 		s.beside = max(0, s.beside-1)
+		peer.Passed()
 		return nil
 	}
 	s.beside++
-	if patience := s.hub.opts.Patience; patience == 0 || int(s.beside) <= patience {
+	if !peer.Refused(patience) && (patience == 0 || int(s.beside) <= patience) {
 		return nil
 	}
 	peer.Offend(tooMuch)

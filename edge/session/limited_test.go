@@ -79,6 +79,39 @@ func TestFramesOverTheLimit(t *testing.T) {
 	})
 }
 
+// A client that is refused frames, and comes back before it is closed for that, is
+// banned all the same.
+func TestFloodOverManyConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuard(t, limits.Options{Frames: 1, Ban: time.Minute})
+		w := newWorld(t, session.Options{Limits: g, Patience: 20})
+		over := func(c *client, first, n uint32) {
+			t.Helper()
+			for i := range n {
+				c.send(heartbeat(first+i), false)
+				c.wantRefusal(idl.CodeRateLimited, first+i)
+			}
+		}
+		for i := range 4 {
+			c := w.openFrom(g)
+			for n := uint32(1); i == 0 && n <= 5; n++ {
+				c.send(heartbeat(n), false)
+				c.want(idl.ActionHeartbeat, n)
+			}
+			over(c, 10, 5)
+			c.Closed()
+			c.line.peer.Leave()
+		}
+		c := w.openFrom(g)
+		c.send(heartbeat(1), false)
+		c.wantQuit(idl.CloseFlood)
+		if len(g.Bans()) != 1 {
+			t.Error("the address is not banned")
+		}
+		c.Closed()
+	})
+}
+
 // A user's limit is for all sessions of his, and for nobody else's.
 func TestUsersLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,6 +60,7 @@ func (e *events) Message(text bool, payload []byte) error {
 	return nil
 }
 
+func (e *events) Piece() error               { return nil }
 func (e *events) Ping(payload []byte)        { *e = append(*e, event("ping", string(payload))) }
 func (e *events) Pong(payload []byte)        { *e = append(*e, event("pong", string(payload))) }
 func (e *events) Close(code int, why string) { *e = append(*e, event(fmt.Sprint("close ", code), why)) }

@@ -15,6 +15,9 @@ import (
 type Handler interface {
 	// Message gets a whole message. Its error ends the stream: Feed returns it.
 	Message(text bool, payload []byte) error
+	// Piece says that a frame of a message has come to its end, and not the message:
+	// there may be any number of them, empty ones too. Its error ends the stream.
+	Piece() error
 	// Ping must be answered with AppendPong, before what is answered to later messages.
 	Ping(payload []byte)
 	// Pong needs no answer.
@@ -243,8 +246,14 @@ func (r *Reader) feedData(part []byte, whole bool, h Handler) error {
 	}
 	r.message = append(r.message, part...)
 	r.fragmented = !last && (r.fragmented || whole)
-	if err := r.judge(last); err != nil || !last {
+	if err := r.judge(last); err != nil {
 		return err
+	}
+	if !last {
+		if whole {
+			return h.Piece()
+		}
+		return nil
 	}
 	message := r.message
 	r.message, r.judged = nil, 0

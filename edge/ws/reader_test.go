@@ -259,6 +259,45 @@ func TestReaderDoesNotAllocateForWholeFrames(t *testing.T) {
 type ignoring struct{}
 
 func (ignoring) Message(bool, []byte) error { return nil }
+func (ignoring) Piece() error               { return nil }
 func (ignoring) Ping([]byte)                {}
 func (ignoring) Pong([]byte)                {}
 func (ignoring) Close(int, string)          {}
+
+// pieceCounter counts what comes of messages before their last frames, and has enough of it.
+type pieceCounter struct {
+	events
+	n, enough int
+}
+
+func (p *pieceCounter) Piece() error {
+	if p.n++; p.n == p.enough {
+		return errEnough
+	}
+	return nil
+}
+
+var errEnough = errors.New("enough")
+
+// Each frame of a message but the last is told of once, whatever it holds and in
+// whatever parts it comes.
+func TestPiecesAreTold(t *testing.T) {
+	stream := slices.Concat(masked(opText, ""), masked(opContinuation, "ab"), masked(fin|opPing, ""), masked(opContinuation, ""), masked(fin, "c"), masked(fin|opText, "d"))
+	for size := 1; size <= len(stream); size++ {
+		var r ws.Reader
+		var h pieceCounter
+		for part := range slices.Chunk(slices.Clone(stream), size) {
+			if err := r.Feed(part, maxMessage, &h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if h.n != 3 || len(h.events) != 3 {
+			t.Fatalf("in parts of %d: got %d pieces and %q", size, h.n, h.events)
+		}
+	}
+	var r ws.Reader
+	h := pieceCounter{enough: 2}
+	if err := r.Feed(slices.Clone(stream), maxMessage, &h); !errors.Is(err, errEnough) || len(h.events) > 0 {
+		t.Fatalf("got %v and %q, want the handler's error to end it", err, h.events)
+	}
+}

@@ -57,7 +57,7 @@ var inside = map[string]sees{
 
 	// The edge.
 	"edge/frame":             {"idl", bodies},
-	"edge/session":           {"edge/limits edge/frame idl idl/kitex_gen/wirepb", bodies},
+	"edge/session":           {"edge/limits edge/frame edge/ws idl idl/kitex_gen/wirepb", bodies},
 	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies},
 	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis"}, // against a real core
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
@@ -111,7 +111,7 @@ var homes = map[string]string{
 const anyTest = "go.uber.org/goleak github.com/prometheus/client_golang"
 
 var testHomes = map[string]string{
-	"github.com/gobwas/ws":     "edge edge/gateway edge/web bench/e2e", // as another WebSocket client than ours
+	"github.com/gobwas/ws":     "edge edge/gateway edge/session edge/web bench/e2e", // as another WebSocket client than ours
 	"go.opentelemetry.io/otel": "bench/e2e",
 }
 

@@ -71,6 +71,17 @@ func leave(s *session.Session) {
 // Send implements session.Transport; there is no text over TCP.
 func (f *frames) Send(p []byte, _ bool) bool { return f.out.send(nil, p) }
 
+// Broadcast implements session.Transport.
+func (f *frames) Broadcast(p []byte, w session.Waiter) bool { return f.out.broadcast(p, w) }
+
+// Wire implements session.Transport.
+func (f *frames) Wire(codec idl.Codec, _ bool) session.Wire {
+	if codec == idl.CodecProtobuf {
+		return session.WireProtobuf
+	}
+	return session.WireJSON
+}
+
 // Close implements session.Transport.
 func (f *frames) Close(_ idl.CloseReason, _ string, quit []byte, _ bool) { f.out.end(quit) }
 

@@ -62,6 +62,7 @@ type outbound struct {
 	reset   bool       // end with RST: the client does not read anyway
 	backlog int        // octets queued and not yet written
 	pending *[]byte    // those of them that nobody is writing; nil: none
+	refused *refused   // broadcasts that wait for room; nil: none
 	timer   *time.Timer
 }
 
@@ -74,15 +75,27 @@ func (o *outbound) init(shared *outlet, c *conn, fd int) {
 // connection without a backlog takes any length.
 func (o *outbound) send(head, p []byte) bool {
 	o.mu.Lock()
-	n := len(head) + len(p)
+	if o.full(len(head)+len(p), o.shared.backlog) {
+		o.mu.Unlock()
+		return false
+	}
+	o.take(head, p)
+	return true
+}
+
+// full reports whether n octets more are over a bound of the backlog.
+// Called with mu held.
+func (o *outbound) full(n, bound int) bool {
+	return !o.ending && o.backlog > 0 && o.backlog+n > bound
+}
+
+// take is send for what is not over the bound. Called with mu held, which it
+// releases.
+func (o *outbound) take(head, p []byte) {
 	switch {
 	case o.ending:
 		o.mu.Unlock()
-		return true
-	case o.backlog > 0 && o.backlog+n > o.shared.backlog:
-		o.mu.Unlock()
-		return false
-	case o.busy, o.corks > 0 && o.backlog+n < joined:
+	case o.busy, o.corks > 0 && o.backlog+len(head)+len(p) < joined:
 		o.queue(head, p)
 		o.mu.Unlock()
 	case o.pending == nil && len(head) == 0:
@@ -93,7 +106,6 @@ func (o *outbound) send(head, p []byte) bool {
 		o.queue(head, p)
 		o.flush()
 	}
-	return true
 }
 
 // end queues last, whatever the backlog, and ends the connection when all is
@@ -227,7 +239,7 @@ func (o *outbound) try(p []byte) (n int, err error) {
 // there is nothing, nobody is busy any more, and an ending connection ends.
 func (o *outbound) next(written int) *[]byte {
 	o.mu.Lock()
-	o.backlog -= written
+	o.left(written)
 	buf := o.pending
 	if buf != nil && !(o.corks > 0 && len(*buf) < joined) {
 		o.pending = nil
@@ -277,7 +289,7 @@ func (o *outbound) drain(p []byte, buf *[]byte) {
 			stall.Reset(o.shared.stall)
 			p = p[n:]
 			o.mu.Lock()
-			o.backlog -= n
+			o.left(n)
 			o.mu.Unlock()
 		}
 		o.shared.put(buf)
@@ -355,7 +367,7 @@ func (o *outbound) fail() {
 // drop forgets what is queued and takes nothing more. Called with mu held.
 func (o *outbound) drop() {
 	o.ending, o.shut = true, true
-	o.pending, o.backlog = nil, 0
+	o.pending, o.backlog, o.refused = nil, 0, nil
 }
 
 // shutWrite ends our side and gives the client a moment to end its own.

@@ -196,6 +196,20 @@ func (c *client) left() { leave(c.session) }
 // Send implements session.Transport.
 func (c *client) Send(p []byte, text bool) bool { return c.socket.send(p, text) }
 
+// Broadcast implements session.Transport.
+func (c *client) Broadcast(p []byte, w session.Waiter) bool { return c.socket.out.broadcast(p, w) }
+
+// Wire implements session.Transport.
+func (c *client) Wire(codec idl.Codec, text bool) session.Wire {
+	switch {
+	case text:
+		return session.WireText
+	case codec == idl.CodecProtobuf:
+		return session.WireMessageProtobuf
+	}
+	return session.WireMessageJSON
+}
+
 // Close implements session.Transport: Quit as a message, then a close frame with
 // the reason as its code, or the code of RFC 6455 for a breach of that.
 func (c *client) Close(reason idl.CloseReason, message string, quit []byte, text bool) {

@@ -136,6 +136,27 @@ func (f *fakeTransport) Close(reason idl.CloseReason, _ string, quit []byte, tex
 	}
 }
 
+// Broadcast is like Send; a refused waiter is never called.
+func (f *fakeTransport) Broadcast(p []byte, _ session.Waiter) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.full {
+		return false
+	}
+	if f.closes == 0 {
+		f.out = append(f.out, decode(p, false))
+	}
+	return true
+}
+
+// Wire is that of TCP.
+func (f *fakeTransport) Wire(codec idl.Codec, _ bool) session.Wire {
+	if codec == idl.CodecProtobuf {
+		return session.WireProtobuf
+	}
+	return session.WireJSON
+}
+
 func (f *fakeTransport) Address() string    { return "192.0.2.1:7" }
 func (f *fakeTransport) Kind() string       { return "fake" }
 func (f *fakeTransport) Peer() *limits.Peer { return f.peer }

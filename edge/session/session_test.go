@@ -300,6 +300,8 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 type deafTransport struct{}
 
 func (deafTransport) Send([]byte, bool) bool                      { return true }
+func (deafTransport) Broadcast([]byte, session.Waiter) bool       { return true }
+func (deafTransport) Wire(idl.Codec, bool) session.Wire           { return session.WireJSON }
 func (deafTransport) Close(idl.CloseReason, string, []byte, bool) {}
 func (deafTransport) Address() string                             { return "192.0.2.1:7" }
 func (deafTransport) Kind() string                                { return "deaf" }

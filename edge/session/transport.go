@@ -14,6 +14,18 @@ type Transport interface {
 	// not kept. It is false when the backlog of a client that does not read is
 	// over its bound: then nothing was queued.
 	Send(p []byte, text bool) bool
+	// Broadcast is Send for bytes that many connections share: p is a block of
+	// AppendBlock for this transport's Wire. It is not changed and not kept, and
+	// copied only when the socket does not take it at once or somebody else is
+	// writing. A room has a part of the backlog only, so that chats pass while it
+	// is behind. Over that part Broadcast is false and nothing was queued: the
+	// caller leaves the block out for this client, and says so to it later. When
+	// there is room again w.Writable is called, once for each refusal, or never if
+	// the connection ends before.
+	Broadcast(p []byte, w Waiter) bool
+	// Wire is how blocks for this connection are made if its session's pushes are
+	// in codec, and in text messages if text.
+	Wire(codec idl.Codec, text bool) Wire
 	// Close queues quit, the encoded Quit frame, over the bound if need be, then
 	// ends the connection once everything queued is written or a few seconds have
 	// passed. Nothing sent later leaves. Closed of the session follows.

@@ -1,0 +1,46 @@
+package gateway
+
+import "freeim/edge/session"
+
+// roomShare is the part of a connection's backlog, one in so many, that broadcasts
+// may fill: what is left lets answers and pushes pass while a room is behind.
+const roomShare = 2
+
+// refused is who waits to broadcast to a connection again, in the order of their
+// refusals. There are as many at most as the session has rooms.
+type refused struct{ waiters []session.Waiter }
+
+// broadcast is send for bytes that many connections get. It is false when the
+// backlog is over a room's share: then nothing was queued, and w is called when
+// less than half of the share is left.
+func (o *outbound) broadcast(p []byte, w session.Waiter) bool {
+	o.mu.Lock()
+	if o.full(len(p), o.shared.backlog/roomShare) {
+		if o.refused == nil {
+			o.refused = new(refused)
+		}
+		o.refused.waiters = append(o.refused.waiters, w)
+		o.mu.Unlock()
+		return false
+	}
+	o.take(nil, p)
+	return true
+}
+
+// left counts octets off the backlog that have left, and calls who waited for
+// room. They are called aside, since a sender may be the one who made it. Called
+// with mu held.
+func (o *outbound) left(n int) {
+	o.backlog -= n
+	if o.refused == nil || o.backlog >= o.shared.backlog/roomShare/2 {
+		return
+	}
+	go o.refused.call()
+	o.refused = nil
+}
+
+func (r *refused) call() {
+	for _, w := range r.waiters {
+		w.Writable()
+	}
+}

@@ -23,6 +23,9 @@ func commands() []command {
 	return []command{
 		{"cluster", "edges and cores as processes over MariaDB, a Redis Cluster and etcd, until Ctrl-C", runCluster},
 		{"cores", "what a message costs each process, with one core and with two", runCores},
+		{"report", "the pages of a run, made again from its results", runReport},
+		{"compare", "two runs, or two targets of one: better, worse, or no difference seen", runCompare},
+		{"table", "the table of targets, with what a run measured", runTable},
 		{"limit-server", "the baseline: a server of rooms on raw epoll that does nothing else", runLimitServer},
 	}
 }

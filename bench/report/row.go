@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -9,30 +10,35 @@ import (
 func (r *Row) Key() string { return r.Scenario + " " + r.Target + " " + r.Params.String() }
 
 // String names all that is set, in the order of the fields.
-func (p Params) String() string {
-	var b strings.Builder
-	word := func(text string, given bool) {
-		if given {
-			if b.Len() > 0 {
-				b.WriteByte(' ')
-			}
-			b.WriteString(text)
+func (p Params) String() string { return strings.Join(p.words(), " ") }
+
+func (p Params) words() (words []string) {
+	text := func(word string) {
+		if word != "" {
+			words = append(words, word)
 		}
 	}
-	word(p.Transport, p.Transport != "")
-	word(p.Codec, p.Codec != "")
-	word(fmt.Sprintf("sessions=%d", p.Sessions), p.Sessions != 0)
-	word(fmt.Sprintf("members=%d", p.Members), p.Members != 0)
-	word(fmt.Sprintf("rooms=%d", p.Rooms), p.Rooms != 0)
-	word(fmt.Sprintf("publishers=%d", p.Publishers), p.Publishers != 0)
-	word(fmt.Sprintf("payload=%d", p.Payload), p.Payload != 0)
-	word(p.Loop, p.Loop != "")
-	word(fmt.Sprintf("window=%d", p.Window), p.Window != 0)
-	word(fmt.Sprintf("rate=%g", p.Rate), p.Rate != 0)
-	word(fmt.Sprintf("edges=%d", p.Edges), p.Edges != 0)
-	word(fmt.Sprintf("cores=%d", p.Cores), p.Cores != 0)
-	word(fmt.Sprintf("(%s)", p.Variant), p.Variant != "")
-	return b.String()
+	number := func(name string, n float64) {
+		if n != 0 {
+			words = append(words, fmt.Sprintf("%s=%s", name, strconv.FormatFloat(n, 'f', -1, 64)))
+		}
+	}
+	text(p.Transport)
+	text(p.Codec)
+	number("sessions", float64(p.Sessions))
+	number("members", float64(p.Members))
+	number("rooms", float64(p.Rooms))
+	number("publishers", float64(p.Publishers))
+	number("payload", float64(p.Payload))
+	text(p.Loop)
+	number("window", float64(p.Window))
+	number("rate", p.Rate)
+	number("edges", float64(p.Edges))
+	number("cores", float64(p.Cores))
+	if p.Variant != "" {
+		text("(" + p.Variant + ")")
+	}
+	return words
 }
 
 // Faults says what must never happen and did, empty when nothing. Skipped ranges

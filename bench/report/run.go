@@ -41,6 +41,26 @@ const (
 	LimitJoined = "limit-joined" // one write per socket and pass, on raw epoll
 )
 
+// Scenarios. What each measures is told in bench/README.md.
+const (
+	Connect    = "connect"   // a storm of connections that pass Auth
+	Idle       = "idle"      // sessions that only keep up heartbeats
+	Chat       = "chat"      // pairs who talk; variant Durable: committed and flushed before the answer
+	Grouped    = "group"     // durable groups
+	FanOut     = "fanout"    // one room, one publisher or more
+	Mixed      = "mixed"     // people, groups and rooms at once
+	Reconnect  = "reconnect" // everybody loses the connection and comes again
+	Slow       = "slow"      // FanOut with members who read nothing; variant Stalled, and none of it for comparison
+	Hooks      = "hooks"     // Chat with and without rules
+	EdgeToCore = "link"      // messages from edge to core and back, nothing else
+)
+
+// Variants of Params that the table of targets looks for.
+const (
+	Durable = "durable"
+	Stalled = "stalled" // one member in a hundred reads nothing
+)
+
 // Transports, codecs and loops of Params.
 const (
 	TCP       = "tcp"

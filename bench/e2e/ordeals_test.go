@@ -137,6 +137,9 @@ func databaseFrozen(o *ordeal) {
 			o.back("MariaDB went on", 5*time.Second)
 		})
 		codes := o.told("the frozen database", answers)
+		if n := codes[idl.CodeDeadlineExceeded]; n > 0 {
+			o.t.Errorf("%d sends to the frozen database were told DEADLINE_EXCEEDED, want UNAVAILABLE", n)
+		}
 		if full() && codes[idl.CodeUnavailable] == 0 {
 			o.t.Errorf("no send to the frozen database was refused with UNAVAILABLE")
 		}

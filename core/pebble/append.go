@@ -204,7 +204,7 @@ func message(r db.Reader, c im.ConversationID, seq int64) (m im.Message, err err
 		return err
 	})
 	if err == nil && !found {
-		err = errors.New("the message is missing")
+		err = fmt.Errorf("the message is missing: %w", timeline.ErrCorrupt)
 	}
 	if err != nil {
 		err = fmt.Errorf("message %d of conversation %s: %w", seq, c, err)

@@ -2,10 +2,11 @@ package pebble
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"math"
 
 	"freeim/core/im"
+	"freeim/core/timeline"
 )
 
 // The keys. Numbers are big-endian, so that keys sort as their numbers do; a
@@ -34,7 +35,7 @@ const (
 const maxName = 255
 
 // errCorrupt is returned for a value that this package cannot have written.
-var errCorrupt = errors.New("stored value is corrupt")
+var errCorrupt = fmt.Errorf("a value in the database: %w", timeline.ErrCorrupt)
 
 func metaKey(name string) []byte { return append([]byte{kindMeta}, name...) }
 

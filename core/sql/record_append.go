@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -185,4 +184,4 @@ func readMessage(row []driver.Value) (m im.Message, err error) {
 }
 
 // errMissing means that something refers to a row that is not there.
-var errMissing = errors.New("rows are missing in the record")
+var errMissing = fmt.Errorf("rows are missing in the record: %w", timeline.ErrCorrupt)

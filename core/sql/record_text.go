@@ -3,12 +3,13 @@ package sql
 import (
 	"database/sql/driver"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
 
 	"freeim/core/im"
+	"freeim/core/timeline"
 )
 
 // maxStatement is about where a statement of many rows ends and the next begins,
@@ -124,7 +125,7 @@ func appendQuoted[T string | []byte](dst []byte, octets T) []byte {
 	return append(append(dst, octets[plain:]...), '\'')
 }
 
-var errCorrupt = errors.New("a stored value cannot be read")
+var errCorrupt = fmt.Errorf("a value in the record: %w", timeline.ErrCorrupt)
 
 // appendSeqs writes the inbox seqs of a message for its resends.
 func appendSeqs(dst []byte, seqs []int64) []byte {

@@ -16,6 +16,10 @@ import (
 // ID for another content.
 var ErrConflict = errors.New("client ID used before for another message")
 
+// ErrCorrupt is in the error of a method that finds something stored that cannot
+// be read, or lacks what other things refer to: trying again does not help.
+var ErrCorrupt = errors.New("what is stored cannot be read")
+
 // ErrClosed is returned by every method after Close.
 var ErrClosed = errors.New("timeline store is closed")
 

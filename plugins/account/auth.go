@@ -32,7 +32,7 @@ func (p *Account) auth(ctx context.Context, call *plugin.Call, req *accountpb.Au
 	registered, err := p.appear(ctx, route)
 	if err != nil {
 		p.disappear(ctx, route) // the answer may have been lost on its way back
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	rep, err := p.confirmed(ctx, req.Token, d, u)
 	if err != nil {
@@ -70,7 +70,7 @@ func (p *Account) deviceOf(ctx context.Context, token string) (device, user, err
 		return device{}, user{}, noToken()
 	}
 	if err != nil {
-		return device{}, user{}, stored(ctx, err)
+		return device{}, user{}, plugin.Stored(ctx, err)
 	}
 	return d, u, nil
 }
@@ -142,7 +142,7 @@ func (p *Account) disappear(ctx context.Context, r presence.Route) {
 func (p *Account) greeting(ctx context.Context, d device, u user) (*accountpb.AuthReply, error) {
 	inbox, err := p.host.Timelines().Inbox(ctx, d.user, 0, 0)
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	return &accountpb.AuthReply{
 		UserId: int64(d.user), DeviceId: string(d.id), Account: u.name, Nickname: u.nickname,

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"freeim/core/im"
+	"freeim/core/plugin"
 )
 
 // maxKnown bounds the people that a directory remembers, in each of two halves.
@@ -35,7 +36,7 @@ func (d *directory) Exists(ctx context.Context, u im.UserID) (bool, error) {
 	case errors.Is(err, errUnknown):
 		return false, nil
 	case err != nil:
-		return false, stored(ctx, err)
+		return false, plugin.Stored(ctx, err)
 	}
 	d.remember(u)
 	return true, nil

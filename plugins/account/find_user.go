@@ -20,7 +20,7 @@ func (p *Account) findUser(ctx context.Context, _ *plugin.Call, req *accountpb.F
 		return nil, err
 	}
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	return &accountpb.FindUserReply{UserId: int64(u.id), Account: u.name, Nickname: u.nickname}, nil
 }

@@ -14,11 +14,11 @@ import (
 func (p *Account) listDevices(ctx context.Context, call *plugin.Call, _ *accountpb.ListDevicesRequest) (*accountpb.ListDevicesReply, error) {
 	all, err := p.store.devices(ctx, call.User)
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	routes, err := p.routesOf(ctx, call.User)
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	rep := &accountpb.ListDevicesReply{}
 	for _, d := range all {

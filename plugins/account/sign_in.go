@@ -58,7 +58,7 @@ func (p *Account) verify(ctx context.Context, call *plugin.Call, name, tried str
 	if !exists {
 		u.password = p.hasher.dummy
 	} else if err != nil {
-		return u, "", stored(ctx, err)
+		return u, "", plugin.Stored(ctx, err)
 	}
 	password, err = p.check(ctx, keys, u.password, tried, exists)
 	return u, password, err
@@ -104,7 +104,7 @@ func (p *Account) file(ctx context.Context, call *plugin.Call, u user, password 
 		return nil, err
 	}
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	p.cut(ctx, call, u.id, ended, idl.CloseKicked, "signed in anew on a device of this type")
 	others := slices.DeleteFunc(ids(ended), func(id string) bool { return id == d.Id })

@@ -24,7 +24,7 @@ func (p *Account) signOut(ctx context.Context, call *plugin.Call, req *accountpb
 		return nil, err
 	}
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	p.cut(ctx, call, call.User, ended, idl.CloseSignedOut, "the device was signed out")
 	return &accountpb.SignOutReply{DeviceIds: ids(ended)}, nil

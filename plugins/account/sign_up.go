@@ -25,7 +25,7 @@ func (p *Account) signUp(ctx context.Context, call *plugin.Call, req *accountpb.
 	case err == nil:
 		return nil, nameTaken()
 	case !errors.Is(err, errUnknown):
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	u := user{name: name, nickname: cmp.Or(req.Nickname, name)}
 	if err := p.hasher.run(ctx, func() { u.password = hashPassword(req.Password, p.hasher.cost) }); err != nil {
@@ -36,7 +36,7 @@ func (p *Account) signUp(ctx context.Context, call *plugin.Call, req *accountpb.
 		return nil, nameTaken()
 	}
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	return &accountpb.SignUpReply{UserId: int64(id)}, nil
 }
@@ -58,14 +58,4 @@ func nameTaken() error {
 // limited is the refusal of what was done too often.
 func limited(wait time.Duration, what string) error {
 	return &im.Error{Code: idl.CodeRateLimited, Reason: "too many " + what, RetryAfter: wait}
-}
-
-// stored is the refusal that the client sees for an error of the store. The end
-// of the call's own time stays what it is; a store that was too slow for its own
-// limits, which looks like that, is not.
-func stored(ctx context.Context, err error) error {
-	if ended := ctx.Err(); ended != nil {
-		return errors.Join(ended, err)
-	}
-	return im.Unavailable(retryAfter, err)
 }

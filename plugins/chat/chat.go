@@ -6,7 +6,7 @@ package chat
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -14,9 +14,6 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 )
-
-// retryAfter is the advice to a client while the store cannot answer.
-const retryAfter = time.Second
 
 // Directory says whether a person exists; the account plugin provides it as the
 // service "account.directory".
@@ -112,24 +109,19 @@ func conversation(id string, with int64, withField string, user im.UserID) (im.C
 	return "", 0, im.Invalid(withField, "must be the ID of a user")
 }
 
-// stored wraps an error of the store in the refusal that the client sees. The end
-// of the call's own time stays what it is; a store that was too slow for its own
-// limits, which looks like that, is not.
+// stored wraps an error of the store in the refusal that the client sees.
 func stored(ctx context.Context, err error) error {
 	if errors.Is(err, timeline.ErrConflict) {
 		return &im.Error{Code: idl.CodeConflict, Field: "client_id", Reason: "used before for another message"}
 	}
-	if ended := ctx.Err(); ended != nil {
-		return errors.Join(ended, err)
-	}
-	return im.Unavailable(retryAfter, err)
+	return plugin.Stored(ctx, err)
 }
 
 // shown is a message as clients see it.
 func shown(m im.Message) (*chatpb.Message, error) {
 	var content chatpb.Content
 	if err := content.Unmarshal(m.Body); err != nil {
-		return nil, im.Unavailable(0, err)
+		return nil, fmt.Errorf("body of message %s: %w", m.ID, err)
 	}
 	return &chatpb.Message{
 		Id: m.ID.String(), ConversationId: string(m.Conversation), Seq: m.Seq, SenderId: int64(m.Sender),

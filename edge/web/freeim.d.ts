@@ -23,6 +23,10 @@ export declare const CloseReason: Readonly<{
 export declare const DeviceType: Readonly<{ UNKNOWN: 0; MOBILE: 1; DESKTOP: 2; WEB: 3; TABLET: 4 }>;
 export declare const SignOutScope: Readonly<{ THIS: 0; DEVICE: 1; OTHERS: 2; ALL: 3 }>;
 
+export declare const RoomKind: Readonly<{ TEXT: 0; GIFT: 1; ANNOUNCEMENT: 2; MODERATION: 3 }>;
+export declare const RoomLeftReason: Readonly<{ UNKNOWN: 0; REMOVED: 1; BANNED: 2; CLOSED: 3; SLOW: 4 }>;
+export declare const RoomSkipReason: Readonly<{ UNKNOWN: 0; SAMPLED: 1; SLOW: 2; LOST: 3 }>;
+
 /** The name of a number in one of the tables above; "#13" for one that is not in it. */
 export declare function nameOf(table: Readonly<Record<string, number>>, number: number): string;
 
@@ -97,6 +101,62 @@ export interface History {
   has_more: boolean;
   floor: number;
   conversation_id: string;
+}
+
+/** What was done to whom. */
+export interface Moderation {
+  verb: number;
+  user_id?: number;
+  until_ms?: number;
+  role?: number;
+  reason?: string;
+}
+
+/** All fields are present. */
+export interface RoomMessage {
+  room: string;
+  seq: number;
+  id: string;
+  sender_id: number;
+  nickname: string;
+  client_id: string;
+  time_ms: number;
+  /** One of RoomKind. */
+  kind: number;
+  text: string;
+  data: string;
+  moderation: Moderation | null;
+}
+
+export interface RoomInfo {
+  room: string;
+  title?: string;
+  announcement?: string;
+  owner_id?: number;
+  members?: number;
+  head?: number;
+  slow_mode_ms?: number;
+  muted?: boolean;
+  closed?: boolean;
+  presence?: boolean;
+}
+
+export interface RoomJoined {
+  info: RoomInfo;
+  messages: RoomMessage[];
+  head: number;
+  has_more: boolean;
+  role: number;
+  muted_until_ms: number;
+}
+
+export interface RoomSent {
+  message_id: string;
+  seq: number;
+  time_ms: number;
+  duplicate: boolean;
+  rewritten: boolean;
+  text?: string;
 }
 
 export interface Receipt {
@@ -175,6 +235,11 @@ export interface ClientEvents {
   receipt: CustomEvent<Receipt>;
   synced: CustomEvent<{ cursor: number }>;
   reset: CustomEvent<{ reason: 'epoch' | 'trimmed' | 'user' }>;
+  roommessage: CustomEvent<{ message: RoomMessage; own: boolean }>;
+  roomskip: CustomEvent<{ room: string; ranges: [number, number][]; reason: number }>;
+  roomleft: CustomEvent<{ room: string; reason: number; until_ms: number; message: string; error: Refusal | null }>;
+  roominfo: CustomEvent<RoomInfo>;
+  roompresence: CustomEvent<{ room: string; came: number[]; went: number[] }>;
   push: CustomEvent<{ action: number; body: Body }>;
   frame: CustomEvent<{ direction: 'in' | 'out'; action: number; sequence: number; body: Body }>;
   fault: CustomEvent<Error>;
@@ -221,6 +286,12 @@ export declare class Client extends EventTarget {
   history(conversation: number | string, range?: { beforeSeq?: number; afterSeq?: number; limit?: number }): Promise<History>;
   devices(): Promise<DeviceInfo[]>;
   deliveredSeq(conversationId: string): number;
+  readonly rooms: string[];
+  joinRoom(room: string, options?: { afterSeq?: number; last?: number }): Promise<RoomJoined>;
+  leaveRoom(room: string): Promise<boolean>;
+  sendRoom(room: string, text: string, options?: { kind?: number; data?: string; clientId?: string }): Promise<RoomSent>;
+  roomHistory(room: string, range?: { beforeSeq?: number; afterSeq?: number; limit?: number }): Promise<{ messages: RoomMessage[]; has_more: boolean; floor: number }>;
+  roomInfo(room: string): Promise<RoomInfo>;
   request(action: number, body?: object): Promise<Body>;
 
   addEventListener<Type extends keyof ClientEvents>(

@@ -89,6 +89,15 @@ export const CloseReason = Object.freeze({
 /** The class of a device, which the kick policy looks at. */
 export const DeviceType = Object.freeze({ UNKNOWN: 0, MOBILE: 1, DESKTOP: 2, WEB: 3, TABLET: 4 });
 
+/** What a room's message is. All but TEXT are important: they overtake chat. */
+export const RoomKind = Object.freeze({ TEXT: 0, GIFT: 1, ANNOUNCEMENT: 2, MODERATION: 3 });
+
+/** Why a session is not in a room any more. */
+export const RoomLeftReason = Object.freeze({ UNKNOWN: 0, REMOVED: 1, BANNED: 2, CLOSED: 3, SLOW: 4 });
+
+/** Why seqs of a room are not pushed. */
+export const RoomSkipReason = Object.freeze({ UNKNOWN: 0, SAMPLED: 1, SLOW: 2, LOST: 3 });
+
 /** What a sign-out ends. */
 export const SignOutScope = Object.freeze({ THIS: 0, DEVICE: 1, OTHERS: 2, ALL: 3 });
 
@@ -494,6 +503,85 @@ function whole(message = {}) {
   };
 }
 
+// -------------------------------------------------------------------- Rooms
+
+const MAX_APART = 1024; // runs of settled seqs that lie apart
+const MAX_HELD = 256; // pushes of a room that wait while its history is read
+const CATCH_PAGE = 100; // entries of a room asked for at once after a reconnect
+const CATCH_PAGES = 10; // of them, before the rest is skipped
+
+/** Which seqs of a room are settled: told, or declared skipped. */
+class Settled {
+  through = 0; // all up to it
+  #above = []; // [from, to], ascending, apart from each other and from through
+
+  has(seq) {
+    return seq <= this.through || this.#above.some(([from, to]) => from <= seq && seq <= to);
+  }
+
+  /** The parts of from..to that are not settled. */
+  missing(from, to) {
+    const holes = [];
+    from = Math.max(from, this.through + 1);
+    for (const [low, high] of this.#above) {
+      if (high < from) continue;
+      if (low > to) break;
+      if (from < low) holes.push([from, low - 1]);
+      from = high + 1;
+    }
+    if (from <= to) holes.push([from, to]);
+    return holes;
+  }
+
+  /** Settles from..to; gives what was given up for it, since too much lies apart. */
+  add(from, to) {
+    from = Math.max(from, this.through + 1);
+    if (to < from) return [];
+    this.#join(from, to);
+    const lost = [];
+    if (this.#above.length > MAX_APART) {
+      lost.push([this.through + 1, this.#above[0][0] - 1]);
+      this.through = this.#above[0][0] - 1;
+    }
+    while (this.#above[0]?.[0] === this.through + 1) this.through = this.#above.shift()[1];
+    return lost;
+  }
+
+  #join(from, to) {
+    const apart = this.#above.filter(([low, high]) => high < from - 1 || low > to + 1);
+    for (const [low, high] of this.#above) {
+      if (high < from - 1 || low > to + 1) continue;
+      from = Math.min(from, low);
+      to = Math.max(to, high);
+    }
+    this.#above = [...apart, [from, to]].sort(([a], [b]) => a - b);
+  }
+}
+
+/** A room that the client is in, or wants to be. */
+class Room {
+  settled = new Settled();
+  link = null; // on which it is joined
+  asking = null; // on which a join is under way
+  target = 0; // read the history up to here first; 0: go by pushes
+  held = []; // pushes that came meanwhile
+  failures = 0;
+  first = withResolvers(); // of joinRoom
+
+  constructor(name, last) {
+    this.name = name;
+    this.last = last;
+  }
+}
+
+/** A room's message with every field. */
+function wholeRoomMessage(message = {}) {
+  return {
+    room: '', seq: 0, id: '', sender_id: 0, nickname: '', client_id: '', time_ms: 0, kind: 0, text: '', data: '',
+    moderation: null, ...message,
+  };
+}
+
 // --------------------------------------------------------------------- Link
 
 /**
@@ -662,6 +750,8 @@ const STABLE_MS = 5000; // a session that lasted so long starts the back-off ane
 const MAX_BACKOFF_MS = 30_000;
 const MAX_WATCHED = 1000; // committed messages of a conversation whose delivery is waited for
 const MAX_FAULTS = 5; // INTERNAL answers to one send before it counts as refused
+const ROOM_LOOK_MS = 50; // how often a send to a room looks whether the client is in it again
+const ROOM_PUSHES = new Set([Action.ROOM_MESSAGE, Action.ROOM_HISTORY, Action.LEAVE_ROOM, Action.ROOM_INFO, Action.ROOM_MEMBERS]);
 
 const realClock = {
   now: () => Date.now(),
@@ -696,7 +786,12 @@ function ownServer() {
  *   receipt   {conversation_id, user_id, seq}: the peer holds the conversation up to seq
  *   synced    {cursor}: the inbox is read to its end
  *   reset     {reason: "epoch" | "trimmed" | "user"}: forget messages shown; they come again
- *   push      {action, body}: a push that is no part of the chat protocol
+ *   roommessage   {message, own}: a message of a room, once
+ *   roomskip      {room, ranges: [[from, to]], reason}: seqs that are not told; see RoomSkipReason
+ *   roomleft      {room, reason, until_ms, message, error}: not in that room any more
+ *   roominfo      a room's size, now and then
+ *   roompresence  {room, came, went}: in small rooms
+ *   push      {action, body}: a push that is no part of these protocols
  *   frame     {direction: "in" | "out", action, sequence, body}: every frame, for tools
  *   fault     an Error that nobody waits for, such as a storage that is full
  */
@@ -731,6 +826,8 @@ export class Client extends EventTarget {
   #sending = new Map(); // conversation ID -> Outgoing without an answer
   #acking = new Set(); // conversation IDs
   #dirty = false;
+
+  #rooms = new Map(); // name -> Room
 
   // What the peers hold.
   #delivered = new Map(); // conversation ID -> seq
@@ -950,6 +1047,221 @@ export class Client extends EventTarget {
     return this.#delivered.get(conversationId) ?? 0;
   }
 
+  // ------------------------------------------------------------------- rooms
+
+  /** The names of the rooms that the client is in, or comes back to. */
+  get rooms() {
+    return [...this.#rooms.keys()];
+  }
+
+  /**
+   * Comes into a room and stays, over reconnects, until leaveRoom or until the
+   * server says no. The messages of the answer are told as "roommessage" too.
+   * @param {string} room
+   * @param {{afterSeq?: number, last?: number}} [options] afterSeq: what is known already; last: how many
+   *   of the last entries come at first, up to 100; default as the server likes, -1: none
+   * @returns {Promise<object>} the JoinRoomReply. Rejects with Refusal
+   */
+  joinRoom(room, { afterSeq = 0, last = 0 } = {}) {
+    this.#forgetRoom(this.#rooms.get(room), new Unanswered('joined anew'));
+    const wanted = new Room(room, last);
+    wanted.settled.add(1, afterSeq);
+    this.#rooms.set(room, wanted);
+    if (this.#link) this.#joinRoom(this.#link, wanted);
+    return wanted.first.promise;
+  }
+
+  /**
+   * Leaves a room; nothing of it is told afterwards.
+   * @returns {Promise<boolean>} whether the client was in it
+   */
+  async leaveRoom(room) {
+    const known = this.#rooms.get(room);
+    this.#forgetRoom(known, new Unanswered('left'));
+    const link = known?.link ?? known?.asking;
+    if (!link || link !== this.#link) return Boolean(known); // with its connection a session leaves all rooms
+    await link.request(Action.LEAVE_ROOM, { room });
+    return true;
+  }
+
+  /**
+   * Sends a message to a room that the client is in, as often as it takes.
+   * @returns {Promise<object>} the RoomSendReply; the message itself is told in its place. Rejects with Refusal,
+   *   or with Unanswered when the client is closed or leaves the room first: then nobody knows
+   */
+  async sendRoom(room, text, { kind = RoomKind.TEXT, data = '', clientId = randomId() } = {}) {
+    for (let faults = 0; ; ) {
+      const link = await this.#inRoom(room);
+      try {
+        const reply = await link.request(Action.ROOM_MESSAGE, { room, client_id: clientId, kind, text, data });
+        return { rewritten: false, duplicate: false, ...reply };
+      } catch (error) {
+        if (error instanceof Unanswered) continue;
+        if (error.code === Code.INTERNAL) faults++;
+        if (!error.temporary || faults >= MAX_FAULTS) throw error;
+        await this.#afterFault(error);
+      }
+    }
+  }
+
+  /** Reads a room's log: newest first below `beforeSeq` (default: the end), or oldest first above `afterSeq`. */
+  async roomHistory(room, { beforeSeq = 0, afterSeq = 0, limit = 0 } = {}) {
+    const body = { room, before_seq: beforeSeq, after_seq: afterSeq, limit };
+    const { messages = [], has_more = false, floor = 0 } = await this.request(Action.ROOM_HISTORY, body);
+    return { messages: messages.map(wholeRoomMessage), has_more, floor };
+  }
+
+  /** A room's settings and size. */
+  roomInfo(room) {
+    return this.request(Action.ROOM_INFO, { room });
+  }
+
+  /** The link on which the client is in the room; waits for one. */
+  async #inRoom(room) {
+    for (;;) {
+      const known = this.#rooms.get(room);
+      if (!known || !this.#life) throw new Unanswered(known ? 'closed by this client' : `not in the room ${room}`);
+      if (known.link && known.link === this.#link) return known.link;
+      await new Promise((resolve) => this.#clock.setTimeout(resolve, ROOM_LOOK_MS));
+    }
+  }
+
+  #forgetRoom(room, why) {
+    if (!room) return;
+    this.#rooms.delete(room.name);
+    room.first.promise.catch(() => {}); // who waits for it hears of it, nobody else has to
+    room.first.reject(why);
+  }
+
+  /** Joins on a link, as often as the server asks to try again. */
+  async #joinRoom(link, room) {
+    room.asking = link;
+    const current = () => this.#link === link && this.#rooms.get(room.name) === room;
+    const { through } = room.settled;
+    try {
+      const last = through > 0 ? CATCH_PAGE : room.last;
+      const reply = await link.request(Action.JOIN_ROOM, { room: room.name, after_seq: through, last });
+      if (current()) await this.#joinedRoom(link, room, through, reply);
+    } catch (error) {
+      if (!current() || error instanceof Unanswered) return;
+      if (!error.temporary) return this.#outOfRoom(room, { reason: RoomLeftReason.UNKNOWN, message: error.message, error });
+      const limit = Math.min(MAX_BACKOFF_MS, 1000 * 2 ** room.failures++);
+      await new Promise((resolve) => this.#clock.setTimeout(resolve, Math.max(error.retryAfterMs, limit)));
+      if (current()) return this.#joinRoom(link, room);
+    }
+  }
+
+  async #joinedRoom(link, room, after, reply) {
+    const { head = 0, info = {}, has_more: more = false } = reply;
+    const messages = (reply.messages ?? []).map(wholeRoomMessage);
+    this.#renameRoom(room, info.room || room.name);
+    if (after === 0) room.settled.add(1, (messages[0]?.seq ?? head + 1) - 1); // what lies before was not asked for
+    Object.assign(room, { link, asking: null, failures: 0, held: [], target: head });
+    this.#takePage(room, messages);
+    room.first.resolve({ has_more: false, head, role: 0, muted_until_ms: 0, ...reply, messages });
+    if (after > 0 && more) await this.#catchUp(link, room);
+    if (room.link === link) this.#caughtUp(room);
+  }
+
+  #renameRoom(room, name) {
+    if (name === room.name) return;
+    this.#rooms.delete(room.name);
+    this.#forgetRoom(this.#rooms.get(name), new Unanswered('joined anew'));
+    room.name = name;
+    this.#rooms.set(name, room);
+  }
+
+  /** Reads what was missed, as far as that makes sense. */
+  async #catchUp(link, room) {
+    for (let page = 0; page < CATCH_PAGES && room.settled.through < room.target; page++) {
+      try {
+        const body = { room: room.name, after_seq: room.settled.through, limit: CATCH_PAGE };
+        const { messages = [], has_more: more } = await link.request(Action.ROOM_HISTORY, body);
+        if (room.link !== link || this.#link !== link) return;
+        this.#takePage(room, messages.map(wholeRoomMessage));
+        if (!more) return;
+      } catch {
+        return; // the rest is skipped
+      }
+    }
+  }
+
+  /** A page of the log, oldest first: what lies between its entries is not there. */
+  #takePage(room, messages) {
+    for (const message of messages.filter(({ seq }) => seq > room.settled.through)) {
+      this.#skip(room, room.settled.through + 1, message.seq - 1, RoomSkipReason.LOST);
+      this.#tellRoom(room, message);
+    }
+  }
+
+  /** Gives up what is still missing, and goes over to pushes. */
+  #caughtUp(room) {
+    this.#skip(room, room.settled.through + 1, room.target, RoomSkipReason.SLOW);
+    const { held } = room;
+    Object.assign(room, { target: 0, held: [] });
+    for (const message of held) this.#tellRoom(room, message);
+  }
+
+  #tellRoom(room, message) {
+    if (room.settled.has(message.seq)) return;
+    this.#settleSeqs(room, message.seq, message.seq);
+    this.#emit('roommessage', { message, own: message.sender_id === this.#me?.user_id });
+  }
+
+  #skip(room, from, to, reason) {
+    const ranges = room.settled.missing(from, to);
+    if (ranges.length === 0) return;
+    this.#settleSeqs(room, from, to);
+    this.#emit('roomskip', { room: room.name, ranges, reason });
+  }
+
+  #settleSeqs(room, from, to) {
+    const lost = room.settled.add(from, to);
+    if (lost.length > 0) this.#emit('roomskip', { room: room.name, ranges: lost, reason: RoomSkipReason.LOST });
+  }
+
+  #outOfRoom(room, { reason = 0, message = '', until_ms = 0, error = null }) {
+    const name = room.name;
+    const waiting = !room.link && error;
+    this.#forgetRoom(room, error ?? new Unanswered(message));
+    if (!waiting || room.settled.through > 0) this.#emit('roomleft', { room: name, reason, until_ms, message, error });
+  }
+
+  #takeRoomPush(action, body) {
+    const room = this.#rooms.get(body.room);
+    if (!room?.link) return;
+    switch (action) {
+      case Action.ROOM_MESSAGE: {
+        const message = wholeRoomMessage(body);
+        if (room.target === 0) this.#tellRoom(room, message);
+        else if (room.held.length < MAX_HELD) room.held.push(message);
+        else this.#skip(room, message.seq, message.seq, RoomSkipReason.SLOW);
+        break;
+      }
+      case Action.ROOM_HISTORY:
+        for (const { from = 0, to = 0 } of body.ranges ?? []) this.#skip(room, from, to, body.reason ?? 0);
+        break;
+      case Action.LEAVE_ROOM:
+        if (body.reason !== RoomLeftReason.SLOW) return this.#outOfRoom(room, body);
+        room.link = null;
+        this.#joinRoom(this.#link, room);
+        break;
+      case Action.ROOM_INFO:
+        this.#emit('roominfo', { members: 0, ...body });
+        break;
+      case Action.ROOM_MEMBERS:
+        this.#emit('roompresence', { came: [], went: [], ...body });
+    }
+  }
+
+  /** A new session: all rooms are to be joined again. */
+  #joinRooms(link) {
+    for (const room of this.#rooms.values()) {
+      room.link = null;
+      this.#joinRoom(link, room);
+    }
+  }
+
   /**
    * Any action, such as one that a plugin or a Lua script defines. It is sent
    * once: rejects with Refusal, or with Unanswered when offline or cut off.
@@ -1026,6 +1338,7 @@ export class Client extends EventTarget {
     this.#sync();
     this.#flush();
     this.#acknowledge();
+    this.#joinRooms(link);
   }
 
   /** Waits for the next attempt: as the server asked, and longer after each failure. */
@@ -1082,6 +1395,7 @@ export class Client extends EventTarget {
     if (action === Action.MESSAGE) this.#takeEntries(this.#inbox.push({ inbox_seq: 0, ...body, message: whole(body.message) }));
     else if (action === Action.MESSAGE_ACK) this.#takeReceipt(body);
     else if (action === Action.SYNC) this.#sync();
+    else if (ROOM_PUSHES.has(action)) this.#takeRoomPush(action, body);
     else if (action !== Action.QUIT) this.#emit('push', { action, body });
     if (this.#inbox.gap) this.#mendSoon();
     this.#settle();
@@ -1146,6 +1460,8 @@ export class Client extends EventTarget {
     this.#delivered.clear();
     this.#undelivered.clear();
     this.#acks.clear();
+    if (reason === 'user') for (const room of this.#rooms.values()) this.#forgetRoom(room, new Unanswered('somebody else signed in'));
+    for (const room of this.#rooms.values()) if (reason === 'epoch') room.settled = new Settled();
     if (!first) this.#emit('reset', { reason });
   }
 

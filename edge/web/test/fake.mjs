@@ -76,6 +76,7 @@ export class FakeServer {
   inboxes = new Map(); // user ID -> entries
   receipts = []; // {position, to, receipt}
   requests = []; // {user, action, body}, all that arrived
+  rooms = new Map(); // name -> {log, members: Set of sockets, closed}
 
   /** Hooks. `meddle` sees each request first: a body of Error refuses, "drop" swallows. */
   meddle = () => undefined;
@@ -147,6 +148,55 @@ export class FakeServer {
     return message;
   }
 
+  room(name) {
+    if (!this.rooms.has(name)) this.rooms.set(name, { log: [], members: new Set(), closed: false });
+    return this.rooms.get(name);
+  }
+
+  /** Commits a message to a room; unless it is told, its seq is declared skipped. */
+  sayInRoom(name, text, { sender = 0, clientId = '', told = true } = {}) {
+    const { log, members } = this.room(name);
+    const message = { room: name, seq: log.length + 1, id: `R${log.length + 1}`, sender_id: sender, client_id: clientId, text };
+    log.push(message);
+    for (const socket of members) {
+      if (told) this.push(socket, Action.ROOM_MESSAGE, message);
+      else this.push(socket, Action.ROOM_HISTORY, { room: name, ranges: [{ from: message.seq, to: message.seq }], reason: 1 });
+    }
+    return message;
+  }
+
+  closeRoom(name) {
+    const room = this.room(name);
+    room.closed = true;
+    for (const socket of room.members) this.push(socket, Action.LEAVE_ROOM, { room: name, reason: 3 });
+    room.members.clear();
+  }
+
+  #joinRoom(socket, { room: name, after_seq = 0, last = 0 }) {
+    const { log, members, closed } = this.room(name);
+    if (closed) return { code: Code.NOT_FOUND, field: 'room', message: 'the room is closed' };
+    members.add(socket);
+    const most = last || 20;
+    const after = after_seq || Math.max(0, log.length - most);
+    const rest = last < 0 ? [] : log.slice(after);
+    return { info: { room: name, members: members.size }, messages: rest.slice(0, most), head: log.length, has_more: rest.length > most };
+  }
+
+  #sendRoom(socket, { room: name, client_id, text }) {
+    const { log, members } = this.room(name);
+    if (!members.has(socket)) return { code: Code.PERMISSION_DENIED, field: 'room', message: 'join it first' };
+    const sender = socket.session.user_id;
+    const before = log.find((m) => m.sender_id === sender && m.client_id === client_id);
+    const message = before ?? this.sayInRoom(name, text, { sender, clientId: client_id });
+    return { message_id: message.id, seq: message.seq, duplicate: Boolean(before) };
+  }
+
+  #roomHistory({ room: name, before_seq = 0, after_seq = 0, limit = 50 }) {
+    const { log } = this.room(name);
+    const rest = after_seq ? log.slice(after_seq) : log.slice(0, before_seq ? before_seq - 1 : undefined).reverse();
+    return { messages: rest.slice(0, limit), has_more: rest.length > limit, floor: 1 };
+  }
+
   push(socket, action, body) {
     const fate = this.fate(action, body);
     if (fate === 'drop') return;
@@ -196,6 +246,16 @@ export class FakeServer {
         return { device_ids: [session.device.id] };
       case Action.HEARTBEAT:
         return {};
+      case Action.JOIN_ROOM:
+        return this.#joinRoom(socket, body);
+      case Action.LEAVE_ROOM:
+        return { was_in: this.room(body.room).members.delete(socket) };
+      case Action.ROOM_MESSAGE:
+        return this.#sendRoom(socket, body);
+      case Action.ROOM_HISTORY:
+        return this.#roomHistory(body);
+      case Action.ROOM_INFO:
+        return { room: body.room, members: this.room(body.room).members.size };
       default:
         return { code: Code.UNKNOWN_ACTION };
     }
@@ -325,6 +385,7 @@ class FakeSocket {
     if (this.readyState === 3) return;
     this.readyState = 3;
     this.server.sockets.delete(this);
+    for (const { members } of this.server.rooms.values()) members.delete(this);
     this.session = null;
     this.onclose?.({ code, reason: '' });
   }
@@ -344,7 +405,7 @@ function messageId(timeMs, spin, hash) {
 
 /** A client on the server, with what its listeners saw. */
 export function listen(client) {
-  const seen = { states: [], texts: [], messages: [], receipts: [], resets: [], synced: 0, faults: [], pushes: [] };
+  const seen = { states: [], texts: [], messages: [], receipts: [], resets: [], synced: 0, faults: [], pushes: [], rooms: [] };
   client.addEventListener('state', ({ detail }) => seen.states.push(detail));
   client.addEventListener('message', ({ detail }) => {
     seen.messages.push(detail);
@@ -355,5 +416,10 @@ export function listen(client) {
   client.addEventListener('synced', () => seen.synced++);
   client.addEventListener('fault', ({ detail }) => seen.faults.push(detail));
   client.addEventListener('push', ({ detail }) => seen.pushes.push(detail));
+  client.addEventListener('roommessage', ({ detail: { message } }) => seen.rooms.push(`${message.seq} ${message.text}`));
+  client.addEventListener('roomskip', ({ detail: { ranges, reason } }) => {
+    for (const [from, to] of ranges) seen.rooms.push(`skip ${from}-${to} ${reason}`);
+  });
+  client.addEventListener('roomleft', ({ detail: { room, reason } }) => seen.rooms.push(`left ${room} ${reason}`));
   return seen;
 }

@@ -19,7 +19,7 @@ for (const name of ['Client', 'Outgoing', 'Refusal']) {
   });
 }
 
-for (const table of ['Action', 'Code', 'CloseReason', 'DeviceType', 'SignOutScope', 'Codec']) {
+for (const table of ['Action', 'Code', 'CloseReason', 'DeviceType', 'SignOutScope', 'Codec', 'RoomKind', 'RoomLeftReason', 'RoomSkipReason']) {
   test(`the types know every number of ${table}`, () => {
     const text = types.match(new RegExp(`const ${table}: Readonly<\\{([^}]*)\\}`))[1];
     const numbers = Object.fromEntries([...text.matchAll(/(\w+): (\d+)/g)].map(([, key, value]) => [key, Number(value)]));

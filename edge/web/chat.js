@@ -5,7 +5,7 @@
  *
  * ?mode=text in the address makes it speak readable text frames.
  */
-import { Client, CloseReason, Code, DeviceType, webStorage } from './freeim.js';
+import { Client, CloseReason, Code, DeviceType, RoomLeftReason, randomId, webStorage } from './freeim.js';
 import { Inspector } from './inspector.js';
 import { Chats } from './model.js';
 import { View } from './view.js';
@@ -46,7 +46,7 @@ let open = null; // the Chat that is open
 let connection = { state: 'offline' }; // the last "state" event, with retryAt
 let lost = false; // the connection was lost and is not back yet
 const inspector = new Inspector(document.getElementById('frames'));
-const view = new View({ signIn, signUp, signOut, find, open: openChat, close: closeChat, send, edit, earlier, banner: bannerPressed });
+const view = new View({ signIn, signUp, signOut, find, open: openChat, close: closeChat, leave, send, edit, earlier, banner: bannerPressed });
 
 const asked = new WeakSet(); // the Chats whose people were asked for
 let signedIn = false; // whether the chat is shown, not the form for signing in
@@ -145,6 +145,30 @@ client.addEventListener('reset', () => {
   closeChat();
 });
 
+client.addEventListener('roommessage', ({ detail }) => {
+  chats.takeRoom(detail, isSeen);
+  keep();
+  draw();
+});
+
+client.addEventListener('roomskip', ({ detail }) => {
+  chats.inRoom(detail.room).skip(detail.ranges);
+  draw();
+});
+
+client.addEventListener('roominfo', ({ detail }) => {
+  chats.inRoom(detail.room).members = detail.members;
+  draw();
+});
+
+client.addEventListener('roomleft', ({ detail }) => {
+  const { room, reason, message, error } = detail;
+  const why = { [RoomLeftReason.REMOVED]: 'An admin removed you.', [RoomLeftReason.BANNED]: 'You are banned here.', [RoomLeftReason.CLOSED]: 'The room is closed.' };
+  chats.inRoom(room).left = why[reason] ?? error?.message ?? message;
+  keep();
+  draw();
+});
+
 client.addEventListener('synced', () => {
   keep();
   learnNames();
@@ -158,6 +182,16 @@ const isSeen = (chat) => chat === open && !document.hidden;
 /** Online as somebody: the conversations are his. */
 function welcome() {
   if (chats.me !== client.user.user_id) chats.clear(client.user.user_id);
+  for (const chat of chats.rooms) if (!chat.left && !client.rooms.includes(chat.room)) join(chat.room, chat.seq).catch(() => {});
+}
+
+/** Comes into a room; what is known of it already is not asked for again. */
+async function join(room, afterSeq = 0) {
+  const { info } = await client.joinRoom(room, { afterSeq });
+  const chat = chats.inRoom(info.room);
+  Object.assign(chat, { members: info.members ?? 1, left: '' });
+  keep();
+  return chat;
 }
 
 /** Counts the seconds down while the client waits. */
@@ -177,7 +211,7 @@ function soonSlow(connecting) {
 
 /** Asks who the people are that wrote first. */
 function learnNames() {
-  for (const chat of chats.list.filter((one) => !one.account && !asked.has(one))) {
+  for (const chat of chats.list.filter((one) => !one.room && !one.account && !asked.has(one))) {
     asked.add(chat);
     client.findUser({ user_id: chat.peerId }).then(learn, () => asked.delete(chat));
   }
@@ -245,6 +279,7 @@ async function signOut() {
 }
 
 async function find(account) {
+  if (account.startsWith('#')) return enter(account.slice(1).trim());
   try {
     const user = await client.findUser({ account });
     chats.takeUser(user);
@@ -253,6 +288,25 @@ async function find(account) {
   } catch (error) {
     view.failFind(error.code === Code.NOT_FOUND ? `Nobody has the account “${account}”.` : findText(error));
   }
+}
+
+/** Joins the room that was typed as #name. */
+async function enter(room) {
+  try {
+    const chat = await join(room, chats.rooms.find((one) => one.room === room)?.seq);
+    view.clearFind();
+    openChat(chat);
+  } catch (error) {
+    view.failFind(error.code === Code.NOT_FOUND ? `There is no room “${room}”.` : findText(error));
+  }
+}
+
+async function leave() {
+  const { room } = open;
+  chats.remove(open);
+  keep();
+  closeChat();
+  await client.leaveRoom(room).catch(() => {}); // with its connection a session leaves all rooms
 }
 
 const findText = (error) => (error.code ? error.message : 'Not now: there is no connection.');
@@ -280,11 +334,23 @@ document.addEventListener('visibilitychange', markSeen);
 
 /** Gives whether the text was taken. */
 function send(text) {
+  if (open.room) return sendRoom(open, text);
   try {
     chats.takeOutgoing(client.send(open.peerId, text));
   } catch {
     return false; // too many wait already
   }
+  draw();
+  return true;
+}
+
+function sendRoom(chat, text) {
+  const clientId = randomId();
+  chat.putWritten(clientId, text);
+  client.sendRoom(chat.room, text, { clientId }).catch((error) => {
+    chat.refuse(clientId, { codeName: error.codeName ?? 'Not sent', message: error.message, field: error.field ?? '' });
+    draw();
+  });
   draw();
   return true;
 }
@@ -300,7 +366,8 @@ function edit(item) {
 async function earlier() {
   const chat = open;
   try {
-    const page = await client.history(chat.id, { beforeSeq: chat.firstSeq });
+    const read = chat.room ? client.roomHistory(chat.room, { beforeSeq: chat.firstSeq }) : client.history(chat.id, { beforeSeq: chat.firstSeq });
+    const page = await read;
     view.keepPlace(() => {
       chats.takeHistory(chat, page);
       drawNow();

@@ -85,6 +85,7 @@ func TestDemo(t *testing.T) {
 		"a lost connection":               testLost,
 		"the end of a session":            testEnded,
 		"history":                         testHistory,
+		"a room":                          testRoom,
 		"the wrong password":              testPassword,
 		"keys, frames and a small screen": testScreen,
 	} {

@@ -38,6 +38,7 @@ type fakeServer struct {
 	logs     map[string][]*chatpb.Message
 	receipts []*chatpb.Receipt
 	conns    map[*fakeConn]bool
+	rooms    map[string]*fakeRoom
 }
 
 type person struct {
@@ -58,7 +59,8 @@ func newFakeServer(t *testing.T) *fakeServer {
 	s := &fakeServer{
 		tokens: make(map[string]*person), devices: make(map[string]*accountpb.Device),
 		logs: make(map[string][]*chatpb.Message), conns: make(map[*fakeConn]bool),
-		rule: func(text string) (string, *wirepb.Error) { return text, nil },
+		rooms: make(map[string]*fakeRoom),
+		rule:  func(text string) (string, *wirepb.Error) { return text, nil },
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
@@ -170,7 +172,7 @@ func request[T any](f frame.Frame) *T {
 
 func (s *fakeServer) answer(c *fakeConn, f frame.Frame) {
 	var reply idl.Message
-	refusal := &wirepb.Error{Code: idl.CodeUnknownAction}
+	var refusal *wirepb.Error
 	switch f.Action {
 	case idl.ActionSignUp:
 		reply, refusal = s.signUp(request[accountpb.SignUpRequest](f))
@@ -197,6 +199,8 @@ func (s *fakeServer) answer(c *fakeConn, f frame.Frame) {
 		reply, refusal = &wirepb.HeartbeatReply{}, nil
 	case idl.ActionQuit:
 		return
+	default:
+		reply, refusal = s.answerRoom(c, f)
 	}
 	if refusal != nil {
 		c.say(idl.ActionError, f.Sequence, refusal)

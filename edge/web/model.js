@@ -89,6 +89,64 @@ export class Chat {
   }
 }
 
+/** A room. Its bubbles say who speaks; nothing in it is delivered to anybody in particular. */
+export class RoomChat extends Chat {
+  members = 0;
+  left = ''; // why it is over; empty while one is in it
+
+  constructor(id, room) {
+    super(id, hueOf(room));
+    this.room = room;
+  }
+
+  get name() {
+    return `#${this.room}`;
+  }
+
+  stateOf(item) {
+    return item.state;
+  }
+
+  /** The client's "roommessage" event, or an entry of the history. */
+  putRoom(message, own) {
+    const text = { 1: '🎁 ', 2: '📢 ', 3: '⚖ ' }[message.kind] ?? '';
+    const item = this.put({ ...message, text: text + (message.kind === 3 ? moderationText(message.moderation) : message.text) }, own);
+    item.who = message.nickname || `User ${message.sender_id}`;
+  }
+
+  /** What was written here, until it comes back as a message. */
+  putWritten(clientId, text) {
+    this.putOutgoing({ clientId, text, state: 'queued', message: null });
+  }
+
+  refuse(clientId, error) {
+    const out = { clientId, state: 'refused', error, message: null };
+    if (this.items.some((item) => item.clientId === clientId && item.state === 'queued')) this.putOutgoing(out);
+  }
+
+  /** Seqs that are not shown: one line tells how many. */
+  skip(ranges) {
+    const count = ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0);
+    const seq = ranges[0][0];
+    this.items.push({ key: `skip ${seq}`, skipped: count, seq, timeMs: this.last?.timeMs ?? Date.now(), text: '', state: 'committed' });
+    this.items.sort((a, b) => (a.seq || Infinity) - (b.seq || Infinity));
+  }
+
+  /** Up to which seq the room is known. */
+  get seq() {
+    return Math.max(0, ...this.items.map(({ seq }) => seq ?? 0));
+  }
+}
+
+function hueOf(name) {
+  return Array.from(name).reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 9973, 7);
+}
+
+function moderationText({ verb = 0, user_id: user = 0, reason = '' } = {}) {
+  const what = ['', 'muted', 'allowed to speak again', 'removed', 'banned', 'allowed to come again', 'given another role', 'settings changed', 'the room is closed'];
+  return `${user ? `User ${user} was ` : ''}${what[verb] ?? ''}${reason ? `: ${reason}` : ''}`;
+}
+
 /** What a person is told of a Refusal. */
 function reasonOf({ codeName, message, field }) {
   const words = codeName.toLowerCase().replaceAll('_', ' ');
@@ -104,7 +162,9 @@ export class Chats {
 
   constructor(snapshot = {}) {
     this.me = snapshot.me ?? 0;
-    for (const { id, peerId, ...rest } of snapshot.chats ?? []) this.#chats.set(id, Object.assign(new Chat(id, peerId), rest));
+    for (const { id, peerId, ...rest } of snapshot.chats ?? []) {
+      this.#chats.set(id, Object.assign(rest.room ? new RoomChat(id, rest.room) : new Chat(id, peerId), rest));
+    }
   }
 
   /** The newest conversation first. */
@@ -135,6 +195,28 @@ export class Chats {
     return chat;
   }
 
+  /** A room by name, made if there is none. */
+  inRoom(room) {
+    const id = `r_${room}`;
+    if (!this.#chats.has(id)) this.#chats.set(id, new RoomChat(id, room));
+    return this.#chats.get(id);
+  }
+
+  get rooms() {
+    return this.list.filter((chat) => chat.room);
+  }
+
+  remove(chat) {
+    this.#chats.delete(chat.id);
+  }
+
+  /** The client's "roommessage" event. */
+  takeRoom({ message, own }, seen) {
+    const chat = this.inRoom(message.room);
+    chat.putRoom(message, own);
+    if (!own && !seen(chat)) chat.unseen++;
+  }
+
   /** The other person of a chat: c_<lower user ID>_<higher user ID>. */
   #peerOf(conversationId) {
     const [low, high] = conversationId.split('_').slice(1).map(Number);
@@ -162,7 +244,10 @@ export class Chats {
 
   /** A page of a conversation's history. */
   takeHistory(chat, { messages, has_more: hasMore }) {
-    for (const message of messages) chat.put(message, message.sender_id === this.me);
+    for (const message of messages) {
+      if (chat.room) chat.putRoom(message, message.sender_id === this.me);
+      else chat.put(message, message.sender_id === this.me);
+    }
     chat.complete = !hasMore;
   }
 

@@ -21,7 +21,7 @@ export class View {
   #following = true; // the newest message stays in sight
   #unread = false; // messages came below what is on the screen
 
-  /** @param actions functions: signIn, signUp, signOut, find, open, close, send, edit, earlier, banner */
+  /** @param actions functions: signIn, signUp, signOut, find, open, close, leave, send, edit, earlier, banner */
   constructor(actions) {
     this.#actions = actions;
     this.#bindWelcome();
@@ -64,14 +64,15 @@ export class View {
     byId('find').oninput = () => this.failFind('');
     byId('new-chat').onsubmit = (event) => {
       event.preventDefault();
-      const account = byId('find').value.trim().toLowerCase();
-      if (account) this.#actions.find(account);
+      const typed = byId('find').value.trim();
+      if (typed) this.#actions.find(typed.startsWith('#') ? typed : typed.toLowerCase());
     };
     byId('conversations').onkeydown = (event) => moveFocus(event, byId('conversations'));
   }
 
   #bindConversation() {
     byId('back').onclick = () => this.#actions.close();
+    byId('leave').onclick = () => this.#actions.leave();
     byId('earlier').onclick = () => this.#actions.earlier();
     byId('newest').onclick = () => this.#scrollToEnd();
     const scroller = byId('scroller');
@@ -188,7 +189,7 @@ export class View {
       avatar(picture, chat.name, chat.peerId);
       setText(name, chat.name);
       setText(time, chat.last ? shortTime(chat.last.timeMs) : '');
-      setText(preview, chat.last ? `${chat.last.own ? 'You: ' : ''}${chat.last.text}` : 'No messages yet');
+      setText(preview, previewOf(chat));
       setText(unseen, chat.unseen > 99 ? '99+' : String(chat.unseen || ''));
       unseen.ariaLabel = `${chat.unseen} unseen`;
       unseen.hidden = chat.unseen === 0;
@@ -210,13 +211,15 @@ export class View {
     for (const id of ['peer', 'scroller', 'composer']) byId(id).hidden = !open;
     byId('nothing-open').hidden = Boolean(open);
     const text = byId('text');
-    text.disabled = !writable;
-    text.placeholder = writable ? 'Message' : 'Sign in to write';
-    byId('send').disabled = !writable || text.value.trim() === '';
+    const mayWrite = writable && !open?.left;
+    text.disabled = !mayWrite;
+    text.placeholder = open?.left || (writable ? 'Message' : 'Sign in to write');
+    byId('send').disabled = !mayWrite || text.value.trim() === '';
+    byId('leave').hidden = !open?.room;
     if (!open) return;
     avatar(byId('peer-avatar'), open.name, open.peerId);
     setText(byId('peer-name'), open.name);
-    setText(byId('peer-account'), open.account ? `@${open.account}` : '');
+    setText(byId('peer-account'), open.room ? open.left || `${open.members} here` : open.account ? `@${open.account}` : '');
     byId('earlier').hidden = !open.hasEarlier;
   }
 
@@ -235,20 +238,22 @@ export class View {
   }
 
   #row(row) {
-    if (row.day) return element('li', 'day', element('span'));
+    if (row.day || row.skipped) return element('li', 'day', element('span'));
     const item = element('li', row.own ? 'message own' : 'message');
     const [bubble, text, note, time] = [element('div', 'bubble'), element('p', 'text'), element('span', 'note'), element('time')];
-    const reason = element('p', 'reason');
-    bubble.append(text, element('span', 'meta', note, time));
+    const [reason, who] = [element('p', 'reason'), element('span', 'speaker')];
+    bubble.append(who, text, element('span', 'meta', note, time));
     if (row.own) bubble.lastChild.append(mark());
     item.append(bubble, reason);
-    item.parts = { text, note, time, reason, mark: row.own ? bubble.lastChild.lastChild : null };
+    item.parts = { who, text, note, time, reason, mark: row.own ? bubble.lastChild.lastChild : null };
     return item;
   }
 
   #update(node, row, chat) {
     if (row.day) return setText(node.firstChild, row.day);
-    const { text, note, time, reason, mark: sign } = node.parts;
+    if (row.skipped) return setText(node.firstChild, row.skipped === 1 ? 'One message is not shown' : `${row.skipped} messages are not shown`);
+    const { who, text, note, time, reason, mark: sign } = node.parts;
+    setText(who, row.own || row.follows ? '' : row.who ?? '');
     setText(text, row.text);
     setText(note, row.rewritten ? 'changed by a rule' : '');
     setText(time, clock(row.timeMs));
@@ -335,6 +340,14 @@ function avatar(node, name, userId) {
   node.style.setProperty('--hue', String((userId * 137) % 360));
 }
 
+/** The last thing said in a conversation. */
+function previewOf({ last, room }) {
+  if (!last) return 'No messages yet';
+  if (last.skipped) return '…';
+  const who = last.own ? 'You: ' : room && last.who ? `${last.who}: ` : '';
+  return who + last.text;
+}
+
 function mark() {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('viewBox', '0 0 16 16');
@@ -383,7 +396,7 @@ function withDays(items) {
     const day = dayOf(item.timeMs);
     const sameDay = before && dayOf(before.timeMs) === day;
     if (!sameDay) rows.push({ key: `day ${day}`, day });
-    const follows = Boolean(sameDay) && before.own === item.own && item.timeMs - before.timeMs < 120_000;
+    const follows = Boolean(sameDay) && before.own === item.own && before.who === item.who && item.timeMs - before.timeMs < 120_000;
     rows.push({ ...item, follows });
     before = item;
   }

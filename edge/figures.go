@@ -18,7 +18,7 @@ type figures struct {
 	overLimit, bans                                             *prometheus.Desc
 	frames, octets, draining                                    *prometheus.Desc
 	conns, http, accepted, turnedAway, unproxied                *prometheus.Desc
-	upgrades, handshakes, reads, stalled, panics                *prometheus.Desc
+	upgrades, handshakes, reads, writes, stalled, panics        *prometheus.Desc
 }
 
 func newFigures(e *edge) *figures {
@@ -48,6 +48,7 @@ func newFigures(e *edge) *figures {
 		handshakes: desc("tls_handshakes_total", "TLS handshakes, by how they went.", "result"),
 		upgrades:   desc("upgrades_total", "WebSocket handshakes that passed."),
 		reads:      desc("reads_total", "Times that a connection was woken to read."),
+		writes:     desc("writes_total", "Writes to connections: frames out by these are how many leave together."),
 		stalled:    desc("stalled_total", "Connections that took no octet for too long."),
 		panics:     desc("panics_total", "Connections closed by a fault of the edge's own."),
 	}
@@ -95,6 +96,7 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	count(f.accepted, gate.Accepted)
 	count(f.upgrades, gate.Upgrades)
 	count(f.reads, gate.Reads)
+	count(f.writes, gate.Writes)
 	count(f.stalled, gate.Stalled)
 	count(f.panics, gate.Panics)
 	for reason, n := range hub.Closed {

@@ -15,7 +15,7 @@ type refused struct{ waiters []session.Waiter }
 // less than half of the share is left.
 func (o *outbound) broadcast(p []byte, w session.Waiter) bool {
 	o.mu.Lock()
-	if o.full(len(p), o.shared.backlog/roomShare) {
+	if !o.room(len(p), o.shared.backlog/roomShare) {
 		if o.refused == nil {
 			o.refused = new(refused)
 		}

@@ -74,6 +74,12 @@ func (f *frames) Send(p []byte, _ bool) bool { return f.out.send(nil, p) }
 // Broadcast implements session.Transport.
 func (f *frames) Broadcast(p []byte, w session.Waiter) bool { return f.out.broadcast(p, w) }
 
+// Cork implements session.Transport.
+func (f *frames) Cork() { f.out.cork() }
+
+// Uncork implements session.Transport.
+func (f *frames) Uncork() { f.out.uncork() }
+
 // Wire implements session.Transport.
 func (f *frames) Wire(codec idl.Codec, _ bool) session.Wire {
 	if codec == idl.CodecProtobuf {

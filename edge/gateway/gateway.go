@@ -141,7 +141,13 @@ type Gateway struct {
 
 // counters is what Stats shows.
 type counters struct {
-	accepted, turnedAway, handshakes, unsecured, unproxied, upgrades, reads, octetsIn, octetsOut, stalled, panics atomic.Int64
+	accepted, turnedAway, handshakes, unsecured, unproxied, upgrades, reads, writes, octetsIn, octetsOut, stalled, panics atomic.Int64
+}
+
+// wrote counts one write of n octets; -1: none was taken.
+func (c *counters) wrote(n int) {
+	c.writes.Add(1)
+	c.octetsOut.Add(int64(max(n, 0)))
 }
 
 // Stats is what a gateway has counted since it began.
@@ -155,6 +161,7 @@ type Stats struct {
 	Unproxied  int64 // connections of trusted proxies that sent no right PROXY header
 	Upgrades   int64 // WebSocket handshakes that passed
 	Reads      int64 // times that netpoll woke a connection
+	Writes     int64 // times that something was written to one
 	Stalled    int64 // connections that took no octet for Options.Stall
 	OctetsIn   int64 // read from connections, TLS included
 	OctetsOut  int64 // written to them
@@ -271,6 +278,6 @@ func (g *Gateway) Stats() Stats {
 		Conns: conns, HTTP: int(g.web.open.Load()),
 		Accepted: c.accepted.Load(), TurnedAway: c.turnedAway.Load(),
 		Handshakes: c.handshakes.Load(), Unsecured: c.unsecured.Load(), Unproxied: c.unproxied.Load(), Upgrades: c.upgrades.Load(),
-		Reads: c.reads.Load(), Stalled: c.stalled.Load(), OctetsIn: c.octetsIn.Load(), OctetsOut: c.octetsOut.Load(), Panics: c.panics.Load(),
+		Reads: c.reads.Load(), Writes: c.writes.Load(), Stalled: c.stalled.Load(), OctetsIn: c.octetsIn.Load(), OctetsOut: c.octetsOut.Load(), Panics: c.panics.Load(),
 	}
 }

@@ -56,7 +56,7 @@ type outbound struct {
 	watched bool       // netpoll will tell of the end, so abort may close
 	aborted bool       // abort came before that
 	busy    bool       // one sender or goroutine writes; the others only queue
-	corks   int        // how many write when they are done: the read loop
+	corks   int        // how many write when they are done: the read loop, deliveries
 	ending  bool       // nothing more is taken
 	shut    bool       // our end has been sent, or the connection is gone
 	reset   bool       // end with RST: the client does not read anyway
@@ -75,7 +75,7 @@ func (o *outbound) init(shared *outlet, c *conn, fd int) {
 // connection without a backlog takes any length.
 func (o *outbound) send(head, p []byte) bool {
 	o.mu.Lock()
-	if o.full(len(head)+len(p), o.shared.backlog) {
+	if !o.room(len(head)+len(p), o.shared.backlog) {
 		o.mu.Unlock()
 		return false
 	}
@@ -83,10 +83,23 @@ func (o *outbound) send(head, p []byte) bool {
 	return true
 }
 
-// full reports whether n octets more are over a bound of the backlog.
-// Called with mu held.
-func (o *outbound) full(n, bound int) bool {
-	return !o.ending && o.backlog > 0 && o.backlog+n > bound
+// room is false when n octets more are over a bound of the backlog, and would be
+// if what is held back by a cork alone had left. Called with mu held, which it may
+// release meanwhile.
+func (o *outbound) room(n, bound int) bool {
+	if o.fits(n, bound) {
+		return true
+	}
+	if o.busy || o.corks == 0 || o.pending == nil {
+		return false
+	}
+	o.flush()
+	o.mu.Lock()
+	return o.fits(n, bound)
+}
+
+func (o *outbound) fits(n, bound int) bool {
+	return o.ending || o.backlog == 0 || o.backlog+n <= bound
 }
 
 // take is send for what is not over the bound. Called with mu held, which it
@@ -129,7 +142,7 @@ func (o *outbound) end(last []byte) {
 }
 
 // cork lets what is sent pile up until as many calls of uncork: the read loop
-// answers many frames with one write.
+// answers many frames with one write, and what a core says at once leaves so.
 func (o *outbound) cork() {
 	o.mu.Lock()
 	o.corks++
@@ -229,7 +242,7 @@ func (o *outbound) try(p []byte) (n int, err error) {
 		case unix.EAGAIN:
 			return 0, nil
 		default:
-			o.conn.gateway.counters.octetsOut.Add(int64(max(n, 0)))
+			o.conn.gateway.counters.wrote(n)
 			return n, err
 		}
 	}
@@ -345,7 +358,7 @@ func (o *outbound) await(p []byte) error {
 	if _, err := to.WriteBinary(p); err != nil {
 		return err
 	}
-	o.conn.gateway.counters.octetsOut.Add(int64(len(p)))
+	o.conn.gateway.counters.wrote(len(p))
 	return to.Flush()
 }
 

@@ -199,6 +199,12 @@ func (c *client) Send(p []byte, text bool) bool { return c.socket.send(p, text) 
 // Broadcast implements session.Transport.
 func (c *client) Broadcast(p []byte, w session.Waiter) bool { return c.socket.out.broadcast(p, w) }
 
+// Cork implements session.Transport.
+func (c *client) Cork() { c.socket.out.cork() }
+
+// Uncork implements session.Transport.
+func (c *client) Uncork() { c.socket.out.uncork() }
+
 // Wire implements session.Transport.
 func (c *client) Wire(codec idl.Codec, text bool) session.Wire {
 	switch {

@@ -80,6 +80,12 @@ func (l *loop) next(s session.ID) {
 		Identity: l.who, Address: "192.0.2.1:12345"})
 }
 
+func (l *loop) Deliver(d session.Delivery) {
+	for _, r := range d.Replies {
+		l.Reply(r)
+	}
+}
+
 func (l *loop) Reply(r session.Reply) {
 	if n := l.answered.Add(1); n%64 == 0 {
 		l.latencies = append(l.latencies, time.Since(l.started[r.Session-1]))

@@ -37,14 +37,14 @@ const (
 	sweepEvery         = 100 * time.Millisecond
 )
 
-// Receiver takes what comes from the cores; session.Hub implements it. Reply,
-// Push and Kick must not block for long: they hold up the link they came by.
+// Receiver takes what comes from the cores; session.Hub implements it. Deliver and
+// Reply must not block for long: they hold up the link that it came by.
 type Receiver interface {
-	// Reply answers an earlier Call. A Bind for a session that has ended must be
-	// answered with Gone.
+	// Deliver takes what one core said at once; the slices are used again.
+	Deliver(session.Delivery)
+	// Reply answers an earlier Call that no core has. A Bind for a session that has
+	// ended must be answered with Gone.
 	Reply(session.Reply)
-	Push(session.Push)
-	Kick(sessions []session.ID, reason idl.CloseReason, message string, retryAfter time.Duration)
 	// Live calls yield for every bound session, until it returns false. yield takes
 	// its time, so no lock may be held meanwhile.
 	Live(yield func(session.ID, session.Identity, idl.Codec) bool)

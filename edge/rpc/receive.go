@@ -10,11 +10,10 @@ import (
 	"freeim/idl/kitex_gen/corepb/core"
 )
 
-// receive hands what comes down to the Receiver until the stream ends. Of one
-// batch the replies come first, since one may bind a session that a push is for;
-// the kicks last, since a session should get what was pushed to it before.
+// receive hands what comes down to the Receiver until the stream ends, each batch
+// at once.
 func (k *link) receive(stream core.Core_LinkClient) error {
-	var answers []answer
+	var down session.Delivery
 	for {
 		d, err := stream.Recv()
 		if err != nil {
@@ -23,18 +22,17 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		k.heard.Add(1)
 		k.links.counts.downBatches.Add(1)
 		k.links.counts.answered.Add(int64(len(d.Replies) + len(d.Pushes) + len(d.Kicks)))
-		answers = k.settle(answers[:0], d.Replies)
-		for _, a := range answers {
-			k.reply(a)
-		}
-		clear(answers)
+		down.Replies = k.settle(down.Replies, d.Replies)
 		for _, p := range d.Pushes {
-			k.links.receiver.Push(session.Push{Action: idl.Action(p.Action), Sessions: ids(p.Sessions),
+			down.Pushes = append(down.Pushes, session.Push{Action: idl.Action(p.Action), Sessions: ids(p.Sessions),
 				InboxSeqs: p.InboxSeqs, Protobuf: p.Protobuf, JSON: p.Json})
 		}
 		for _, kick := range d.Kicks {
-			k.links.receiver.Kick(ids(kick.Sessions), kick.Reason, kick.Message, time.Duration(kick.RetryAfterMs)*time.Millisecond)
+			down.Kicks = append(down.Kicks, session.Kick{Sessions: ids(kick.Sessions), Reason: kick.Reason,
+				Message: kick.Message, RetryAfter: time.Duration(kick.RetryAfterMs) * time.Millisecond})
 		}
+		k.links.receiver.Deliver(down)
+		down.Reset()
 		if d.Drain {
 			k.leave()
 		}
@@ -47,14 +45,8 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 	}
 }
 
-// answer is a reply with the call that it answers.
-type answer struct {
-	pendingCall
-	*corepb.Reply
-}
-
 // settle takes the calls that these replies answer out of the pending ones.
-func (k *link) settle(answers []answer, replies []*corepb.Reply) []answer {
+func (k *link) settle(answers []session.Reply, replies []*corepb.Reply) []session.Reply {
 	if len(replies) == 0 {
 		return answers
 	}
@@ -65,7 +57,7 @@ func (k *link) settle(answers []answer, replies []*corepb.Reply) []answer {
 		delete(k.pending, r.Sequence)
 		switch {
 		case ok:
-			answers = append(answers, answer{p, r})
+			answers = append(answers, answer(p, r))
 		case r.Bind != nil:
 			// Refused here as overdue, and bound nevertheless: the hub knows nothing
 			// of it, so nobody else would take the route away.
@@ -76,13 +68,14 @@ func (k *link) settle(answers []answer, replies []*corepb.Reply) []answer {
 	return answers
 }
 
-func (k *link) reply(a answer) {
-	reply := session.Reply{Session: a.session, Action: idl.Action(a.Action), Sequence: a.sequence, Body: a.Body}
-	if a.Bind != nil {
-		who := fromWire(a.Bind)
+// answer is what the session that called hears of r.
+func answer(to pendingCall, r *corepb.Reply) session.Reply {
+	reply := session.Reply{Session: to.session, Action: idl.Action(r.Action), Sequence: to.sequence, Body: r.Body}
+	if r.Bind != nil {
+		who := fromWire(r.Bind)
 		reply.Bind = &who
 	}
-	k.links.receiver.Reply(reply)
+	return reply
 }
 
 // leave stops calls to a core that drains.

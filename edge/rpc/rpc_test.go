@@ -75,11 +75,18 @@ func (h *hub) Reply(r session.Reply) {
 	}
 }
 
-func (h *hub) Push(p session.Push) { h.change(func() { h.pushes = append(h.pushes, p) }) }
-func (h *hub) Resync()             { h.change(func() { h.resyncs++ }) }
+func (h *hub) Resync() { h.change(func() { h.resyncs++ }) }
 
-func (h *hub) Kick(sessions []session.ID, reason idl.CloseReason, message string, retryAfter time.Duration) {
-	h.change(func() { h.kicks = append(h.kicks, fmt.Sprintf("%v %d %s %s", sessions, reason, message, retryAfter)) })
+func (h *hub) Deliver(d session.Delivery) {
+	for _, r := range d.Replies {
+		h.Reply(r)
+	}
+	h.change(func() {
+		h.pushes = append(h.pushes, d.Pushes...)
+		for _, k := range d.Kicks {
+			h.kicks = append(h.kicks, fmt.Sprintf("%v %d %s %s", k.Sessions, k.Reason, k.Message, k.RetryAfter))
+		}
+	})
 }
 
 func (h *hub) Live(yield func(session.ID, session.Identity, idl.Codec) bool) {

@@ -9,12 +9,63 @@ import (
 
 // This file is what edge/rpc brings from the cores: replies, pushes and kicks.
 
-// Reply takes the answer to a Call. One that no session waits for is counted and
+// Delivery is what a core said at once.
+type Delivery struct {
+	Replies []Reply
+	Pushes  []Push
+	Kicks   []Kick
+}
+
+// Kick closes sessions at a core's word; RetryAfter 0 leaves the advice to the
+// edge. Sessions that are gone already are passed over.
+type Kick struct {
+	Sessions   []ID
+	Reason     idl.CloseReason
+	Message    string
+	RetryAfter time.Duration
+}
+
+// Reset empties d for use again and lets go what it held.
+func (d *Delivery) Reset() {
+	clear(d.Replies)
+	clear(d.Pushes)
+	clear(d.Kicks)
+	d.Replies, d.Pushes, d.Kicks = d.Replies[:0], d.Pushes[:0], d.Kicks[:0]
+}
+
+// Deliver takes what a core said at once; what it says to one session leaves in
+// one write. The replies come first, since one may bind a session that a push is
+// for; the kicks last, since a session should get what was pushed to it before.
+// The slices are not kept.
+func (h *Hub) Deliver(d Delivery) {
+	c := h.together(len(d.Replies) + len(d.Pushes))
+	defer c.pull()
+	for _, r := range d.Replies {
+		h.reply(r, c)
+	}
+	for _, p := range d.Pushes {
+		h.push(p, c)
+	}
+	for _, k := range d.Kicks {
+		h.Kick(k.Sessions, k.Reason, k.Message, k.RetryAfter)
+	}
+}
+
+// Reply is Deliver of one reply.
+func (h *Hub) Reply(r Reply) { h.reply(r, nil) }
+
+// Push is Deliver of one push.
+func (h *Hub) Push(p Push) { h.push(p, nil) }
+
+// reply takes the answer to a Call. One that no session waits for is counted and
 // dropped; if it binds a session that is gone, the core is told so.
-func (h *Hub) Reply(r Reply) {
+func (h *Hub) reply(r Reply, c *corks) {
 	s := h.sessions.find(r.Session)
-	if s != nil && s.reply(r) {
-		return
+	if s != nil {
+		c.on(s)
+		if s.reply(r) {
+			return
+		}
 	}
 	h.counters.stray.Add(1)
 	if r.Bind != nil && (s == nil || !s.isLive()) {
@@ -88,13 +139,14 @@ func (s *Session) bind(who *Identity, in form) (room bool) {
 	return room
 }
 
-// Push sends a frame to the sessions that it names. It is encoded once for each
+// push sends a frame to the sessions that it names. It is encoded once for each
 // form, and the bytes are shared, unless every session has its own stamp.
 // Sessions that are gone or not live miss it; their clients sync.
-func (h *Hub) Push(p Push) {
+func (h *Hub) push(p Push, c *corks) {
 	out := outgoing{hub: h, push: p}
 	for i, id := range p.Sessions {
 		if s := h.sessions.find(id); s != nil {
+			c.on(s)
 			out.to(s, i)
 		} else {
 			h.counters.lost.Add(1)

@@ -88,6 +88,8 @@ type fakeTransport struct {
 	full   bool // Send refuses
 	reason idl.CloseReason
 	closes int
+	corks  int // not yet pulled
+	corked int // ever
 
 	peer *limits.Peer // set before it is opened
 }
@@ -147,6 +149,26 @@ func (f *fakeTransport) Broadcast(p []byte, _ session.Waiter) bool {
 		f.out = append(f.out, decode(p, false))
 	}
 	return true
+}
+
+func (f *fakeTransport) Cork() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.corks++
+	f.corked++
+}
+
+func (f *fakeTransport) Uncork() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.corks--
+}
+
+// corksNow is how many corks are left, and how many there ever were.
+func (f *fakeTransport) corksNow() (left, ever int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.corks, f.corked
 }
 
 // Wire is that of TCP.

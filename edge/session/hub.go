@@ -108,6 +108,7 @@ type Hub struct {
 	sessions table
 	wheel    wheel
 	buffers  sync.Pool // *buffer
+	corks    sync.Pool // *corks
 	counters counters
 	traces   traces
 
@@ -133,6 +134,7 @@ func New(o Options) (*Hub, error) {
 		traces: traces{tracer: o.Tracer, sample: o.Sample},
 	}
 	h.buffers.New = h.newBuffer
+	h.corks.New = func() any { return &corks{hub: h} }
 	h.sessions.init()
 	h.wheel.init(o.tick(), o.AuthTimeout, silentHeartbeats*o.Heartbeat)
 	h.ticking.Go(h.runClock)

@@ -301,6 +301,8 @@ type deafTransport struct{}
 
 func (deafTransport) Send([]byte, bool) bool                      { return true }
 func (deafTransport) Broadcast([]byte, session.Waiter) bool       { return true }
+func (deafTransport) Cork()                                       {}
+func (deafTransport) Uncork()                                     {}
 func (deafTransport) Wire(idl.Codec, bool) session.Wire           { return session.WireJSON }
 func (deafTransport) Close(idl.CloseReason, string, []byte, bool) {}
 func (deafTransport) Address() string                             { return "192.0.2.1:7" }

@@ -23,6 +23,10 @@ type Transport interface {
 	// there is room again w.Writable is called, once for each refusal, or never if
 	// the connection ends before.
 	Broadcast(p []byte, w Waiter) bool
+	// Cork lets what is sent pile up, up to a bound, until as many calls of Uncork:
+	// then it leaves in one write. Between the two nothing may be waited for.
+	Cork()
+	Uncork()
 	// Wire is how blocks for this connection are made if its session's pushes are
 	// in codec, and in text messages if text.
 	Wire(codec idl.Codec, text bool) Wire

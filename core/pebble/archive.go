@@ -189,7 +189,7 @@ func (c *committer) forget() {
 	}
 	c.logs, c.inboxes, c.receipts = newHeads[im.ConversationID](c.logs.limit),
 		newHeads[im.UserID](c.inboxes.limit), newHeads[im.UserID](c.receipts.limit)
-	if c.broken() == nil {
+	if c.Broken() == nil {
 		c.views.publish(c.db.NewSnapshot())
 	}
 }

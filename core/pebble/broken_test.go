@@ -142,8 +142,10 @@ func TestFailedFlushBreaksTheStore(t *testing.T) {
 	if _, err := s.Acknowledge(t.Context(), timeline.Receipt{Conversation: "c_1_2", By: 2, Seq: 1}, nil); err == nil {
 		t.Error("acknowledge after a failed flush: got no error")
 	}
-	if err := s.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
-		t.Errorf("health: got %v, want the fault", err)
+	for _, err := range []error{s.Health(t.Context()), s.Broken()} {
+		if err == nil || !strings.Contains(err.Error(), "the disk is gone") {
+			t.Errorf("health: got %v, want the fault", err)
+		}
 	}
 	if p, err := s.Log(t.Context(), "c_1_2", 0, 10); err != nil || len(p.Items) != 1 {
 		t.Errorf("reading after a failed flush: got %d messages, %v, want 1", len(p.Items), err)
@@ -157,6 +159,50 @@ func TestFailedFlushBreaksTheStore(t *testing.T) {
 	}
 	if next := mustAppend(t, again, "next"); next.Seq != 2 {
 		t.Errorf("after a restart: got seq %d, want 2", next.Seq)
+	}
+}
+
+// small is a file system that says how much is left.
+type small struct {
+	vfs.FS
+	left atomic.Uint64
+}
+
+func (s *small) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: s.left.Load()}, nil
+}
+
+// A full disk refuses writes before one of them fails, and breaks nothing: when
+// there is room again all goes on, with no seq left out.
+func TestFullDiskRefusesAndRecovers(t *testing.T) {
+	disk := &small{FS: vfs.NewMem()}
+	disk.left.Store(64 << 20)
+	s := openOn(t, disk)
+	mustAppend(t, s, "kept")
+	disk.left.Store(64<<20 - 1)
+	draft := message1("refused")
+	draft.OnCommit = func(timeline.Committed) { t.Error("OnCommit was called for a message that was refused") }
+	if _, err := s.Append(t.Context(), draft); !errors.Is(err, ErrFull) {
+		t.Errorf("append to a full disk: got %v, want %v", err, ErrFull)
+	}
+	if _, err := s.Acknowledge(t.Context(), timeline.Receipt{Conversation: "c_1_2", By: 2, Seq: 1}, nil); !errors.Is(err, ErrFull) {
+		t.Errorf("acknowledge on a full disk: got %v, want %v", err, ErrFull)
+	}
+	if err := s.Health(t.Context()); !errors.Is(err, ErrFull) || s.Broken() != nil {
+		t.Errorf("health: got %v (broken: %v), want %v and not broken", err, s.Broken(), ErrFull)
+	}
+	if left := s.room.left(); left != 0 {
+		t.Errorf("room left: got %v octets, want 0", left)
+	}
+	if p, err := s.Log(t.Context(), "c_1_2", 0, 10); err != nil || len(p.Items) != 1 {
+		t.Errorf("reading from a full disk: got %d messages, %v, want 1", len(p.Items), err)
+	}
+	disk.left.Store(65 << 20)
+	if err := s.Health(t.Context()); err != nil || s.room.left() != 1<<20 {
+		t.Errorf("with room again: health %v, %v octets left", err, s.room.left())
+	}
+	if next := mustAppend(t, s, "refused"); next.Seq != 2 {
+		t.Errorf("with room again: got seq %d, want 2", next.Seq)
 	}
 }
 

@@ -38,6 +38,8 @@ type committer struct {
 	ids     *im.IDGenerator
 	figures *figures
 
+	full bool // the disk was, at the last batch
+
 	logs     heads[im.ConversationID]
 	inboxes  heads[im.UserID]
 	receipts heads[im.UserID]
@@ -111,7 +113,12 @@ func (s *Store) refusal(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.Health(ctx)
+	select {
+	case <-s.closing:
+		return timeline.ErrClosed
+	default:
+		return s.Broken() // a full disk is the committer's to find
+	}
 }
 
 // run commits until the store closes and the queue is empty.
@@ -136,8 +143,12 @@ func (c *committer) run() {
 }
 
 // commit makes one batch of first and of all that is queued, flushes it, and
-// tells the callers in the order of their seqs.
+// tells the callers in the order of their seqs. With a full disk it refuses first.
 func (c *committer) commit(first op) {
+	if err := c.roomy(); err != nil {
+		first.finish(err)
+		return
+	}
 	c.begin()
 	for next := first; next != nil; next = c.more() {
 		c.ops = append(c.ops, next)
@@ -151,6 +162,19 @@ func (c *committer) commit(first op) {
 			o.finish(c.errs[i])
 		}
 	}
+}
+
+// roomy is room.check; it logs when the disk becomes full, and when it is no more.
+func (c *committer) roomy() error {
+	err := c.room.check()
+	switch {
+	case err != nil && !c.full:
+		c.log.Error("no writes are taken", "err", err)
+	case err == nil && c.full:
+		c.log.Info("the disk has room again: writes are taken")
+	}
+	c.full = err != nil
+	return err
 }
 
 // more is the next op for the batch, nil when the batch is full or the queue is
@@ -187,7 +211,7 @@ func (c *committer) flush() error {
 		c.iter.Close() // its errors were seen where it was used
 		c.iter = nil
 	}
-	if err := c.broken(); err != nil {
+	if err := c.Broken(); err != nil {
 		return err
 	}
 	if c.writes.size() == 0 {

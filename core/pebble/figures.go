@@ -13,8 +13,8 @@ type figures struct {
 	seconds prometheus.Histogram
 }
 
-// newFigures registers the metrics, nowhere when r is nil.
-func newFigures(r prometheus.Registerer, queued func() float64) (*figures, error) {
+// newFigures registers the metrics of s, nowhere when r is nil.
+func newFigures(r prometheus.Registerer, s *Store) (*figures, error) {
 	f := &figures{
 		writes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "freeim_timeline_batch_writes", Help: "Drafts and acknowledgements in one flush.",
@@ -27,8 +27,12 @@ func newFigures(r prometheus.Registerer, queued func() float64) (*figures, error
 		return f, nil
 	}
 	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "freeim_timeline_queue", Help: "Writes that wait for the next batch."}, queued)
-	return f, errors.Join(r.Register(f.writes), r.Register(f.seconds), r.Register(waiting))
+		Name: "freeim_timeline_queue", Help: "Writes that wait for the next batch."},
+		func() float64 { return float64(len(s.queue)) })
+	left := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freeim_timeline_disk_room_bytes", Help: "Octets that can be written before messages are refused; 0: they are."},
+		s.room.left)
+	return f, errors.Join(r.Register(f.writes), r.Register(f.seconds), r.Register(waiting), r.Register(left))
 }
 
 func (f *figures) committed(writes int, took time.Duration) {

@@ -41,6 +41,9 @@ type Options struct {
 	// Heads bounds how many conversations, and how many people, the committer
 	// remembers the newest seq of; others cost a look-up. 0: 100,000.
 	Heads int
+	// Reserve is how much of the disk stays free, in octets: with less no write is
+	// taken until there is more again. 0: 64 MiB, which is four memtables.
+	Reserve int64
 	// Memory keeps everything in memory: for tests, nothing survives Close.
 	Memory bool
 	// Figures, if set, gets the store's metrics, named freeim_timeline_….
@@ -59,6 +62,7 @@ type Store struct {
 	db      *db.DB
 	lock    *db.Lock // of the directory
 	log     *slog.Logger
+	room    room
 	queue   chan op       // never closed
 	closing chan struct{} // closed by Close: take nothing more
 	stopped chan struct{} // closed by the committer when it has ended
@@ -82,16 +86,17 @@ func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{
 		log:     o.Log,
+		room:    room{o.fs, o.Dir, uint64(o.Reserve)},
 		queue:   make(chan op, queueLen),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
-	figures, err := newFigures(o.Figures, func() float64 { return float64(len(s.queue)) })
-	if err != nil {
-		return nil, err
-	}
 	if err := s.open(o); err != nil {
 		return nil, fmt.Errorf("open timeline store %s: %w", o.Dir, err)
+	}
+	figures, err := newFigures(o.Figures, s)
+	if err != nil {
+		return nil, errors.Join(err, s.db.Close(), s.lock.Close())
 	}
 	s.views.publish(s.db.NewSnapshot())
 	go newCommitter(s, o, figures).run()
@@ -127,6 +132,9 @@ func (o *Options) setDefaults() {
 	if o.Heads == 0 {
 		o.Heads = 100_000
 	}
+	if o.Reserve == 0 {
+		o.Reserve = 64 << 20
+	}
 	if o.fs == nil {
 		o.fs = vfs.Default
 		if o.Memory {
@@ -139,19 +147,22 @@ func (o *Options) setDefaults() {
 // Import and Renew.
 func (s *Store) Epoch() string { return *s.epoch.Load() }
 
-// Health says what is wrong with the store; nil is healthy. A store that has
-// once not been able to flush refuses every write until the process starts anew.
+// Health says why no write is taken now; nil: they are.
 func (s *Store) Health(context.Context) error {
 	select {
 	case <-s.closing:
 		return timeline.ErrClosed
 	default:
-		return s.broken()
 	}
+	if err := s.Broken(); err != nil {
+		return err
+	}
+	return s.room.check()
 }
 
-// broken is the fault after which nothing is written any more, nil for none.
-func (s *Store) broken() error {
+// Broken is the fault after which nothing is written until the process starts
+// anew: a flush that failed; nil for none.
+func (s *Store) Broken() error {
 	if p := s.fault.Load(); p != nil {
 		return *p
 	}
@@ -165,7 +176,7 @@ func (s *Store) Close() error {
 		close(s.closing)
 		<-s.stopped
 		s.closeErr = s.views.close()
-		if s.broken() != nil {
+		if s.Broken() != nil {
 			return // Pebble's mutexes may be held for ever; the directory stays ours
 		}
 		if err := errors.Join(s.closeErr, s.db.Close(), s.lock.Close()); err != nil {

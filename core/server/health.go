@@ -42,13 +42,17 @@ func (s *Server) Degraded(ctx context.Context) error {
 	return nil
 }
 
-// Alive says what only a restart mends: Kitex that answers no connection, or a
-// fan-out that stands still; nil: nothing. A store that is away is no such thing.
+// Alive says what only a restart mends: Kitex that answers no connection, a
+// fan-out that stands still, or an embedded store whose disk failed; nil: nothing.
+// A store that is away, or whose disk is full, is no such thing.
 func (s *Server) Alive(ctx context.Context) error {
 	if s.draining.Load() {
 		return nil // it ends anyway
 	}
 	if err := s.fanout.Alive(); err != nil {
+		return err
+	}
+	if err := s.broken(); err != nil {
 		return err
 	}
 	return s.rpc.Ping(ctx)

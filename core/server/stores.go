@@ -25,6 +25,7 @@ type stores struct {
 	registry  presence.Registry
 	limiter   func(name string, n int, per time.Duration) plugin.Limiter
 	healthy   func(context.Context) error // of the timelines
+	broken    func() error                // of the timelines: what only a restart mends
 	redis     *redis.Client               // nil without Redis
 }
 
@@ -57,7 +58,7 @@ func (s *Server) openEmbedded(figures prometheus.Registerer) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the timelines: %w", err)
 	}
-	s.timelines, s.healthy = store, store.Health
+	s.timelines, s.healthy, s.broken = store, store.Health, store.Broken
 	return nil
 }
 
@@ -77,7 +78,7 @@ func (s *Server) openMySQL(ctx context.Context, figures prometheus.Registerer) (
 	if err != nil {
 		return fmt.Errorf("open the message record: %w", err)
 	}
-	s.timelines, s.healthy = record, record.Health
+	s.timelines, s.healthy, s.broken = record, record.Health, func() error { return nil }
 	return nil
 }
 

@@ -51,7 +51,7 @@ func StartMariaDB(ctx context.Context, o MariaDBOptions) (*MariaDBServer, error)
 	}
 	// Run at each start, before the first connection is taken.
 	accounts := filepath.Join(dir, "accounts.sql")
-	text := fmt.Sprintf("CREATE USER IF NOT EXISTS '%[1]s'@'%%' IDENTIFIED BY '%[2]s';\nGRANT ALL PRIVILEGES ON *.* TO '%[1]s'@'%%';\n", mariaUser, mariaPassword)
+	text := fmt.Sprintf("CREATE USER IF NOT EXISTS '%[1]s'@'%%' IDENTIFIED BY '%[2]s';\nGRANT ALL PRIVILEGES ON *.* TO '%[1]s'@'%%' WITH GRANT OPTION;\n", mariaUser, mariaPassword)
 	if err := os.WriteFile(accounts, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("start mariadbd: %w", err)
 	}
@@ -147,10 +147,35 @@ func (m *MariaDBServer) DropDatabase(ctx context.Context, name string) error {
 	return m.database(ctx, "DROP DATABASE", name)
 }
 
+// CreateAccount makes an account that may do everything in one database and
+// nothing beside, as a site's cores have one, and gives its DSN.
+func (m *MariaDBServer) CreateAccount(ctx context.Context, name, database string) (dsn string, err error) {
+	if !plain.MatchString(name) || !plain.MatchString(database) {
+		return "", fmt.Errorf("%q or %q is no name", name, database)
+	}
+	err = m.exec(ctx, fmt.Sprintf("CREATE USER '%[1]s'@'%%' IDENTIFIED BY '%[1]s'", name),
+		fmt.Sprintf("GRANT ALL PRIVILEGES ON `%s`.* TO '%s'@'%%'", database, name))
+	return fmt.Sprintf("%[1]s:%[1]s@tcp(%[2]s)/%[3]s", name, m.Addr(), database), err
+}
+
+// ReadOnly has the server refuse what accounts of CreateAccount want to write, as
+// a replica does, or take it again.
+func (m *MariaDBServer) ReadOnly(ctx context.Context, on bool) error {
+	return m.exec(ctx, fmt.Sprintf("SET GLOBAL read_only = %t", on))
+}
+
+// plain is what names are made of here, so that they need no quoting.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
+
 func (m *MariaDBServer) database(ctx context.Context, do, name string) error {
-	if !regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`).MatchString(name) {
+	if !plain.MatchString(name) {
 		return fmt.Errorf("%q is no name for a database", name)
 	}
+	return m.exec(ctx, do+" "+name)
+}
+
+// exec has the account with all rights do something.
+func (m *MariaDBServer) exec(ctx context.Context, statements ...string) error {
 	config, err := mysql.ParseDSN(m.DSN(""))
 	if err != nil {
 		return err
@@ -160,6 +185,10 @@ func (m *MariaDBServer) database(ctx context.Context, do, name string) error {
 		return err
 	}
 	db := sql.OpenDB(connector)
-	_, err = db.ExecContext(ctx, do+" "+name)
+	for _, statement := range statements {
+		if _, err = db.ExecContext(ctx, statement); err != nil {
+			break
+		}
+	}
 	return errors.Join(err, db.Close())
 }

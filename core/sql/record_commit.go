@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	stdsql "database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -241,6 +242,8 @@ func (c *recordCommitter) try(ctx context.Context, create, check bool) (sent boo
 	if sent, err = c.transact(ctx, conn, create, check); err == nil {
 		return sent, conn.Close()
 	}
+	// The driver's word that nothing was done, be it that the server takes no writes.
+	sent = sent && !errors.Is(err, driver.ErrBadConn)
 	ended := false
 	if number(err) != 0 || errors.Is(err, errHeadless) {
 		_, rolling := conn.ExecContext(ctx, "ROLLBACK")

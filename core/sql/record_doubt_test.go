@@ -69,6 +69,49 @@ func TestRecordDoubt(t *testing.T) {
 	}
 }
 
+// A server that takes no writes, as a primary that became a replica: nothing is
+// acknowledged, nothing is in doubt, reads go on, and so do writes when it takes
+// them again.
+func TestRecordReadOnly(t *testing.T) {
+	m := engines.MariaDB(t)
+	_, err := m.CreateDatabase(t.Context(), "record")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn, err := m.CreateAccount(t.Context(), "core", "record")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doubts atomic.Int64
+	r := openRecord(t, sql.RecordOptions{DSN: dsn, Log: quiet, Doubt: func() { doubts.Add(1) }})
+	send := func(id string) (timeline.Committed, error) {
+		return r.Append(t.Context(), timeline.Draft{Conversation: "c_1_2", Sender: 1, ClientID: id, Inboxes: []im.UserID{1, 2}})
+	}
+	if _, err := send("before"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.ReadOnly(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := send(fmt.Sprint("meanwhile ", i)); err == nil {
+			t.Error("a server that takes no writes acknowledged one")
+		}
+	}
+	if p, err := r.Log(t.Context(), "c_1_2", 0, 10); err != nil || len(p.Items) != 1 {
+		t.Errorf("a read meanwhile: got %d messages, %v, want 1", len(p.Items), err)
+	}
+	if err := m.ReadOnly(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := send("after"); err != nil || c.Seq != 2 {
+		t.Errorf("after it: got seq %d, %v, want 2", c.Seq, err)
+	}
+	if n := doubts.Load(); n > 0 {
+		t.Errorf("%d doubts about refusals, want none", n)
+	}
+}
+
 // What the DSN says of character sets does not make an escaped quote a bare one.
 func TestRecordCharacterSet(t *testing.T) {
 	c, err := mysql.ParseDSN(engines.Database(t))

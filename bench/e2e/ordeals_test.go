@@ -31,6 +31,7 @@ func TestFaults(t *testing.T) {
 		{"edge killed", edgeKilled},
 		{"database killed", databaseKilled},
 		{"database frozen", databaseFrozen},
+		{"database read-only", databaseReadOnly},
 		{"redis killed", redisKilled},
 		{"redis emptied", redisEmptied},
 		{"edge paused", func(o *ordeal) { o.pauses(o.Edges) }},
@@ -143,6 +144,23 @@ func databaseFrozen(o *ordeal) {
 		if full() && codes[idl.CodeUnavailable] == 0 {
 			o.t.Errorf("no send to the frozen database was refused with UNAVAILABLE")
 		}
+		o.allRun()
+	}
+}
+
+// databaseReadOnly: it refuses what the cores write, as a replica does.
+func databaseReadOnly(o *ordeal) {
+	probe := o.probe("replica")
+	for range times(1, 20) {
+		o.progress(100)
+		answers := probe.sendUntil(o.ctx, func() {
+			o.do(o.mariadb.ReadOnly(o.ctx, true))
+			o.quiet("MariaDB was read-only", time.Second)
+			o.do(probe.await(o.ctx, 1))
+			o.do(o.mariadb.ReadOnly(o.ctx, false))
+			o.back("MariaDB took writes", 5*time.Second)
+		})
+		o.told("the read-only database", answers)
 		o.allRun()
 	}
 }

@@ -1,0 +1,140 @@
+package e2e_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"freeim/core/engines"
+	"freeim/edge/client"
+	"freeim/idl"
+)
+
+// disk is a small file system of its own, which can be filled.
+type disk struct {
+	t   *testing.T
+	dir string
+}
+
+// mountDisk mounts a disk of so many MiB for the test, which is skipped where
+// that is not allowed.
+func mountDisk(t *testing.T, size string) *disk {
+	t.Helper()
+	d := &disk{t, t.TempDir()}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=700,size="+size, "tmpfs", d.dir).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: a disk to be filled must be mounted, which is root's: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", "-l", d.dir).CombinedOutput(); err != nil {
+			t.Errorf("unmount a disk: %v: %s", err, out)
+		}
+	})
+	return d
+}
+
+// fill takes what is left, to the last octet, while others write too.
+func (d *disk) fill() {
+	d.t.Helper()
+	f, err := os.Create(filepath.Join(d.dir, "ballast"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 64<<10))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		d.t.Fatal(err)
+	}
+}
+
+// clear gives back what fill took.
+func (d *disk) clear() {
+	d.t.Helper()
+	if err := os.Remove(filepath.Join(d.dir, "ballast")); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// TestFullDisk: nothing is acknowledged that is not on the disk, whoever sends is
+// told to come back, and all goes on by itself when there is room (figure 20).
+func TestFullDisk(t *testing.T) {
+	t.Run("embedded", fullDiskEmbedded)
+	t.Run("MariaDB", fullDiskMariaDB)
+}
+
+func fullDiskEmbedded(t *testing.T) {
+	ctx, cancel := lasting(t)
+	defer cancel()
+	d := mountDisk(t, "160m")
+	s := buildServer(t)
+	s.env = append(s.env, "FREEIM_CORE_DATA="+filepath.Join(d.dir, "data"))
+	s.start()
+	defer func() { s.kill() }()
+	o := client.Options{Address: "tcp://" + s.tcp, Codec: idl.CodecProtobuf}
+	people := gather(t, 2, func() client.Options { return o })
+	defer people.leave()
+	p := dialProbe(ctx, t, o, "prober")
+	start, refused := time.Now(), 0
+	people.talkWhile(ctx, func() {
+		for range times(2, 20) {
+			want := people.acked.Load() + 200
+			if err := until(ctx, func() (bool, error) { return people.acked.Load() >= want, nil }); err != nil {
+				t.Fatal(err)
+			}
+			d.fill()
+			if _, err := signUp(ctx, o, "nobody"); client.CodeOf(err) != idl.CodeUnavailable || retryAfter(err) <= 0 {
+				t.Errorf("sign up on a full disk: got %v, retry after %v; want UNAVAILABLE with advice", err, retryAfter(err))
+			}
+			before := people.acked.Load()
+			for range 20 {
+				err := p.send(ctx)
+				if client.CodeOf(err) != idl.CodeUnavailable || retryAfter(err) <= 0 {
+					t.Fatalf("a send to a full disk: got %v, retry after %v; want UNAVAILABLE with advice", err, retryAfter(err))
+				}
+				refused++
+			}
+			if n := people.acked.Load() - before; n > 0 {
+				t.Errorf("%d messages were acknowledged with a full disk", n)
+			}
+			d.clear()
+			back := time.Now()
+			if err := until(ctx, func() (bool, error) { return people.acked.Load() > before, nil }); err != nil {
+				t.Fatalf("nothing is acknowledged with room again: %v", err)
+			}
+			t.Logf("acknowledged again %v after there was room", time.Since(back).Round(time.Millisecond))
+		}
+	})
+	report := people.audit(ctx)
+	if _, err := signUp(ctx, o, "somebody"); err != nil {
+		t.Errorf("sign up with room again: %v", err)
+	}
+	t.Logf("%d sends refused, never later than %v after another; %v", refused, people.gap(start, time.Now()).Round(time.Millisecond), report)
+}
+
+// The disk of MariaDB is full: what still fits into its files is committed and
+// acknowledged, what does not is refused.
+func fullDiskMariaDB(t *testing.T) {
+	ctx, cancel := lasting(t)
+	defer cancel()
+	d := mountDisk(t, "320m")
+	o := beginOn(ctx, t, engines.MariaDBWith(t, engines.MariaDBOptions{Dir: filepath.Join(d.dir, "mariadb")}), false)
+	p := o.probe("prober")
+	o.suffer(t, func(o *ordeal) {
+		for range times(1, 20) {
+			o.progress(100)
+			d.fill()
+			answers := p.sendUntil(ctx, func() {
+				o.do(p.await(ctx, 20))
+				d.clear()
+				o.back("MariaDB's disk had room", 10*time.Second)
+			})
+			o.told("a full disk", answers)
+			o.allRun()
+		}
+	})
+}

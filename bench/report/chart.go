@@ -11,10 +11,10 @@ import (
 
 // Charts are drawn for the width of a phone and grow with the page.
 const (
-	chartWidth  = 440.
-	chartHeight = 220.
+	chartWidth  = 360.
+	chartHeight = 200.
 	maxLines    = 8  // of one chart; more cannot be told apart
-	maxLabel    = 46 // characters above a bar
+	maxLabel    = 40 // characters above a bar
 )
 
 // chart is a figure of the page.
@@ -156,7 +156,7 @@ func latencies(all []stroke, most float64) chart {
 	for _, q := range []struct {
 		part  float64
 		label string
-	}{{0, "0"}, {.5, "50 %"}, {.9, "90"}, {.99, "99"}, {.999, "99.9"}, {.9999, "99.99"}, {.99999, "99.999"}} {
+	}{{.5, "50 %"}, {.9, "90"}, {.99, "99"}, {.999, "99.9"}, {.9999, "99.99"}, {.99999, "99.999"}} {
 		if nines(q.part) <= most+1e-9 {
 			x.ticks = append(x.ticks, tick{q.part, q.label})
 		}
@@ -178,14 +178,10 @@ func nines(part float64) float64 { return -math.Log10(max(1-part, 1e-9)) }
 func distribution(l *Latency, label, class string) (d stroke, most float64) {
 	most = min(max(math.Floor(math.Log10(float64(l.Count()))), 1), 5)
 	d = stroke{label: label, class: class}
-	for _, s := range l.Steps() {
-		if nines(s.Part) > most {
-			break
-		}
-		d.x, d.y = append(d.x, s.Part), append(d.y, s.Value.Seconds()*1e3)
+	for i := range int(most)*20 + 1 {
+		part := 1 - math.Pow(10, -float64(i)/20)
+		d.x, d.y = append(d.x, part), append(d.y, l.Quantile(part).Seconds()*1e3)
 	}
-	last := 1 - math.Pow(10, -most)
-	d.x, d.y = append(d.x, last), append(d.y, l.Quantile(last).Seconds()*1e3)
 	return d, most
 }
 
@@ -207,11 +203,8 @@ func short(f float64) string {
 	for _, unit := range []struct {
 		size float64
 		name string
-	}{{1e9, "G"}, {1e6, "M"}, {1e4, "k"}} {
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
 		if f >= unit.size {
-			if unit.name == "k" {
-				return figure(f/1e3) + "k"
-			}
 			return figure(f/unit.size) + unit.name
 		}
 	}

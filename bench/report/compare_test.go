@@ -56,7 +56,7 @@ func TestCompareCosts(t *testing.T) {
 	cost := func(seconds float64) *report.Run {
 		r := run("freeim", 100, 100, 100)
 		for i := range r.Rows {
-			r.Rows[i].CPU = map[string]report.CPU{report.Edge: {System: seconds}}
+			r.Rows[i].CPU = map[string]report.CPU{report.Edge: {System: seconds}, report.Core: {User: .01}}
 		}
 		return r
 	}

@@ -59,3 +59,12 @@ func median(f []float64) float64 {
 	}
 	return (f[middle-1] + f[middle]) / 2
 }
+
+// cut shortens a text to so many characters.
+func cut(text string, n int) string {
+	runes := []rune(text)
+	if len(runes) <= n {
+		return text
+	}
+	return string(runes[:n-1]) + "…"
+}

@@ -181,8 +181,6 @@ func (p *Params) validate() error {
 		return fmt.Errorf("rate is %g", p.Rate)
 	case p.Loop != "" && p.Loop != Closed && p.Loop != Open:
 		return fmt.Errorf("loop is %q, neither %q nor %q nor empty", p.Loop, Closed, Open)
-	case p.Loop == Open && p.Rate == 0:
-		return errors.New("rate is missing: an open loop has one")
 	case len(p.Transport) > maxText || len(p.Codec) > maxText || len(p.Variant) > maxText:
 		return fmt.Errorf("transport, codec or variant is longer than %d octets", maxText)
 	}

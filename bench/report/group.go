@@ -85,15 +85,21 @@ type Metric struct {
 
 // The metrics of tables, charts and comparisons.
 func Rate() Metric {
-	return Metric{"per second", "1/s", true, func(r *Row) (float64, bool) { return r.PerSecond(), r.Units() > 0 }}
+	return Metric{"per second", "1/s", true, func(r *Row) (float64, bool) {
+		return r.PerSecond(), r.Units() > 0 && r.Scenario != Idle // whose sessions came before
+	}}
 }
 
 // EdgeCPU is what an edge, or the server in its place, takes for a delivery.
 func EdgeCPU() Metric {
-	return Metric{"edge CPU", "s/million", false, func(r *Row) (float64, bool) { return r.CPUPerMillion(Edge) }}
+	return Metric{"edge CPU", "s/million", false, func(r *Row) (float64, bool) {
+		cost, known := r.CPUPerMillion(Edge)
+		return cost, known && r.Scenario != Idle
+	}}
 }
 
-// ServerCPU is that of all processes but the clients'.
+// ServerCPU is that of all processes but the clients', where there are others than
+// an edge.
 func ServerCPU() Metric {
 	return Metric{"servers' CPU", "s/million", false, func(r *Row) (float64, bool) {
 		var classes []string
@@ -102,7 +108,7 @@ func ServerCPU() Metric {
 				classes = append(classes, class)
 			}
 		}
-		if len(classes) == 0 {
+		if len(classes) == 0 || r.Scenario == Idle || len(classes) == 1 && classes[0] == Edge {
 			return 0, false
 		}
 		slices.Sort(classes) // a sum of floats depends on its order

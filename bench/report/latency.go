@@ -50,24 +50,6 @@ func (l *Latency) Quantile(q float64) time.Duration {
 // Max is the longest; 0 when there is none.
 func (l *Latency) Max() time.Duration { return time.Duration(l.h.Max()) * finest }
 
-// Step is one step of a distribution: Part, of 0 to 1, stays at or below Value.
-type Step struct {
-	Value time.Duration
-	Part  float64
-}
-
-// Steps gives the distribution at every quantile of a logarithmic scale, two for
-// each halving of what is left, as charts of HDR histograms draw it.
-func (l *Latency) Steps() (steps []Step) {
-	if l.Count() == 0 {
-		return nil
-	}
-	for _, b := range l.h.CumulativeDistributionWithTicks(2) {
-		steps = append(steps, Step{time.Duration(b.ValueAt) * finest, b.Quantile / 100})
-	}
-	return steps
-}
-
 // coded is a Latency in a file: for readers a few figures, and for all others the
 // histogram as HdrHistogram's V2 compressed encoding, in base64, in µs.
 type coded struct {

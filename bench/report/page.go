@@ -17,7 +17,8 @@ type page struct {
 	Facts    [][2]string
 	Faults   []string
 	Sections []section
-	Picture  bool // one section alone, for a picture
+	Targets  Table // no rows: none was measured
+	Picture  bool  // one section alone, for a picture
 }
 
 type section struct {
@@ -43,6 +44,8 @@ func (r *Run) Page(w io.Writer) error {
 	for _, s := range r.scenarios() {
 		p.Sections = append(p.Sections, s.section())
 	}
+	p.Targets = r.Targets()
+	p.Targets.Rows = slices.DeleteFunc(p.Targets.Rows, func(row []string) bool { return row[2] == unmeasured })
 	return p.write(w)
 }
 

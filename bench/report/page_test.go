@@ -136,7 +136,7 @@ func TestTargets(t *testing.T) {
 		table := r.Targets()
 		for _, row := range table.Rows {
 			if strings.Contains(row[0], fmt.Sprintf("window %d", window)) && strings.HasPrefix(row[1], "≤") {
-				found = row[4]
+				found = row[3]
 			}
 		}
 		if found != want {
@@ -146,7 +146,7 @@ func TestTargets(t *testing.T) {
 	figures := 0
 	table := r.Targets()
 	for _, row := range table.Rows {
-		if row[3] != "–" {
+		if row[2] != "–" {
 			figures++
 		}
 	}

@@ -41,24 +41,14 @@ const (
 	LimitJoined = "limit-joined" // one write per socket and pass, on raw epoll
 )
 
-// Scenarios. What each measures is told in bench/README.md.
+// Scenarios that more than their own code must know. bench/README.md tells what
+// each measures.
 const (
-	Connect    = "connect"   // a storm of connections that pass Auth
-	Idle       = "idle"      // sessions that only keep up heartbeats
-	Chat       = "chat"      // pairs who talk; variant Durable: committed and flushed before the answer
-	Grouped    = "group"     // durable groups
-	FanOut     = "fanout"    // one room, one publisher or more
-	Mixed      = "mixed"     // people, groups and rooms at once
-	Reconnect  = "reconnect" // everybody loses the connection and comes again
-	Slow       = "slow"      // FanOut with members who read nothing; variant Stalled, and none of it for comparison
-	Hooks      = "hooks"     // Chat with and without rules
-	EdgeToCore = "link"      // messages from edge to core and back, nothing else
-)
-
-// Variants of Params that the table of targets looks for.
-const (
-	Durable = "durable"
-	Stalled = "stalled" // one member in a hundred reads nothing
+	Connect = "connect" // a storm of connections that pass Auth
+	Idle    = "idle"    // sessions that only keep up heartbeats
+	Chat    = "chat"    // pairs who talk
+	FanOut  = "fanout"  // one room
+	Slow    = "slow"    // FanOut by rate, with members who read nothing, and without
 )
 
 // Transports, codecs and loops of Params.
@@ -94,7 +84,7 @@ type Params struct {
 	Payload    int     `json:"payload,omitempty"` // octets of text in a message
 	Loop       string  `json:"loop,omitempty"`    // Closed, Open, or empty when nothing is sent
 	Window     int     `json:"window,omitempty"`  // messages under way, of one publisher
-	Rate       float64 `json:"rate,omitempty"`    // messages per second that were due, of all publishers
+	Rate       float64 `json:"rate,omitempty"`    // messages per second that were due, of all publishers; 0 in an open loop: half of what a round found
 	Edges      int     `json:"edges,omitempty"`   // processes
 	Cores      int     `json:"cores,omitempty"`
 	Variant    string  `json:"variant,omitempty"` // what else sets it apart: "durable", "before-hook", "stalled 1%"

@@ -89,13 +89,14 @@ func (s *scenario) table() Table {
 	return t
 }
 
-// cell is a median, with the range where there are rounds.
+// cell is a median, with the range where there are rounds and the metric is one
+// that servers are compared by.
 func cell(g *Group, m Metric) string {
 	middle, low, high, known := g.Median(m)
 	switch {
 	case !known:
 		return "–"
-	case len(g.Rows) == 1 || figure(low) == figure(high):
+	case m.Name != Rate().Name && m.Name != EdgeCPU().Name || figure(low) == figure(high):
 		return figure(middle)
 	}
 	return fmt.Sprintf("%s (%s–%s)", figure(middle), figure(low), figure(high))

@@ -65,7 +65,8 @@ type Record struct {
 	log      *slog.Logger
 	dsn      string
 	patience time.Duration
-	packet   int // what one packet to the server may hold, in octets
+	packet   int  // what one packet to the server may hold, in octets
+	skips    bool // the server knows SKIP LOCKED: MySQL 8, MariaDB 10.6
 	writers  *stdsql.DB
 	readers  *stdsql.DB
 
@@ -137,7 +138,11 @@ func (r *Record) inspect(ctx context.Context) error {
 		return fmt.Errorf("read MySQL's settings: %w", err)
 	}
 	r.answer()
-	err := durability(ctx, r.readers)
+	_, err := r.readers.ExecContext(ctx, "SELECT 1 FROM record_meta WHERE name = '' FOR UPDATE SKIP LOCKED")
+	if r.skips = err == nil; !r.skips && number(err) != errSyntax {
+		return fmt.Errorf("ask for MySQL's abilities: %w", err)
+	}
+	err = durability(ctx, r.readers)
 	if risk, ok := errors.AsType[*NotDurable](err); ok {
 		r.log.Error("ACKS ARE NOT DURABLE", "err", risk)
 		return nil

@@ -43,6 +43,9 @@ func (a *recordAcknowledging) touch(b *recordBatch) {
 
 func (a *recordAcknowledging) holder() holderKey { return holderKey{a.By, a.Conversation} }
 
+// free implements recordOp.
+func (a *recordAcknowledging) free(b *recordBatch) bool { return b.has(a.By) && b.has(a.audience...) }
+
 // stage implements recordOp.
 func (a *recordAcknowledging) stage(b *recordBatch, _ *im.IDGenerator) error {
 	who := a.holder()

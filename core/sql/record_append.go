@@ -56,6 +56,12 @@ func (a *recordAppending) touch(b *recordBatch) {
 	b.touchPeople(a.Inboxes)
 }
 
+// free implements recordOp.
+func (a *recordAppending) free(b *recordBatch) bool {
+	l := b.log(a.Conversation)
+	return l != nil && l.found && b.has(a.Inboxes...)
+}
+
 // stage implements recordOp. The ID is above those of the conversation and of the
 // inboxes, which other cores' clocks may have made.
 func (a *recordAppending) stage(b *recordBatch, ids *im.IDGenerator) error {

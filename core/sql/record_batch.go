@@ -151,39 +151,58 @@ func (b *recordBatch) person(id im.UserID) *personHead {
 // conversations, then people. So two cores never wait for each other in a
 // circle. With create, those that are missing are made.
 func (b *recordBatch) lock(s *script, create bool) {
-	tail := ") ORDER BY conversation FOR UPDATE"
 	if create {
-		s.begin("INSERT INTO record_conversations (conversation, seq, last_id) VALUES ",
-			" ON DUPLICATE KEY UPDATE seq = seq", nil)
-		for _, l := range b.logs {
+		b.create(s, func(im.ConversationID) bool { return false }, func(im.UserID) bool { return false })
+		b.heads(s, ")", ")")
+		return
+	}
+	b.heads(s, ") ORDER BY conversation FOR UPDATE", ") ORDER BY person FOR UPDATE")
+}
+
+// lockFree is lock without waiting: heads that others hold are not found. Those that
+// are not there are made, and for that one may wait.
+func (b *recordBatch) lockFree(s *script, log func(im.ConversationID) bool, person func(im.UserID) bool) {
+	b.create(s, log, person)
+	b.heads(s, ") ORDER BY conversation FOR UPDATE SKIP LOCKED", ") ORDER BY person FOR UPDATE SKIP LOCKED")
+}
+
+// create writes the statements that lock heads and make them if they are missing, but
+// for those of which log and person say that they are there.
+func (b *recordBatch) create(s *script, log func(im.ConversationID) bool, person func(im.UserID) bool) {
+	s.begin("INSERT INTO record_conversations (conversation, seq, last_id) VALUES ",
+		" ON DUPLICATE KEY UPDATE seq = seq", nil)
+	for _, l := range b.logs {
+		if !log(l.id) {
 			s.row()
 			s.raw("(")
 			s.name(string(l.id))
 			s.raw(",0,'')")
 		}
-		s.end()
-		s.begin("INSERT INTO record_people (person, inbox_seq, last_id, receipt_seq) VALUES ",
-			" ON DUPLICATE KEY UPDATE inbox_seq = inbox_seq", nil)
-		for _, p := range b.people {
+	}
+	s.end()
+	s.begin("INSERT INTO record_people (person, inbox_seq, last_id, receipt_seq) VALUES ",
+		" ON DUPLICATE KEY UPDATE inbox_seq = inbox_seq", nil)
+	for _, p := range b.people {
+		if !person(p.id) {
 			s.row()
 			s.raw("(")
 			s.int(int64(p.id))
 			s.raw(",0,'',0)")
 		}
-		s.end()
-		tail = ")"
 	}
+	s.end()
+}
+
+// heads writes the statements that read the heads, with these ends.
+func (b *recordBatch) heads(s *script, logs, people string) {
 	// The index is forced: a scan of a small table would wait for locks of others.
-	s.begin("SELECT conversation, seq, last_id FROM record_conversations FORCE INDEX (PRIMARY) WHERE conversation IN (", tail, b.readLog)
+	s.begin("SELECT conversation, seq, last_id FROM record_conversations FORCE INDEX (PRIMARY) WHERE conversation IN (", logs, b.readLog)
 	for _, l := range b.logs {
 		s.row()
 		s.name(string(l.id))
 	}
 	s.end()
-	if !create {
-		tail = ") ORDER BY person FOR UPDATE"
-	}
-	s.begin("SELECT person, inbox_seq, last_id, receipt_seq FROM record_people FORCE INDEX (PRIMARY) WHERE person IN (", tail, b.readPerson)
+	s.begin("SELECT person, inbox_seq, last_id, receipt_seq FROM record_people FORCE INDEX (PRIMARY) WHERE person IN (", people, b.readPerson)
 	for _, p := range b.people {
 		s.row()
 		s.int(int64(p.id))
@@ -211,6 +230,16 @@ func (b *recordBatch) readPerson(row []driver.Value) error {
 	}
 	*at = head
 	return nil
+}
+
+// has reports whether the heads of a person, or of each of several, were found.
+func (b *recordBatch) has(people ...im.UserID) bool {
+	for _, id := range people {
+		if p := b.person(id); p == nil || !p.found {
+			return false
+		}
+	}
+	return true
 }
 
 // complete reports whether every head was found.

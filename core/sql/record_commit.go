@@ -38,6 +38,8 @@ type recordOp interface {
 	// be called again when the batch is tried again. After an error, which is
 	// the caller's alone, the heads are as before.
 	stage(b *recordBatch, ids *im.IDGenerator) error
+	// free reports whether b holds the heads of all that the write touches.
+	free(b *recordBatch) bool
 	// finish tells the caller: err is nil when the write is durable.
 	finish(r *Record, err error)
 }
@@ -61,10 +63,16 @@ type recordCommitter struct {
 	people    known[im.UserID]
 	careful   int  // for how many batches more resends are looked for at once
 	undecided bool // of some writes of the batch nobody knows whether they were committed
+
+	wary   time.Time              // until then heads that others hold are passed over
+	parked []recordOp             // those that were passed over, to be tried again
+	until  map[recordOp]time.Time // for how long, of each of them
+	again  time.Time              // when they are tried next
+	recall time.Time              // when a doubt is repeated; zero: there is none
 }
 
 func newCommitter(r *Record, o RecordOptions, f *recordFigures) *recordCommitter {
-	return &recordCommitter{Record: r, ids: o.IDs, doubt: o.Doubt, figures: f, batch: newRecordBatch(), script: script{limit: r.packet / 4}}
+	return &recordCommitter{Record: r, ids: o.IDs, doubt: o.Doubt, figures: f, batch: newRecordBatch(), script: script{limit: r.packet / 4}, until: map[recordOp]time.Time{}}
 }
 
 // submit queues o and waits until it is finished. A caller that gives up leaves
@@ -103,25 +111,52 @@ func (r *Record) await(ctx context.Context, done <-chan error) error {
 // run commits until the record closes and the queue is empty.
 func (c *recordCommitter) run(ctx context.Context) {
 	for {
-		first := c.held
-		if first == nil {
-			select {
-			case first = <-c.queue:
-			default:
-				select {
-				case first = <-c.queue:
-				case <-c.closing:
-					if len(c.queue) == 0 {
-						return
-					}
-					continue
-				}
-			}
+		first, open := c.next()
+		if !open {
+			c.unpark(timeline.ErrClosed)
+			return
 		}
-		c.held = nil
-		c.gather(first)
-		c.commit(ctx)
+		if first != nil {
+			c.gather(first)
+			c.commit(ctx, c.ops)
+		}
+		c.retry(ctx)
+		c.repeat()
 	}
+}
+
+// next waits for a write. It gives nil when it is time for something else, and not
+// open when the record closes and the queue is empty.
+func (c *recordCommitter) next() (first recordOp, open bool) {
+	if first, c.held = c.held, nil; first != nil {
+		return first, true
+	}
+	select {
+	case first = <-c.queue:
+		return first, true
+	default:
+	}
+	select {
+	case first = <-c.queue:
+		return first, true
+	case <-c.due():
+		return nil, true
+	case <-c.closing:
+		return nil, len(c.queue) > 0
+	}
+}
+
+// due tells when parked writes or a doubt want something done; it is nil when
+// there are none.
+func (c *recordCommitter) due() <-chan time.Time {
+	at := c.recall
+	if len(c.parked) > 0 && (at.IsZero() || c.again.Before(at)) {
+		at = c.again
+	}
+	if at.IsZero() {
+		return nil
+	}
+	return time.After(time.Until(at))
 }
 
 // gather makes a batch of first and of what is queued.
@@ -148,26 +183,40 @@ func (c *recordCommitter) gather(first recordOp) {
 	}
 }
 
-// commit commits the batch, within the time that MySQL is given, and when MySQL
-// does not answer waits until it does.
-func (c *recordCommitter) commit(ctx context.Context) {
+// commit commits ops, within the time that MySQL is given, and when MySQL does not
+// answer waits until it does.
+func (c *recordCommitter) commit(ctx context.Context, ops []recordOp) {
 	limited, cancel := context.WithTimeout(ctx, c.patience)
-	err := c.settle(limited, c.ops)
+	err := c.settle(limited, ops)
 	cancel()
 	if err != nil {
 		c.awaitReturn(ctx, err)
 	}
 	if c.undecided {
-		c.undecided = false
+		c.undecided, c.recall = false, time.Now().Add(doubtAgain)
 		c.doubt()
 	}
+}
+
+// doubtAgain is how long after a doubt it is repeated. By then what a server that was
+// frozen still had to do has ended: it waits for a lock for 5 s at most.
+const doubtAgain = 8 * time.Second
+
+// repeat repeats a doubt once, when it is time: a COMMIT that was given up may still
+// have been under way when MySQL answered again.
+func (c *recordCommitter) repeat() {
+	if c.recall.IsZero() || time.Now().Before(c.recall) {
+		return
+	}
+	c.recall = time.Time{}
+	c.doubt()
 }
 
 // settle commits ops and tells their callers. When MySQL refuses what one of them
 // says it halves them, so that the others do not fail with it. The error is that
 // of the connection, if it failed.
 func (c *recordCommitter) settle(ctx context.Context, ops []recordOp) error {
-	err := c.persist(ctx, ops)
+	ops, err := c.persist(ctx, ops)
 	if err == nil {
 		return nil
 	}
@@ -179,54 +228,65 @@ func (c *recordCommitter) settle(ctx context.Context, ops []recordOp) error {
 	c.log.Error("a batch of messages was not committed", "writes", len(ops), "err", err)
 	c.figures.failed.Add(float64(len(ops)))
 	for _, o := range ops {
-		o.finish(c.Record, err)
+		c.finish(o, err)
 	}
-	if number(err) != 0 {
+	if number(err) != 0 || errors.Is(err, timeline.ErrCorrupt) {
 		return nil // MySQL is there
 	}
 	return err
 }
 
-// persist commits ops in one transaction and tells their callers; after an error
-// they have been told nothing. What others' locks, resends and stale connections
-// thwart is tried again.
-func (c *recordCommitter) persist(ctx context.Context, ops []recordOp) error {
+// persist commits ops in one transaction and tells their callers. What others'
+// locks, resends and stale connections thwart is tried again. After an error left
+// have been told nothing; those whose heads others hold may have been parked.
+func (c *recordCommitter) persist(ctx context.Context, ops []recordOp) (left []recordOp, err error) {
 	c.batch.begin(ops)
-	create := !c.familiar()
-	check := c.careful > 0
-	if check {
+	how := manner{check: c.careful > 0, create: !c.familiar(), pass: c.skips && time.Now().Before(c.wary)}
+	if how.check {
 		c.careful--
 	}
 	started, lost := time.Now(), false
 	for attempt := 1; ; attempt++ {
-		sent, err := c.try(ctx, create, check)
+		sent, err := c.try(ctx, how)
+		ops = c.batch.ops
 		if err == nil {
 			c.answer()
 			c.figures.committed(len(ops), time.Since(started))
 			c.remember()
 			for i, o := range ops {
-				o.finish(c.Record, c.batch.errs[i])
+				c.finish(o, c.batch.errs[i])
 			}
-			return nil
+			return nil, nil
 		}
 		n := number(err)
 		c.undecided = c.undecided || sent && n == 0
 		switch {
+		case errors.Is(err, errHeld): // all of them: nothing is left
+			return nil, nil
 		case attempt == maxAttempts || ctx.Err() != nil:
-			return err
-		case n == errDeadlock, n == errLockTimeout && attempt < 3:
+			return ops, err
+		case n == errDeadlock:
+		case n == errLockTimeout && c.skips && !how.pass:
+			how.pass, c.wary = true, time.Now().Add(waryTime)
 		case n == errDuplicate:
-			check = true // somebody resends, or another core was faster
+			how.check = true // somebody resends, or another core was faster
 			c.careful = 16
 		case errors.Is(err, errHeadless):
-			create = true
-		case n == 0 && !sent && !lost:
+			how.create = true
+		case n == 0 && !sent && !lost && !errors.Is(err, timeline.ErrCorrupt):
 			lost = true // a connection from before MySQL's restart: nothing was committed
 		default:
-			return err
+			return ops, err
 		}
 		c.figures.retries.Inc()
 	}
+}
+
+// manner is how a batch is tried.
+type manner struct {
+	create bool // heads may be missing: make them
+	check  bool // resends are about: look what was committed under the client IDs
+	pass   bool // pass over the heads that others hold
 }
 
 // errHeadless means that a timeline's head, thought to be there, is not.
@@ -234,18 +294,18 @@ var errHeadless = errors.New("a timeline has no head")
 
 // try makes one transaction of the batch. After an error nothing was committed
 // if sent, of the COMMIT, is false or the error is MySQL's; else that is open.
-func (c *recordCommitter) try(ctx context.Context, create, check bool) (sent bool, err error) {
+func (c *recordCommitter) try(ctx context.Context, how manner) (sent bool, err error) {
 	conn, err := c.writers.Conn(ctx)
 	if err != nil {
 		return false, err
 	}
-	if sent, err = c.transact(ctx, conn, create, check); err == nil {
+	if sent, err = c.transact(ctx, conn, how); err == nil {
 		return sent, conn.Close()
 	}
 	// The driver's word that nothing was done, be it that the server takes no writes.
 	sent = sent && !errors.Is(err, driver.ErrBadConn)
 	ended := false
-	if number(err) != 0 || errors.Is(err, errHeadless) {
+	if number(err) != 0 || errors.Is(err, errHeadless) || errors.Is(err, errHeld) {
 		_, rolling := conn.ExecContext(ctx, "ROLLBACK")
 		ended = rolling == nil
 	}
@@ -257,19 +317,32 @@ func (c *recordCommitter) try(ctx context.Context, create, check bool) (sent boo
 	return sent, err
 }
 
-func (c *recordCommitter) transact(ctx context.Context, conn *stdsql.Conn, create, check bool) (sent bool, err error) {
+func (c *recordCommitter) transact(ctx context.Context, conn *stdsql.Conn, how manner) (sent bool, err error) {
 	b, s := &c.batch, &c.script
 	b.reset()
+	if how.pass && how.create {
+		if err := c.learn(ctx, conn); err != nil {
+			return false, err
+		}
+	}
 	s.reset()
 	s.statement("START TRANSACTION", nil)
-	b.lock(s, create)
-	b.look(s, check)
+	if how.pass {
+		b.lockFree(s, c.logs.has, c.people.has)
+	} else {
+		b.lock(s, how.create)
+	}
+	b.look(s, how.check)
 	for _, p := range s.all() {
 		if err := exchange(ctx, conn, p); err != nil {
 			return false, err
 		}
 	}
-	if !b.complete() {
+	if how.pass {
+		if c.passOver(); len(b.ops) == 0 {
+			return false, errHeld
+		}
+	} else if !b.complete() {
 		return false, errHeadless
 	}
 	for i, o := range b.ops {
@@ -306,12 +379,17 @@ func (c *recordCommitter) familiar() bool {
 	return true
 }
 
+// remember notes the heads that the batch found or made.
 func (c *recordCommitter) remember() {
 	for _, l := range c.batch.logs {
-		c.logs.add(l.id)
+		if l.found {
+			c.logs.add(l.id)
+		}
 	}
 	for _, p := range c.batch.people {
-		c.people.add(p.id)
+		if p.found {
+			c.people.add(p.id)
+		}
 	}
 }
 
@@ -320,6 +398,7 @@ func (c *recordCommitter) remember() {
 func (c *recordCommitter) awaitReturn(ctx context.Context, cause error) {
 	away := fmt.Errorf("MySQL is away: %w", cause)
 	for c.ping(ctx) != nil {
+		c.unpark(away)
 		if c.away.Swap(&away) == nil {
 			c.log.Error("MySQL is away: messages are refused", "err", cause)
 		}
@@ -366,26 +445,4 @@ func (c *recordCommitter) refuse(err error) {
 			return
 		}
 	}
-}
-
-// known remembers names in two generations: what the old one has and nobody
-// names is forgotten when the young one is full. The zero value has none.
-type known[K comparable] struct{ young, old map[K]struct{} }
-
-// maxKnown is how many names a generation has.
-const maxKnown = 100_000
-
-func (k *known[K]) has(name K) bool {
-	if _, ok := k.young[name]; ok {
-		return true
-	}
-	_, ok := k.old[name]
-	return ok
-}
-
-func (k *known[K]) add(name K) {
-	if len(k.young) >= maxKnown || k.young == nil {
-		k.old, k.young = k.young, map[K]struct{}{}
-	}
-	k.young[name] = struct{}{}
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"time"
 
+	"freeim/core/timeline"
+
 	"github.com/go-sql-driver/mysql"
 )
 
@@ -19,7 +21,7 @@ import (
 // seconds, to others after wait_timeout. It comes after what the DSN sets, so that
 // no character_set_client in there makes an escaped quote a bare one.
 const recordSession = "SET NAMES binary; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; " +
-	"SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 2, lock_wait_timeout = 5, wait_timeout = 10" +
+	"SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = 10" +
 	"/*M! , idle_transaction_timeout = 3" +
 	", in_predicate_conversion_threshold = 0 */" // an IN of many is a range, in order
 
@@ -122,6 +124,7 @@ func discard(conn *stdsql.Conn) {
 // The numbers of MySQL's errors that decide what happens next.
 const (
 	errDuplicate   = 1062 // a unique key is there already
+	errSyntax      = 1064
 	errLockTimeout = 1205
 	errDeadlock    = 1213
 )
@@ -137,6 +140,9 @@ func number(err error) uint16 {
 // faulty reports whether MySQL refused what a statement said, rather than to
 // work at all: SQL states of class 22 (data) and 23 (constraints).
 func faulty(err error) bool {
+	if errors.Is(err, timeline.ErrCorrupt) {
+		return true // what one of them needs cannot be read
+	}
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	return ok && (string(e.SQLState[:2]) == "22" || string(e.SQLState[:2]) == "23")
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -66,6 +67,10 @@ type still struct {
 func (s *still) Epoch() string { return "bench" }
 
 func (s *still) Close() error { return nil }
+
+func (s *still) Find(context.Context, im.UserID, string) (c timeline.Committed, _ [32]byte, found bool, err error) {
+	return c, [32]byte{}, false, nil
+}
 
 func (s *still) Heads(_ context.Context, logs []im.ConversationID, inboxes []im.UserID) (logSeqs, inboxSeqs []int64, err error) {
 	for range logs {
@@ -232,4 +237,27 @@ func BenchmarkLimiter(b *testing.B) {
 		l.Take(context.Background(), "key")
 	}
 	m.report(b.N)
+}
+
+// BenchmarkFind is the look for a client ID that is new, as before nearly every
+// message, by how many callers ask at once.
+func BenchmarkFind(b *testing.B) {
+	for _, callers := range []int{1, 32, 256} {
+		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
+			t := benchTimelines(b, &still{})
+			b.SetParallelism((callers + 1) / 2) // times GOMAXPROCS
+			b.ReportAllocs()
+			var number atomic.Int64
+			m := newMeter(b, t.client)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					n := number.Add(1)
+					if _, _, found, err := t.Find(b.Context(), im.UserID(n%1000), strconv.FormatInt(n, 10)); found || err != nil {
+						b.Error(found, err)
+					}
+				}
+			})
+			m.report(b.N)
+		})
+	}
 }

@@ -2,8 +2,11 @@ package redis_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -321,6 +324,42 @@ func TestLyingHint(t *testing.T) {
 			t.Errorf("Find %s: got seq %d, %t, %v, want %d", id, found.Seq, ok, err, want)
 		}
 	}
+}
+
+// Many look up client IDs at once, and each gets the answer to its own question;
+// after Close nobody waits for one.
+func TestHintsOfManyCallers(t *testing.T) {
+	h := newHouse(t, redis.Config{})
+	h.send(1, 50)
+	h.cards(50)
+	var all sync.WaitGroup
+	ask := func(ended bool) {
+		for i := range int64(400) {
+			all.Go(func() {
+				found, _, ok, err := h.store.Find(t.Context(), alice, strconv.FormatInt(i%100, 10))
+				want := i % 100 // 1 to 50 are there
+				if want > 50 {
+					want = 0
+				}
+				if ended && errors.Is(err, timeline.ErrClosed) {
+					return
+				}
+				if err != nil || ok != (want > 0) || found.Seq != want {
+					t.Errorf("Find %d: got seq %d, %t, %v, want %d", i%100, found.Seq, ok, err, want)
+				}
+			})
+		}
+	}
+	ask(false)
+	all.Wait()
+	if got := h.figure("hits_total"); got < 50 {
+		t.Errorf("%v hits of the window, want most of 200", got)
+	}
+	ask(true)
+	if err := h.store.Close(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
 }
 
 // Redis stops answering: after the first few nobody waits for it, and it is used

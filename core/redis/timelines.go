@@ -55,6 +55,7 @@ type Timelines struct {
 	keep   int64
 	window time.Duration
 	writer *writer
+	hints  *hints
 
 	closed atomic.Bool
 }
@@ -80,6 +81,7 @@ func NewTimelines(o TimelinesOptions) (*Timelines, error) {
 		keep: int64(o.Client.config.Keep), window: o.Window,
 	}
 	t.writer = newWriter(t, o.Queue)
+	t.hints = newHints(o.Client)
 	return t, nil
 }
 
@@ -115,31 +117,13 @@ func (t *Timelines) Find(ctx context.Context, sender im.UserID, clientID string)
 	return t.Record.Find(ctx, sender, clientID)
 }
 
-// hint asks Redis where a message is. Faults are misses.
-func (t *Timelines) hint(ctx context.Context, sender im.UserID, clientID string) (hint, bool) {
-	if clientID == "" {
-		return hint{}, false
-	}
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	defer cancel()
-	value, err := t.client.db.Get(ctx, t.keys.window(t.Epoch(), sender, clientID)).Result()
-	if err != nil {
-		t.client.failed("timelines", err)
-		return hint{}, false
-	}
-	var s seal
-	s.atWindow(sender, clientID)
-	h, ok := s.readHint(value)
-	if !ok {
-		t.client.figures.corrupt.Inc()
-	}
-	return h, ok
-}
-
 // Close writes what waits, if Redis takes it at once, and closes the record.
 func (t *Timelines) Close() error {
-	t.closed.Store(true)
+	closed := t.closed.Swap(true)
 	err := t.Record.Close() // first: it may still commit
 	t.writer.close()
+	if !closed {
+		t.hints.close()
+	}
 	return err
 }

@@ -17,6 +17,14 @@ import (
 // usualHeartbeat is for a server that names none.
 const usualHeartbeat = 30 * time.Second
 
+// ghostTime is how long after an Auth that was not answered what it began may
+// still come to be: a session of this device, on a connection that is gone, which
+// ends the one that lives. Source: idl/README.md, Close reasons.
+const ghostTime = time.Minute
+
+// errUnanswered is in the error of an attempt whose Auth may still be taken.
+var errUnanswered = errors.New("no answer to Auth")
+
 // link is the session's connection: none, being made, or live. The run loop
 // owns it.
 type link struct {
@@ -26,6 +34,7 @@ type link struct {
 	dialing   bool
 	dialAt    time.Time // no attempt before; zero is now
 	since     time.Time // when conn came
+	ghost     time.Time // when an Auth was last left unanswered; zero: never
 	heartbeat time.Duration
 	beating   bool // a heartbeat waits for its answer
 	pauses    backoff
@@ -99,9 +108,22 @@ func (s *Session) dialAndAuth(ctx context.Context, address string) (*Client, *ac
 	who, err := conn.Auth(ctx, s.opts.Token)
 	if err != nil {
 		conn.Close()
+		if !decided(err) {
+			err = fmt.Errorf("%w: %w", errUnanswered, err)
+		}
 		return nil, nil, err
 	}
 	return conn, who, nil
+}
+
+// decided reports whether an error of Auth says that the server let nobody in,
+// and will not for this Auth.
+func decided(err error) bool {
+	if _, quit := errors.AsType[*Quit](err); quit {
+		return true
+	}
+	r, refused := errors.AsType[*Refusal](err)
+	return refused && hopeless(r.Code)
 }
 
 // connected is an attempt's result.
@@ -109,6 +131,9 @@ func (s *Session) connected(conn *Client, who *accountpb.AuthReply, err error) {
 	l := &s.link
 	l.dialing = false
 	if err != nil {
+		if errors.Is(err, errUnanswered) {
+			l.ghost = time.Now()
+		}
 		s.parted(err)
 		return
 	}
@@ -149,6 +174,8 @@ func (s *Session) parted(err error) {
 	q, quit := errors.AsType[*Quit](err)
 	r, refused := errors.AsType[*Refusal](err)
 	switch {
+	case haunted(err) && time.Since(s.link.ghost) < ghostTime:
+		// By a connection of its own, most likely, that is gone.
 	case quit && !q.Reconnect, refused && !quit && hopeless(r.Code):
 		s.events.add(&event{kind: disconnectedEvent, cut: Disconnect{Err: err}})
 		s.finish(err)
@@ -163,6 +190,14 @@ func (s *Session) parted(err error) {
 	s.link.dialAt = time.Now().Add(pause)
 	s.opts.Log.Info("disconnected", "reason", err, "retry", pause)
 	s.events.add(&event{kind: disconnectedEvent, cut: Disconnect{Err: err, Retry: pause}})
+}
+
+// haunted reports whether err says that the device has a newer session.
+func haunted(err error) bool {
+	if q, quit := errors.AsType[*Quit](err); quit {
+		return q.Reason == idl.CloseReplaced
+	}
+	return CodeOf(err) == idl.CodePermissionDenied
 }
 
 // hopeless reports whether an Auth refused with c would be refused again.

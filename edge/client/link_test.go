@@ -194,6 +194,35 @@ func TestAuthRefused(t *testing.T) {
 	}
 }
 
+// TestSessionOutlivesItsGhost: an Auth whose connection broke may be taken late, and
+// then ends the session that lives. That is no other client of the device's, so the
+// session comes back; a while later it would be one.
+func TestSessionOutlivesItsGhost(t *testing.T) {
+	replaced := &wirepb.Quit{Reason: idl.CloseReplaced, Message: "the device has a newer session"}
+	inBubble(t, func(t *testing.T, f form) {
+		s, srv, d := opened(t, f, nil)
+		peer := srv.Accept()
+		peer.Expect(idl.ActionAuth, nil)
+		peer.Cut()
+		peer = srv.Accept()
+		peer.Refuse(peer.Expect(idl.ActionAuth, nil), &wirepb.Error{Code: idl.CodePermissionDenied})
+		peer = srv.Accept()
+		peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
+		peer.Quit(replaced)
+		peer = srv.Accept()
+		quiet := auth("e1", 0)
+		quiet.HeartbeatMs = (2 * time.Minute).Milliseconds()
+		peer.Welcome(quiet, new(chatpb.SyncReply))
+		time.Sleep(time.Minute)
+		peer.Quit(replaced)
+		<-s.Done()
+		if q, ok := errors.AsType[*client.Quit](s.Err()); !ok || q.Reason != idl.CloseReplaced {
+			t.Errorf("ended with %v, want %v", s.Err(), idl.CloseReplaced)
+		}
+		d.expect(t, "disconnected", "disconnected", "connected 1", "disconnected", "connected 1", "disconnected", "ended "+s.Err().Error())
+	})
+}
+
 // TestPausesGrow: while nobody answers, attempts become rare, and never stop.
 func TestPausesGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

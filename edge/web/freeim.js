@@ -746,6 +746,7 @@ function endingOf(quit, code, text) {
 
 const MAX_IN_FLIGHT = 8; // sends, and acks, that wait for their answer
 const GAP_MS = 100; // how long a gap may close by itself before a sync
+const GHOST_MS = 60_000; // how long an Auth that was not answered may still be taken, and end a later session
 const STABLE_MS = 5000; // a session that lasted so long starts the back-off anew
 const MAX_BACKOFF_MS = 30_000;
 const MAX_WATCHED = 1000; // committed messages of a conversation whose delivery is waited for
@@ -817,6 +818,7 @@ export class Client extends EventTarget {
   #link = null; // the authenticated connection
   #wake = null; // ends the pause before the next attempt
   #failures = 0;
+  #ghostAt = -Infinity; // when an Auth was last left unanswered
   #firstOnline = null; // {promise, resolve, reject} of connect, until the first time online
 
   // The work on one link.
@@ -1292,22 +1294,34 @@ export class Client extends EventTarget {
       const ending = await this.#session(life, link);
       link = null;
       if (this.#life !== life) return;
-      if (!ending.reconnect) return this.#finish(ending);
+      const haunted = this.#haunted(ending);
+      if (!ending.reconnect && !haunted) return this.#finish(ending);
       if (this.#clock.now() - startedAt > STABLE_MS) this.#failures = 0;
-      await this.#pause(ending);
+      await this.#pause(haunted ? { ...ending, reason: 0 } : ending);
     }
+  }
+
+  /** Whether the device's newer session is, most likely, an earlier attempt of this client's own. */
+  #haunted({ reason, error }) {
+    const replaced = reason === CloseReason.REPLACED || error?.code === Code.PERMISSION_DENIED;
+    return replaced && this.#clock.now() - this.#ghostAt < GHOST_MS;
   }
 
   /** One session from connection to close; gives how it ended. */
   async #session(life, link) {
+    let asked = false;
     try {
       link ??= await this.#open();
       if (this.#life !== life) return link.quit();
+      asked = true;
       const reply = await link.request(Action.AUTH, { token: this.#token });
+      asked = false;
       if (this.#life !== life) return link.quit();
       this.#welcome(link, reply);
     } catch (error) {
       link?.quit();
+      const decided = error.ending ? error.ending.reason !== 0 : error.temporary === false;
+      if (asked && !decided) this.#ghostAt = this.#clock.now();
       if (error.ending) return error.ending;
       const { message, retryAfterMs = 0, temporary = true } = error; // an Unanswered is temporary
       return { reason: 0, message, error, reconnect: temporary, retryAfterMs, jitterMs: 0 };

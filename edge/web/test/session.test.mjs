@@ -226,6 +226,27 @@ for (const [name, reason, keepsToken] of [['KICKED', 4501, false], ['SIGNED_OUT'
   });
 }
 
+test('an Auth of its own that was taken late does not end the session', async () => {
+  const { make, server, clock, alice } = world();
+  const client = make();
+  let first = true;
+  server.meddle = ({ action }) => {
+    if (action !== Action.AUTH || !first) return undefined;
+    first = false;
+    server.cutAll();
+    return 'drop';
+  };
+  client.signIn({ account: 'alice', password: 'password' });
+  await clock.until(() => client.state === 'online');
+  const replaced = { reason: CloseReason.REPLACED, message: 'the device has a newer session' };
+  server.sessions(alice.user_id)[0].quit(replaced);
+  await clock.until(() => client.state === 'waiting');
+  await clock.until(() => client.state === 'online');
+  await clock.advance(60_000);
+  server.sessions(alice.user_id)[0].quit(replaced);
+  await clock.until(() => client.state === 'ended');
+});
+
 test('without Quit the close code decides', async () => {
   const { online, server, clock, alice } = world();
   const { client, seen } = await online('alice');

@@ -1,0 +1,98 @@
+// Package load is the clients of a measurement: thousands of connections of one
+// process on raw epoll, over TCP and WebSocket, that connect, pass Auth, keep up
+// heartbeats, send by window or by rate, and check every delivery. It measures no
+// server and knows none: it is told addresses, and speaks what idl/README.md
+// specifies. bench starts worker processes through a Fleet; each runs Work.
+//
+// One goroutine, the loop, owns all connections of a process and everything that
+// is counted. A second one reads the parent's commands.
+package load
+
+import (
+	"time"
+
+	"freeim/idl"
+)
+
+// The kinds of groups.
+const (
+	Idle = "idle" // sessions that only keep up heartbeats
+	Chat = "chat" // pairs: of two neighbours the first sends to the second
+	Room = "room" // members of one room, the first of whom publish
+	Echo = "echo" // everybody gets back what he sends, without Auth, from a server that knows no sessions
+	Beat = "beat" // heartbeats with a body: the edge answers them alone
+)
+
+// Plan is what one worker does. A plan is for one worker; a room, or a raw
+// fan-out, may go on in the plans of others.
+type Plan struct {
+	Seed string // of the people's tokens
+	// Dialing is how many connections may be on their way to be ready. 0: 256.
+	Dialing int
+	// Heartbeat is how often a session says something. 0: 25 s.
+	Heartbeat time.Duration
+	// Reconnect has sessions that ended connect again, after a pause that is random
+	// up to this, or longer if the server's Quit says so. 0: they stay away.
+	Reconnect time.Duration
+	// Shared is the file in which workers tell each other how far they are; only for
+	// groups that span several.
+	Shared string
+	Groups []Group
+}
+
+// Group is sessions of one kind.
+type Group struct {
+	Name   string // as in results
+	Kind   string
+	First  int      // the index of the first person; for raw groups only its source address
+	Count  int      // sessions of this worker
+	Target []Target // they are shared out in turn
+	Codec  idl.Codec
+
+	// Of Room.
+	Room string
+	// Publishers is how many of the first sessions send; 0: none of this worker.
+	Publishers int
+	// Important is how many sends in a hundred are gifts, which overtake chat.
+	Important int
+	// Silent has one in so many sessions read nothing between Start and Hold; 0:
+	// all read. Publishers read.
+	Silent int
+
+	// Window is how many messages are under way: of each pair of a chat, each
+	// connection of an echo, the whole room, in all workers. 0: by rate.
+	Window int
+	// Rate is how many messages a second this worker sends, evenly spaced; 0: none.
+	Rate    float64
+	Payload int // octets of a message's text. 0: 128
+	// Slots are where the workers of a room keep their progress in the Shared file,
+	// and Slot is this worker's; none if the room is this worker's alone.
+	Slots []int
+	Slot  int
+}
+
+// Target is where connections go.
+type Target struct {
+	Address   string // HOST:PORT, an IPv4 address
+	WebSocket bool
+	Path      string // of a WebSocket; empty: /ws
+}
+
+// leastPayload is what a payload's stamp takes: see stamp.
+const leastPayload = 32
+
+func (p *Plan) setDefaults() {
+	if p.Dialing == 0 {
+		p.Dialing = 256
+	}
+	if p.Heartbeat == 0 {
+		p.Heartbeat = 25 * time.Second
+	}
+	for i := range p.Groups {
+		g := &p.Groups[i]
+		if g.Payload == 0 {
+			g.Payload = 128
+		}
+		g.Payload = max(g.Payload, leastPayload)
+	}
+}

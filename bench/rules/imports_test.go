@@ -98,7 +98,7 @@ var homes = map[string]string{
 	"golang.org/x/crypto":                 "plugins/account edge/certs",
 	"golang.org/x/text":                   "plugins/account",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
-	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit",
+	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load",
 	"github.com/redis/go-redis":           "core/redis",
 	"github.com/go-sql-driver/mysql":      "core/sql core/engines",
 	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",

@@ -23,8 +23,8 @@ import (
 	"freeim/idl/kitex_gen/chatpb"
 )
 
-// load is what people do in a measurement.
-type load struct {
+// crowd is what people do in a measurement.
+type crowd struct {
 	people  int           // in pairs; each sends the next message when the last one is acknowledged
 	every   time.Duration // and not before this has passed since
 	warm    time.Duration // before the measurement
@@ -62,7 +62,7 @@ func runCores(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintln(out, "| cores | messages/s | each core, µs/message | cores in sum | edges in sum | mariadbd | redis-server |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
 	for _, cores := range []int{1, 2} {
-		l := &load{people: *people * cores, every: *every, warm: *warm, measure: *measure}
+		l := &crowd{people: *people * cores, every: *every, warm: *warm, measure: *measure}
 		row, err := l.run(ctx, filepath.Join(dir, fmt.Sprint(cores)), programs, cores)
 		if err != nil {
 			return err
@@ -73,7 +73,7 @@ func runCores(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // run gives one row of the table.
-func (l *load) run(ctx context.Context, dir string, programs cluster.Programs, cores int) (row string, err error) {
+func (l *crowd) run(ctx context.Context, dir string, programs cluster.Programs, cores int) (row string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -110,7 +110,7 @@ func (l *load) run(ctx context.Context, dir string, programs cluster.Programs, c
 }
 
 // row measures while people talk.
-func (l *load) row(ctx context.Context, cores, mariadb, redis int) (string, error) {
+func (l *crowd) row(ctx context.Context, cores, mariadb, redis int) (string, error) {
 	if err := pause(ctx, l.warm); err != nil {
 		return "", err
 	}
@@ -140,7 +140,7 @@ func (l *load) row(ctx context.Context, cores, mariadb, redis int) (string, erro
 }
 
 // processorTime is that of the cores, the edges, MariaDB and Redis, in this order.
-func (l *load) processorTime(mariadb, redis int) (all []time.Duration, err error) {
+func (l *crowd) processorTime(mariadb, redis int) (all []time.Duration, err error) {
 	for _, p := range append(append([]*cluster.Process{}, l.site.Cores...), l.site.Edges...) {
 		d, err := p.CPU()
 		if err != nil {
@@ -159,7 +159,7 @@ func (l *load) processorTime(mariadb, redis int) (all []time.Duration, err error
 }
 
 // talk has everybody send until ctx ends; ended waits for that.
-func (l *load) talk(ctx context.Context) (ended func() error, err error) {
+func (l *crowd) talk(ctx context.Context) (ended func() error, err error) {
 	ids := make([]int64, l.people)
 	conns := make([]*client.Client, l.people)
 	for i := range l.people {
@@ -214,14 +214,18 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // machine says what this runs on.
 func machine() string {
-	model := runtime.GOARCH
+	return fmt.Sprintf("%d CPUs (%s), %s, %s", runtime.NumCPU(), model(), runtime.GOOS, runtime.Version())
+}
+
+// model is the processor's.
+func model() string {
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, rest, ok := strings.Cut(string(text), "model name"); ok {
 			line, _, _ := strings.Cut(rest, "\n")
-			model = strings.Trim(line, "\t: ")
+			return strings.Trim(line, "\t: ")
 		}
 	}
-	return fmt.Sprintf("%d CPUs (%s), %s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.Version())
+	return runtime.GOARCH
 }
 
 func commit(ctx context.Context) string {
@@ -230,4 +234,10 @@ func commit(ctx context.Context) string {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// dirty reports whether the tree differs from the commit.
+func dirty(ctx context.Context) bool {
+	out, err := exec.CommandContext(ctx, "git", "status", "--porcelain").Output()
+	return err == nil && len(out) > 0
 }

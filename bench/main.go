@@ -22,6 +22,10 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"cluster", "edges and cores as processes over MariaDB, a Redis Cluster and etcd, until Ctrl-C", runCluster},
+		{"run", "one scenario: connections, messages, rooms, faults; bench run lists them", runScenario},
+		{"tour", "all of them at a small size, in five minutes", runTour},
+		{"idle", "a million idle sessions, if asked: how many are held, and what they cost", runIdle},
+		{"load-worker", "a process of the load; the others start it", runLoadWorker},
 		{"cores", "what a message costs each process, with one core and with two", runCores},
 		{"report", "the pages of a run, made again from its results", runReport},
 		{"compare", "two runs, or two targets of one: better, worse, or no difference seen", runCompare},

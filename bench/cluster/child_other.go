@@ -4,6 +4,6 @@ package cluster
 
 import "syscall"
 
-// childAttributes keep a child out of reach of a terminal's interrupt. Here it
+// ChildAttributes keep a child out of reach of a terminal's interrupt. Here it
 // outlives this process when that is killed.
-func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func ChildAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

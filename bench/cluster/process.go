@@ -76,7 +76,7 @@ func (p *Process) Spawn() error {
 	cmd := exec.Command(p.program, "-config", p.Config)
 	cmd.Env = append(cleanEnviron(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = ChildAttributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
@@ -251,6 +251,9 @@ func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Resume lets a paused program go on (SIGCONT).
 func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
+// PID is the process of the run under way.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // CPU is the processor time that the run under way has taken, on Linux.
 func (p *Process) CPU() (time.Duration, error) { return CPU(p.cmd.Process.Pid) }

@@ -249,6 +249,16 @@ func (p *Proxy) arrive(pair *passage, next piece) bool {
 	}
 }
 
+// FreeAddress is an address of the loopback where nothing listens, and which the
+// kernel gives to no connection.
+func FreeAddress() (string, error) {
+	l, err := listenLow()
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // listenLow listens on a free port outside the range from which the kernel gives
 // out ports, so that no connection takes it while its server is down.
 func listenLow() (net.Listener, error) {

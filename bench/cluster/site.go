@@ -28,6 +28,9 @@ type SiteOptions struct {
 
 	// Weather puts a Proxy before each edge and each core: Fronts and Links.
 	Weather bool
+	// Unix has edges link to the cores over unix sockets in Dir, whose path must be
+	// short, instead of TCP.
+	Unix bool
 	// Fixed takes the usual ports where they are free, for people to remember.
 	Fixed bool
 	// Level is that of the logs; empty: warn.
@@ -162,7 +165,9 @@ func (o *SiteOptions) core(i int) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Listen, err = o.port(corePort + i); err != nil {
+	if o.Unix {
+		p.Listen = "unix:" + strings.TrimSuffix(p.Config, ".yaml") + ".sock"
+	} else if p.Listen, err = o.port(corePort + i); err != nil {
 		return nil, err
 	}
 	if p.Admin, err = o.port(coreAdminPort + i); err != nil {
@@ -239,11 +244,7 @@ func (o *SiteOptions) port(usual int) (string, error) {
 			return address, l.Close()
 		}
 	}
-	l, err := listenLow()
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	return FreeAddress()
 }
 
 func quotedList(items []string) string {

@@ -177,10 +177,13 @@ func connects(answers []event) *Connects {
 	return all
 }
 
-// Start begins to send.
-func (f *Fleet) Start(ctx context.Context) error { return f.tell(ctx, doStart) }
+// Start begins to send; groups that paces names keep to it, instead of to their plan.
+func (f *Fleet) Start(ctx context.Context, paces map[string]Pace) error {
+	_, err := f.ask(ctx, time.Minute, func(int) command { return command{Do: doStart, Paces: paces} })
+	return err
+}
 
-// Mark begins to count anew.
+// Mark begins to count anew, connects too.
 func (f *Fleet) Mark(ctx context.Context) error { return f.tell(ctx, doMark) }
 
 // Break cuts every connection.

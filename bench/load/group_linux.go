@@ -87,8 +87,9 @@ func (g *group) prepare() {
 
 // start begins to send.
 func (g *group) start(l *loop) {
-	g.begin, g.stopped = l.now, false
+	g.begin, g.count, g.stopped = l.now, 0, false
 	if g.plan.Kind == Room {
+		g.members, g.under = 0, g.whole // everything of before has been drained
 		g.have = make([]int32, ringSize(g.plan.Window))
 		for _, s := range g.sessions {
 			if !s.silent && s.state == ready {

@@ -26,7 +26,8 @@ const (
 // Plan is what one worker does. A plan is for one worker; a room, or a raw
 // fan-out, may go on in the plans of others.
 type Plan struct {
-	Seed string // of the people's tokens
+	Seed    string // of the people's tokens
+	Workers int    // that share the work: each keeps its part of a rate
 	// Dialing is how many connections may be on their way to be ready. 0: 256.
 	Dialing int
 	// Heartbeat is how often a session says something. 0: 25 s.
@@ -63,6 +64,7 @@ type Group struct {
 	// connection of an echo, the whole room, in all workers. 0: by rate.
 	Window int
 	// Rate is how many messages a second this worker sends, evenly spaced; 0: none.
+	// In a room all come from the worker with the publishers.
 	Rate    float64
 	Payload int // octets of a message's text. 0: 128
 	// Slots are where the workers of a room keep their progress in the Shared file,
@@ -78,8 +80,14 @@ type Target struct {
 	Path      string // of a WebSocket; empty: /ws
 }
 
-// leastPayload is what a payload's stamp takes: see stamp.
-const leastPayload = 32
+// slotSize keeps the slots of the Shared file on cache lines of their own.
+const slotSize = 64
+
+// SharedSize is how large a Shared file with so many slots is.
+func SharedSize(slots int) int { return slots * slotSize }
+
+// LeastPayload is how many octets of a text its stamp takes.
+const LeastPayload = 32
 
 func (p *Plan) setDefaults() {
 	if p.Dialing == 0 {
@@ -93,6 +101,6 @@ func (p *Plan) setDefaults() {
 		if g.Payload == 0 {
 			g.Payload = 128
 		}
-		g.Payload = max(g.Payload, leastPayload)
+		g.Payload = max(g.Payload, LeastPayload)
 	}
 }

@@ -290,9 +290,6 @@ func (l *loop) share() error {
 	return nil
 }
 
-// slotSize keeps slots on cache lines of their own.
-const slotSize = 64
-
 func (l *loop) slotOf(i int) *atomic.Int64 {
 	at := l.shared[i*slotSize:][:8] // a slot that is not there is the parent's fault: panics
 	return (*atomic.Int64)(unsafe.Pointer(unsafe.SliceData(at)))

@@ -23,6 +23,7 @@ const (
 type command struct {
 	Do    string
 	Plan  *Plan            `json:",omitempty"`
+	Paces map[string]Pace  `json:",omitempty"` // by group, with start
 	Heads map[string]int64 `json:",omitempty"` // of rooms, with drain
 	Limit time.Duration    `json:",omitempty"` // how long the answer may take
 }
@@ -34,6 +35,12 @@ type event struct {
 	Results  []Result         `json:",omitempty"` // with cut and drain, one for each group
 	Heads    map[string]int64 `json:",omitempty"` // with hold
 	Failure  string           `json:",omitempty"`
+}
+
+// Pace is how a group sends from a start on, instead of what its plan says.
+type Pace struct {
+	Window int
+	Rate   float64 // of all workers together
 }
 
 // Progress is where a worker stands, since its start.
@@ -111,6 +118,29 @@ func (r *Result) add(o *Result) {
 	r.Checks.add(o.Checks)
 	r.Delivery.Add(&o.Delivery)
 	r.Answer.Add(&o.Answer)
+}
+
+// Since is what r, which goes on from before, counts beyond it; not its times.
+func (r *Result) Since(before *Result) Result {
+	n := Result{
+		Name: r.Name, Sent: r.Sent - before.Sent, Answered: r.Answered - before.Answered, Resyncs: r.Resyncs - before.Resyncs,
+		Beats: r.Beats - before.Beats, Silenced: r.Silenced - before.Silenced,
+		Refused: lessCounts(r.Refused, before.Refused), Ended: lessCounts(r.Ended, before.Ended),
+	}
+	a, b := r.Checks, before.Checks
+	n.Checks = Checks{Received: a.Received - b.Received, Skipped: a.Skipped - b.Skipped, Lost: a.Lost - b.Lost,
+		Doubled: a.Doubled - b.Doubled, Reordered: a.Reordered - b.Reordered, Garbled: a.Garbled - b.Garbled}
+	return n
+}
+
+func lessCounts(all, before map[string]int64) map[string]int64 {
+	left := map[string]int64{}
+	for key, n := range all {
+		if n > before[key] {
+			left[key] = n - before[key]
+		}
+	}
+	return left
 }
 
 func addCounts(to, from map[string]int64) map[string]int64 {

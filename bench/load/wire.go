@@ -56,7 +56,7 @@ func appendText(dst []byte, s stamp, size int) []byte {
 
 // parseText reads the stamp of a text.
 func parseText(text []byte) (s stamp, ok bool) {
-	if len(text) < leastPayload {
+	if len(text) < LeastPayload {
 		return s, false
 	}
 	due, ok1 := parseHex(text[:16])

@@ -106,9 +106,16 @@ func (l *loop) obey(c command) error {
 			return err
 		}
 		for _, g := range l.groups {
+			if pace, given := c.Paces[g.plan.Name]; given {
+				g.plan.Window, g.plan.Rate = pace.Window, pace.Rate
+				if g.plan.Kind != Room { // a room's publishers are one worker's
+					g.plan.Rate /= float64(max(1, l.plan.Workers))
+				}
+			}
 			g.start(l)
 		}
 	case doMark:
+		l.connects = &Connects{}
 		for _, g := range l.groups {
 			g.span, g.marked = newResult(g.plan.Name), l.now
 		}

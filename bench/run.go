@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"freeim/bench/cluster"
+	"freeim/bench/load"
+	"freeim/bench/proc"
+	"freeim/bench/report"
+	"freeim/idl"
+)
+
+// settings are what can be asked of a scenario. Each takes what means something
+// to it.
+type settings struct {
+	sessions   int
+	members    int
+	publishers int
+	windows    string
+	rate       float64
+	half       bool
+	payload    int
+	transport  string
+	codec      string
+	edges      int
+	workers    int
+	silent     int
+	limits     bool
+	store      string
+	join       string
+	rules      string
+	how        string
+	hold       time.Duration
+	heartbeat  time.Duration
+	warm       time.Duration
+	measure    time.Duration
+	rounds     int
+	file       string
+}
+
+func defaultSettings() settings {
+	return settings{
+		sessions: 1000, members: 1000, publishers: 8, windows: "4", payload: 128, transport: report.TCP, codec: report.Protobuf,
+		edges: 1, workers: 1, silent: 100, store: "disk", join: "unix", rules: "scripts", how: "cut", hold: 10 * time.Second,
+		heartbeat: 25 * time.Second, warm: time.Second, measure: 5 * time.Second, rounds: 3,
+	}
+}
+
+func (s *settings) flags(f *flag.FlagSet) {
+	f.IntVar(&s.sessions, "sessions", s.sessions, "clients that connect (two make a pair)")
+	f.IntVar(&s.members, "members", s.members, "members of the room")
+	f.IntVar(&s.publishers, "publishers", s.publishers, "members that send; each has one message at the core at a time")
+	f.StringVar(&s.windows, "windows", s.windows, "messages under way: of each pair, of the whole room; several, as 1,4,32, one after the other")
+	f.Float64Var(&s.rate, "rate", s.rate, "messages a second that are due, whatever happens, instead of a window; 0: by window")
+	f.BoolVar(&s.half, "half", s.half, "after each window, also measure at half of the rate just found")
+	f.IntVar(&s.payload, "payload", s.payload, "octets of text in a message")
+	f.StringVar(&s.transport, "transport", s.transport, "tcp or ws")
+	f.StringVar(&s.codec, "codec", s.codec, "protobuf or json")
+	f.IntVar(&s.edges, "edges", s.edges, "edge processes")
+	f.IntVar(&s.workers, "workers", s.workers, "load processes, at least; one holds 19,000 connections at most")
+	f.IntVar(&s.silent, "silent", s.silent, "slow: one member in so many reads nothing")
+	f.BoolVar(&s.limits, "limits", s.limits, "room: also the raw limit, in turn with freeim")
+	f.StringVar(&s.store, "store", s.store, "where the embedded stores are: disk (durable), or memory (nothing is flushed: what durability costs)")
+	f.StringVar(&s.join, "join", s.join, "how edges reach the core: unix or tcp")
+	f.StringVar(&s.rules, "rules", s.rules, "hooks: directory of the Lua rules")
+	f.StringVar(&s.how, "how", s.how, "reconnect: cut (all connections break at once) or kill (the edges are killed and started)")
+	f.DurationVar(&s.hold, "hold", s.hold, "idle: how long the sessions are held")
+	f.DurationVar(&s.heartbeat, "heartbeat", s.heartbeat, "how often an idle session says something")
+	f.DurationVar(&s.warm, "warm", s.warm, "how long before measuring")
+	f.DurationVar(&s.measure, "for", s.measure, "how long to measure")
+	f.IntVar(&s.rounds, "rounds", s.rounds, "how often everything is repeated; what is compared takes turns in each round")
+	f.StringVar(&s.file, "out", s.file, "file for the results, JSON; empty: none")
+}
+
+func (s *settings) validate() error {
+	if _, err := s.windowList(); err != nil {
+		return err
+	}
+	for _, choice := range []struct{ name, got, of string }{
+		{"transport", s.transport, "tcp ws"}, {"codec", s.codec, "protobuf json"}, {"store", s.store, "disk memory"},
+		{"join", s.join, "unix tcp"}, {"how", s.how, "cut kill"},
+	} {
+		if !strings.Contains(" "+choice.of+" ", " "+choice.got+" ") || choice.got == "" {
+			return fmt.Errorf("-%s is %q: one of %s", choice.name, choice.got, choice.of)
+		}
+	}
+	for name, n := range map[string]int{"sessions": s.sessions, "members": s.members, "publishers": s.publishers,
+		"edges": s.edges, "workers": s.workers, "rounds": s.rounds, "payload": s.payload, "silent": s.silent} {
+		if n < 1 {
+			return fmt.Errorf("-%s is %d: at least 1", name, n)
+		}
+	}
+	if s.payload < load.LeastPayload || s.payload > 500 {
+		return fmt.Errorf("-payload is %d: %d, which the stamp of a message takes, to 500, which a room allows", s.payload, load.LeastPayload)
+	}
+	return nil
+}
+
+func (s *settings) windowList() (windows []int, err error) {
+	for word := range strings.SplitSeq(s.windows, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(word))
+		if err != nil || n < 1 || n > 512 {
+			return nil, fmt.Errorf("-windows is %q: numbers from 1 to 512, with commas", s.windows)
+		}
+		windows = append(windows, n)
+	}
+	return windows, nil
+}
+
+func (s *settings) idlCodec() idl.Codec {
+	if s.codec == report.JSON {
+		return idl.CodecJSON
+	}
+	return idl.CodecProtobuf
+}
+
+// storeDir is where a stage's directory is made.
+func (s *settings) storeDir() string {
+	if s.store == "memory" {
+		return "/dev/shm"
+	}
+	return os.TempDir()
+}
+
+// variant joins what sets a row apart.
+func variant(words ...string) string {
+	var given []string
+	for _, w := range words {
+		if w != "" {
+			given = append(given, w)
+		}
+	}
+	return strings.Join(given, ", ")
+}
+
+// stores says which stores, where that is not the usual.
+func (s *settings) stores() string {
+	if s.store == "memory" {
+		return "stores in memory"
+	}
+	return ""
+}
+
+// bench is one call of this program that measures.
+type bench struct {
+	out      io.Writer
+	terminal bool // out is one
+	set      settings
+	self     string // this program, for workers and baselines
+	programs cluster.Programs
+	run      *report.Run
+	round    int
+	wrong    []string // rows that failed
+}
+
+// runScenario is "bench run NAME".
+func runScenario(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		listScenarios(out)
+		return nil
+	}
+	for _, sc := range scenarios() {
+		if sc.name == args[0] {
+			return runOne(ctx, sc, "run "+sc.name, args[1:], out)
+		}
+	}
+	listScenarios(out)
+	return fmt.Errorf("no scenario %q", args[0])
+}
+
+func listScenarios(out io.Writer) {
+	fmt.Fprintln(out, "usage: bench run SCENARIO [flags]; -h lists the flags")
+	for _, sc := range scenarios() {
+		fmt.Fprintf(out, "  %-10s %s\n", sc.name, sc.says)
+	}
+}
+
+func runOne(ctx context.Context, sc scenario, command string, args []string, out io.Writer) (err error) {
+	b := &bench{out: out, set: defaultSettings()}
+	if sc.set != nil {
+		sc.set(&b.set)
+	}
+	flags := flag.NewFlagSet("bench "+command, flag.ContinueOnError)
+	flags.SetOutput(out)
+	b.set.flags(flags)
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is no flag", flags.Arg(0))
+	}
+	if err := b.set.validate(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "freeim-bench-bin-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := b.prepare(ctx, dir, strings.TrimSpace("bench "+command+" "+strings.Join(args, " "))); err != nil {
+		return err
+	}
+	return b.measureAll(ctx, sc)
+}
+
+// prepare builds the servers and notes what everything depends on.
+func (b *bench) prepare(ctx context.Context, dir, command string) (err error) {
+	if b.self == "" {
+		if b.self, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	if b.programs.Edge == "" {
+		fmt.Fprintln(b.out, "building edge and core")
+		if b.programs, err = cluster.Build(ctx, filepath.Join(dir, "bin")); err != nil {
+			return err
+		}
+	}
+	if f, ok := b.out.(*os.File); ok {
+		info, err := f.Stat()
+		b.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	b.run = &report.Run{
+		Version: report.Version, Started: time.Now(), Command: command, Commit: commit(ctx), Dirty: dirty(ctx),
+		Machine: report.Machine{
+			CPUs: runtime.NumCPU(), Model: model(), MemoryBytes: proc.MemoryBytes(), Kernel: proc.Kernel(), Go: runtime.Version(),
+			OpenFiles: proc.OpenFiles(), Congestion: proc.Congestion(), LoadBefore: proc.Load(),
+		},
+	}
+	return nil
+}
+
+// measureAll runs the scenario's rounds, and writes and judges the results.
+func (b *bench) measureAll(ctx context.Context, sc scenario) error {
+	fmt.Fprintf(b.out, "%s, commit %s, load %.1f\n%s\n", machine(), b.run.Commit, b.run.Machine.LoadBefore[0], b.run.Command)
+	var err error
+	for b.round = 1; b.round <= b.set.rounds && err == nil; b.round++ {
+		if err = sc.run(ctx, b); err != nil {
+			err = fmt.Errorf("round %d of %s: %w", b.round, sc.name, err)
+		}
+	}
+	b.run.Machine.LoadAfter = proc.Load()
+	if b.set.file != "" && len(b.run.Rows) > 0 {
+		err = errors.Join(err, b.run.Write(b.set.file))
+		fmt.Fprintln(b.out, "results:", b.set.file)
+	}
+	if len(b.wrong) > 0 {
+		err = errors.Join(err, fmt.Errorf("the checker found faults: %s", strings.Join(b.wrong, "; ")))
+	}
+	return err
+}
+
+// add keeps a row and shows it.
+func (b *bench) add(row report.Row) {
+	b.run.Rows = append(b.run.Rows, row)
+	line := fmt.Sprintf("%d %-9s %-12s %-66s %10.0f/s", row.Round, row.Scenario, row.Target, row.Params, row.PerSecond())
+	if l := row.Latency; l != nil {
+		line += fmt.Sprintf("  p50 %s p99 %s ms", ms(l.Quantile(.5)), ms(l.Quantile(.99)))
+	}
+	for _, class := range []string{report.Edge, report.Core} {
+		if c, known := row.CPUPerMillion(class); known {
+			line += fmt.Sprintf("  %s %.3g", class, c)
+		}
+	}
+	fmt.Fprintln(b.out, line, "s/M")
+	for _, note := range row.Notes {
+		fmt.Fprintln(b.out, "   ", note)
+	}
+	if faults := row.Faults(); faults != "" {
+		fmt.Fprintln(b.out, "    FAULTS:", faults)
+		b.wrong = append(b.wrong, fmt.Sprintf("round %d of %s: %s", row.Round, row.Key(), faults))
+	}
+}
+
+func ms(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds()*1000, 'g', 3, 64)
+}
+
+// watch shows how far the load is, until stop is called.
+func (b *bench) watch(f *load.Fleet, label string) (stop func()) {
+	every := 5 * time.Second
+	if b.terminal {
+		every = 500 * time.Millisecond
+	}
+	end := make(chan struct{})
+	var task sync.WaitGroup
+	task.Go(func() {
+		before, at := f.Progress(), time.Now()
+		for {
+			select {
+			case <-end:
+				if b.terminal {
+					fmt.Fprint(b.out, "\r\x1b[K")
+				}
+				return
+			case now := <-time.After(every):
+				p := f.Progress()
+				seconds := now.Sub(at).Seconds()
+				line := fmt.Sprintf("  %s: %d of %d sessions, %.0f sent/s, %.0f delivered/s, %d faults", label, p.Ready, p.Sessions,
+					float64(p.Sent-before.Sent)/seconds, float64(p.Received-before.Received)/seconds, p.Faults)
+				before, at = p, now
+				if b.terminal {
+					fmt.Fprint(b.out, "\r\x1b[K"+line)
+				} else {
+					fmt.Fprintln(b.out, line)
+				}
+			}
+		}
+	})
+	return func() { close(end); task.Wait() }
+}
+
+// runLoadWorker is a worker of a Fleet.
+func runLoadWorker(ctx context.Context, _ []string, out io.Writer) error {
+	return load.Work(ctx, os.Stdin, out)
+}

@@ -1,0 +1,399 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"freeim/bench/load"
+	"freeim/bench/proc"
+	"freeim/bench/report"
+)
+
+// scenario is one kind of measurement; run does one round of it.
+type scenario struct {
+	name string
+	says string
+	set  func(*settings) // changes the defaults
+	run  func(ctx context.Context, b *bench) error
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"storm", "sessions connect and pass Auth as fast as they can", func(s *settings) { s.sessions = 5000 }, storm},
+		{"idle", "sessions only keep up their heartbeats: what one costs", func(s *settings) { s.sessions, s.rounds = 5000, 1 }, idle},
+		{"chat", "1:1, through edge, core and store", nil, chat},
+		{"room", "one room: every message to all members", func(s *settings) { s.windows = "1,4,32" }, room},
+		{"mixed", "idle sessions, pairs and a room at once, by rate", func(s *settings) { s.sessions, s.members, s.rate = 2000, 500, 100 }, mixed},
+		{"reconnect", "all connections are lost at once, and come back", func(s *settings) { s.sessions = 2000 }, reconnect},
+		{"slow", "one member of a room in a hundred reads nothing: what that does to the others", func(s *settings) { s.rate = 100 }, slow},
+		{"hooks", "1:1 without and with the Lua rules", nil, hooks},
+		{"echo", "through the edge alone: heartbeats, and its WebSocket echo", func(s *settings) { s.sessions = 500 }, echo},
+	}
+}
+
+// staged runs do on servers of its own, and ends them.
+func (b *bench) staged(ctx context.Context, o stageOptions, do func(s *stage) error) error {
+	s, err := b.open(ctx, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s), s.close())
+}
+
+// judged finishes the load and adds rows.
+func (s *stage) judged(ctx context.Context, rows ...func(found []load.Result) report.Row) error {
+	found, err := s.finish(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		s.bench.add(row(found))
+	}
+	return nil
+}
+
+// named is the result of a group; an empty one if there is none.
+func named(all []load.Result, name string) *load.Result {
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i]
+		}
+	}
+	return &load.Result{Name: name}
+}
+
+func storm(ctx context.Context, b *bench) error { return b.connections(ctx, "storm", false) }
+func idle(ctx context.Context, b *bench) error  { return b.connections(ctx, "idle", true) }
+
+// connections connects idle sessions, and may hold them.
+func (b *bench) connections(ctx context.Context, name string, hold bool) error {
+	set := &b.set
+	edges := max(set.edges, (set.sessions+perProcess-1)/perProcess)
+	return b.staged(ctx, stageOptions{target: report.Freeim, people: set.sessions, edges: edges}, func(s *stage) error {
+		kernel, err := proc.MachineNow()
+		if err != nil {
+			return err
+		}
+		p := report.Params{Transport: set.transport, Codec: set.codec, Sessions: set.sessions}
+		before, err := s.cpu()
+		if err != nil {
+			return err
+		}
+		c, err := s.connect(ctx, name, 0, load.Group{
+			Name: load.Idle, Kind: load.Idle, Count: set.sessions, Target: s.targets(set.transport), Codec: set.idlCodec()})
+		if err != nil {
+			return err
+		}
+		after, err := s.cpu()
+		if err != nil {
+			return err
+		}
+		sp := &span{seconds: c.Seconds(), cpu: map[string]report.CPU{}}
+		for class, a := range after {
+			sp.cpu[class] = report.CPU{User: a.User - before[class].User, System: a.System - before[class].System}
+		}
+		if sp.memory, err = s.memory(); err != nil {
+			return err
+		}
+		connected := s.row("connect", p, sp, nil, &load.Result{})
+		connected.Connected, connected.Latency = c.Count, latency(&c.Took)
+		connected.Errors = c.Failed
+		b.add(connected)
+		if !hold {
+			return s.judged(ctx) // whoever ended meanwhile is found
+		}
+		return b.held(ctx, s, p, kernel)
+	})
+}
+
+// held holds the sessions, and reads what they cost.
+func (b *bench) held(ctx context.Context, s *stage, p report.Params, before proc.Machine) error {
+	stop := b.watch(s.fleet, "hold")
+	sp, err := s.during(ctx, func() error { return pause(ctx, b.set.hold) })
+	stop()
+	if err != nil {
+		return err
+	}
+	after, err := proc.MachineNow()
+	if err != nil {
+		return err
+	}
+	live := s.fleet.Progress().Ready
+	return s.judged(ctx, func(found []load.Result) report.Row {
+		r := named(found, load.Idle)
+		row := s.row("idle", p, sp, named(sp.results, load.Idle), r)
+		row.Connected = int64(live)
+		row.Lost += int64(b.set.sessions - live)
+		n := int64(max(1, b.set.sessions))
+		if edge, known := row.MemoryPerSession(report.Edge); known {
+			row.Notes = append(row.Notes, fmt.Sprintf("%.0f B of edge memory (PSS) and %d B of the kernel's slab, both ends, for a session", edge, (after.Slab-before.Slab)/n))
+		}
+		if core, known := row.MemoryPerSession(report.Core); known {
+			row.Notes = append(row.Notes, fmt.Sprintf("%.0f B of core memory for a session", core))
+		}
+		row.Notes = append(row.Notes, fmt.Sprintf("edges %d MB in sum; %d B of the machine's available memory for a session, %d B in socket buffers; %d heartbeats were answered",
+			row.Memory[report.Edge].PSS>>20, (before.Available-after.Available)/n, (after.TCPMemory-before.TCPMemory)/n, r.Beats))
+		return row
+	})
+}
+
+// runIdle is "bench idle": the idle scenario, up to a million sessions.
+func runIdle(ctx context.Context, args []string, out io.Writer) error {
+	sc := scenario{name: "idle", set: func(s *settings) {
+		s.sessions, s.rounds, s.hold = 20_000, 1, time.Minute
+	}, run: idle}
+	return runOne(ctx, sc, "idle", args, out)
+}
+
+// paced measures a group by each window, or by the rate, and at half of what the
+// windows found, if asked.
+func (b *bench) paced(ctx context.Context, s *stage, name, group string, p report.Params) error {
+	if b.set.rate > 0 {
+		_, err := b.pacedRow(ctx, s, name, group, p, load.Pace{Rate: b.set.rate})
+		return err
+	}
+	windows, err := b.set.windowList()
+	if err != nil {
+		return err
+	}
+	for _, w := range windows {
+		row, err := b.pacedRow(ctx, s, name, group, p, load.Pace{Window: w})
+		if err != nil {
+			return err
+		}
+		if rate := float64(row.Sent) / max(row.Seconds, 1e-9) / 2; b.set.half && rate > 0 {
+			p := p
+			p.Variant = variant(p.Variant, fmt.Sprintf("half of window %d", w))
+			if _, err := b.pacedRow(ctx, s, name, group, p, load.Pace{Rate: rate}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) pacedRow(ctx context.Context, s *stage, name, group string, p report.Params, pace load.Pace) (row report.Row, err error) {
+	p.Loop, p.Window, p.Rate = report.Closed, pace.Window, 0
+	if pace.Rate > 0 {
+		p.Loop, p.Window = report.Open, 0
+		if p.Variant == "" || b.set.rate > 0 { // a rate that was found differs in each round
+			p.Rate = pace.Rate
+		}
+	}
+	sp, err := s.measure(ctx, name+" "+p.String(), map[string]load.Pace{group: pace})
+	if err != nil {
+		return row, err
+	}
+	return row, s.judged(ctx, func(found []load.Result) report.Row {
+		row = s.row(name, p, sp, named(sp.results, group), named(found, group))
+		return row
+	})
+}
+
+func chat(ctx context.Context, b *bench) error {
+	return b.staged(ctx, stageOptions{target: report.Freeim, people: b.set.sessions, edges: b.set.edges}, func(s *stage) error {
+		return b.pairs(ctx, s, "chat", "")
+	})
+}
+
+// pairs has pairs talk.
+func (b *bench) pairs(ctx context.Context, s *stage, name, what string) error {
+	set := &b.set
+	sessions := set.sessions &^ 1
+	p := report.Params{Transport: set.transport, Codec: set.codec, Sessions: sessions, Variant: variant(set.stores(), what)}
+	if _, err := s.connect(ctx, name, 0, s.chatGroup(0, sessions)); err != nil {
+		return err
+	}
+	return b.paced(ctx, s, name, load.Chat, p)
+}
+
+func (s *stage) chatGroup(first, sessions int) load.Group {
+	set := &s.bench.set
+	return load.Group{Name: load.Chat, Kind: load.Chat, First: first, Count: sessions, Target: s.targets(set.transport), Codec: set.idlCodec(), Payload: set.payload}
+}
+
+func (s *stage) roomGroup(first, members, silent int) load.Group {
+	set := &s.bench.set
+	return load.Group{
+		Name: load.Room, Kind: load.Room, First: first, Count: members, Target: s.targets(set.transport), Codec: set.idlCodec(), Payload: set.payload,
+		Room: "bench", Publishers: min(set.publishers, members), Silent: silent}
+}
+
+// roomTargets are what takes turns.
+func (b *bench) roomTargets() []string {
+	if b.set.limits && b.set.transport == report.TCP {
+		return []string{report.Freeim, report.Limit, report.LimitJoined}
+	}
+	return []string{report.Freeim}
+}
+
+func room(ctx context.Context, b *bench) error {
+	set := &b.set
+	for _, target := range b.roomTargets() {
+		o := stageOptions{target: target, people: set.members, edges: max(set.edges, (set.members+perProcess-1)/perProcess)}
+		err := b.staged(ctx, o, func(s *stage) error {
+			p := report.Params{Transport: set.transport, Codec: set.codec, Members: set.members, Rooms: 1, Publishers: min(set.publishers, set.members)}
+			if target == report.Freeim {
+				p.Variant = set.stores()
+			}
+			if _, err := s.connect(ctx, "room", 0, s.roomGroup(0, set.members, 0)); err != nil {
+				return err
+			}
+			return b.paced(ctx, s, "fanout", load.Room, p)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slow compares a room in which all read with one in which some do not.
+func slow(ctx context.Context, b *bench) error {
+	set := &b.set
+	for _, silent := range []int{0, set.silent} {
+		err := b.staged(ctx, stageOptions{target: report.Freeim, people: set.members, edges: set.edges}, func(s *stage) error {
+			p := report.Params{Transport: set.transport, Codec: set.codec, Members: set.members, Rooms: 1, Publishers: min(set.publishers, set.members)}
+			if silent > 0 {
+				p.Variant = fmt.Sprintf("1 in %d reads nothing", silent)
+			}
+			if _, err := s.connect(ctx, "slow", 0, s.roomGroup(0, set.members, silent)); err != nil {
+				return err
+			}
+			return b.paced(ctx, s, "slow", load.Room, p)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mixed(ctx context.Context, b *bench) error {
+	set := &b.set
+	sessions := set.sessions &^ 1
+	o := stageOptions{target: report.Freeim, people: 2*sessions + set.members, edges: set.edges}
+	return b.staged(ctx, o, func(s *stage) error {
+		idle := load.Group{Name: load.Idle, Kind: load.Idle, First: 0, Count: sessions, Target: s.targets(set.transport), Codec: set.idlCodec()}
+		if _, err := s.connect(ctx, "mixed", 0, idle, s.chatGroup(sessions, sessions), s.roomGroup(2*sessions, set.members, 0)); err != nil {
+			return err
+		}
+		// Ten times as many messages between two as in the room.
+		sp, err := s.measure(ctx, "mixed", map[string]load.Pace{load.Chat: {Rate: 10 * set.rate}, load.Room: {Rate: set.rate}})
+		if err != nil {
+			return err
+		}
+		part := func(group, what string, p report.Params) func(found []load.Result) report.Row {
+			return func(found []load.Result) report.Row {
+				p.Transport, p.Codec, p.Loop, p.Variant = set.transport, set.codec, report.Open, what
+				return s.row("mixed", p, sp, named(sp.results, group), named(found, group))
+			}
+		}
+		return s.judged(ctx,
+			part(load.Chat, "1:1, beside the others", report.Params{Sessions: sessions, Rate: 10 * set.rate}),
+			part(load.Room, "room, beside the others", report.Params{Members: set.members, Rooms: 1, Rate: set.rate}))
+	})
+}
+
+// reconnect breaks all connections and waits until all are back.
+func reconnect(ctx context.Context, b *bench) error {
+	set := &b.set
+	edges := max(set.edges, (set.sessions+perProcess-1)/perProcess)
+	return b.staged(ctx, stageOptions{target: report.Freeim, people: set.sessions, edges: edges}, func(s *stage) error {
+		const spread = time.Second // of the clients' first pause, at random
+		_, err := s.connect(ctx, "reconnect", spread, load.Group{
+			Name: load.Idle, Kind: load.Idle, Count: set.sessions, Target: s.targets(set.transport), Codec: set.idlCodec()})
+		if err != nil {
+			return err
+		}
+		var c *load.Connects
+		stop := b.watch(s.fleet, "reconnect")
+		begin := time.Now()
+		sp, err := s.during(ctx, func() (err error) {
+			if set.how == "cut" {
+				err = s.fleet.Break(ctx)
+			} else {
+				err = s.restartEdges(ctx)
+			}
+			if err == nil {
+				c, err = s.fleet.Ready(ctx, 2*time.Minute)
+			}
+			return err
+		})
+		stop()
+		if err != nil {
+			return err
+		}
+		what := "all connections cut"
+		if set.how == "kill" {
+			what = "edges killed and started"
+		}
+		row := s.row("reconnect", report.Params{Transport: set.transport, Codec: set.codec, Sessions: set.sessions, Variant: what}, sp, nil, &load.Result{})
+		row.Seconds = time.Since(begin).Seconds()
+		row.Connected, row.Latency = c.Count, latency(&c.Took)
+		row.Notes = append(row.Notes, fmt.Sprintf("clients wait at random up to %v before each try; %d tries failed", spread, c.Failed))
+		b.add(row)
+		return nil
+	})
+}
+
+// restartEdges kills all edges at once, as a crash does, and starts them again.
+func (s *stage) restartEdges(ctx context.Context) error {
+	for _, e := range s.site.Edges {
+		if err := e.Kill(); err != nil {
+			return err
+		}
+	}
+	for _, e := range s.site.Edges {
+		if err := e.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hooks compares 1:1 without rules and with them.
+func hooks(ctx context.Context, b *bench) error {
+	dir, err := filepath.Abs(b.set.rules)
+	if err != nil {
+		return err
+	}
+	for _, rules := range []string{"", dir} {
+		what := "no rules"
+		if rules != "" {
+			what = "rules"
+		}
+		o := stageOptions{target: report.Freeim, people: b.set.sessions, edges: b.set.edges, rules: rules}
+		if err := b.staged(ctx, o, func(s *stage) error { return b.pairs(ctx, s, "hooks", what) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// echo measures the edge alone.
+func echo(ctx context.Context, b *bench) error {
+	set := &b.set
+	for _, way := range []struct{ kind, transport, what string }{
+		{load.Beat, report.TCP, "heartbeats"}, {load.Beat, report.WebSocket, "heartbeats"}, {load.Echo, report.WebSocket, "echo"},
+	} {
+		err := b.staged(ctx, stageOptions{target: report.Freeim, people: set.sessions, echo: way.kind == load.Echo}, func(s *stage) error {
+			g := load.Group{Name: way.kind, Kind: way.kind, Count: set.sessions, Target: s.targets(way.transport), Codec: set.idlCodec(), Payload: set.payload}
+			if way.kind == load.Echo {
+				g.Target = []load.Target{{Address: s.edges[0].echo, WebSocket: true, Path: "/"}}
+			}
+			if _, err := s.connect(ctx, "echo", 0, g); err != nil {
+				return err
+			}
+			return b.paced(ctx, s, "echo", way.kind, report.Params{Transport: way.transport, Codec: set.codec, Sessions: set.sessions, Variant: way.what})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -214,18 +214,14 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // machine says what this runs on.
 func machine() string {
-	return fmt.Sprintf("%d CPUs (%s), %s, %s", runtime.NumCPU(), model(), runtime.GOOS, runtime.Version())
-}
-
-// model is the processor's.
-func model() string {
+	model := runtime.GOARCH
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, rest, ok := strings.Cut(string(text), "model name"); ok {
 			line, _, _ := strings.Cut(rest, "\n")
-			return strings.Trim(line, "\t: ")
+			model = strings.Trim(line, "\t: ")
 		}
 	}
-	return runtime.GOARCH
+	return fmt.Sprintf("%d CPUs (%s), %s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.Version())
 }
 
 func commit(ctx context.Context) string {
@@ -234,10 +230,4 @@ func commit(ctx context.Context) string {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(out))
-}
-
-// dirty reports whether the tree differs from the commit.
-func dirty(ctx context.Context) bool {
-	out, err := exec.CommandContext(ctx, "git", "status", "--porcelain").Output()
-	return err == nil && len(out) > 0
 }

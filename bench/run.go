@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 
 	"freeim/bench/cluster"
 	"freeim/bench/load"
-	"freeim/bench/proc"
 	"freeim/bench/report"
 	"freeim/idl"
 )
@@ -36,7 +34,7 @@ type settings struct {
 	edges      int
 	workers    int
 	silent     int
-	limits     bool
+	targets    string
 	store      string
 	join       string
 	rules      string
@@ -46,13 +44,15 @@ type settings struct {
 	warm       time.Duration
 	measure    time.Duration
 	rounds     int
+	programs   string
 	file       string
+	pictures   bool
 }
 
 func defaultSettings() settings {
 	return settings{
 		sessions: 1000, members: 1000, publishers: 8, windows: "4", payload: 128, transport: report.TCP, codec: report.Protobuf,
-		edges: 1, workers: 1, silent: 100, store: "disk", join: "unix", rules: "scripts", how: "cut", hold: 10 * time.Second,
+		edges: 1, workers: 1, silent: 100, targets: report.Freeim, store: "disk", join: "unix", rules: "scripts", how: "cut", hold: 10 * time.Second,
 		heartbeat: 25 * time.Second, warm: time.Second, measure: 5 * time.Second, rounds: 3,
 	}
 }
@@ -70,7 +70,7 @@ func (s *settings) flags(f *flag.FlagSet) {
 	f.IntVar(&s.edges, "edges", s.edges, "edge processes")
 	f.IntVar(&s.workers, "workers", s.workers, "load processes, at least; one holds 19,000 connections at most")
 	f.IntVar(&s.silent, "silent", s.silent, "slow: one member in so many reads nothing")
-	f.BoolVar(&s.limits, "limits", s.limits, "room: also the raw limit, in turn with freeim")
+	f.StringVar(&s.targets, "targets", s.targets, "room: what takes turns: freeim, and over TCP the raw limit with one write a delivery (limit) or a pass (limit-joined)")
 	f.StringVar(&s.store, "store", s.store, "where the embedded stores are: disk (durable), or memory (nothing is flushed: what durability costs)")
 	f.StringVar(&s.join, "join", s.join, "how edges reach the core: unix or tcp")
 	f.StringVar(&s.rules, "rules", s.rules, "hooks: directory of the Lua rules")
@@ -80,7 +80,9 @@ func (s *settings) flags(f *flag.FlagSet) {
 	f.DurationVar(&s.warm, "warm", s.warm, "how long before measuring")
 	f.DurationVar(&s.measure, "for", s.measure, "how long to measure")
 	f.IntVar(&s.rounds, "rounds", s.rounds, "how often everything is repeated; what is compared takes turns in each round")
-	f.StringVar(&s.file, "out", s.file, "file for the results, JSON; empty: none")
+	f.StringVar(&s.programs, "programs", s.programs, "directory of edge and core as they were built; empty: they are built")
+	f.StringVar(&s.file, "out", s.file, "`FILE.json` for the results; pages of them are made beside it; empty: none")
+	f.BoolVar(&s.pictures, "png", s.pictures, "with -out: make pictures of the charts too, where there is a Chromium")
 }
 
 func (s *settings) validate() error {
@@ -93,6 +95,11 @@ func (s *settings) validate() error {
 	} {
 		if !strings.Contains(" "+choice.of+" ", " "+choice.got+" ") || choice.got == "" {
 			return fmt.Errorf("-%s is %q: one of %s", choice.name, choice.got, choice.of)
+		}
+	}
+	for target := range strings.SplitSeq(s.targets, ",") {
+		if target != report.Freeim && (target != report.Limit && target != report.LimitJoined || s.transport != report.TCP) {
+			return fmt.Errorf("-targets has %q: freeim, and over TCP limit and limit-joined", target)
 		}
 	}
 	for name, n := range map[string]int{"sessions": s.sessions, "members": s.members, "publishers": s.publishers,
@@ -131,25 +138,6 @@ func (s *settings) storeDir() string {
 		return "/dev/shm"
 	}
 	return os.TempDir()
-}
-
-// variant joins what sets a row apart.
-func variant(words ...string) string {
-	var given []string
-	for _, w := range words {
-		if w != "" {
-			given = append(given, w)
-		}
-	}
-	return strings.Join(given, ", ")
-}
-
-// stores says which stores, where that is not the usual.
-func (s *settings) stores() string {
-	if s.store == "memory" {
-		return "stores in memory"
-	}
-	return ""
 }
 
 // bench is one call of this program that measures.
@@ -224,7 +212,9 @@ func (b *bench) prepare(ctx context.Context, dir, command string) (err error) {
 			return err
 		}
 	}
-	if b.programs.Edge == "" {
+	if p := b.set.programs; p != "" {
+		b.programs = cluster.Programs{Edge: filepath.Join(p, "edge"), Core: filepath.Join(p, "core")}
+	} else if b.programs.Edge == "" {
 		fmt.Fprintln(b.out, "building edge and core")
 		if b.programs, err = cluster.Build(ctx, filepath.Join(dir, "bin")); err != nil {
 			return err
@@ -234,29 +224,25 @@ func (b *bench) prepare(ctx context.Context, dir, command string) (err error) {
 		info, err := f.Stat()
 		b.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	b.run = &report.Run{
-		Version: report.Version, Started: time.Now(), Command: command, Commit: commit(ctx), Dirty: dirty(ctx),
-		Machine: report.Machine{
-			CPUs: runtime.NumCPU(), Model: model(), MemoryBytes: proc.MemoryBytes(), Kernel: proc.Kernel(), Go: runtime.Version(),
-			OpenFiles: proc.OpenFiles(), Congestion: proc.Congestion(), LoadBefore: proc.Load(),
-		},
-	}
+	b.run = report.Begin(ctx, command)
 	return nil
 }
 
 // measureAll runs the scenario's rounds, and writes and judges the results.
 func (b *bench) measureAll(ctx context.Context, sc scenario) error {
-	fmt.Fprintf(b.out, "%s, commit %s, load %.1f\n%s\n", machine(), b.run.Commit, b.run.Machine.LoadBefore[0], b.run.Command)
+	fmt.Fprintf(b.out, "%s, commit %s, load %.1f\n%s\n", machine(), commit(ctx), b.run.Machine.LoadBefore[0], b.run.Command)
 	var err error
 	for b.round = 1; b.round <= b.set.rounds && err == nil; b.round++ {
 		if err = sc.run(ctx, b); err != nil {
 			err = fmt.Errorf("round %d of %s: %w", b.round, sc.name, err)
 		}
 	}
-	b.run.Machine.LoadAfter = proc.Load()
+	b.run.End()
 	if b.set.file != "" && len(b.run.Rows) > 0 {
 		err = errors.Join(err, b.run.Write(b.set.file))
-		fmt.Fprintln(b.out, "results:", b.set.file)
+		if err == nil {
+			err = publish(b.run, strings.TrimSuffix(b.set.file, ".json"), b.set.pictures, b.out)
+		}
 	}
 	if len(b.wrong) > 0 {
 		err = errors.Join(err, fmt.Errorf("the checker found faults: %s", strings.Join(b.wrong, "; ")))
@@ -267,27 +253,13 @@ func (b *bench) measureAll(ctx context.Context, sc scenario) error {
 // add keeps a row and shows it.
 func (b *bench) add(row report.Row) {
 	b.run.Rows = append(b.run.Rows, row)
-	line := fmt.Sprintf("%d %-9s %-12s %-66s %10.0f/s", row.Round, row.Scenario, row.Target, row.Params, row.PerSecond())
-	if l := row.Latency; l != nil {
-		line += fmt.Sprintf("  p50 %s p99 %s ms", ms(l.Quantile(.5)), ms(l.Quantile(.99)))
-	}
-	for _, class := range []string{report.Edge, report.Core} {
-		if c, known := row.CPUPerMillion(class); known {
-			line += fmt.Sprintf("  %s %.3g", class, c)
-		}
-	}
-	fmt.Fprintln(b.out, line, "s/M")
+	fmt.Fprintln(b.out, report.Summary(&row))
 	for _, note := range row.Notes {
 		fmt.Fprintln(b.out, "   ", note)
 	}
 	if faults := row.Faults(); faults != "" {
-		fmt.Fprintln(b.out, "    FAULTS:", faults)
 		b.wrong = append(b.wrong, fmt.Sprintf("round %d of %s: %s", row.Round, row.Key(), faults))
 	}
-}
-
-func ms(d time.Duration) string {
-	return strconv.FormatFloat(d.Seconds()*1000, 'g', 3, 64)
 }
 
 // watch shows how far the load is, until stop is called.

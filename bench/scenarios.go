@@ -26,10 +26,7 @@ func scenarios() []scenario {
 		{"storm", "sessions connect and pass Auth as fast as they can", func(s *settings) { s.sessions = 5000 }, storm},
 		{"idle", "sessions only keep up their heartbeats: what one costs", func(s *settings) { s.sessions, s.rounds = 5000, 1 }, idle},
 		{"chat", "1:1, through edge, core and store", nil, chat},
-		{"room", "one room: every message to all members", func(s *settings) { s.windows = "1,4,32" }, room},
-		{"mixed", "idle sessions, pairs and a room at once, by rate", func(s *settings) { s.sessions, s.members, s.rate = 2000, 500, 100 }, mixed},
 		{"reconnect", "all connections are lost at once, and come back", func(s *settings) { s.sessions = 2000 }, reconnect},
-		{"slow", "one member of a room in a hundred reads nothing: what that does to the others", func(s *settings) { s.rate = 100 }, slow},
 		{"hooks", "1:1 without and with the Lua rules", nil, hooks},
 		{"echo", "through the edge alone: heartbeats, and its WebSocket echo", func(s *settings) { s.sessions = 500 }, echo},
 	}
@@ -99,7 +96,7 @@ func (b *bench) connections(ctx context.Context, name string, hold bool) error {
 		if sp.memory, err = s.memory(); err != nil {
 			return err
 		}
-		connected := s.row("connect", p, sp, nil, &load.Result{})
+		connected := s.row(report.Connect, p, sp, nil, &load.Result{})
 		connected.Connected, connected.Latency = c.Count, latency(&c.Took)
 		connected.Errors = c.Failed
 		b.add(connected)
@@ -125,7 +122,7 @@ func (b *bench) held(ctx context.Context, s *stage, p report.Params, before proc
 	live := s.fleet.Progress().Ready
 	return s.judged(ctx, func(found []load.Result) report.Row {
 		r := named(found, load.Idle)
-		row := s.row("idle", p, sp, named(sp.results, load.Idle), r)
+		row := s.row(report.Idle, p, sp, named(sp.results, load.Idle), r)
 		row.Connected = int64(live)
 		row.Lost += int64(b.set.sessions - live)
 		n := int64(max(1, b.set.sessions))
@@ -149,10 +146,11 @@ func runIdle(ctx context.Context, args []string, out io.Writer) error {
 	return runOne(ctx, sc, "idle", args, out)
 }
 
-// paced measures a group by each window, or by the rate, and at half of what the
-// windows found, if asked.
+// paced measures a group by each window, or by the rate; and at half of what the
+// last window gave, if asked.
 func (b *bench) paced(ctx context.Context, s *stage, name, group string, p report.Params) error {
 	if b.set.rate > 0 {
+		p.Loop, p.Rate = report.Open, b.set.rate
 		_, err := b.pacedRow(ctx, s, name, group, p, load.Pace{Rate: b.set.rate})
 		return err
 	}
@@ -160,43 +158,41 @@ func (b *bench) paced(ctx context.Context, s *stage, name, group string, p repor
 	if err != nil {
 		return err
 	}
+	var row report.Row
 	for _, w := range windows {
-		row, err := b.pacedRow(ctx, s, name, group, p, load.Pace{Window: w})
-		if err != nil {
+		p.Loop, p.Window = report.Closed, w
+		if row, err = b.pacedRow(ctx, s, name, group, p, load.Pace{Window: w}); err != nil {
 			return err
 		}
-		if rate := float64(row.Sent) / max(row.Seconds, 1e-9) / 2; b.set.half && rate > 0 {
-			p := p
-			p.Variant = variant(p.Variant, fmt.Sprintf("half of window %d", w))
-			if _, err := b.pacedRow(ctx, s, name, group, p, load.Pace{Rate: rate}); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
+	if rate := float64(row.Sent) / max(row.Seconds, 1e-9) / 2; b.set.half && rate > 0 {
+		p.Loop = report.Open // with the window whose half it is; the rate differs in each round
+		_, err = b.pacedRow(ctx, s, name, group, p, load.Pace{Rate: rate})
+	}
+	return err
 }
 
 func (b *bench) pacedRow(ctx context.Context, s *stage, name, group string, p report.Params, pace load.Pace) (row report.Row, err error) {
-	p.Loop, p.Window, p.Rate = report.Closed, pace.Window, 0
-	if pace.Rate > 0 {
-		p.Loop, p.Window = report.Open, 0
-		if p.Variant == "" || b.set.rate > 0 { // a rate that was found differs in each round
-			p.Rate = pace.Rate
-		}
-	}
 	sp, err := s.measure(ctx, name+" "+p.String(), map[string]load.Pace{group: pace})
 	if err != nil {
 		return row, err
 	}
 	return row, s.judged(ctx, func(found []load.Result) report.Row {
 		row = s.row(name, p, sp, named(sp.results, group), named(found, group))
+		if pace.Rate > 0 && p.Rate == 0 {
+			row.Notes = append(row.Notes, fmt.Sprintf("half of the rate of window %d: %.1f messages/s", p.Window, pace.Rate))
+		}
 		return row
 	})
 }
 
 func chat(ctx context.Context, b *bench) error {
 	return b.staged(ctx, stageOptions{target: report.Freeim, people: b.set.sessions, edges: b.set.edges}, func(s *stage) error {
-		return b.pairs(ctx, s, "chat", "")
+		what := report.Durable
+		if b.set.store == "memory" {
+			what = ""
+		}
+		return b.pairs(ctx, s, report.Chat, what)
 	})
 }
 
@@ -204,7 +200,7 @@ func chat(ctx context.Context, b *bench) error {
 func (b *bench) pairs(ctx context.Context, s *stage, name, what string) error {
 	set := &b.set
 	sessions := set.sessions &^ 1
-	p := report.Params{Transport: set.transport, Codec: set.codec, Sessions: sessions, Variant: variant(set.stores(), what)}
+	p := report.Params{Transport: set.transport, Codec: set.codec, Sessions: sessions, Variant: what}
 	if _, err := s.connect(ctx, name, 0, s.chatGroup(0, sessions)); err != nil {
 		return err
 	}
@@ -214,89 +210,6 @@ func (b *bench) pairs(ctx context.Context, s *stage, name, what string) error {
 func (s *stage) chatGroup(first, sessions int) load.Group {
 	set := &s.bench.set
 	return load.Group{Name: load.Chat, Kind: load.Chat, First: first, Count: sessions, Target: s.targets(set.transport), Codec: set.idlCodec(), Payload: set.payload}
-}
-
-func (s *stage) roomGroup(first, members, silent int) load.Group {
-	set := &s.bench.set
-	return load.Group{
-		Name: load.Room, Kind: load.Room, First: first, Count: members, Target: s.targets(set.transport), Codec: set.idlCodec(), Payload: set.payload,
-		Room: "bench", Publishers: min(set.publishers, members), Silent: silent}
-}
-
-// roomTargets are what takes turns.
-func (b *bench) roomTargets() []string {
-	if b.set.limits && b.set.transport == report.TCP {
-		return []string{report.Freeim, report.Limit, report.LimitJoined}
-	}
-	return []string{report.Freeim}
-}
-
-func room(ctx context.Context, b *bench) error {
-	set := &b.set
-	for _, target := range b.roomTargets() {
-		o := stageOptions{target: target, people: set.members, edges: max(set.edges, (set.members+perProcess-1)/perProcess)}
-		err := b.staged(ctx, o, func(s *stage) error {
-			p := report.Params{Transport: set.transport, Codec: set.codec, Members: set.members, Rooms: 1, Publishers: min(set.publishers, set.members)}
-			if target == report.Freeim {
-				p.Variant = set.stores()
-			}
-			if _, err := s.connect(ctx, "room", 0, s.roomGroup(0, set.members, 0)); err != nil {
-				return err
-			}
-			return b.paced(ctx, s, "fanout", load.Room, p)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// slow compares a room in which all read with one in which some do not.
-func slow(ctx context.Context, b *bench) error {
-	set := &b.set
-	for _, silent := range []int{0, set.silent} {
-		err := b.staged(ctx, stageOptions{target: report.Freeim, people: set.members, edges: set.edges}, func(s *stage) error {
-			p := report.Params{Transport: set.transport, Codec: set.codec, Members: set.members, Rooms: 1, Publishers: min(set.publishers, set.members)}
-			if silent > 0 {
-				p.Variant = fmt.Sprintf("1 in %d reads nothing", silent)
-			}
-			if _, err := s.connect(ctx, "slow", 0, s.roomGroup(0, set.members, silent)); err != nil {
-				return err
-			}
-			return b.paced(ctx, s, "slow", load.Room, p)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func mixed(ctx context.Context, b *bench) error {
-	set := &b.set
-	sessions := set.sessions &^ 1
-	o := stageOptions{target: report.Freeim, people: 2*sessions + set.members, edges: set.edges}
-	return b.staged(ctx, o, func(s *stage) error {
-		idle := load.Group{Name: load.Idle, Kind: load.Idle, First: 0, Count: sessions, Target: s.targets(set.transport), Codec: set.idlCodec()}
-		if _, err := s.connect(ctx, "mixed", 0, idle, s.chatGroup(sessions, sessions), s.roomGroup(2*sessions, set.members, 0)); err != nil {
-			return err
-		}
-		// Ten times as many messages between two as in the room.
-		sp, err := s.measure(ctx, "mixed", map[string]load.Pace{load.Chat: {Rate: 10 * set.rate}, load.Room: {Rate: set.rate}})
-		if err != nil {
-			return err
-		}
-		part := func(group, what string, p report.Params) func(found []load.Result) report.Row {
-			return func(found []load.Result) report.Row {
-				p.Transport, p.Codec, p.Loop, p.Variant = set.transport, set.codec, report.Open, what
-				return s.row("mixed", p, sp, named(sp.results, group), named(found, group))
-			}
-		}
-		return s.judged(ctx,
-			part(load.Chat, "1:1, beside the others", report.Params{Sessions: sessions, Rate: 10 * set.rate}),
-			part(load.Room, "room, beside the others", report.Params{Members: set.members, Rooms: 1, Rate: set.rate}))
-	})
 }
 
 // reconnect breaks all connections and waits until all are back.
@@ -332,7 +245,7 @@ func reconnect(ctx context.Context, b *bench) error {
 		if set.how == "kill" {
 			what = "edges killed and started"
 		}
-		row := s.row("reconnect", report.Params{Transport: set.transport, Codec: set.codec, Sessions: set.sessions, Variant: what}, sp, nil, &load.Result{})
+		row := s.row(report.Reconnect, report.Params{Transport: set.transport, Codec: set.codec, Sessions: set.sessions, Variant: what}, sp, nil, &load.Result{})
 		row.Seconds = time.Since(begin).Seconds()
 		row.Connected, row.Latency = c.Count, latency(&c.Took)
 		row.Notes = append(row.Notes, fmt.Sprintf("clients wait at random up to %v before each try; %d tries failed", spread, c.Failed))
@@ -368,7 +281,7 @@ func hooks(ctx context.Context, b *bench) error {
 			what = "rules"
 		}
 		o := stageOptions{target: report.Freeim, people: b.set.sessions, edges: b.set.edges, rules: rules}
-		if err := b.staged(ctx, o, func(s *stage) error { return b.pairs(ctx, s, "hooks", what) }); err != nil {
+		if err := b.staged(ctx, o, func(s *stage) error { return b.pairs(ctx, s, report.Hooks, what) }); err != nil {
 			return err
 		}
 	}

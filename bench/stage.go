@@ -272,7 +272,9 @@ func (s *stage) finish(ctx context.Context) ([]load.Result, error) {
 
 // row makes a row of what a group did in a span.
 func (s *stage) row(scenario string, p report.Params, sp *span, r, found *load.Result) report.Row {
-	p.Payload = s.bench.set.payload
+	if p.Loop != "" {
+		p.Payload = s.bench.set.payload
+	}
 	if s.site != nil {
 		p.Edges, p.Cores = len(s.site.Edges), len(s.site.Cores)
 	}

@@ -9,7 +9,7 @@ import (
 // runTour is "bench tour": every scenario at a small size.
 func runTour(ctx context.Context, args []string, out io.Writer) error {
 	sc := scenario{name: "tour", set: func(s *settings) {
-		s.rounds, s.measure, s.hold, s.limits = 2, 3*time.Second, 5*time.Second, true
+		s.rounds, s.measure, s.hold = 2, 3*time.Second, 5*time.Second
 	}, run: tour}
 	return runOne(ctx, sc, "tour", args, out)
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ func Token(seed string, index int) string {
 // Prepare makes the directory database of a core whose data directory is data,
 // with so many people in it, each signed in on one device.
 func Prepare(ctx context.Context, data, seed string, people int) (err error) {
-	directory, err := sql.Open(sql.Options{Path: filepath.Join(data, "directory.db")})
+	directory, err := sql.Open(sql.Options{Path: filepath.Join(data, "directory.db"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

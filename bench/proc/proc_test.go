@@ -33,7 +33,4 @@ func TestOwnFigures(t *testing.T) {
 	if err != nil || machine.Available < 1<<20 || machine.Slab < 1<<20 {
 		t.Errorf("got %+v, %v", machine, err)
 	}
-	if proc.OpenFiles() < 64 || proc.MemoryBytes() < 1<<26 || proc.Kernel() == "" || proc.Congestion() == "" {
-		t.Errorf("got %d, %d, %q, %q", proc.OpenFiles(), proc.MemoryBytes(), proc.Kernel(), proc.Congestion())
-	}
 }

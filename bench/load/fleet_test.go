@@ -1,0 +1,286 @@
+package load_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"freeim/bench/load"
+	"freeim/edge/frame"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/roompb"
+	"freeim/idl/kitex_gen/wirepb"
+)
+
+// TestMain lets the test's program be a load worker.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "load-worker" {
+		if err := load.Work(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// server is one room, or chats, of which everybody is told as plant says. All
+// clients speak protobuf.
+type server struct {
+	t     *testing.T
+	plant func(member int, push []byte) [][]byte // what the member is sent instead
+
+	mu      sync.Mutex // guards the fields below and all writing
+	members []*client
+	byUser  map[int64]*client
+	seq     int64
+}
+
+type client struct {
+	conn  net.Conn
+	user  int64
+	inbox int64
+}
+
+func serve(t *testing.T, plant func(member int, push []byte) [][]byte) (address string) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, plant: plant, byUser: map[int64]*client{}}
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			tasks.Go(func() { s.read(&client{conn: conn}) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); tasks.Wait() })
+	return l.Addr().String()
+}
+
+func (s *server) read(c *client) {
+	defer c.conn.Close()
+	var d frame.Decoder
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.conn.Read(buf)
+		if err != nil {
+			return
+		}
+		if err := d.Feed(buf[:n], 1<<16, func(f frame.Frame) error { return s.handle(c, f) }); err != nil {
+			s.t.Error(err)
+			return
+		}
+	}
+}
+
+func (s *server) handle(c *client, f frame.Frame) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch f.Action {
+	case idl.ActionAuth:
+		c.user = int64(100001 + len(s.byUser))
+		s.byUser[c.user] = c
+		s.send(c, s.frame(f.Action, f.Sequence, &accountpb.AuthReply{UserId: c.user}))
+	case idl.ActionJoinRoom:
+		s.members = append(s.members, c)
+		s.send(c, s.frame(f.Action, f.Sequence, &roompb.JoinRoomReply{Head: s.seq}))
+	case idl.ActionHeartbeat:
+		s.send(c, s.frame(f.Action, f.Sequence, &wirepb.HeartbeatReply{}))
+	case idl.ActionMessage:
+		var req chatpb.SendRequest
+		if err := idl.Decode(f.Body, f.Codec, &req); err != nil {
+			return err
+		}
+		to := s.byUser[req.ToUserId]
+		c.inbox++
+		to.inbox++
+		s.send(c, s.frame(f.Action, f.Sequence, &chatpb.SendReply{InboxSeq: c.inbox}))
+		s.send(to, s.plant(1, s.frame(f.Action, 0, &chatpb.InboxEntry{InboxSeq: to.inbox, Message: &chatpb.Message{Seq: to.inbox, Text: req.Text}}))...)
+	case idl.ActionRoomMessage:
+		var req roompb.RoomSendRequest
+		if err := idl.Decode(f.Body, f.Codec, &req); err != nil {
+			return err
+		}
+		s.seq++
+		push := s.frame(f.Action, 0, &roompb.RoomMessage{Seq: s.seq, Kind: req.Kind, Text: req.Text})
+		for i, m := range s.members {
+			s.send(m, s.plant(i, push)...)
+		}
+		s.send(c, s.frame(f.Action, f.Sequence, &roompb.RoomSendReply{Seq: s.seq}))
+	}
+	return nil
+}
+
+func (s *server) frame(a idl.Action, sequence uint32, m idl.Message) []byte {
+	return framed(s.t, a, sequence, m)
+}
+
+func framed(t *testing.T, a idl.Action, sequence uint32, m idl.Message) []byte {
+	body, err := m.Marshal(nil)
+	if err != nil {
+		t.Error(err)
+	}
+	return frame.Append(nil, frame.Frame{Codec: idl.CodecProtobuf, Action: a, Sequence: sequence, Body: body})
+}
+
+func (s *server) send(c *client, frames ...[]byte) {
+	for _, f := range frames {
+		_, _ = c.conn.Write(f) // a client that is gone needs nothing
+	}
+}
+
+// faultAt plants once, at a member's n-th push: replace says what is sent instead
+// of that one and the next.
+func faultAt(n int, replace func(this, next []byte) [][]byte) func(int, []byte) [][]byte {
+	count, held := 0, []byte(nil)
+	return func(member int, push []byte) [][]byte {
+		if member != 1 {
+			return [][]byte{push}
+		}
+		switch count++; count {
+		case n:
+			held = push
+			return nil
+		case n + 1:
+			return replace(held, push)
+		}
+		return [][]byte{push}
+	}
+}
+
+// TestFleetFindsPlantedFaults: over real sockets, whatever a server does wrong once
+// among good deliveries is found, and as what it is.
+func TestFleetFindsPlantedFaults(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: the load needs epoll")
+	}
+	tests := []struct {
+		name    string
+		replace func(this, next []byte) [][]byte
+		want    load.Checks
+	}{
+		{"nothing", func(this, next []byte) [][]byte { return [][]byte{this, next} }, load.Checks{}},
+		{"lost", func(_, next []byte) [][]byte { return [][]byte{next} }, load.Checks{Lost: 1}},
+		{"doubled", func(this, next []byte) [][]byte { return [][]byte{this, this, next} }, load.Checks{Doubled: 1}},
+		{"reordered", func(this, next []byte) [][]byte { return [][]byte{next, this} }, load.Checks{Reordered: 1}},
+		{"garbled", func(this, next []byte) [][]byte {
+			broken := append([]byte(nil), this...)
+			for i := frame.HeaderSize; i < len(broken); i++ {
+				broken[i] = 0xff
+			}
+			return [][]byte{broken, this, next}
+		}, load.Checks{Garbled: 1}},
+		{"declared", func(this, next []byte) [][]byte {
+			const third = 3 // the push that is held
+			skip := framed(t, idl.ActionRoomHistory, 0, &roompb.RoomSkip{Ranges: []*roompb.SeqRange{{From: third, To: third}}})
+			return [][]byte{skip, next}
+		}, load.Checks{Skipped: 1}},
+	}
+	for _, kind := range []string{load.Room, load.Chat} {
+		for _, tt := range tests {
+			if kind == load.Chat && tt.want.Skipped > 0 {
+				continue
+			}
+			t.Run(kind+" "+tt.name, func(t *testing.T) {
+				t.Parallel()
+				address := serve(t, faultAt(3, tt.replace))
+				g := load.Group{Name: "g", Kind: kind, Count: 4, Target: []load.Target{{Address: address}}, Codec: idl.CodecProtobuf, Room: "r", Publishers: 1, Rate: 200}
+				if kind == load.Chat {
+					g.Count = 2
+				}
+				got := drive(t, g)
+				sound := got.Checks
+				sound.Received = 0
+				if kind == load.Chat && tt.want.Reordered+tt.want.Doubled+tt.want.Lost > 0 {
+					// The inbox and the sender's numbers each show it.
+					if sound.Faults() == 0 || sound.Lost > 0 != (tt.want.Lost > 0) || sound.Doubled > 0 != (tt.want.Doubled > 0) || sound.Reordered > 0 != (tt.want.Reordered > 0) {
+						t.Errorf("got %+v, want %+v", sound, tt.want)
+					}
+				} else if sound != tt.want {
+					t.Errorf("got %+v, want %+v", sound, tt.want)
+				}
+				if got.Errors() > 0 || got.Sent < 10 || got.Answered != got.Sent {
+					t.Errorf("got %d errors, %d sent, %d answered", got.Errors(), got.Sent, got.Answered)
+				}
+			})
+		}
+	}
+}
+
+// drive runs a group against its server for a moment.
+func drive(t *testing.T, g load.Group) load.Result {
+	f, err := load.StartFleet(1, os.Args[0], "load-worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := f.Connect(t.Context(), []load.Plan{{Seed: "s", Dialing: 1, Groups: []load.Group{g}}}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Count != int64(g.Count) || c.Took.Count() != c.Count {
+		t.Errorf("got %d sessions ready, want %d", c.Count, g.Count)
+	}
+	if err := f.Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.After(time.Minute); f.Progress().Sent < 10; {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("nothing is sent")
+		}
+	}
+	all, err := f.Finish(t.Context(), 2*time.Second)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("got %d results, %v", len(all), err)
+	}
+	return all[0]
+}
+
+// TestWorkersSayWhatFailed: a server that is not there, one that hangs up, a plan
+// that makes no sense.
+func TestWorkersSayWhatFailed(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: the load needs epoll")
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	for name, address := range map[string]string{"nobody listens": "127.0.0.1:1", "it hangs up": l.Addr().String(), "no address": "nowhere"} {
+		t.Run(name, func(t *testing.T) {
+			f, err := load.StartFleet(1, os.Args[0], "load-worker")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			g := load.Group{Name: "g", Kind: load.Idle, Count: 2, Target: []load.Target{{Address: address}}}
+			if _, err := f.Connect(t.Context(), []load.Plan{{Groups: []load.Group{g}}}, time.Minute); err == nil {
+				t.Error("it was called a success")
+			}
+		})
+	}
+}

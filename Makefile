@@ -11,7 +11,7 @@ WHOLE := ./bench ./bench/e2e/... ./edge/web/...
 PROTOS := wire account chat room core
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test vet unit production race check format generated gen fuzz bench
+.PHONY: help run cluster test vet unit production race check format generated gen fuzz bench benchmarks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,5 +73,10 @@ fuzz: ## fuzz every decoder for 30 s each (FUZZTIME=5m: longer)
 		(set -x; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),30s) "$$dir"); \
 	done
 
-bench: ## run the benchmarks
+bench: ## measure everything at a small size, on real servers, in five minutes: data/bench/tour.html
+	@mkdir -p data/bin data/bench
+	$(GO) build -o data/bin/bench ./bench
+	@exec data/bin/bench tour -png -out data/bench/tour.json
+
+benchmarks: ## run the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -158,13 +158,21 @@ func runScenario(ctx context.Context, args []string, out io.Writer) error {
 		listScenarios(out)
 		return nil
 	}
+	sc, err := scenarioNamed(args[0])
+	if err != nil {
+		listScenarios(out)
+		return err
+	}
+	return runOne(ctx, sc, "run "+sc.name, args[1:], out)
+}
+
+func scenarioNamed(name string) (scenario, error) {
 	for _, sc := range scenarios() {
-		if sc.name == args[0] {
-			return runOne(ctx, sc, "run "+sc.name, args[1:], out)
+		if sc.name == name {
+			return sc, nil
 		}
 	}
-	listScenarios(out)
-	return fmt.Errorf("no scenario %q", args[0])
+	return scenario{}, fmt.Errorf("no scenario %q", name)
 }
 
 func listScenarios(out io.Writer) {
@@ -238,7 +246,10 @@ func (b *bench) measureAll(ctx context.Context, sc scenario) error {
 		}
 	}
 	b.run.End()
+	fmt.Fprintln(b.out)
+	b.run.Text(b.out)
 	if b.set.file != "" && len(b.run.Rows) > 0 {
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(b.set.file), 0o755))
 		err = errors.Join(err, b.run.Write(b.set.file))
 		if err == nil {
 			err = publish(b.run, strings.TrimSuffix(b.set.file, ".json"), b.set.pictures, b.out)

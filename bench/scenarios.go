@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"freeim/bench/load"
@@ -166,7 +167,8 @@ func (b *bench) paced(ctx context.Context, s *stage, name, group string, p repor
 		}
 	}
 	if rate := float64(row.Sent) / max(row.Seconds, 1e-9) / 2; b.set.half && rate > 0 {
-		p.Loop = report.Open // with the window whose half it is; the rate differs in each round
+		p.Variant = strings.TrimPrefix(p.Variant+fmt.Sprintf(", half of window %d", p.Window), ", ")
+		p.Loop, p.Window = report.Open, 0 // the rate differs in each round
 		_, err = b.pacedRow(ctx, s, name, group, p, load.Pace{Rate: rate})
 	}
 	return err
@@ -180,7 +182,7 @@ func (b *bench) pacedRow(ctx context.Context, s *stage, name, group string, p re
 	return row, s.judged(ctx, func(found []load.Result) report.Row {
 		row = s.row(name, p, sp, named(sp.results, group), named(found, group))
 		if pace.Rate > 0 && p.Rate == 0 {
-			row.Notes = append(row.Notes, fmt.Sprintf("half of the rate of window %d: %.1f messages/s", p.Window, pace.Rate))
+			row.Notes = append(row.Notes, fmt.Sprintf("%.1f messages/s were due", pace.Rate))
 		}
 		return row
 	})
@@ -188,11 +190,7 @@ func (b *bench) pacedRow(ctx context.Context, s *stage, name, group string, p re
 
 func chat(ctx context.Context, b *bench) error {
 	return b.staged(ctx, stageOptions{target: report.Freeim, people: b.set.sessions, edges: b.set.edges}, func(s *stage) error {
-		what := report.Durable
-		if b.set.store == "memory" {
-			what = ""
-		}
-		return b.pairs(ctx, s, report.Chat, what)
+		return b.pairs(ctx, s, report.Chat, b.set.stores())
 	})
 }
 
@@ -245,7 +243,7 @@ func reconnect(ctx context.Context, b *bench) error {
 		if set.how == "kill" {
 			what = "edges killed and started"
 		}
-		row := s.row(report.Reconnect, report.Params{Transport: set.transport, Codec: set.codec, Sessions: set.sessions, Variant: what}, sp, nil, &load.Result{})
+		row := s.row("reconnect", report.Params{Transport: set.transport, Codec: set.codec, Sessions: set.sessions, Variant: what}, sp, nil, &load.Result{})
 		row.Seconds = time.Since(begin).Seconds()
 		row.Connected, row.Latency = c.Count, latency(&c.Took)
 		row.Notes = append(row.Notes, fmt.Sprintf("clients wait at random up to %v before each try; %d tries failed", spread, c.Failed))
@@ -281,7 +279,7 @@ func hooks(ctx context.Context, b *bench) error {
 			what = "rules"
 		}
 		o := stageOptions{target: report.Freeim, people: b.set.sessions, edges: b.set.edges, rules: rules}
-		if err := b.staged(ctx, o, func(s *stage) error { return b.pairs(ctx, s, report.Hooks, what) }); err != nil {
+		if err := b.staged(ctx, o, func(s *stage) error { return b.pairs(ctx, s, "hooks", what) }); err != nil {
 			return err
 		}
 	}

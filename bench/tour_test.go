@@ -66,7 +66,6 @@ func TestTour(t *testing.T) {
 	if len(b.wrong) > 0 {
 		t.Errorf("faults:\n%s\nit said:\n%s", strings.Join(b.wrong, "\n"), out)
 	}
-	b.run.End()
 	if err := b.run.Write(file); err != nil {
 		t.Error(err)
 	}

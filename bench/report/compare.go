@@ -121,10 +121,10 @@ func verdict(c Comparison) Verdict {
 // interval over rounds drawn with replacement, each side by itself. The draws are
 // the same each time, so the same files give the same words.
 //
-// With three rounds a side it is as wide as the rounds are apart, and excludes 1
-// only when every round of one side is beyond every round of the other, which
-// chance does once in ten comparisons of equals; with five rounds a side it is
-// about once in twenty.
+// With few rounds it is as wide as the rounds are apart, and excludes 1 only when
+// every round of one side is beyond every round of the other. Chance does that to
+// equals once in three comparisons of two rounds a side, in ten of three, in fifty
+// of five.
 func bootstrap(a, b []float64) (low, high float64) {
 	random := rand.New(rand.NewPCG(1, 2))
 	draw := func(from, into []float64) float64 {

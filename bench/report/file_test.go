@@ -178,6 +178,26 @@ func TestLatency(t *testing.T) {
 	}
 }
 
+func TestSummary(t *testing.T) {
+	r := &sample().Rows[0]
+	r.Lost = 3
+	want := "fanout freeim tcp protobuf sessions=1000 members=1000 payload=128 closed window=32 round 1 · 500,000/s · p50 500 ms p99 990 ms · edge 1 s/million · edge 3,146 B/session · FAULTS: 3 lost"
+	if got := report.Summary(r); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestBegin(t *testing.T) {
+	r := report.Begin(t.Context(), "bench tour")
+	r.End()
+	if r.Version != report.Version || r.Machine.CPUs < 1 || r.Started.IsZero() || r.Machine.Go == "" {
+		t.Errorf("got %+v", r)
+	}
+	if err := r.Write(filepath.Join(t.TempDir(), "a.json")); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	text, err := json.Marshal(sample())
 	if err != nil {

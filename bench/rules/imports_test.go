@@ -58,9 +58,9 @@ var inside = map[string]sees{
 	// The edge.
 	"edge/frame":             {"idl", bodies},
 	"edge/room":              {"edge/frame idl idl/kitex_gen/roompb", ""},
-	"edge/session":           {"edge/limits edge/frame edge/ws idl idl/kitex_gen/wirepb", bodies},
-	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies},
-	"edge/rpc":               {"edge/session idl idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis"}, // against a real core
+	"edge/session":           {"edge/limits edge/frame edge/room edge/ws idl idl/kitex_gen/wirepb", bodies},
+	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies + " edge/room"},
+	"edge/rpc":               {"edge/room edge/session idl idl/kitex_gen/roompb idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis"}, // against a real core
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
 	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"freeim/edge/gateway"
+	"freeim/edge/room"
 	"freeim/edge/session"
 	"freeim/idl"
 )
@@ -80,6 +81,8 @@ func (c *core) Gone(s session.ID, _ session.Identity) {
 	defer c.mu.Unlock()
 	c.gone[s]++
 }
+
+func (c *core) RoomState(room.State) {}
 
 func (c *core) gones(s session.ID) int {
 	c.mu.Lock()

@@ -85,7 +85,7 @@ func (l *Links) passTime(sessions int64) time.Duration {
 	return min(max(whole, l.options.Census), slowest*l.options.Census)
 }
 
-// census lists the live sessions once, over k; asked says that a core wants it.
+// census lists the live sessions and the rooms once, over k; asked says that a core wants it.
 func (l *Links) census(k *link, pause time.Duration, asked bool) (sessions int64, err error) {
 	l.listing.Store(k)
 	defer l.listing.Store(nil)
@@ -103,6 +103,9 @@ func (l *Links) census(k *link, pause time.Duration, asked bool) (sessions int64
 			return errListing
 		}
 	})
+	if err == nil {
+		err = l.roomPages(func(rooms []*corepb.RoomState) error { return k.list(&listing{rooms: rooms}) })
+	}
 	if err == nil {
 		err = k.list(&listing{end: &corepb.Census{Sessions: sessions, Asked: asked}})
 	}

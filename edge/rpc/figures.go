@@ -9,7 +9,7 @@ import (
 // counts is what this end of the links counts, read when Prometheus asks.
 type counts struct {
 	upBatches, calls      atomic.Int64
-	downBatches, answered atomic.Int64 // answered: replies, pushes and kicks
+	downBatches, answered atomic.Int64 // answered: replies, pushes, broadcasts and kicks
 	refused               [whys]atomic.Int64
 	censuses              atomic.Int64
 	resyncs               atomic.Int64
@@ -35,7 +35,7 @@ func newFigures(l *Links) *figures {
 	return &figures{
 		links:    l,
 		batches:  both("batches_total", "Messages on the streams between edges and cores.", "direction"),
-		items:    both("items_total", "Calls (up), replies, pushes and kicks (down) in the batches.", "direction"),
+		items:    both("items_total", "Calls (up), replies, pushes, broadcasts and kicks (down) in the batches.", "direction"),
 		pending:  both("pending", "Calls under way."),
 		up:       both("up", "Links that stand."),
 		refused:  both("refused_total", "Calls answered by the link instead of a handler.", "reason"),

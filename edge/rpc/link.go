@@ -198,6 +198,7 @@ func (k *link) opened(w *corepb.Welcome, drop context.CancelFunc) {
 	k.instance = strings.Clone(w.Instance)
 	k.mu.Unlock()
 	k.enter(open, drop)
+	k.askRooms()
 	k.links.rise(k, w.Missed)
 }
 

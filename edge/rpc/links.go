@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -22,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freeim/edge/room"
 	"freeim/edge/session"
 	"freeim/idl"
 
@@ -50,6 +52,9 @@ type Receiver interface {
 	Live(yield func(session.ID, session.Identity, idl.Codec) bool)
 	// Resync says that pushes may have been lost: every bound client should sync.
 	Resync()
+	// RoomStates calls yield for every room that has members, until it returns false;
+	// want is for each State. yield takes its time.
+	RoomStates(want bool, yield func(room.State) bool)
 }
 
 // Options configures Links.
@@ -146,6 +151,7 @@ type Links struct {
 	log     *slog.Logger
 	fixed   []string // addresses of cores that are always named
 	sources []*source
+	seed    maphash.Seed // by which rooms are spread over the links
 
 	receiver  Receiver // static after Start
 	catalogue atomic.Pointer[catalogue]
@@ -184,7 +190,7 @@ func New(o Options) (*Links, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	l := &Links{options: o, log: o.Log, asked: make(chan struct{}, 1), refusals: refusals{wake: make(chan struct{}, 1)}}
+	l := &Links{options: o, log: o.Log, seed: maphash.MakeSeed(), asked: make(chan struct{}, 1), refusals: refusals{wake: make(chan struct{}, 1)}}
 	l.running, l.stop = context.WithCancel(context.Background())
 	l.known.Store(&[]*link{})
 	l.up.Store(&[]*link{})

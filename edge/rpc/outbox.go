@@ -24,19 +24,21 @@ const (
 
 // outbox holds what goes up next. All but wake is guarded by the link's mu. It
 // is bounded by what it is made of: the calls by Options.Pending, one page of a
-// census, the rest by the sessions that end.
+// census, the rooms of this edge, the rest by the sessions that end.
 type outbox struct {
 	wake chan struct{} // has one token when the sender has something to do
 
 	calls   []queued
 	gones   []*corepb.Gone
 	listing *listing
-	ask     bool // the core is to say whether it is there
+	rooms   map[string]*corepb.RoomState // by room; nil: none
+	ask     bool                         // the core is to say whether it is there
 }
 
 // listing is one page of a census, or its end.
 type listing struct {
 	registers []*corepb.Register
+	rooms     []*corepb.RoomState
 	end       *corepb.Census
 	taken     chan struct{} // closed when it was sent, or will not be
 	sent      bool          // static once taken is closed
@@ -53,7 +55,7 @@ type queued struct {
 func (o *outbox) call(number uint32, w waiting) {
 	q := queued{call: corepb.Call{
 		Session: uint64(w.Session), Action: uint32(w.Action), Sequence: number, Codec: uint32(w.Codec),
-		Body: w.Body, Address: w.Address, Trace: w.Trace,
+		Body: w.Body, Address: w.Address, Trace: w.Trace, Rooms: w.Rooms,
 	}}
 	if w.Identity != nil {
 		q.who, q.bound = toWire(*w.Identity), true
@@ -66,7 +68,7 @@ func (o *outbox) call(number uint32, w waiting) {
 func (q *queued) waiting(p pendingCall) waiting {
 	w := waiting{session.Call{
 		Session: p.session, Action: idl.Action(q.call.Action), Sequence: p.sequence, Codec: p.codec,
-		Body: q.call.Body, Address: q.call.Address, Trace: q.call.Trace,
+		Body: q.call.Body, Address: q.call.Address, Trace: q.call.Trace, Rooms: q.call.Rooms,
 	}, p.deadline}
 	if q.bound {
 		who := fromWire(&q.who)
@@ -87,7 +89,7 @@ func (o *outbox) asks() {
 
 func (o *outbox) reset() {
 	o.listing.done(false)
-	o.calls, o.gones, o.listing, o.ask = nil, nil, nil, false
+	o.calls, o.gones, o.listing, o.rooms, o.ask = nil, nil, nil, nil, false
 }
 
 func (p *listing) done(sent bool) {
@@ -131,6 +133,7 @@ type sender struct {
 	calls   []queued
 	gones   []*corepb.Gone
 	listing *listing
+	rooms   map[string]*corepb.RoomState
 	ask     bool
 	last    bool // nothing more will come
 	ptrs    []*corepb.Call
@@ -169,8 +172,8 @@ func (k *link) take(s *sender) {
 	defer k.mu.Unlock()
 	o := &k.outbox
 	s.calls, o.calls = o.calls, spare
-	s.gones, s.listing, s.ask = o.gones, o.listing, o.ask
-	o.gones, o.listing, o.ask = nil, nil, false
+	s.gones, s.listing, s.rooms, s.ask = o.gones, o.listing, o.rooms, o.ask
+	o.gones, o.listing, o.rooms, o.ask = nil, nil, nil, false
 	s.last = k.phase == leaving && len(k.pending) == 0
 }
 
@@ -186,6 +189,9 @@ func (k *link) restore(rest []queued) {
 // reads them in that order too.
 func (s *sender) flush() (unsent []queued, err error) {
 	if err := s.flushSessions(); err != nil {
+		return s.calls, err
+	}
+	if err := s.flushRooms(); err != nil {
 		return s.calls, err
 	}
 	for rest := s.calls; len(rest) > 0; {
@@ -207,7 +213,7 @@ func (s *sender) flush() (unsent []queued, err error) {
 func (s *sender) flushSessions() error {
 	var up corepb.Uplink
 	if s.listing != nil {
-		up.Registers, up.Census = s.listing.registers, s.listing.end
+		up.Registers, up.Rooms, up.Census = s.listing.registers, s.listing.rooms, s.listing.end
 	}
 	up.Gone = s.gones
 	if s.listing == nil && len(s.gones) == 0 && !s.ask {

@@ -21,7 +21,7 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		}
 		k.heard.Add(1)
 		k.links.counts.downBatches.Add(1)
-		k.links.counts.answered.Add(int64(len(d.Replies) + len(d.Pushes) + len(d.Kicks)))
+		k.links.counts.answered.Add(int64(len(d.Replies) + len(d.Pushes) + len(d.Kicks) + len(d.Broadcasts)))
 		down.Replies = k.settle(down.Replies, d.Replies)
 		for _, p := range d.Pushes {
 			down.Pushes = append(down.Pushes, session.Push{Action: idl.Action(p.Action), Sessions: ids(p.Sessions),
@@ -31,6 +31,7 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 			down.Kicks = append(down.Kicks, session.Kick{Sessions: ids(kick.Sessions), Reason: kick.Reason,
 				Message: kick.Message, RetryAfter: time.Duration(kick.RetryAfterMs) * time.Millisecond})
 		}
+		addRooms(&down, d)
 		k.links.receiver.Deliver(down)
 		down.Reset()
 		if d.Drain {
@@ -70,7 +71,7 @@ func (k *link) settle(answers []session.Reply, replies []*corepb.Reply) []sessio
 
 // answer is what the session that called hears of r.
 func answer(to pendingCall, r *corepb.Reply) session.Reply {
-	reply := session.Reply{Session: to.session, Action: idl.Action(r.Action), Sequence: to.sequence, Body: r.Body}
+	reply := session.Reply{Session: to.session, Action: idl.Action(r.Action), Sequence: to.sequence, Body: r.Body, Enter: enterOf(r.Enter), Leave: r.Leave}
 	if r.Bind != nil {
 		who := fromWire(r.Bind)
 		reply.Bind = &who

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	corerpc "freeim/core/rpc"
+	"freeim/edge/room"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
 	"freeim/idl"
@@ -47,6 +49,8 @@ type hub struct {
 	pushes   []session.Push
 	kicks    []string
 	resyncs  int
+	rooms    []string     // what came for rooms
+	states   []room.State // of the rooms that there are
 	sessions map[session.ID]session.Identity
 	onReply  func(session.Reply) // called without mu
 }
@@ -83,6 +87,7 @@ func (h *hub) Deliver(d session.Delivery) {
 	}
 	h.change(func() {
 		h.pushes = append(h.pushes, d.Pushes...)
+		h.rooms = append(h.rooms, fmt.Sprintf("%+v %+v %+v %+v", d.Broadcasts, d.Answers, d.Expels, d.Policies))
 		for _, k := range d.Kicks {
 			h.kicks = append(h.kicks, fmt.Sprintf("%v %d %s %s", k.Sessions, k.Reason, k.Message, k.RetryAfter))
 		}
@@ -95,6 +100,18 @@ func (h *hub) Live(yield func(session.ID, session.Identity, idl.Codec) bool) {
 	h.mu.Unlock()
 	for s, who := range all {
 		if !yield(s, who, idl.CodecJSON) {
+			return
+		}
+	}
+}
+
+func (h *hub) RoomStates(want bool, yield func(room.State) bool) {
+	h.mu.Lock()
+	all := slices.Clone(h.states)
+	h.mu.Unlock()
+	for _, s := range all {
+		s.Want = want
+		if !yield(s) {
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"freeim/edge/frame"
+	"freeim/edge/room"
 	"freeim/edge/ws"
 	"freeim/idl"
 )
@@ -67,10 +68,8 @@ func appendTexts(dst []byte, frames []frame.Frame) ([]byte, error) {
 	return dst, nil
 }
 
-// Waiter is told when a transport that refused a broadcast has room again.
-type Waiter interface {
-	// Writable is called on a goroutine of its own, with no lock held, perhaps
-	// before the refusing Broadcast has returned. It must not block for long: others
-	// that wait for the same connection come after it.
-	Writable()
-}
+// Waiter is told when a transport that refused a broadcast has room again. Writable
+// is called on a goroutine of its own, with no lock held, perhaps before the refusing
+// Broadcast has returned. It must not block for long: others that wait for the same
+// connection come after it.
+type Waiter = room.Waiter

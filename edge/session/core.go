@@ -1,6 +1,9 @@
 package session
 
-import "freeim/idl"
+import (
+	"freeim/edge/room"
+	"freeim/idl"
+)
 
 // ID names a session; unique in the life of one edge, never 0.
 type ID uint64
@@ -24,6 +27,7 @@ type Call struct {
 	Identity *Identity // nil before Auth; not changed after the call
 	Address  string    // the client's
 	Trace    string    // W3C traceparent of the action's span; empty: not traced
+	Rooms    []string  // those that the session is in; for an action with ActionInfo.Rooms
 }
 
 // Reply answers a Call.
@@ -31,8 +35,10 @@ type Reply struct {
 	Session  ID
 	Action   idl.Action // the call's, or idl.ActionError
 	Sequence uint32
-	Body     []byte    // in the call's codec; the hub's to keep
-	Bind     *Identity // set by a successful Auth
+	Body     []byte      // in the call's codec; the hub's to keep
+	Bind     *Identity   // set by a successful Auth
+	Enter    *room.Enter // the session is in this room now
+	Leave    string      // and not in this one any more; empty: none
 }
 
 // Push is a server-initiated frame for sessions of this edge.
@@ -49,6 +55,7 @@ type ActionInfo struct {
 	Name    string // as in "chat.send"
 	Open    bool   // allowed before Auth
 	MaxBody int    // octets; 0: the edge's own limit
+	Rooms   bool   // its calls say in which rooms the session is
 }
 
 // Core is where the hub's actions go; edge/rpc implements it over Kitex.
@@ -59,6 +66,9 @@ type Core interface {
 	Call(c Call)
 	// Gone says that a bound session has ended.
 	Gone(s ID, who Identity)
+	// RoomState says how a room is at this edge. It never blocks, and is lost while no
+	// core is linked: the next link asks Hub.RoomStates.
+	RoomState(room.State)
 	// Action gives what is known of an action; ok is false for one that no core
 	// has. While no core was ever reached, every action is known and open.
 	Action(a idl.Action) (info ActionInfo, ok bool)

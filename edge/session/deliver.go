@@ -4,16 +4,28 @@ import (
 	"time"
 
 	"freeim/edge/frame"
+	"freeim/edge/room"
 	"freeim/idl"
 )
 
-// This file is what edge/rpc brings from the cores: replies, pushes and kicks.
+// This file is what edge/rpc brings from the cores: replies, pushes, what is for rooms,
+// and kicks.
 
 // Delivery is what a core said at once.
 type Delivery struct {
-	Replies []Reply
-	Pushes  []Push
-	Kicks   []Kick
+	Replies    []Reply
+	Pushes     []Push
+	Broadcasts []room.Broadcast
+	Answers    []room.Answer
+	Expels     []room.Expel
+	Policies   []RoomPolicy
+	Kicks      []Kick
+}
+
+// RoomPolicy changes how a room is treated.
+type RoomPolicy struct {
+	Room   string
+	Policy room.Policy
 }
 
 // Kick closes sessions at a core's word; RetryAfter 0 leaves the advice to the
@@ -29,13 +41,18 @@ type Kick struct {
 func (d *Delivery) Reset() {
 	clear(d.Replies)
 	clear(d.Pushes)
+	clear(d.Broadcasts)
+	clear(d.Answers)
+	clear(d.Expels)
+	clear(d.Policies)
 	clear(d.Kicks)
-	d.Replies, d.Pushes, d.Kicks = d.Replies[:0], d.Pushes[:0], d.Kicks[:0]
+	*d = Delivery{d.Replies[:0], d.Pushes[:0], d.Broadcasts[:0], d.Answers[:0], d.Expels[:0], d.Policies[:0], d.Kicks[:0]}
 }
 
 // Deliver takes what a core said at once; what it says to one session leaves in
 // one write. The replies come first, since one may bind a session that a push is
-// for; the kicks last, since a session should get what was pushed to it before.
+// for; of rooms an answer comes behind its broadcasts, and who is taken out gets what
+// was said before; the kicks last, since a session should get what was pushed to it.
 // The slices are not kept.
 func (h *Hub) Deliver(d Delivery) {
 	c := h.together(len(d.Replies) + len(d.Pushes))
@@ -46,6 +63,7 @@ func (h *Hub) Deliver(d Delivery) {
 	for _, p := range d.Pushes {
 		h.push(p, c)
 	}
+	h.deliverRooms(d)
 	for _, k := range d.Kicks {
 		h.Kick(k.Sessions, k.Reason, k.Message, k.RetryAfter)
 	}
@@ -103,7 +121,7 @@ func (s *Session) reply(r Reply) bool {
 		s.mu.Unlock()
 	} else {
 		s.mu.Unlock()
-		sent = s.deliver(to, r.Action, r.Body)
+		sent = s.move(to, r)
 	}
 	if !sent {
 		s.slow()
@@ -155,8 +173,9 @@ func (h *Hub) push(p Push, c *corks) {
 }
 
 // Resync asks every live session to sync: pushes may have been lost, since a
-// link to a core was down.
+// link to a core was down. What rooms may have missed is asked for.
 func (h *Hub) Resync() {
+	h.rooms.Ask()
 	out := outgoing{hub: h, push: Push{Action: idl.ActionSync}}
 	for s := range h.sessions.all() {
 		out.to(s, 0)
@@ -178,6 +197,14 @@ type outgoing struct {
 
 // to sends the push to one session, the i-th of those it names.
 func (o *outgoing) to(s *Session, i int) {
+	if !o.try(s, i) {
+		s.slow()
+	}
+}
+
+// try is to for callers that hold locks; false: the client does not read, and the
+// session must be closed.
+func (o *outgoing) try(s *Session, i int) bool {
 	s.mu.Lock()
 	in, listening := s.pushForm, s.state == live
 	s.missed = s.missed || s.calling && s.current.action == idl.ActionAuth
@@ -185,12 +212,10 @@ func (o *outgoing) to(s *Session, i int) {
 	body, has := o.body(in.codec)
 	if !listening || !has {
 		o.hub.counters.lost.Add(1)
-		return
+		return true
 	}
 	o.hub.counters.pushed.Add(1)
-	if !o.send(s, in, body, i) {
-		s.slow()
-	}
+	return o.send(s, in, body, i)
 }
 
 // body is the push's in codec c; has is false when the core left it out. The

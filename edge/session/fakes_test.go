@@ -12,6 +12,7 @@ import (
 
 	"freeim/edge/frame"
 	"freeim/edge/limits"
+	"freeim/edge/room"
 	"freeim/edge/session"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/wirepb"
@@ -24,6 +25,7 @@ type fakeCore struct {
 	mu    sync.Mutex // guards the fields below
 	calls []session.Call
 	gone  map[session.ID]int
+	rooms []room.State
 }
 
 func (c *fakeCore) Call(call session.Call) {
@@ -39,6 +41,12 @@ func (c *fakeCore) Gone(s session.ID, _ session.Identity) {
 		c.gone = make(map[session.ID]int)
 	}
 	c.gone[s]++
+}
+
+func (c *fakeCore) RoomState(s room.State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rooms = append(c.rooms, s)
 }
 
 func (c *fakeCore) gones(s session.ID) int {
@@ -64,6 +72,8 @@ func (c *fakeCore) Action(a idl.Action) (session.ActionInfo, bool) {
 		return session.ActionInfo{Open: true}, true
 	case idl.ActionMessage, idl.ActionSync:
 		return session.ActionInfo{}, true
+	case idl.ActionJoinRoom, idl.ActionRoomMessage, idl.ActionLeaveRoom:
+		return session.ActionInfo{Rooms: true}, true
 	case shortBodies:
 		return session.ActionInfo{MaxBody: 8}, true
 	}
@@ -116,16 +126,24 @@ func decode(p []byte, text bool) sent {
 		s.Frame = f
 		return s
 	}
+	all := decodeFrames(p)
+	if len(all) != 1 {
+		panic(fmt.Sprintf("sent %d frames as one", len(all)))
+	}
+	return all[0]
+}
+
+func decodeFrames(p []byte) (all []sent) {
 	var d frame.Decoder
 	err := d.Feed(p, 1<<20, func(f frame.Frame) error {
 		f.Body = append([]byte(nil), f.Body...)
-		s.Frame = f
+		all = append(all, sent{Frame: f, raw: p})
 		return nil
 	})
 	if err != nil || d.Buffered() > 0 {
 		panic(fmt.Sprintf("sent no whole frame: %v %q", err, p))
 	}
-	return s
+	return all
 }
 
 func (f *fakeTransport) Close(reason idl.CloseReason, _ string, quit []byte, text bool) {
@@ -146,7 +164,7 @@ func (f *fakeTransport) Broadcast(p []byte, _ session.Waiter) bool {
 		return false
 	}
 	if f.closes == 0 {
-		f.out = append(f.out, decode(p, false))
+		f.out = append(f.out, decodeFrames(p)...)
 	}
 	return true
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freeim/edge/limits"
+	"freeim/edge/room"
 	"freeim/idl"
 
 	"go.opentelemetry.io/otel/trace"
@@ -110,6 +111,7 @@ type Hub struct {
 	buffers  sync.Pool // *buffer
 	corks    sync.Pool // *corks
 	counters counters
+	rooms    *room.Rooms
 	traces   traces
 
 	beat     atomic.Int64 // when the clock last went on, in unix nanoseconds; 0: not yet
@@ -136,6 +138,7 @@ func New(o Options) (*Hub, error) {
 	h.buffers.New = h.newBuffer
 	h.corks.New = func() any { return &corks{hub: h} }
 	h.sessions.init()
+	h.rooms = h.newRooms()
 	h.wheel.init(o.tick(), o.AuthTimeout, silentHeartbeats*o.Heartbeat)
 	h.ticking.Go(h.runClock)
 	return h, nil
@@ -146,9 +149,10 @@ func (o *Options) tick() time.Duration {
 	return min(max(shortest/ticksPerDeadline, minTick), maxTick)
 }
 
-// Close stops the hub's clock. Sessions that are still there stay as they are;
-// Drain first.
+// Close stops the hub's clock and the passes of rooms. Sessions that are still there
+// stay as they are; Drain first.
 func (h *Hub) Close() {
+	h.rooms.Close()
 	h.stopped.Do(func() { close(h.stop) })
 	h.ticking.Wait()
 }

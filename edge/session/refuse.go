@@ -72,9 +72,9 @@ func (s *Session) end(why farewell) {
 	if s.state == live {
 		in = s.pushForm
 	}
-	who := s.depart(closing)
+	end := s.depart(closing)
 	s.mu.Unlock()
-	s.hub.gone(s.id, who)
+	s.hub.gone(s.id, end)
 	s.hub.close(s.transport, why, in)
 }
 
@@ -100,11 +100,12 @@ func (h *Hub) close(t Transport, why farewell, in form) {
 	t.Close(why.reason, why.message, out, in.text)
 }
 
-// gone tells the core that a session which was live has ended; who is nil for
-// any other.
-func (h *Hub) gone(id ID, who *Identity) {
-	if who != nil {
+// gone takes a session that has ended out of its rooms, and tells the core if it was
+// live.
+func (h *Hub) gone(id ID, end departed) {
+	end.rooms.leave()
+	if end.who != nil {
 		h.counters.live.Add(-1)
-		h.core.Gone(id, *who)
+		h.core.Gone(id, *end.who)
 	}
 }

@@ -57,6 +57,7 @@ type Session struct {
 	user     *limits.Peer // what its user may use, set before authed; nil: anything
 	identity *Identity    // whose session it is; set when it becomes live, never changed
 	waiting  *queue       // frames behind the one under way; nil when there are none
+	rooms    *rooms       // those it is in; nil: it is in none
 	missed   bool         // a push came while Auth was at the core: the session must sync
 }
 
@@ -160,6 +161,7 @@ func (s *Session) call(in inbound) (calling bool) {
 	}
 	s.calling, s.current = true, in.header
 	who, traceparent := s.identity, ""
+	rooms := s.roomsFor(in.action)
 	if s.traced = s.hub.traces.sampled(); s.traced {
 		traceparent = s.hub.traces.begin(s, in)
 	}
@@ -167,7 +169,7 @@ func (s *Session) call(in inbound) (calling bool) {
 	s.hub.counters.calls.Add(1)
 	s.hub.core.Call(Call{
 		Session: s.id, Action: in.action, Sequence: in.sequence, Codec: in.form.codec,
-		Body: in.keep(), Identity: who, Address: s.address, Trace: traceparent,
+		Body: in.keep(), Identity: who, Address: s.address, Trace: traceparent, Rooms: rooms,
 	})
 	return true
 }
@@ -197,35 +199,41 @@ func (s *Session) deliver(to header, action idl.Action, body []byte) bool {
 func (s *Session) Closed() {
 	s.mu.Lock()
 	before := s.state
-	who := s.depart(closed)
+	end := s.depart(closed)
 	s.mu.Unlock()
 	if before == closed {
 		return
 	}
 	s.hub.sessions.remove(s.id)
 	s.hub.wheel.leave(s)
-	s.hub.gone(s.id, who)
+	s.hub.gone(s.id, end)
 	if before < closing {
 		s.hub.counters.close(0)
 	}
 	s.hub.uncount()
 }
 
-// depart moves a session to an end state and drops what it holds. It returns
-// the identity if the session was live until now: the core must hear of that.
-// Called with mu held.
-func (s *Session) depart(to state) (who *Identity) {
+// departed is what others must hear of when a session ends.
+type departed struct {
+	who   *Identity // nil: it was not live
+	rooms *rooms    // those it was in
+}
+
+// depart moves a session to an end state and drops what it holds. What it returns is
+// for Hub.gone. Called with mu held.
+func (s *Session) depart(to state) (end departed) {
 	if s.state == live {
-		who = s.identity
+		end.who = s.identity
 		s.user.Leave()
 	}
+	end.rooms, s.rooms = s.rooms, nil
 	if s.traced {
 		s.traced = false
 		s.hub.traces.end(s.id, 0, "the session ended first")
 	}
 	s.state = max(s.state, to)
 	s.waiting = nil
-	return who
+	return end
 }
 
 // look is called by the clock when the session's turn in the wheel has come.

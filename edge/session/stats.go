@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"freeim/edge/room"
 	"freeim/idl"
 )
 
@@ -22,6 +23,7 @@ type Stats struct {
 	// Closed counts the endings by the server by reason, and under
 	// idl.CloseReason(0) the connections that the client or the network ended.
 	Closed map[idl.CloseReason]int64
+	Rooms  room.Stats
 }
 
 // counters is the hub's side of Stats.
@@ -50,5 +52,6 @@ func (h *Hub) Stats() Stats {
 	return Stats{
 		Sessions: c.sessions.Load(), Live: c.live.Load(), Received: c.received.Load(), Answered: c.answered.Load(), Calls: c.calls.Load(), Refused: c.refused.Load(),
 		Pushed: c.pushed.Load(), Lost: c.lost.Load(), Stray: c.stray.Load(), Closed: closed,
+		Rooms: h.rooms.Stats(),
 	}
 }

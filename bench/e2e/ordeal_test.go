@@ -241,11 +241,6 @@ func (o *ordeal) told(by string, answers []answer) map[idl.Code]int {
 	return codes
 }
 
-// at is how to reach one edge and no other.
-func (o *ordeal) at(edge int) client.Options {
-	return client.Options{Address: o.address(edge), Codec: idl.CodecProtobuf}
-}
-
 // attendant is one connection on which a device waits for what is pushed to it.
 type attendant struct {
 	*client.Client

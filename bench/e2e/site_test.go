@@ -120,6 +120,11 @@ func (s *site) address(edge int) string {
 	return "tcp://" + s.Edges[edge].TCP
 }
 
+// at is how to reach one edge and no other.
+func (s *site) at(edge int) client.Options {
+	return client.Options{Address: s.address(edge), Codec: idl.CodecProtobuf}
+}
+
 // allRun fails the test if one of our processes has ended by itself.
 func (s *site) allRun() {
 	s.t.Helper()

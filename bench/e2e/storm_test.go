@@ -104,6 +104,9 @@ func TestReconnectStorm(t *testing.T) {
 	s.allRun()
 }
 
+// enrolled is the ID of the first account that enrol makes.
+const enrolled = 1_000_000
+
 // enrol writes n accounts with a signed-in phone each into the directory, and
 // gives their tokens: signing up would take a minute of hashing a thousand.
 func enrol(ctx context.Context, t *testing.T, d *sql.Directory, n int) (tokens []string) {
@@ -117,7 +120,7 @@ func enrol(ctx context.Context, t *testing.T, d *sql.Directory, n int) (tokens [
 		end := min(at+batch, n)
 		var users, devices []any
 		for i, token := range tokens[at:end] {
-			id := 1_000_000 + at + i
+			id := enrolled + at + i
 			hash := sha256.Sum256([]byte(token))
 			users = append(users, id, fmt.Sprint("storm", id), "", "none", 1, now)
 			devices = append(devices, id, 1, "phone", idl.DeviceMobile, "", hex.EncodeToString(hash[:]), now, now)

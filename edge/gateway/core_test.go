@@ -37,13 +37,14 @@ type core struct {
 
 	mu   sync.Mutex // guards the fields below
 	gone map[session.ID]int
+	bind map[session.ID]int
 	from string // the address of the last GetMessageID
 }
 
 func newCore() *core {
 	c := &core{
 		calls: make(chan session.Call, 1<<16), done: make(chan struct{}), hold: make(chan struct{}),
-		gone: make(map[session.ID]int),
+		gone: make(map[session.ID]int), bind: make(map[session.ID]int),
 	}
 	c.work.Go(c.run)
 	return c
@@ -69,6 +70,9 @@ func (c *core) answer(call session.Call) {
 		c.mu.Unlock()
 		return
 	case idl.ActionAuth:
+		c.mu.Lock()
+		c.bind[call.Session]++
+		c.mu.Unlock()
 		r.Bind = &session.Identity{User: int64(call.Session), Device: "d"}
 	}
 	c.hub.Reply(r)
@@ -88,6 +92,12 @@ func (c *core) gones(s session.ID) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.gone[s]
+}
+
+func (c *core) binds(s session.ID) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bind[s]
 }
 
 func (c *core) address() string {

@@ -24,7 +24,7 @@ import (
 func BenchmarkIdleSession(b *testing.B) {
 	for _, row := range []struct {
 		name string
-		open func(*testing.B, *edge) int
+		open func(testing.TB, *edge) int
 	}{{"tcp", openTCP}, {"websocket", openWS}, {"tls", openTLS}, {"wss", openWSS}} {
 		b.Run(row.name, func(b *testing.B) {
 			e := newEdge(b, gateway.Options{}, session.Options{Heartbeat: time.Hour})
@@ -47,6 +47,40 @@ func BenchmarkIdleSession(b *testing.B) {
 	}
 }
 
+// TestIdleSessionsCostLittle: no goroutine comes with an idle session, and no
+// more memory than a bound well below what netpoll's own buffers would take: that
+// is the second trap of netpoll, 12 kB for each connection.
+func TestIdleSessionsCostLittle(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		open  func(testing.TB, *edge) int
+		many  int
+		bound float64 // octets of heap
+	}{
+		{"tcp", openTCP, 1000, 5000},
+		{"websocket", openWS, 1000, 5000},
+		{"tls", openTLS, 40, 14_000},
+		{"wss", openWSS, 40, 14_000},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			e := newEdge(t, gateway.Options{}, session.Options{Heartbeat: time.Hour})
+			unix.Close(row.open(t, e)) // whatever is made once
+			eventually(t, "the first to go", func() bool { return e.hub.Stats().Sessions == 0 })
+			before, goroutines := liveHeap(), runtime.NumGoroutine()
+			for range row.many {
+				fd := row.open(t, e)
+				defer unix.Close(fd)
+			}
+			eventually(t, "all to be live", func() bool { return e.hub.Stats().Live == int64(row.many) })
+			const workers = 20 // of netpoll's pool, which end by themselves
+			eventually(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= goroutines+workers })
+			if got := float64(int64(liveHeap())-int64(before)) / float64(row.many); got > row.bound {
+				t.Errorf("%.0f octets of heap for each idle session, want at most %.0f", got, row.bound)
+			}
+		})
+	}
+}
+
 func liveHeap() uint64 {
 	var m runtime.MemStats
 	for range 3 { // sync.Pools need two collections to be emptied
@@ -63,27 +97,27 @@ func authFrame() []byte {
 	})
 }
 
-func openTCP(b *testing.B, e *edge) int {
+func openTCP(b testing.TB, e *edge) int {
 	fd := connect(b, e.TCPAddr().String())
 	exchange(b, fd, authFrame())
 	return fd
 }
 
-func openWS(b *testing.B, e *edge) int {
+func openWS(b testing.TB, e *edge) int {
 	fd := connect(b, e.HTTPAddr().String())
 	exchange(b, fd, []byte(upgrade))
 	exchange(b, fd, message(2, authFrame()))
 	return fd
 }
 
-func openTLS(b *testing.B, e *edge) int {
+func openTLS(b testing.TB, e *edge) int {
 	fd := connect(b, e.TCPSAddr().String())
 	c := bareTLS(b, fd)
 	exchangeOver(b, c, authFrame())
 	return fd
 }
 
-func openWSS(b *testing.B, e *edge) int {
+func openWSS(b testing.TB, e *edge) int {
 	fd := connect(b, e.HTTPSAddr().String())
 	c := bareTLS(b, fd)
 	exchangeOver(b, c, []byte(upgrade))
@@ -93,7 +127,7 @@ func openWSS(b *testing.B, e *edge) int {
 
 // bareTLS passes the handshake; what it returns is dropped, so that only the
 // edge's side is measured.
-func bareTLS(b *testing.B, fd int) *tls.Conn {
+func bareTLS(b testing.TB, fd int) *tls.Conn {
 	b.Helper()
 	c := tls.Client(bare{fd: fd}, &tls.Config{RootCAs: authority.pool(), ServerName: "edge"})
 	if err := c.Handshake(); err != nil {
@@ -118,7 +152,7 @@ func (c bare) Read(p []byte) (int, error) {
 
 func (c bare) Write(p []byte) (int, error) { return unix.Write(c.fd, p) }
 
-func exchangeOver(b *testing.B, c *tls.Conn, p []byte) {
+func exchangeOver(b testing.TB, c *tls.Conn, p []byte) {
 	b.Helper()
 	var buf [512]byte
 	if _, err := c.Write(p); err != nil {
@@ -130,7 +164,7 @@ func exchangeOver(b *testing.B, c *tls.Conn, p []byte) {
 }
 
 // connect opens a socket that Go's runtime knows nothing of.
-func connect(b *testing.B, address string) int {
+func connect(b testing.TB, address string) int {
 	b.Helper()
 	at := netip.MustParseAddrPort(address)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -144,7 +178,7 @@ func connect(b *testing.B, address string) int {
 }
 
 // exchange writes p and waits for something to come back.
-func exchange(b *testing.B, fd int, p []byte) {
+func exchange(b testing.TB, fd int, p []byte) {
 	b.Helper()
 	var buf [512]byte
 	if _, err := unix.Write(fd, p); err != nil {

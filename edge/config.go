@@ -32,15 +32,16 @@ type config struct {
 
 // edgeConfig is the edge's section.
 type edgeConfig struct {
-	ID      string   `yaml:"id"`
-	TCP     string   `yaml:"tcp"`
-	TCPS    string   `yaml:"tcps"`
-	HTTP    string   `yaml:"http"`
-	HTTPS   string   `yaml:"https"`
-	WSEcho  string   `yaml:"ws_echo"`
-	Cores   []string `yaml:"cores"` // empty in embedded mode: the core in this process
-	Etcd    rpc.Etcd `yaml:"etcd"`
-	Origins []string `yaml:"origins"`
+	ID        string   `yaml:"id"`
+	Processes int      `yaml:"processes"`
+	TCP       string   `yaml:"tcp"`
+	TCPS      string   `yaml:"tcps"`
+	HTTP      string   `yaml:"http"`
+	HTTPS     string   `yaml:"https"`
+	WSEcho    string   `yaml:"ws_echo"`
+	Cores     []string `yaml:"cores"` // empty in embedded mode: the core in this process
+	Etcd      rpc.Etcd `yaml:"etcd"`
+	Origins   []string `yaml:"origins"`
 
 	TLS tlsConfig `yaml:"tls"`
 
@@ -129,7 +130,7 @@ func defaults(all []plugin.Plugin) config {
 		Admin:   conf.DefaultAdmin(),
 		Tracing: tracing.Default(),
 		Edge: edgeConfig{
-			TCP: ":7070", HTTP: ":8080",
+			Processes: 1, TCP: ":7070", HTTP: ":8080",
 			Etcd: rpc.Etcd{Prefix: "freeim"}, Lookup: 5 * time.Second, Silence: 2 * time.Second, Census: 5 * time.Second,
 			TLS: tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
 			Limits: limitsConfig{
@@ -168,6 +169,14 @@ func (c *config) complete() error {
 		return fmt.Errorf("edge.cores is empty, and there is no core section: name the cores to link to")
 	case c.Edge.TCP+c.Edge.TCPS+c.Edge.HTTP+c.Edge.HTTPS == "":
 		return fmt.Errorf("edge.tcp, edge.tcps, edge.http and edge.https are all empty: nobody could connect")
+	}
+	if c.Edge.Processes < 0 {
+		return fmt.Errorf("edge.processes is %d: it must not be negative", c.Edge.Processes)
+	}
+	if c.Edge.Processes > 1 {
+		if err := c.shareable(); err != nil {
+			return err
+		}
 	}
 	if c.Edge.DrainTimeout == 0 { // as in the core
 		c.Edge.DrainTimeout = defaultDrain

@@ -167,7 +167,7 @@ func TestRunWithATakenPort(t *testing.T) {
 		t.Setenv(key, value)
 	}
 	for range 2 { // again: the first left no lock behind
-		if err := run(t.Context(), "../conf/embedded.yaml", "", io.Discard); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		if err := run(t.Context(), options{config: "../conf/embedded.yaml", process: -1}, io.Discard); err == nil || !strings.Contains(err.Error(), "address already in use") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -187,7 +187,7 @@ func TestRun(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, "../conf/embedded.yaml", "127.0.0.1:0", in)
+		ended <- run(ctx, options{config: "../conf/embedded.yaml", echo: "127.0.0.1:0", process: -1}, in)
 		in.Close()
 	}()
 	var said strings.Builder

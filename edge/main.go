@@ -30,8 +30,11 @@ import (
 )
 
 func main() {
-	path := flag.String("config", "conf/embedded.yaml", "configuration file")
-	echo := flag.String("ws-echo", "", "also serve a WebSocket echo for conformance suites on this address")
+	var o options
+	flag.StringVar(&o.config, "config", "conf/embedded.yaml", "configuration file")
+	flag.StringVar(&o.echo, "ws-echo", "", "also serve a WebSocket echo for conformance suites on this address")
+	flag.IntVar(&o.processes, "processes", 0, "run so many edges that share the ports; 0: edge.processes")
+	flag.IntVar(&o.process, "process", -1, "which of several processes this is; set by their parent")
 	flag.Parse()
 	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -41,39 +44,63 @@ func main() {
 	context.AfterFunc(signals, func() { stop(); end() })
 	if flag.NArg() > 0 {
 		code := command.Run(ctx, command.Options{
-			Program: "edge", Config: *path, Args: flag.Args(), Plugins: plugins.All(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+			Program: "edge", Config: o.config, Args: flag.Args(), Plugins: plugins.All(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 		stop()
 		os.Exit(code)
 	}
-	if err := run(ctx, *path, *echo, os.Stdout); err != nil {
+	if err := run(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves until ctx ends, then drains.
-func run(ctx context.Context, path, echo string, out io.Writer) (err error) {
+// options is what the command line says.
+type options struct {
+	config, echo       string
+	processes, process int
+}
+
+// run serves until ctx ends, then drains; or it is the parent of those that serve.
+func run(ctx context.Context, o options, out io.Writer) (err error) {
 	all := plugins.All()
 	cfg := defaults(all)
-	if err := conf.Load(path, os.LookupEnv, &cfg); err != nil {
+	if err := conf.Load(o.config, os.LookupEnv, &cfg); err != nil {
 		return err
 	}
-	if echo != "" {
-		cfg.Edge.WSEcho = echo
+	if o.echo != "" {
+		cfg.Edge.WSEcho = o.echo
+	}
+	if o.processes > 0 {
+		cfg.Edge.Processes = o.processes
 	}
 	if err := cfg.complete(); err != nil {
 		return err
 	}
 	log := slog.New(tracing.Handler(cfg.Log.Logger(os.Stderr).Handler()))
+	serving := func() {}
+	switch {
+	case o.process >= 0:
+		log = log.With("process", o.process)
+		ctx, serving = ofParent(ctx)
+		if err := cfg.part(o.process); err != nil {
+			return err
+		}
+		if o.process > 0 {
+			out = io.Discard // the first one says what there is to say
+		}
+	case cfg.Edge.Processes > 1:
+		return newParent(log, out).run(ctx, cfg.Edge.Processes)
+	}
 	slog.SetDefault(log)
 	if err := gateway.Tune(int(cfg.Edge.ReadBuffer), log); err != nil {
 		return err
 	}
-	return serve(ctx, cfg, all, log, out)
+	return serve(ctx, cfg, all, log, out, serving)
 }
 
-// serve starts the parts in the order of their needs and stops them in reverse.
-func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logger, out io.Writer) (err error) {
+// serve starts the parts in the order of their needs and stops them in reverse. It
+// calls serving when all of them have started.
+func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logger, out io.Writer, serving func()) (err error) {
 	key, err := cfg.Admin.Secret()
 	if err != nil {
 		return err
@@ -116,6 +143,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		}
 		fmt.Fprintf(out, "  admin     %s   (healthz, readyz, metrics, debug/pprof)\n", adm.URL())
 	}
+	serving()
 	<-ctx.Done()
 	fmt.Fprintln(out, "stopping; a second signal ends at once")
 	return nil
@@ -153,6 +181,9 @@ func (e *edge) announce(out io.Writer, cfg config) {
 	}
 	if echo := e.gateway.EchoAddr(); echo != nil {
 		fmt.Fprintf(out, "  ws echo   ws://%s/\n", reachable(echo))
+	}
+	if fit, files := room(); fit < cfg.Edge.MaxSessions {
+		fmt.Fprintf(out, "  sessions  %d fit at once into a process: open files are limited to %d (raise that, or set edge.processes)\n", fit, files)
 	}
 	if cfg.Core != nil {
 		fmt.Fprintf(out, "  rules     %s   (save a file, and the next message obeys)\n", cfg.Core.Scripts)

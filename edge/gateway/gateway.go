@@ -31,6 +31,10 @@ type Options struct {
 	HTTPS string // the same under TLS
 	Echo  string // address of the WebSocket echo for conformance suites; empty: none
 
+	// SharePorts lets other gateways, of this or other processes, listen on the same
+	// addresses: the kernel deals connections out among them (SO_REUSEPORT).
+	SharePorts bool
+
 	// TLS says which certificate is shown; needed for TCPS and HTTPS. The version
 	// is 1.2 at least whatever it says.
 	TLS *tls.Config

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,9 @@ import (
 func (g *Gateway) listen(d *door) error {
 	// Dead clients are found by their silence, so TCP need not probe.
 	config := net.ListenConfig{KeepAlive: -1}
+	if g.opts.SharePorts {
+		config.Control = sharePort
+	}
 	l, err := config.Listen(context.Background(), "tcp", d.address)
 	if err != nil {
 		return err
@@ -22,6 +26,16 @@ func (g *Gateway) listen(d *door) error {
 	g.mu.Unlock()
 	g.running.Go(func() { g.accept(l.(*net.TCPListener), d) })
 	return nil
+}
+
+// sharePort is for a socket that is not bound yet.
+func sharePort(_, _ string, c syscall.RawConn) (err error) {
+	if out := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); out != nil {
+		return out
+	}
+	return err
 }
 
 // accept hands out connections. When descriptors run out it waits for some to

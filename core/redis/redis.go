@@ -10,9 +10,11 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -43,6 +45,8 @@ type Config struct {
 	DB int `yaml:"db"`
 	// TLS connects over TLS and verifies the servers' certificates by the system's roots.
 	TLS bool `yaml:"tls"`
+	// TLSCA is a file of certificates in PEM that verify them instead. Empty: none.
+	TLSCA string `yaml:"tls_ca"`
 	// PoolSize bounds the connections to each server. 0: 32.
 	PoolSize int `yaml:"pool_size"`
 	// Prefix begins every key, so that several systems can share a Redis. Empty: "freeim".
@@ -84,6 +88,8 @@ func (c *Config) validate() error {
 		return errors.New("core.redis.addresses is empty")
 	case c.DB < 0, c.DB > 0 && (c.Cluster || len(c.Addresses) > 1 && c.Master == ""):
 		return fmt.Errorf("core.redis.db is %d: a Cluster has 0 only, and none is negative", c.DB)
+	case c.TLSCA != "" && !c.TLS:
+		return errors.New("core.redis.tls_ca is set, core.redis.tls is not")
 	case c.PoolSize < 1:
 		return fmt.Errorf("core.redis.pool_size is %d: at least 1", c.PoolSize)
 	case c.Keep < 1:
@@ -92,6 +98,27 @@ func (c *Config) validate() error {
 		return fmt.Errorf("core.redis.age is %s: at least a second", c.Age)
 	}
 	return nil
+}
+
+// tlsConfig is how to connect over TLS, nil for not at all. The Sentinels are asked
+// over TLS too.
+func (c *Config) tlsConfig() (*tls.Config, error) {
+	if !c.TLS {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.TLSCA == "" {
+		return config, nil
+	}
+	text, err := os.ReadFile(c.TLSCA)
+	if err != nil {
+		return nil, fmt.Errorf("read core.redis.tls_ca: %w", err)
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("core.redis.tls_ca: the file %s has no certificate", c.TLSCA)
+	}
+	return config, nil
 }
 
 // Options says which Redis to use.
@@ -160,8 +187,8 @@ func Open(o Options) (*Client, error) {
 		FailingTimeoutSeconds: 1,
 		DisableIdentity:       true,
 	}
-	if o.TLS {
-		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if options.TLSConfig, err = o.tlsConfig(); err != nil {
+		return nil, err
 	}
 	c.db = goredis.NewUniversalClient(options)
 	c.watch()

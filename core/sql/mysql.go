@@ -2,12 +2,15 @@ package sql
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	stdsql "database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"strings"
 	"time"
 
@@ -77,11 +80,31 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 	c, err := mysql.ParseDSN(dsn)
 	switch {
 	case err == nil:
-		return c, nil
+		return c, trust(c)
 	case strings.HasPrefix(err.Error(), "invalid DSN: "):
 		return nil, err
 	}
 	return nil, errors.New("it is not USER:PASSWORD@tcp(HOST:3306)/DATABASE, or a parameter behind it is wrong")
+}
+
+// trust has c connect over TLS and verify the server by the roots in the file that
+// the parameter tls_ca names, if it does. tls=true verifies by the system's.
+func trust(c *mysql.Config) error {
+	file, named := c.Params["tls_ca"]
+	if !named {
+		return nil
+	}
+	delete(c.Params, "tls_ca")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read what tls_ca names: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return fmt.Errorf("the file %s, which tls_ca names, has no certificate", file)
+	}
+	c.TLS, c.AllowFallbackToPlaintext = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, false
+	return nil
 }
 
 // driverLog takes what the driver says of connections that broke.

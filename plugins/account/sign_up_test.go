@@ -1,11 +1,16 @@
 package account_test
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/plugin/plugintest"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/plugins/account"
@@ -107,5 +112,29 @@ func TestSignUpsAreLimitedByAddress(t *testing.T) {
 	h.Advance(time.Millisecond)
 	if err := try("five", "198.51.100.7:4"); err != nil {
 		t.Errorf("after the advised wait: %v", err)
+	}
+}
+
+// A sign-up whose COMMIT was carried out and not answered has made the account, and
+// says so; one that was rolled back has not, and may be tried again.
+func TestSignUpWhoseAnswerWasLost(t *testing.T) {
+	for _, committed := range []bool{true, false} {
+		t.Run(fmt.Sprint("committed: ", committed), func(t *testing.T) {
+			p := account.Cheap()
+			h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}})
+			p.LoseAnswers(committed, errors.New("the connection broke"))
+			var rep accountpb.SignUpReply
+			err := h.Connect(idl.CodecJSON).Call(idl.ActionSignUp, &accountpb.SignUpRequest{Account: "alice", Password: password}, &rep)
+			n := count(t, h, "SELECT count(*) FROM account_users WHERE id = ? AND name = 'alice'", rep.UserId)
+			switch {
+			case committed && (err != nil || n != 1):
+				t.Errorf("got user %d and %v, want the account that was made", rep.UserId, err)
+			case !committed && im.CodeOf(err) != idl.CodeUnavailable:
+				t.Errorf("got %v, want UNAVAILABLE", err)
+			}
+			if err := h.Connect(idl.CodecJSON).Call(idl.ActionSignUp, &accountpb.SignUpRequest{Account: "alice", Password: password}, nil); committed {
+				wantRefusal(t, err, idl.CodeAlreadyExists, "account") // another's
+			}
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"freeim/core/im"
 	"freeim/idl"
@@ -66,7 +67,9 @@ func (s *store) oneUser(ctx context.Context, query string, key any) (u user, err
 // addUser gives u the next user ID and files it. It returns errNameTaken when
 // another has the name.
 func (s *store) addUser(ctx context.Context, u user, nowMs int64) (id im.UserID, err error) {
+	filed := false
 	err = s.tx(ctx, func(tx *sql.Tx) error {
+		filed = false
 		if _, err := tx.ExecContext(ctx, "UPDATE account_counters SET value = value + 1 WHERE name = 'user'"); err != nil {
 			return fmt.Errorf("count users: %w", err)
 		}
@@ -79,17 +82,42 @@ func (s *store) addUser(ctx context.Context, u user, nowMs int64) (id im.UserID,
 		if err != nil {
 			return fmt.Errorf("insert user: %w", err)
 		}
+		filed = true
 		return nil
 	})
 	if err == nil {
 		return id, nil
 	}
 	// Engines report a broken unique index in words of their own: look instead.
-	if _, lookErr := s.userByName(ctx, u.name); lookErr == nil {
-		return 0, errNameTaken
+	there, lookErr := s.whoHas(ctx, u.name, filed)
+	switch {
+	case lookErr != nil:
+		return 0, err
+	case there.password == u.password: // no other hash has this salt: it was this COMMIT, whose answer was lost
+		return there.id, nil
 	}
-	return 0, err
+	return 0, errNameTaken
 }
+
+// whoHas finds the user with a name. When undecided, since a COMMIT was sent and not
+// answered, it asks until there is an answer or ctx ends: the client, told to come
+// back, would find its own account taken.
+func (s *store) whoHas(ctx context.Context, name string, undecided bool) (user, error) {
+	for {
+		u, err := s.userByName(ctx, name)
+		if err == nil || errors.Is(err, errUnknown) || !undecided {
+			return u, err
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
+			return user{}, ctx.Err()
+		}
+	}
+}
+
+// lookAgain is how long whoHas waits for a database that is away.
+const lookAgain = 200 * time.Millisecond
 
 // signIn files d as a new sign-in of u, with password as u's hash from now on,
 // and ends the devices that the policy says it displaces. It returns errChanged

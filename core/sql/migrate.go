@@ -84,11 +84,11 @@ func (d *Directory) migrating(ctx context.Context) (*stdsql.DB, func() error, er
 	if err != nil {
 		return nil, nil, err
 	}
-	unlock, err := d.mysqlLock(ctx, db)
+	unlock, err := lockSchema(ctx, db, directoryLock, d.log)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	return db, func() error { return errors.Join(unlock(), db.Close()) }, nil
+	return db, func() error { unlock(); return db.Close() }, nil
 }
 
 // versionTable is where the version of a plugin's tables is remembered.

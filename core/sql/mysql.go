@@ -162,34 +162,3 @@ func (d *Directory) openMySQL(o Options) error {
 	}
 	return nil
 }
-
-// mysqlLockName is SQL: one name for each database of a server, of which it may
-// have 64 characters.
-const mysqlLockName = "CONCAT('freeim.', MD5(DATABASE()))"
-
-// mysqlLock is what keeps cores that start at once from migrating at once: a lock
-// of the server with a name of this database's own. It is held by a connection,
-// so it ends with a core that dies.
-func (d *Directory) mysqlLock(ctx context.Context, db *stdsql.DB) (unlock func() error, err error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		var got stdsql.NullInt64
-		// One second at a time, and said, so that a start that waits explains itself.
-		err := conn.QueryRowContext(ctx, "SELECT GET_LOCK("+mysqlLockName+", 1)").Scan(&got)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("wait for the lock of migrations: %w", err), conn.Close())
-		}
-		if got.Int64 == 1 {
-			break
-		}
-		d.log.Info("waiting for another core to migrate the directory")
-	}
-	return func() error {
-		// Unlocked even when ctx has ended; a connection that broke has lost it.
-		_, err := conn.ExecContext(context.WithoutCancel(ctx), "DO RELEASE_LOCK("+mysqlLockName+")")
-		return errors.Join(err, conn.Close())
-	}, nil
-}

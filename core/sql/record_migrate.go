@@ -24,6 +24,10 @@ var recordMigrations embed.FS
 // that a migration cannot tell.
 const recordFormat = "freeim record 1"
 
+// recordLock is SQL: the name of the lock under which the record is migrated, one for
+// each database of a server.
+const recordLock = "CONCAT('freeim_', LEFT(MD5(DATABASE()), 16))"
+
 // migrateRecord makes the tables or brings them up to date, one core at a time,
 // and gives the epoch.
 func migrateRecord(ctx context.Context, dsn string, log *slog.Logger) (epoch string, err error) {
@@ -32,7 +36,7 @@ func migrateRecord(ctx context.Context, dsn string, log *slog.Logger) (epoch str
 		return "", err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	unlock, err := lockRecord(ctx, db)
+	unlock, err := lockSchema(ctx, db, recordLock, log)
 	if err != nil {
 		return "", err
 	}
@@ -41,26 +45,6 @@ func migrateRecord(ctx context.Context, dsn string, log *slog.Logger) (epoch str
 		return "", err
 	}
 	return initialise(ctx, db)
-}
-
-// lockRecord keeps other cores from migrating the same database.
-func lockRecord(ctx context.Context, db *stdsql.DB) (unlock func(), err error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.ExecContext(ctx, "SET SESSION wait_timeout = 28800"); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the schema: %w", err), conn.Close())
-	}
-	var got stdsql.NullInt64
-	const name = "concat('freeim_', left(md5(database()), 16))"
-	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK("+name+", 60)").Scan(&got); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the schema: %w", err), conn.Close())
-	}
-	if got.Int64 != 1 {
-		return nil, errors.Join(errors.New("another process has been migrating the schema for a minute"), conn.Close())
-	}
-	return func() { discard(conn) }, nil // the lock is the connection's
 }
 
 func upgradeRecord(ctx context.Context, db *stdsql.DB, log *slog.Logger) error {

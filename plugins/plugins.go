@@ -7,6 +7,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/plugins/account"
 	"freeim/plugins/chat"
+	"freeim/plugins/room"
 )
 
 // All makes every plugin anew, each before those that need its services.
@@ -14,5 +15,6 @@ func All() []plugin.Plugin {
 	return []plugin.Plugin{
 		account.New(),
 		chat.New(),
+		room.New(),
 	}
 }

@@ -53,7 +53,8 @@ var inside = map[string]sees{
 	// The plugins see the contract only, and never each other.
 	"plugins/account": {contract, "core/plugin/plugintest"},
 	"plugins/chat":    {contract, "core/plugin/plugintest core/dispatch"},
-	"plugins":         {"core/plugin plugins/account plugins/chat", ""},
+	"plugins/room":    {contract, "core/plugin/plugintest core/dispatch"},
+	"plugins":         {"core/plugin plugins/account plugins/chat plugins/room", ""},
 
 	// The edge.
 	"edge/frame":             {"idl", bodies},
@@ -96,7 +97,7 @@ var homes = map[string]string{
 	"go.yaml.in/yaml":                     "conf",
 	"github.com/gobwas/ws":                "edge/ws edge/client edge/client/clienttest",
 	"golang.org/x/crypto":                 "plugins/account edge/certs",
-	"golang.org/x/text":                   "plugins/account",
+	"golang.org/x/text":                   "plugins/account plugins/room",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
 	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load",
 	"github.com/redis/go-redis":           "core/redis",

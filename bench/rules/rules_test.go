@@ -115,7 +115,7 @@ func TestPlanted(t *testing.T) {
 		}, []string{"pkg: the top level", "pkg: name a directory", "core/util: name a directory", "notes.txt: the top level"}},
 		{"a plugin that is not compiled in", checkPlugins, map[string]string{
 			"plugins/poll/README.md": "",
-		}, []string{"plugins/poll/README.md: the plugin is not in plugins.All", "plugins/chat/README.md: every plugin", "plugins/account/README.md: every plugin"}},
+		}, []string{"plugins/poll/README.md: the plugin is not in plugins.All", "plugins/chat/README.md: every plugin", "plugins/account/README.md: every plugin", "plugins/room/README.md: every plugin"}},
 		{"actions", func(t *tree) []string {
 			return comparePlugin(t, "chat", map[string]bool{
 				"chat.send (3)": true, "chat.ack (4)": true, "chat.look (5, open before Auth)": true, "chat.hide (6)": true,

@@ -63,6 +63,9 @@ type Reply struct {
 	Action idl.Action // the call's, or idl.ActionError with a wirepb.Error as body
 	Body   []byte     // in the call's codec; the caller's to keep
 	Bound  *plugin.Identity
+	// Entered and Left are the room that the session goes into, and that it leaves.
+	Entered *plugin.Entrance
+	Left    im.ConversationID
 }
 
 // New builds a dispatcher. It returns an error when two specs share a number or
@@ -132,7 +135,7 @@ func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Rep
 	}
 	a.done.Inc()
 	finish(span, "OK", false)
-	return Reply{Action: call.Action, Body: answer, Bound: call.Bound()}
+	return Reply{Action: call.Action, Body: answer, Bound: call.Bound(), Entered: call.Entered(), Left: call.Left()}
 }
 
 // admit finds the handler and refuses what must not reach it.

@@ -10,8 +10,8 @@ import (
 	"freeim/idl"
 )
 
-// Call is one action on its way through dispatch. A handler reads it; only Bind
-// and an Answered function change it. It is owned by the goroutine that handles
+// Call is one action on its way through dispatch. A handler reads it; only Bind,
+// Enter, LeaveRoom and an Answered function change it. It is owned by the goroutine that handles
 // the action.
 type Call struct {
 	Action   idl.Action
@@ -26,13 +26,17 @@ type Call struct {
 	Device     im.DeviceID
 	DeviceType idl.DeviceType
 	TokenID    int64
+	// Rooms are those that the session is in; of actions with InRooms only.
+	Rooms []im.ConversationID
 
 	// Digest identifies the request as it came, before any rule rewrote it: set
 	// by the Answered function of an idempotent action, for its handler.
 	Digest [32]byte
 
-	bound *Identity
-	after []func()
+	bound   *Identity
+	entered *Entrance
+	left    im.ConversationID
+	after   []func()
 }
 
 // Identity is whom a session belongs to.
@@ -85,9 +89,10 @@ type Spec struct {
 	Name    string        // plugin and verb: "chat.send"
 	Open    bool          // allowed before Auth
 	MaxBody int           // octets; 0: the edge's limit
+	Rooms   bool          // its calls say in which rooms the session is
 	Timeout time.Duration // 0: dispatch's default
 
-	// Invoke decodes body, runs check, answered, review and the handler, and
+	// Invoke decodes body, runs check, answered, permit, review and the handler, and
 	// appends the encoded reply to dst.
 	Invoke func(ctx context.Context, call *Call, body []byte, review Review, dst []byte) ([]byte, error)
 }
@@ -122,6 +127,7 @@ type action[Req, Rep any] struct {
 	spec     Spec
 	validate func(*Call, *Req) error
 	answered func(context.Context, *Call, *Req) (*Rep, error)
+	permit   func(context.Context, *Call, *Req) error
 	message  func(*Call, *Req) Reviewed
 }
 
@@ -150,6 +156,12 @@ func Validate[Req, Rep any](fn func(*Call, *Req) error) Option[Req, Rep] {
 // answered the same whatever the rules say by now.
 func Answered[Req, Rep any](fn func(context.Context, *Call, *Req) (*Rep, error)) Option[Req, Rep] {
 	return func(a *action[Req, Rep]) { a.answered = fn }
+}
+
+// Permit has fn say whether the caller may, before the rules are asked: who may
+// not costs no rule.
+func Permit[Req, Rep any](fn func(context.Context, *Call, *Req) error) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.permit = fn }
 }
 
 // Message marks the action as one that commits a message: the rules' on_message
@@ -186,7 +198,7 @@ func Handle[Req, Rep any, PReq Body[Req], PRep Body[Rep]](r *Registrar, number i
 }
 
 // run is the way of one decoded request: rules for the request, an answer given
-// before, the operator's rules, the handler.
+// before, whether the caller may, the operator's rules, the handler.
 func (a *action[Req, Rep]) run(ctx context.Context, call *Call, req *Req, review Review,
 	fn func(context.Context, *Call, *Req) (*Rep, error)) (*Rep, error) {
 	if a.validate != nil {
@@ -197,6 +209,11 @@ func (a *action[Req, Rep]) run(ctx context.Context, call *Call, req *Req, review
 	if a.answered != nil {
 		if rep, err := a.answered(ctx, call, req); rep != nil || err != nil {
 			return rep, err
+		}
+	}
+	if a.permit != nil {
+		if err := a.permit(ctx, call, req); err != nil {
+			return nil, err
 		}
 	}
 	if a.message != nil && review != nil {

@@ -27,11 +27,12 @@ func TestWayOfARequest(t *testing.T) {
 		want  []string // the stations that saw it
 		reply string   // the account in the reply; "": a refusal
 	}{
-		{"to the end", "", []string{"validate", "answered", "review rewritten", "handler rewritten"}, "rewritten"},
+		{"to the end", "", []string{"validate", "answered", "permit", "review rewritten", "handler rewritten"}, "rewritten"},
 		{"invalid", "validate", []string{"validate"}, ""},
 		{"answered before", "answered", []string{"validate", "answered"}, "as before"},
-		{"denied", "review", []string{"validate", "answered", "review rewritten"}, ""},
-		{"refused", "handler", []string{"validate", "answered", "review rewritten", "handler rewritten"}, ""},
+		{"not permitted", "permit", []string{"validate", "answered", "permit"}, ""},
+		{"denied", "review", []string{"validate", "answered", "permit", "review rewritten"}, ""},
+		{"refused", "handler", []string{"validate", "answered", "permit", "review rewritten", "handler rewritten"}, ""},
 	} {
 		for _, codec := range []idl.Codec{idl.CodecJSON, idl.CodecProtobuf} {
 			t.Run(test.name+" in "+codec.String(), func(t *testing.T) {
@@ -74,6 +75,7 @@ func wayStations(see func(station, what string) error) plugin.Spec {
 			}
 			return nil, nil
 		}),
+		plugin.Permit[findRequest, findReply](func(context.Context, *plugin.Call, *findRequest) error { return see("permit", "") }),
 		plugin.Message[findRequest, findReply](func(_ *plugin.Call, req *findRequest) plugin.Reviewed {
 			return plugin.Reviewed{Kind: "text", Text: &req.Account}
 		}))
@@ -105,12 +107,12 @@ func TestOptionsReachTheSpec(t *testing.T) {
 	r := plugin.NewRegistrar("people")
 	nothing := func(context.Context, *plugin.Call, *findRequest) (*findReply, error) { return &findReply{}, nil }
 	plugin.Handle(r, 150, "plain", nothing)
-	plugin.Handle(r, 151, "special", nothing, plugin.Open[findRequest, findReply](), plugin.MaxBody[findRequest, findReply](7), plugin.Timeout[findRequest, findReply](9))
+	plugin.Handle(r, 151, "special", nothing, plugin.Open[findRequest, findReply](), plugin.MaxBody[findRequest, findReply](7), plugin.Timeout[findRequest, findReply](9), plugin.InRooms[findRequest, findReply]())
 	plain, special := r.Specs()[0], r.Specs()[1]
-	if plain.Name != "people.plain" || plain.Action != 150 || plain.Open || plain.MaxBody != 0 || plain.Timeout != 0 {
+	if plain.Name != "people.plain" || plain.Action != 150 || plain.Open || plain.MaxBody != 0 || plain.Timeout != 0 || plain.Rooms {
 		t.Errorf("got %+v", plain)
 	}
-	if special.Name != "people.special" || special.Action != 151 || !special.Open || special.MaxBody != 7 || special.Timeout != 9 {
+	if special.Name != "people.special" || special.Action != 151 || !special.Open || special.MaxBody != 7 || special.Timeout != 9 || !special.Rooms {
 		t.Errorf("got %+v", special)
 	}
 	for _, again := range []struct {

@@ -99,6 +99,9 @@ type Host interface {
 	// Kick ends the sessions with a reason.
 	Kick(routes []presence.Route, reason idl.CloseReason, message string)
 
+	// Rooms is who is in which room, and the way to reach them.
+	Rooms() Rooms
+
 	// Provide offers a service to plugins that come later; Need gets one. Both
 	// are called in Provision only; use the generic Need function.
 	Provide(name string, service any)

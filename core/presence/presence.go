@@ -62,7 +62,8 @@ var ErrFenced = errors.New("a later life of the edge is known")
 // Leases are how long what is not said again is believed.
 type Leases struct {
 	Life  time.Duration // routes of an edge that no core keeps; 0: 10 s
-	Route time.Duration // a route that its edge does not list again; 0: 100 s
+	Route time.Duration // a route that its edge does not list again, and a room; 0: 100 s
+	Join  time.Duration // a subscription that nobody has joined by yet; 0: 15 s, more than a join takes
 }
 
 // WithDefaults fills in what is zero.
@@ -72,6 +73,9 @@ func (l Leases) WithDefaults() Leases {
 	}
 	if l.Route == 0 {
 		l.Route = 100 * time.Second
+	}
+	if l.Join == 0 {
+		l.Join = 15 * time.Second
 	}
 	return l
 }
@@ -131,18 +135,4 @@ type Restored struct {
 	Known      bool
 	Registered bool
 	Displaced  []Route // as of Register
-}
-
-// Rooms says which edges have members of a room. Safe for concurrent use.
-type Rooms interface {
-	// Subscribe says that the edge has members of room, for Leases.Route; called
-	// again it lasts longer. An earlier life of the edge is replaced; ErrFenced if
-	// a later one has subscribed.
-	Subscribe(ctx context.Context, room im.ConversationID, life Life) error
-
-	// Unsubscribe takes that very life away; of a later one it says nothing.
-	Unsubscribe(ctx context.Context, room im.ConversationID, life Life) error
-
-	// Edges gives the subscribed lives, in no order.
-	Edges(ctx context.Context, room im.ConversationID) ([]Life, error)
 }

@@ -2,78 +2,72 @@ package presence
 
 import (
 	"context"
-	"sync"
-	"time"
+	"slices"
 
 	"freeim/core/im"
 )
 
-// MemoryRooms is the Rooms of a single core, in process. Make it with NewMemoryRooms.
-type MemoryRooms struct {
-	lease time.Duration // static
+// Rooms says which edges have members of a room, with how many, and, while they are
+// few, who. It holds nothing of a single session: those are their edge's. Safe for
+// concurrent use.
+//
+// What an edge says of a room is believed for Leases.Route. An earlier life of the
+// edge is replaced by what a later one says.
+type Rooms interface {
+	// Subscribe says that the edge is to hear of room, since a session of it joins;
+	// what was reported of its members stays. ErrFenced if a later life has spoken.
+	Subscribe(ctx context.Context, room im.ConversationID, life Life) error
 
-	mu    sync.Mutex // guards rooms
-	rooms map[im.ConversationID]map[EdgeID]subscription
+	// Report says who is in rooms at the edge now. Nobody ends the subscription,
+	// unless the edge was subscribed within Leases.Join before: that join may still
+	// be on its way. The changes are in the order of reports; one of a life that is
+	// over changes nothing. When a part of the registry does not answer, an error says
+	// so, and the other changes come with it.
+	Report(ctx context.Context, life Life, reports ...RoomReport) ([]RoomChange, error)
+
+	// Edges gives the subscribed lives of each room, in no order. When a part of the
+	// registry does not answer, an error says so, and what the others know comes
+	// with it.
+	Edges(ctx context.Context, rooms ...im.ConversationID) ([][]Life, error)
+
+	// Occupancy says who is in a room, over all edges.
+	Occupancy(ctx context.Context, room im.ConversationID) (Occupancy, error)
 }
 
-type subscription struct {
-	epoch int64
-	until time.Time
+// RoomReport is what an edge says of one room.
+type RoomReport struct {
+	Room    im.ConversationID
+	Members int64       // sessions
+	Users   []im.UserID // theirs, ascending; none when they are too many
 }
 
-// NewMemoryRooms makes an empty one.
-func NewMemoryRooms(l Leases) *MemoryRooms {
-	return &MemoryRooms{lease: l.WithDefaults().Route, rooms: make(map[im.ConversationID]map[EdgeID]subscription)}
+// Occupancy is who is in a room.
+type Occupancy struct {
+	Members int64       // sessions
+	Users   []im.UserID // theirs, ascending, without repetition; of a part only when not Listed
+	Listed  bool        // Users are all there are
 }
 
-var _ Rooms = (*MemoryRooms)(nil)
-
-// Subscribe implements Rooms.
-func (m *MemoryRooms) Subscribe(_ context.Context, room im.ConversationID, life Life) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	edges := m.rooms[room]
-	if edges == nil {
-		edges = make(map[EdgeID]subscription)
-		m.rooms[room] = edges
-	}
-	now := time.Now()
-	if have, ok := edges[life.Edge]; ok && have.epoch > life.Epoch && now.Before(have.until) {
-		return ErrFenced
-	}
-	edges[life.Edge] = subscription{life.Epoch, now.Add(m.lease)}
-	return nil
+// RoomChange is what a report changed.
+type RoomChange struct {
+	Room          im.ConversationID
+	Before, After Occupancy
 }
 
-// Unsubscribe implements Rooms.
-func (m *MemoryRooms) Unsubscribe(_ context.Context, room im.ConversationID, life Life) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if have, ok := m.rooms[room][life.Edge]; ok && have.epoch == life.Epoch {
-		m.forget(room, life.Edge)
-	}
-	return nil
+// Count adds an edge's part of a room: to begin with, Listed must be true.
+func (o *Occupancy) Count(members int64, users []im.UserID) {
+	o.Members += members
+	o.Listed = o.Listed && (members == 0 || len(users) > 0)
+	o.Users = append(o.Users, users...)
 }
 
-// forget takes an edge out of a room. The caller holds mu.
-func (m *MemoryRooms) forget(room im.ConversationID, edge EdgeID) {
-	delete(m.rooms[room], edge)
-	if len(m.rooms[room]) == 0 {
-		delete(m.rooms, room)
-	}
+// Sort brings Users into their order, when all parts are counted.
+func (o *Occupancy) Sort() {
+	slices.Sort(o.Users)
+	o.Users = slices.Compact(o.Users)
 }
 
-// Edges implements Rooms.
-func (m *MemoryRooms) Edges(_ context.Context, room im.ConversationID) (lives []Life, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	for edge, s := range m.rooms[room] {
-		if now.Before(s.until) {
-			lives = append(lives, Life{edge, s.epoch})
-		} else {
-			m.forget(room, edge)
-		}
-	}
-	return lives, nil
+// Same reports whether both say the same.
+func (o Occupancy) Same(as Occupancy) bool {
+	return o.Members == as.Members && o.Listed == as.Listed && slices.Equal(o.Users, as.Users)
 }

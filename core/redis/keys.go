@@ -14,7 +14,7 @@ import (
 //	PREFIX:EPOCH:i:{USER}              sorted set: the newest entries of an inbox, by inbox seq
 //	PREFIX:EPOCH:w:{USER}:CLIENT_ID    string: where the message of that client ID is
 //	PREFIX:p:{USER}                    hash: a route of each device
-//	PREFIX:r:{ROOM}                    hash: the life of each edge with members
+//	PREFIX:r:{ROOM}                    hash: what each edge with members says of the room
 //	PREFIX:edges                       hash: the life of each edge, and when it was kept
 //	PREFIX:g:{NUMBER}                  string: the generation of one shard
 //	PREFIX:q:NAME:{KEY}                string: when a limited key will be full again

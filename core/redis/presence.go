@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -400,100 +399,4 @@ func (p *Presence) generationKeys(ctx context.Context) (map[string]string, error
 		}
 	}
 	return owned, err
-}
-
-// Rooms is the presence.Rooms of several cores: a hash for each room. Safe for
-// concurrent use.
-type Rooms struct {
-	client *Client
-	keys   keys
-	lease  time.Duration
-}
-
-var _ presence.Rooms = (*Rooms)(nil)
-
-// NewRooms makes room subscriptions in Redis.
-func NewRooms(c *Client, l presence.Leases) *Rooms {
-	return &Rooms{client: c, keys: keys{c.config.Prefix}, lease: l.WithDefaults().Route}
-}
-
-// roomScript subscribes an edge to a room, or takes it away, or lists the room's.
-//
-//	KEYS[1] the room's hash; ARGV: lease in ms, and, but to list: edge, epoch, 1 to
-//	subscribe or 0.
-//
-// A field is an edge, its value until when it lasts, in ms, and the epoch. It returns
-// 1, or 0 when a later life is subscribed; or edges and epochs.
-const roomScript = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local key, lease, edge, epoch = KEYS[1], tonumber(ARGV[1]), ARGV[2], ARGV[3]
-if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
-if not edge then
-  local all, lives = redis.call('HGETALL', key), {}
-  for i = 2, #all, 2 do
-    local till, epoch = string.match(all[i], '^(%d+) (%d+)$')
-    if till and tonumber(till) > now then
-      lives[#lives + 1] = all[i - 1]
-      lives[#lives + 1] = epoch
-    else
-      redis.call('HDEL', key, all[i - 1])
-    end
-  end
-  return lives
-end
-local till, there = string.match(redis.call('HGET', key, edge) or '', '^(%d+) (%d+)$')
-if ARGV[4] == '0' then
-  if there == epoch then redis.call('HDEL', key, edge) end
-  return 1
-end
-if there and there > epoch and tonumber(till) > now then return 0 end
-redis.call('HSET', key, edge, string.format('%.0f', now + lease) .. ' ' .. epoch)
-redis.call('PEXPIRE', key, lease)
-return 1
-`
-
-// Subscribe implements presence.Rooms.
-func (r *Rooms) Subscribe(ctx context.Context, room im.ConversationID, life presence.Life) error {
-	let, err := r.run(ctx, room, string(life.Edge), sortable(life.Epoch), 1)
-	if err == nil && let == int64(0) {
-		err = presence.ErrFenced
-	}
-	return err
-}
-
-// Unsubscribe implements presence.Rooms.
-func (r *Rooms) Unsubscribe(ctx context.Context, room im.ConversationID, life presence.Life) error {
-	_, err := r.run(ctx, room, string(life.Edge), sortable(life.Epoch), 0)
-	return err
-}
-
-// Edges implements presence.Rooms.
-func (r *Rooms) Edges(ctx context.Context, room im.ConversationID) ([]presence.Life, error) {
-	reply, err := r.run(ctx, room)
-	if err != nil {
-		return nil, err
-	}
-	list, _ := reply.([]any)
-	var lives []presence.Life
-	for i := 0; i+1 < len(list); i += 2 {
-		edge, _ := list[i].(string)
-		text, _ := list[i+1].(string)
-		if epoch, ok := readSortable(text); ok {
-			lives = append(lives, presence.Life{Edge: presence.EdgeID(edge), Epoch: epoch})
-		}
-	}
-	return lives, nil
-}
-
-func (r *Rooms) run(ctx context.Context, room im.ConversationID, args ...any) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	b := r.client.batch()
-	b.run(ctx, r.client.scripts.room, r.keys.room(room), append([]any{strconv.FormatInt(r.lease.Milliseconds(), 10)}, args...)...)
-	if err := b.exec(ctx); err != nil {
-		r.client.failed("rooms", err)
-		return nil, fmt.Errorf("subscriptions of room %s in redis: %w", room, err)
-	}
-	return b.runs[0].Val(), nil
 }

@@ -9,7 +9,7 @@ import (
 // scripts are what Redis runs in one atomic step, each over one key, so that all
 // of them work in a Cluster. A server that does not know one yet is told.
 type scripts struct {
-	add, keep, register, unregister, generation, room, limit *goredis.Script
+	add, keep, register, unregister, generation, room, roomReport, limit *goredis.Script
 }
 
 func newScripts() scripts {
@@ -20,6 +20,7 @@ func newScripts() scripts {
 		unregister: goredis.NewScript(unregisterScript),
 		generation: goredis.NewScript(generationScript),
 		room:       goredis.NewScript(roomScript),
+		roomReport: goredis.NewScript(roomReportScript),
 		limit:      goredis.NewScript(limitScript),
 	}
 }

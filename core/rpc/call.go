@@ -88,6 +88,9 @@ func newCall(ref presence.SessionRef, c *corepb.Call) *plugin.Call {
 		call.User, call.Device = im.UserID(id.UserId), im.DeviceID(id.DeviceId)
 		call.DeviceType, call.TokenID = id.DeviceType, id.TokenId
 	}
+	for _, room := range c.Rooms {
+		call.Rooms = append(call.Rooms, im.ConversationID(room))
+	}
 	return call
 }
 
@@ -99,6 +102,10 @@ func (s *Server) answer(call *plugin.Call, c *corepb.Call) (reply *corepb.Reply,
 		route := call.Route(*answer.Bound)
 		bound, reply.Bind = &route, identity(*answer.Bound)
 	}
+	if in := answer.Entered; in != nil {
+		reply.Enter = &corepb.Enter{Room: string(in.Room), Head: in.Head, Policy: policy("", in.Policy)}
+	}
+	reply.Leave = string(answer.Left)
 	return reply, bound
 }
 

@@ -113,10 +113,11 @@ func (s *Server) receive(l *link, stream corepb.Core_LinkServer) {
 		}
 		s.counts.upBatches.Add(1)
 		s.counts.calls.Add(int64(len(up.Calls)))
-		if l.listed && len(up.Calls) == 0 && len(up.Registers) == 0 && len(up.Gone) == 0 && up.Census == nil {
+		if l.listed && len(up.Calls) == 0 && len(up.Registers) == 0 && len(up.Gone) == 0 && up.Census == nil && len(up.Rooms) == 0 {
 			l.deliver(item{here: true})
 			continue
 		}
+		s.hearRooms(l, up.Rooms)
 		s.note(l, up)
 		l.listed = l.listed || len(up.Registers) == 0
 		for _, c := range up.Calls {

@@ -63,6 +63,12 @@ type item struct {
 	reply *corepb.Reply
 	push  *corepb.Push
 	kick  *corepb.Kick
+	// Of rooms.
+	broadcast *corepb.Broadcast
+	answer    *corepb.RoomAnswer
+	expel     *corepb.Expel
+	policy    *corepb.RoomPolicy
+
 	drain bool
 	// census asks the edge to list its sessions.
 	census bool
@@ -81,6 +87,10 @@ func (i item) size() int {
 		return overhead + len(i.push.Protobuf) + len(i.push.Json) + 16*len(i.push.Sessions)
 	case i.kick != nil:
 		return overhead + len(i.kick.Message) + 8*len(i.kick.Sessions)
+	case i.broadcast != nil:
+		return overhead + len(i.broadcast.Room) + len(i.broadcast.Protobuf) + len(i.broadcast.Json)
+	case i.expel != nil:
+		return overhead + len(i.expel.Room) + len(i.expel.Protobuf) + len(i.expel.Json) + 8*len(i.expel.UserIds)
 	}
 	return overhead
 }
@@ -106,6 +116,14 @@ func (o *outbox) add(i item) bool {
 		last.Pushes = append(last.Pushes, i.push)
 	case i.kick != nil:
 		last.Kicks = append(last.Kicks, i.kick)
+	case i.broadcast != nil:
+		last.Broadcasts = append(last.Broadcasts, i.broadcast)
+	case i.answer != nil:
+		last.Answers = append(last.Answers, i.answer)
+	case i.expel != nil:
+		last.Expels = append(last.Expels, i.expel)
+	case i.policy != nil:
+		last.Policies = append(last.Policies, i.policy)
 	case i.drain:
 		last.Drain = true
 	case i.census:
@@ -120,19 +138,34 @@ func (o *outbox) add(i item) bool {
 	return true
 }
 
-// open gives the batch that the item joins: the last one, unless that is full. An
-// edge takes a batch's kicks last, so a push behind a kick needs a new one.
+// open gives the batch that the item joins: the last one, unless that is full, or an
+// edge would take the item before one that it must come behind.
 func (o *outbox) open(i item, size int) *batch {
 	if n := len(o.batches); n > 0 {
 		last := o.batches[n-1]
 		full := last.Welcome != nil || last.items >= batchItems || last.octets+size > batchSize
-		if !full && (i.push == nil || len(last.Kicks) == 0) {
+		if !full && !last.overtakes(i) {
 			return last
 		}
 	}
 	fresh := new(batch)
 	o.batches = append(o.batches, fresh)
 	return fresh
+}
+
+// overtakes reports whether the item must not join the batch. An edge takes of one
+// batch the replies, the pushes, the broadcasts, the answers, the expels, the policies
+// and then the kicks.
+func (b *batch) overtakes(i item) bool {
+	switch {
+	case i.push != nil:
+		return len(b.Kicks) > 0
+	case i.broadcast != nil:
+		return len(b.Expels) > 0
+	case i.reply != nil:
+		return i.reply.Enter != nil && len(b.Expels) > 0
+	}
+	return false
 }
 
 // take gives everything that is queued, oldest first.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"freeim/core/dispatch"
+	"freeim/core/fanout"
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/idl/kitex_gen/corepb"
@@ -53,7 +54,9 @@ type Options struct {
 	Admit func(ctx context.Context, r presence.Route) bool
 	// Register is how edges find this core by discovery; zero: not at all.
 	Register Register
-	Log      *slog.Logger // nil: slog.Default
+	// Rooms hears what edges say of rooms; nil: nobody does. It must not block.
+	Rooms func(life presence.Life, told []fanout.RoomState)
+	Log   *slog.Logger // nil: slog.Default
 	// Figures is where the metrics are registered; nil: nowhere.
 	Figures prometheus.Registerer
 	// Traced attaches Kitex's own tracing, which uses the process's provider
@@ -78,6 +81,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Lease == 0 {
 		o.Lease = defaultLease
+	}
+	if o.Rooms == nil {
+		o.Rooms = func(presence.Life, []fanout.RoomState) {}
 	}
 	if o.Admit == nil {
 		o.Admit = func(context.Context, presence.Route) bool { return true }
@@ -154,7 +160,7 @@ func (s *Server) Start(d Dispatcher) error {
 	s.dispatcher, s.started = d, true
 	for _, spec := range d.Actions() {
 		s.actions = append(s.actions, &corepb.ActionInfo{
-			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody)})
+			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody), Rooms: spec.Rooms})
 	}
 	s.links.Go(s.edges.keep)
 	if err := s.serve(); err != nil {

@@ -49,7 +49,7 @@ func (s *Server) Alive(ctx context.Context) error {
 	if s.draining.Load() {
 		return nil // it ends anyway
 	}
-	if err := s.fanout.Alive(); err != nil {
+	if err := errors.Join(s.fanout.Alive(), s.rooms.Alive()); err != nil {
 		return err
 	}
 	if err := s.broken(); err != nil {

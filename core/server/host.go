@@ -33,6 +33,7 @@ func (h host) Timelines() timeline.Store   { return watched{h.timelines, h.store
 func (h host) Presence() presence.Registry { return h.registry }
 func (h host) MessageIDs() *im.IDGenerator { return h.ids }
 func (h host) Push(p plugin.Push)          { h.fanout.Push(p) }
+func (h host) Rooms() plugin.Rooms         { return h.rooms }
 
 func (h host) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
 	return h.directory.Tx(ctx, fn)

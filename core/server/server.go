@@ -51,6 +51,7 @@ type Server struct {
 	schemas    []archive.Schema // the plugins' tables
 	dispatcher *dispatch.Dispatcher
 	fanout     *fanout.Fanout
+	rooms      *fanout.Rooms
 	rpc        *rpc.Server
 	links      atomic.Pointer[rpc.Server] // rpc, for the stores' goroutines: nil until it is made
 
@@ -107,13 +108,16 @@ func (s *Server) openRules() (err error) {
 func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	s.rpc, err = rpc.New(rpc.Options{
 		Listen: s.config.Listen, CoreID: s.config.ID, Register: s.config.Register,
-		Registry: s.registry, Admit: s.admit, Traced: o.Tracer != nil, Log: s.log, Figures: o.Figures})
+		Registry: s.registry, Admit: s.admit, Rooms: s.hear, Traced: o.Tracer != nil, Log: s.log, Figures: o.Figures})
 	if err != nil {
 		return fmt.Errorf("listen for edges: %w", err)
 	}
 	s.links.Store(s.rpc)
 	if s.fanout, err = fanout.New(fanout.Options{Registry: s.registry, Pusher: s.rpc, Figures: o.Figures, Log: s.log}); err != nil {
 		return fmt.Errorf("prepare fan-out: %w", err)
+	}
+	if s.rooms, err = fanout.NewRooms(fanout.RoomOptions{Registry: s.inRooms, Pusher: s.rpc, Figures: o.Figures, Log: s.log}); err != nil {
+		return fmt.Errorf("prepare rooms: %w", err)
 	}
 	if s.storeErrs, err = newErrors(o.Figures); err != nil {
 		return err
@@ -142,6 +146,9 @@ func (s *Server) admit(ctx context.Context, r presence.Route) bool {
 	}
 	return service.(Admission).Admit(ctx, r)
 }
+
+// hear takes what an edge says of rooms: edges link when all is assembled.
+func (s *Server) hear(life presence.Life, told []fanout.RoomState) { s.rooms.States(life, told) }
 
 // Admission says whether a session may go on; the account plugin provides it as
 // the service "account.admission".
@@ -193,6 +200,9 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	if s.fanout != nil {
 		s.fanout.Close()
+	}
+	if s.rooms != nil {
+		s.rooms.Close()
 	}
 	if s.rpc != nil {
 		s.rpc.Close()

@@ -23,6 +23,7 @@ type stores struct {
 	directory *sql.Directory
 	timelines timeline.Store
 	registry  presence.Registry
+	inRooms   presence.Rooms
 	limiter   func(name string, n int, per time.Duration) plugin.Limiter
 	healthy   func(context.Context) error // of the timelines
 	broken    func() error                // of the timelines: what only a restart mends
@@ -32,7 +33,7 @@ type stores struct {
 // openStores opens the profile that the configuration names. What it opened
 // before it failed is in s.stores, for Close.
 func (s *Server) openStores(ctx context.Context, figures prometheus.Registerer) error {
-	s.registry = presence.NewMemory()
+	s.registry, s.inRooms = presence.NewMemory(), presence.NewMemoryRooms(presence.Leases{})
 	s.limiter = func(_ string, n int, per time.Duration) plugin.Limiter { return limit.New(n, per, nil) }
 	if s.config.MySQL.DSN == "" {
 		return s.openEmbedded(figures)
@@ -106,7 +107,7 @@ func (s *Server) openRedis(figures prometheus.Registerer) (err error) {
 		return fmt.Errorf("open the hot timelines: %w", err)
 	}
 	s.timelines = hot
-	s.registry = redis.NewPresence(s.redis, presence.Leases{})
+	s.registry, s.inRooms = redis.NewPresence(s.redis, presence.Leases{}), redis.NewRooms(s.redis, presence.Leases{})
 	s.limiter = func(name string, n int, per time.Duration) plugin.Limiter {
 		return redis.NewLimiter(s.redis, name, n, per)
 	}

@@ -51,6 +51,7 @@ type Host struct {
 	timelines  timeline.Store
 	redis      *redis.Client // nil with the embedded stores
 	registry   presence.Registry
+	rooms      *rooms
 	ids        *im.IDGenerator
 	services   *plugin.Services
 	plugins    *plugin.Set
@@ -106,6 +107,11 @@ func Start(t testing.TB, o Options) (*Host, error) {
 	if err := h.open(t, o.Dir); err != nil {
 		return nil, err
 	}
+	var there presence.Rooms = presence.NewMemoryRooms(presence.Leases{})
+	if h.redis != nil {
+		there = redis.NewRooms(h.redis, presence.Leases{})
+	}
+	h.rooms = newRooms(h, there)
 	return h, h.start(o)
 }
 

@@ -33,6 +33,7 @@ func (p plugged) DB() *stdsql.DB              { return p.host.DB() }
 func (p plugged) Dialect() string             { return p.host.directory.Dialect() }
 func (p plugged) Timelines() timeline.Store   { return p.host.timelines }
 func (p plugged) Presence() presence.Registry { return p.host.registry }
+func (p plugged) Rooms() plugin.Rooms         { return p.host.rooms }
 func (p plugged) MessageIDs() *im.IDGenerator { return p.host.ids }
 
 func (p plugged) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {

@@ -3,6 +3,7 @@ package plugintest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type Session struct {
 	identity plugin.Identity // zero before Auth
 	sequence uint32
 	received []Received
+	rooms    []im.ConversationID // that it is in
 	closed   *Closed
 }
 
@@ -56,7 +58,7 @@ func (r Received) Decode(m idl.Message) error { return idl.Decode(r.Body, r.code
 func (h *Host) Connect(c idl.Codec) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ref := presence.SessionRef{Edge: "edge", Epoch: 1, Session: uint64(len(h.sessions)) + 1}
+	ref := presence.SessionRef{Edge: life.Edge, Epoch: life.Epoch, Session: uint64(len(h.sessions)) + 1}
 	s := &Session{host: h, codec: c, ref: ref, address: "192.0.2.1:4000"}
 	h.sessions[ref] = s
 	return s
@@ -137,6 +139,12 @@ func (s *Session) Raw(ctx context.Context, action idl.Action, body []byte) (disp
 	if reply.Bound != nil {
 		s.bind(*reply.Bound)
 	}
+	if reply.Entered != nil {
+		s.host.rooms.enter(s, *reply.Entered)
+	}
+	if reply.Left != "" {
+		s.host.rooms.leave(s, reply.Left)
+	}
 	call.Finish()
 	return reply, nil
 }
@@ -148,10 +156,16 @@ func (s *Session) newCall(action idl.Action) (*plugin.Call, error) {
 		return nil, ErrClosed
 	}
 	s.sequence++
-	return &plugin.Call{
+	call := &plugin.Call{
 		Action: action, Sequence: s.sequence, Codec: s.codec, Session: s.ref, Address: s.address,
 		User: s.identity.User, Device: s.identity.Device, DeviceType: s.identity.DeviceType, TokenID: s.identity.TokenID,
-	}, nil
+	}
+	for _, spec := range s.host.Actions() {
+		if spec.Action == action && spec.Rooms {
+			call.Rooms = slices.Clone(s.rooms)
+		}
+	}
+	return call, nil
 }
 
 // bind makes the session the identity's; one that was ended meanwhile is taken
@@ -209,6 +223,9 @@ func (s *Session) end(reason idl.CloseReason, message string) {
 	}
 	s.mu.Unlock()
 	if first {
+		for _, room := range s.Rooms() {
+			s.host.rooms.leave(s, room)
+		}
 		s.unregister()
 	}
 }

@@ -702,6 +702,10 @@ type Expel struct {
 	Action   uint32  `protobuf:"varint,3,opt,name=action" json:"action,omitempty"`
 	Protobuf []byte  `protobuf:"bytes,4,opt,name=protobuf" json:"protobuf,omitempty"`
 	Json     []byte  `protobuf:"bytes,5,opt,name=json" json:"json,omitempty"`
+
+	// The seq of the message that tells the room. Sessions that come in later by an
+	// older head (Enter.head < seq) were on their way when it was decided: they go too.
+	Seq int64 `protobuf:"varint,6,opt,name=seq" json:"seq,omitempty"`
 }
 
 func (x *Expel) Reset() { *x = Expel{} }
@@ -743,6 +747,13 @@ func (x *Expel) GetJson() []byte {
 		return x.Json
 	}
 	return nil
+}
+
+func (x *Expel) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
 }
 
 type Push struct {
@@ -844,9 +855,9 @@ type Downlink struct {
 	Census     bool          `protobuf:"varint,6,opt,name=census" json:"census,omitempty"` // the registry has lost routes: list the live sessions now
 	Missed     bool          `protobuf:"varint,7,opt,name=missed" json:"missed,omitempty"` // the census that was asked for is in the registry; before it pushes were lost: clients should sync
 	Broadcasts []*Broadcast  `protobuf:"bytes,8,rep,name=broadcasts" json:"broadcasts,omitempty"`
-	Answers    []*RoomAnswer `protobuf:"bytes,9,rep,name=answers" json:"answers,omitempty"` // behind the broadcasts of the same message
-	Expels     []*Expel      `protobuf:"bytes,10,rep,name=expels" json:"expels,omitempty"`  // behind both
-	Policies   []*RoomPolicy `protobuf:"bytes,11,rep,name=policies" json:"policies,omitempty"`
+	Answers    []*RoomAnswer `protobuf:"bytes,9,rep,name=answers" json:"answers,omitempty"`    // behind the broadcasts of the same message
+	Expels     []*Expel      `protobuf:"bytes,10,rep,name=expels" json:"expels,omitempty"`     // behind both
+	Policies   []*RoomPolicy `protobuf:"bytes,11,rep,name=policies" json:"policies,omitempty"` // behind these; then come the kicks
 }
 
 func (x *Downlink) Reset() { *x = Downlink{} }

@@ -1,0 +1,201 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/presence"
+)
+
+const (
+	// defaultStates is how many rooms may wait with what edges said of them.
+	defaultStates = 65_536
+	// answering is how many rooms are read at once for edges that miss something.
+	answering = 16
+)
+
+// RoomState is what an edge says of a room.
+type RoomState struct {
+	presence.RoomReport
+	After int64 // all up to this seq was given to its members, or declared skipped
+	Want  bool  // something after it is missing, or may be
+}
+
+// states is what edges said and nobody has looked at yet: of each room at each edge
+// the last. Past the bound what is new is dropped and counted: the next census tells
+// it again.
+type states struct {
+	limit int
+	wake  chan struct{} // has one token when there is something
+
+	mu     sync.Mutex // guards the fields below
+	byLife map[presence.Life]map[im.ConversationID]RoomState
+	size   int
+}
+
+func newStates(limit int) *states {
+	return &states{limit: limit, wake: make(chan struct{}, 1), byLife: make(map[presence.Life]map[im.ConversationID]RoomState)}
+}
+
+// add files what an edge says, and gives how many rooms were dropped.
+func (s *states) add(life presence.Life, told []RoomState) (dropped int) {
+	s.mu.Lock()
+	rooms := s.byLife[life]
+	if rooms == nil {
+		rooms = make(map[im.ConversationID]RoomState, len(told))
+		s.byLife[life] = rooms
+	}
+	for _, one := range told {
+		before, waits := rooms[one.Room]
+		switch {
+		case waits && before.Want && !one.Want:
+			one.Want, one.After = true, before.After
+		case !waits && s.size >= s.limit:
+			dropped++
+			continue
+		case !waits:
+			s.size++
+		}
+		rooms[one.Room] = one
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return dropped
+}
+
+// take gives all that waits.
+func (s *states) take() map[presence.Life]map[im.ConversationID]RoomState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.byLife
+	s.byLife, s.size = make(map[presence.Life]map[im.ConversationID]RoomState), 0
+	return all
+}
+
+// States takes what an edge says of rooms. It never waits.
+func (r *Rooms) States(life presence.Life, told []RoomState) {
+	if dropped := r.states.add(life, told); dropped > 0 {
+		r.figures.unheard.Add(float64(dropped))
+	}
+}
+
+// hear is the worker that takes what edges said: the registry is told, then the source
+// of what changed. What edges miss is for another worker, since logs may be slow.
+func (r *Rooms) hear() {
+	for {
+		select {
+		case <-r.states.wake:
+		case <-r.closed:
+			return
+		}
+		for life, rooms := range r.states.take() {
+			r.report(life, rooms)
+			var wanted []RoomState
+			for _, one := range rooms {
+				if one.Want {
+					wanted = append(wanted, one)
+				}
+			}
+			if len(wanted) > 0 {
+				r.figures.unheard.Add(float64(r.wants.add(life, wanted)))
+			}
+		}
+	}
+}
+
+// reportRooms is how many rooms one call to the registry is about at most.
+const reportRooms = 512
+
+// report tells the registry what an edge said. What it does not take the next census
+// says again.
+func (r *Rooms) report(life presence.Life, rooms map[im.ConversationID]RoomState) {
+	reports := make([]presence.RoomReport, 0, min(reportRooms, len(rooms)))
+	send := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), resolving)
+		defer cancel()
+		changes, err := r.registry.Report(ctx, life, reports...)
+		if err != nil && !errors.Is(err, presence.ErrFenced) {
+			r.log.Warn("what an edge says of rooms was not filed", "edge", life.Edge, "rooms", len(reports), "err", err)
+		}
+		r.changed(changes)
+		reports = reports[:0]
+	}
+	for _, one := range rooms {
+		if reports = append(reports, one.RoomReport); len(reports) == reportRooms {
+			send()
+		}
+	}
+	if len(reports) > 0 {
+		send()
+	}
+}
+
+// changed tells the source of rooms whose members are others now. It is a barrier.
+func (r *Rooms) changed(changes []presence.RoomChange) {
+	defer r.barrier("rooms that changed")
+	n := 0
+	for _, c := range changes {
+		if !c.Before.Same(c.After) {
+			changes[n] = c
+			n++
+		}
+	}
+	if source := r.serving(); source != nil && n > 0 {
+		source.Changed(changes[:n])
+	}
+}
+
+// answer is the worker that gives edges what they miss. A room whose log cannot be
+// read gets no answer: the edge asks again.
+func (r *Rooms) answer() {
+	places := make(chan struct{}, answering)
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		select {
+		case <-r.wants.wake:
+		case <-r.closed:
+			return
+		}
+		source := r.serving()
+		if source == nil {
+			continue
+		}
+		for life, rooms := range r.wants.take() {
+			for _, one := range rooms {
+				places <- struct{}{}
+				all.Go(func() {
+					defer func() { <-places }()
+					r.answerOne(source, life, one)
+				})
+			}
+		}
+	}
+}
+
+func (r *Rooms) answerOne(source plugin.RoomSource, life presence.Life, one RoomState) {
+	defer r.barrier("a room that an edge asked for")
+	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
+	defer cancel()
+	r.figures.wanted.Inc()
+	if err := r.repeat(ctx, source, one.Room, one.After, []presence.Life{life}); err != nil {
+		r.log.Warn("an edge was not given what it misses", "edge", life.Edge, "room", one.Room, "err", err)
+	}
+}
+
+// answerTime bounds the reading of one room's log for an edge.
+const answerTime = 5 * time.Second
+
+func (r *Rooms) barrier(doing string) {
+	if cause := recover(); cause != nil {
+		r.log.Error("panic over "+doing, "cause", cause, "stack", string(debug.Stack()))
+	}
+}

@@ -1,0 +1,175 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/roompb"
+)
+
+func (p *Room) validateJoin(_ *plugin.Call, req *roompb.JoinRoomRequest) (err error) {
+	if req.Room, err = canonical(req.Room); err != nil {
+		return err
+	}
+	switch {
+	case req.AfterSeq < 0:
+		return im.Invalid("after_seq", "must not be negative")
+	case req.Last < -1 || req.Last > mostEntries:
+		return im.Invalid("last", "must be 1-%d, 0 for as many as usual, or -1 for none", mostEntries)
+	}
+	return nil
+}
+
+// join takes the session into a room, and gives it the end of the log. The order of
+// the steps is what makes it right, see README.md: the edge is subscribed before the
+// head is read, and who may come in is read after it.
+func (p *Room) join(ctx context.Context, call *plugin.Call, req *roompb.JoinRoomRequest) (*roompb.JoinRoomReply, error) {
+	c := conversation(req.Room)
+	already := call.In(c)
+	if !already {
+		if err := p.approach(ctx, call, req.Room); err != nil {
+			return nil, err
+		}
+		if err := p.rooms.Subscribe(ctx, c, call.Session.Life()); err != nil {
+			return nil, stored(ctx, err)
+		}
+	}
+	rep, err := p.end(ctx, call, req)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.store.state(ctx, key{req.Room, call.User})
+	switch {
+	case errors.Is(err, errUnknown):
+		return nil, noSuchRoom()
+	case err != nil:
+		return nil, stored(ctx, err)
+	}
+	if err := p.admits(s, call.User); err != nil {
+		return nil, err
+	}
+	rep.Role = p.role(s, call.User)
+	if now := p.host.Now().UnixMilli(); holds(s.person.mutedUntilMs, now) {
+		rep.MutedUntilMs = s.person.mutedUntilMs
+	}
+	if rep.Info, err = p.info(ctx, s.room); err != nil {
+		return nil, err
+	}
+	rep.Info.Head = rep.Head
+	if !already {
+		call.Enter(c, rep.Head, p.policy(ctx, s.room))
+	}
+	return rep, nil
+}
+
+// approach refuses a session that cannot come in, and makes the room if there is none.
+func (p *Room) approach(ctx context.Context, call *plugin.Call, name string) error {
+	if call.Session.Edge == "" {
+		return denied("", "only a connected session can be in a room")
+	}
+	if len(call.Rooms) >= p.config.RoomsPerSession {
+		return &im.Error{Code: idl.CodeLimitExceeded, Field: "room", Reason: "the session is in as many rooms as it may be"}
+	}
+	if wait := p.joins.Take(ctx, call.User.String()); wait > 0 {
+		return limited(wait, "too many joins")
+	}
+	s, err := p.states.get(ctx, key{name, call.User})
+	switch {
+	case err == nil:
+		if err := p.admits(s, call.User); err != nil {
+			return err
+		}
+	case !errors.Is(err, errUnknown):
+		return stored(ctx, err)
+	case !p.config.CreateOnJoin:
+		return noSuchRoom()
+	default:
+		if err := p.make(ctx, call.User, room{name: name}); err != nil && !errors.Is(err, errTaken) {
+			return err
+		}
+	}
+	if err := p.hasPlace(ctx, name); err != nil {
+		return err
+	}
+	return p.rules.OnJoin(ctx, call, conversation(name))
+}
+
+// admits refuses who may not be in the room.
+func (p *Room) admits(s state, u im.UserID) error {
+	if s.room.closed {
+		return closed()
+	}
+	if until := s.person.bannedUntilMs; holds(until, p.host.Now().UnixMilli()) && !p.operator(u) {
+		return denied("room", "banned from the room")
+	}
+	return nil
+}
+
+// hasPlace refuses when the room is full. The count is a second old.
+func (p *Room) hasPlace(ctx context.Context, name string) error {
+	if p.config.MaxMembers == 0 {
+		return nil
+	}
+	there, err := p.rooms.Occupancy(ctx, conversation(name))
+	if err != nil {
+		return stored(ctx, err)
+	}
+	if there.Members >= p.config.MaxMembers {
+		return &im.Error{Code: idl.CodeLimitExceeded, Field: "room", Reason: "the room is full"}
+	}
+	return nil
+}
+
+// make files a new room of u's making. It returns errTaken as it is.
+func (p *Room) make(ctx context.Context, u im.UserID, r room) error {
+	if wait := p.creations.Take(ctx, u.String()); wait > 0 {
+		return limited(wait, "too many new rooms")
+	}
+	r.createdMs = p.host.Now().UnixMilli()
+	switch err := p.store.create(ctx, r); {
+	case errors.Is(err, errTaken):
+		p.creations.GiveBack(ctx, u.String())
+		return err
+	case err != nil:
+		return stored(ctx, err)
+	}
+	p.states.forget()
+	return nil
+}
+
+// end gives the last entries of the log, up to its head.
+func (p *Room) end(ctx context.Context, call *plugin.Call, req *roompb.JoinRoomRequest) (*roompb.JoinRoomReply, error) {
+	limit := int(req.Last)
+	switch limit {
+	case 0:
+		limit = p.config.JoinEntries
+	case -1:
+		limit = 0
+	}
+	page, err := p.timelines.LogBefore(ctx, conversation(req.Room), 0, limit)
+	if err != nil {
+		return nil, stored(ctx, err)
+	}
+	all, err := shownAll(page.Items)
+	if err != nil {
+		return nil, err
+	}
+	rep := &roompb.JoinRoomReply{Head: page.Head, Messages: all[:fits(all, p.config.PageBytes, call.Codec)]}
+	if len(all) > 0 {
+		rep.Head = all[0].Seq // a newer one is pushed
+	}
+	for n := len(rep.Messages); n > 0 && rep.Messages[n-1].Seq <= req.AfterSeq; n-- {
+		rep.Messages = rep.Messages[:n-1]
+	}
+	oldest := rep.Head + 1
+	if n := len(rep.Messages); n > 0 {
+		oldest = rep.Messages[n-1].Seq
+	}
+	rep.HasMore = oldest > max(page.Floor, req.AfterSeq+1)
+	slices.Reverse(rep.Messages)
+	return rep, nil
+}

@@ -1,0 +1,183 @@
+// Package room is the plugin for super-large conversations: joining and leaving,
+// sending, history, and what owners and admins do. A message is one entry of the
+// room's log and one broadcast; nothing is stored of a member. Who is in a room is the
+// edges' to say (Host.Rooms); this plugin decides who may come in, speak and moderate.
+// core/server runs it; README.md tells the flow, the races and the bounds.
+package room
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/timeline"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/roompb"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Directory says how people are called; the account plugin provides it as the
+// service "account.directory".
+type Directory interface {
+	// Nickname gives a person's; exists is false when there is nobody with that ID.
+	Nickname(ctx context.Context, u im.UserID) (nickname string, exists bool, err error)
+}
+
+// Rules are the operator's say about rooms, beside the one about messages that
+// plugin.Message asks for. Whoever has some provides them as the service "room.rules",
+// before this plugin; nobody has to.
+type Rules interface {
+	// OnJoin judges a session that is about to come in: nil lets it, an *im.Error
+	// refuses.
+	OnJoin(ctx context.Context, call *plugin.Call, room im.ConversationID) error
+	// OnRoomPolicy gives the policy of a room; p is what its settings say. It is asked
+	// with each join and must be quick.
+	OnRoomPolicy(ctx context.Context, room im.ConversationID, p plugin.RoomPolicy) plugin.RoomPolicy
+}
+
+// noRules is what holds when nobody provides Rules.
+type noRules struct{}
+
+func (noRules) OnJoin(context.Context, *plugin.Call, im.ConversationID) error { return nil }
+
+func (noRules) OnRoomPolicy(_ context.Context, _ im.ConversationID, p plugin.RoomPolicy) plugin.RoomPolicy {
+	return p
+}
+
+// Room is the plugin. Its methods are safe for concurrent use after Provision.
+type Room struct {
+	config Config
+
+	// Static after Provision.
+	host      plugin.Host
+	rooms     plugin.Rooms
+	timelines timeline.Store
+	people    Directory
+	rules     Rules
+	store     *store
+	states    *states
+	joins     plugin.Limiter // by user
+	creations plugin.Limiter // by user
+	sends     *pace          // by room and user
+}
+
+// New makes the plugin with the default configuration.
+func New() *Room { return &Room{config: defaultConfig()} }
+
+// Info implements plugin.Plugin.
+func (p *Room) Info() plugin.Info {
+	return plugin.Info{Name: "room", Version: "1.0", Needs: []string{"account.directory"}}
+}
+
+// Config implements plugin.Configurer.
+func (p *Room) Config() any { return &p.config }
+
+// Validate implements plugin.Validator.
+func (p *Room) Validate() error { return p.config.validate() }
+
+// Migrations implements plugin.Migrator.
+func (p *Room) Migrations() fs.FS {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return files
+}
+
+// Provision implements plugin.Provisioner.
+func (p *Room) Provision(_ context.Context, h plugin.Host) (err error) {
+	p.host, p.rooms, p.timelines = h, h.Rooms(), h.Timelines()
+	if p.people, err = plugin.Need[Directory](h, "account.directory"); err != nil {
+		return err
+	}
+	p.rules = noRules{}
+	if _, ok := h.Service("room.rules"); ok {
+		if p.rules, err = plugin.Need[Rules](h, "room.rules"); err != nil {
+			return err
+		}
+	}
+	p.store = &store{db: h.DB(), tx: h.Tx}
+	p.states = newStates(p.store.state, h.Now)
+	p.joins = h.Limiter("joins", p.config.JoinsPerMinute, time.Minute)
+	p.creations = h.Limiter("creations", p.config.CreationsPerHour, time.Hour)
+	p.sends = newPace(h.Now)
+	p.rooms.Serve(source{p})
+	return nil
+}
+
+// Register implements plugin.Plugin.
+func (p *Room) Register(r *plugin.Registrar) {
+	plugin.Handle(r, idl.ActionJoinRoom, "join", p.join,
+		plugin.InRooms[roompb.JoinRoomRequest, roompb.JoinRoomReply](),
+		plugin.Validate[roompb.JoinRoomRequest, roompb.JoinRoomReply](p.validateJoin))
+	plugin.Handle(r, idl.ActionLeaveRoom, "leave", p.leave,
+		plugin.InRooms[roompb.LeaveRoomRequest, roompb.LeaveRoomReply]())
+	plugin.Handle(r, idl.ActionRoomMessage, "send", p.send,
+		plugin.InRooms[roompb.RoomSendRequest, roompb.RoomSendReply](),
+		plugin.Validate[roompb.RoomSendRequest, roompb.RoomSendReply](p.validateSend),
+		plugin.Answered(p.answered),
+		plugin.Permit[roompb.RoomSendRequest, roompb.RoomSendReply](p.permitSend),
+		plugin.Message[roompb.RoomSendRequest, roompb.RoomSendReply](reviewed))
+	plugin.Handle(r, idl.ActionRoomHistory, "history", p.history,
+		plugin.InRooms[roompb.RoomHistoryRequest, roompb.RoomHistoryReply]())
+}
+
+// conversation is the room's log.
+func conversation(name string) im.ConversationID { return im.ConversationID("r_" + name) }
+
+// nameOf is the room that a conversation is the log of.
+func nameOf(c im.ConversationID) string { return string(c[len("r_"):]) }
+
+// policy is how the edges treat the room's traffic.
+func (p *Room) policy(ctx context.Context, r room) plugin.RoomPolicy {
+	low := r.lowPerSecond
+	if low == 0 {
+		low = p.config.LowPerSecond
+	}
+	return p.rules.OnRoomPolicy(ctx, conversation(r.name), plugin.RoomPolicy{
+		Overload: int32(r.overload), LowPerSecond: low, List: p.config.PresenceLimit})
+}
+
+// operator reports whether the configuration puts a person above all rooms.
+func (p *Room) operator(u im.UserID) bool { return slices.Contains(p.config.Admins, int64(u)) }
+
+// role is what a person may do in a room.
+func (p *Room) role(s state, u im.UserID) roompb.RoomRole {
+	if p.operator(u) || s.room.owner == u && u != 0 {
+		return roompb.RoomRole_ROOM_ROLE_OWNER
+	}
+	return s.person.role
+}
+
+// stored wraps an error of a store in the refusal that the client sees.
+func stored(ctx context.Context, err error) error {
+	if errors.Is(err, timeline.ErrConflict) {
+		return &im.Error{Code: idl.CodeConflict, Field: "client_id", Reason: "used before for another message"}
+	}
+	return plugin.Stored(ctx, err)
+}
+
+func denied(field, reason string) error {
+	return &im.Error{Code: idl.CodePermissionDenied, Field: field, Reason: reason}
+}
+
+func limited(wait time.Duration, reason string) error {
+	return &im.Error{Code: idl.CodeRateLimited, Reason: reason, RetryAfter: wait}
+}
+
+func noSuchRoom() error {
+	return &im.Error{Code: idl.CodeNotFound, Field: "room", Reason: "no such room"}
+}
+
+// closed is the refusal for a room that has ended.
+func closed() error { return denied("room", "the room is closed") }
+
+// outside is the refusal for a session that is not in the room.
+func outside() error { return denied("room", "join the room first") }

@@ -1,0 +1,173 @@
+package room
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/timeline"
+	"freeim/idl/kitex_gen/roompb"
+)
+
+// maxClientID is the longest client message ID in octets. Source: idl/room.proto.
+const maxClientID = 64
+
+// validateSend checks a request by itself, before the store or a rule sees it.
+func (p *Room) validateSend(_ *plugin.Call, req *roompb.RoomSendRequest) (err error) {
+	if req.Room, err = canonical(req.Room); err != nil {
+		return err
+	}
+	if err := validateClientID(req.ClientId); err != nil {
+		return err
+	}
+	least := 0
+	switch req.Kind {
+	case roompb.RoomKind_ROOM_KIND_TEXT, roompb.RoomKind_ROOM_KIND_ANNOUNCEMENT:
+		least = 1
+	case roompb.RoomKind_ROOM_KIND_GIFT:
+	case roompb.RoomKind_ROOM_KIND_MODERATION:
+		return im.Invalid("kind", "only the server sends that")
+	default:
+		return im.Invalid("kind", "%d is not known", req.Kind)
+	}
+	if n := utf8.RuneCountInString(req.Text); n < least || n > p.config.MaxText {
+		return im.Invalid("text", "must have %d-%d characters, has %d", least, p.config.MaxText, n)
+	}
+	if len(req.Data) > p.config.MaxData {
+		return im.Invalid("data", "must have at most %d octets, has %d", p.config.MaxData, len(req.Data))
+	}
+	return nil
+}
+
+func validateClientID(id string) error {
+	if len(id) < 1 || len(id) > maxClientID {
+		return im.Invalid("client_id", "must have 1-%d characters, has %d", maxClientID, len(id))
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return im.Invalid("client_id", "may hold A-Z a-z 0-9 . _ - only")
+		}
+	}
+	return nil
+}
+
+// answered gives the reply of the message that was committed under the same client
+// ID: whatever the rules say by now, a resend gets what the send got.
+func (p *Room) answered(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (*roompb.RoomSendReply, error) {
+	call.Digest = digest(req)
+	committed, was, found, err := p.timelines.Find(ctx, call.User, req.ClientId)
+	switch {
+	case err != nil:
+		return nil, stored(ctx, err)
+	case !found:
+		return nil, nil
+	case was != call.Digest:
+		return nil, stored(ctx, timeline.ErrConflict)
+	}
+	committed.Duplicate = true
+	return sent(committed)
+}
+
+// digest identifies what the sender asked for, however it was encoded.
+func digest(req *roompb.RoomSendRequest) [32]byte {
+	b := append(make([]byte, 0, 1024), "room"...) // on the stack; only longer texts need more
+	b = binary.BigEndian.AppendUint32(b, uint32(req.Kind))
+	for _, text := range []string{req.Room, req.Text, req.Data} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
+		b = append(b, text...)
+	}
+	return sha256.Sum256(b)
+}
+
+// permitSend refuses who may not speak, or not now, before the rules are asked.
+func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) error {
+	if !call.In(conversation(req.Room)) {
+		return outside()
+	}
+	s, err := p.states.get(ctx, key{req.Room, call.User})
+	switch {
+	case errors.Is(err, errUnknown):
+		return noSuchRoom()
+	case err != nil:
+		return stored(ctx, err)
+	}
+	role, now := p.role(s, call.User), p.host.Now().UnixMilli()
+	switch {
+	case s.room.closed:
+		return closed()
+	case holds(s.person.bannedUntilMs, now) && !p.operator(call.User):
+		return denied("room", "banned from the room")
+	case role >= roompb.RoomRole_ROOM_ROLE_ADMIN:
+	case req.Kind == roompb.RoomKind_ROOM_KIND_ANNOUNCEMENT:
+		return denied("kind", "only owner and admins announce")
+	case s.room.muted:
+		return denied("room", "only owner and admins speak now")
+	case holds(s.person.mutedUntilMs, now):
+		return denied("room", "muted in the room")
+	}
+	return p.keepPace(ctx, s.room, role, call.User, req.Kind)
+}
+
+// keepPace refuses what comes too fast.
+func (p *Room) keepPace(_ context.Context, r room, _ roompb.RoomRole, u im.UserID, _ roompb.RoomKind) error {
+	if n := p.config.SendsPerSecond; n > 0 {
+		if wait := p.sends.take(key{r.name, u}, time.Second/time.Duration(n), 5*n); wait > 0 {
+			return limited(wait, "too many messages")
+		}
+	}
+	return nil
+}
+
+// kinds are what the rules know of a message.
+var kinds = map[roompb.RoomKind]string{
+	roompb.RoomKind_ROOM_KIND_TEXT: "text", roompb.RoomKind_ROOM_KIND_GIFT: "gift", roompb.RoomKind_ROOM_KIND_ANNOUNCEMENT: "announcement",
+}
+
+// reviewed shows the rules what they may judge and rewrite.
+func reviewed(_ *plugin.Call, req *roompb.RoomSendRequest) plugin.Reviewed {
+	return plugin.Reviewed{Conversation: conversation(req.Room), Kind: kinds[req.Kind], Text: &req.Text}
+}
+
+// send commits a message, which every member gets by broadcast, the sender too.
+func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (*roompb.RoomSendReply, error) {
+	nickname, _, err := p.people.Nickname(ctx, call.User)
+	if err != nil {
+		return nil, err
+	}
+	body, err := (&roompb.RoomContent{
+		Kind: req.Kind, Text: req.Text, Data: req.Data, Nickname: nickname, Rewritten: digest(req) != call.Digest,
+	}).Marshal(nil)
+	if err != nil {
+		return nil, err
+	}
+	committed, err := p.timelines.Append(ctx, timeline.Draft{
+		Conversation: conversation(req.Room), Sender: call.User, ClientID: req.ClientId, Digest: call.Digest, Body: body, OnCommit: p.tell,
+	})
+	if err != nil {
+		return nil, stored(ctx, err)
+	}
+	return sent(committed)
+}
+
+// sent is the answer to the sender of a committed message.
+func sent(done timeline.Committed) (*roompb.RoomSendReply, error) {
+	var content roompb.RoomContent
+	if err := content.Unmarshal(done.Body); err != nil {
+		return nil, fmt.Errorf("read message %s: %w", done.ID, err)
+	}
+	rep := &roompb.RoomSendReply{
+		MessageId: done.ID.String(), Seq: done.Seq, TimeMs: done.Time.UnixMilli(), Duplicate: done.Duplicate, Rewritten: content.Rewritten,
+	}
+	if content.Rewritten {
+		rep.Text = content.Text
+	}
+	return rep, nil
+}

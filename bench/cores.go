@@ -29,6 +29,7 @@ type crowd struct {
 	every   time.Duration // and not before this has passed since
 	warm    time.Duration // before the measurement
 	measure time.Duration
+	within  bool // the two of a pair are at one core; else, with two cores, each at his own
 	site    *cluster.Site
 	sent    atomic.Int64
 }
@@ -61,13 +62,17 @@ func runCores(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintf(out, "%s, commit %s\ngo run ./bench cores -people %d -every %v -warm %v -for %v\n\n", machine(), commit(ctx), *people, *every, *warm, *measure)
 	fmt.Fprintln(out, "| cores | messages/s | each core, µs/message | cores in sum | edges in sum | mariadbd | redis-server |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
-	for _, cores := range []int{1, 2} {
-		l := &crowd{people: *people * cores, every: *every, warm: *warm, measure: *measure}
-		row, err := l.run(ctx, filepath.Join(dir, fmt.Sprint(cores)), programs, cores)
+	for i, way := range []struct {
+		name   string
+		cores  int
+		within bool
+	}{{"1", 1, true}, {"2, each chat at one of them", 2, true}, {"2, each chat across both", 2, false}} {
+		l := &crowd{people: *people * way.cores, every: *every, warm: *warm, measure: *measure, within: way.within}
+		row, err := l.run(ctx, filepath.Join(dir, fmt.Sprint(i)), programs, way.cores)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(out, row)
+		fmt.Fprintf(out, "| %s %s\n", way.name, row)
 	}
 	return nil
 }
@@ -135,7 +140,7 @@ func (l *crowd) row(ctx context.Context, cores, mariadb, redis int) (string, err
 		each[i] = fmt.Sprintf("%.0f", perMessage(i, i+1)*float64(cores)) // of its own share of the messages
 	}
 	edges := cores + len(l.site.Edges)
-	return fmt.Sprintf("| %d | %.0f | %s | %.0f | %.0f | %.0f | %.0f |", cores, messages/time.Since(start).Seconds(), strings.Join(each, ", "),
+	return fmt.Sprintf("| %.0f | %s | %.0f | %.0f | %.0f | %.0f |", messages/time.Since(start).Seconds(), strings.Join(each, ", "),
 		perMessage(0, cores), perMessage(cores, edges), perMessage(edges, edges+1), perMessage(edges+1, edges+2)), err
 }
 
@@ -162,6 +167,17 @@ func (l *crowd) processorTime(mariadb, redis int) (all []time.Duration, err erro
 func (l *crowd) talk(ctx context.Context) (ended func() error, err error) {
 	ids := make([]int64, l.people)
 	conns := make([]*client.Client, l.people)
+	if l.within {
+		// An edge gives its sessions to two cores as 1, 0, 0, 1, 1, 0, 0 …: pairs that
+		// connect one after the other are apart, unless somebody came before them.
+		for _, edge := range l.site.Edges {
+			idle, err := client.Dial(ctx, client.Options{Address: "tcp://" + edge.TCP, Codec: idl.CodecProtobuf})
+			if err != nil {
+				return nil, err
+			}
+			context.AfterFunc(ctx, func() { idle.Close() })
+		}
+	}
 	for i := range l.people {
 		edge := l.site.Edges[i/2%len(l.site.Edges)]
 		conns[i], err = client.Dial(ctx, client.Options{Address: "tcp://" + edge.TCP, Codec: idl.CodecProtobuf})

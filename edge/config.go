@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -40,6 +41,7 @@ type edgeConfig struct {
 	HTTPS     string   `yaml:"https"`
 	WSEcho    string   `yaml:"ws_echo"`
 	Cores     []string `yaml:"cores"` // empty in embedded mode: the core in this process
+	LinkKey   string   `yaml:"link_key"`
 	Etcd      rpc.Etcd `yaml:"etcd"`
 	Origins   []string `yaml:"origins"`
 
@@ -163,6 +165,7 @@ func (c *config) complete() error {
 	}
 	if c.Core != nil && len(c.Edge.Cores) == 0 {
 		c.Edge.Cores = []string{c.Core.Listen}
+		c.Edge.LinkKey = cmp.Or(c.Edge.LinkKey, c.Core.LinkKey)
 	}
 	switch {
 	case len(c.Edge.Cores) == 0:

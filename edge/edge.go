@@ -51,7 +51,7 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing, figures pr
 		return nil, err
 	}
 	links, err := rpc.New(rpc.Options{
-		Cores: c.Cores, Etcd: c.Etcd, Lookup: c.Lookup, Silence: c.Silence, Census: c.Census, EdgeID: c.ID, Epoch: time.Now().UnixMicro(),
+		Cores: c.Cores, Key: c.LinkKey, Etcd: c.Etcd, Lookup: c.Lookup, Silence: c.Silence, Census: c.Census, EdgeID: c.ID, Epoch: time.Now().UnixMicro(),
 		CallTimeout: c.CallTimeout, Traced: traces.Tracer() != nil, Log: log, Figures: figures})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the links to the cores: %w", err)

@@ -134,8 +134,11 @@ func (s *Server) finish(call *plugin.Call) {
 
 // Exchange answers a batch of calls that belong to no link. Nothing can be bound
 // here: there is no connection to bind.
-func (h *handler) Exchange(_ context.Context, batch *corepb.CallBatch) (*corepb.ReplyBatch, error) {
+func (h *handler) Exchange(ctx context.Context, batch *corepb.CallBatch) (*corepb.ReplyBatch, error) {
 	s := h.s
+	if err := s.knows(ctx, batch.Key); err != nil {
+		return nil, err
+	}
 	replies := make([]*corepb.Reply, len(batch.Calls))
 	var all sync.WaitGroup
 	for i, c := range batch.Calls {

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"context"
+	"crypto/subtle"
 	"errors"
 	"io"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"freeim/core/presence"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/corepb"
+
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
 var errNoHello = errors.New("the first message of a link must be Hello with an edge ID")
@@ -77,6 +81,9 @@ func (h *handler) Link(stream corepb.Core_LinkServer) error {
 	if first.Hello == nil || first.Hello.EdgeId == "" {
 		return errNoHello
 	}
+	if err := s.knows(stream.Context(), first.Hello.Key); err != nil {
+		return err
+	}
 	// The edge must hear at once that somebody is here: registering takes its time.
 	if err := stream.Send(new(corepb.Downlink)); err != nil {
 		return err
@@ -92,6 +99,24 @@ func (h *handler) Link(stream corepb.Core_LinkServer) error {
 	s.links.Go(func() { s.send(l, stream) })
 	<-l.done
 	return nil
+}
+
+var errStranger = errors.New("the link key is not this core's: core.link_key and edge.link_key must be the same")
+
+// knows refuses who does not show the link key. That is told of once in ten
+// seconds, since whoever it is comes again.
+func (s *Server) knows(ctx context.Context, key string) error {
+	if s.options.LinkKey == "" || subtle.ConstantTimeCompare([]byte(key), []byte(s.options.LinkKey)) == 1 {
+		return nil
+	}
+	if now, last := time.Now().Unix(), s.told.Load(); now-last >= 10 && s.told.CompareAndSwap(last, now) {
+		from := "unknown"
+		if info := rpcinfo.GetRPCInfo(ctx); info != nil && info.From().Address() != nil {
+			from = info.From().Address().String()
+		}
+		s.log.Warn("a link with a wrong link key, or none, was refused", "address", from)
+	}
+	return errStranger
 }
 
 // receive takes what the edge sends. An Uplink that holds nothing asks whether

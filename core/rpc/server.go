@@ -30,6 +30,7 @@ const (
 	defaultInFlight = 8192
 	defaultOutbox   = 64 << 20
 	defaultLease    = 10 * time.Second
+	minKey          = 16 // octets of a link key
 )
 
 // Dispatcher runs calls; dispatch.Dispatcher implements it.
@@ -44,8 +45,11 @@ type Dispatcher interface {
 // Options configures a Server.
 type Options struct {
 	// Listen is "unix:/path" or "host:port". The network is trusted: whoever
-	// reaches it speaks for any user.
-	Listen   string
+	// reaches it, and knows the link key, speaks for any user.
+	Listen string
+	// LinkKey is what an edge must show, 16 octets or more. It keeps out who reaches
+	// the port, not who reads the network. Empty: any edge may link.
+	LinkKey  string
 	CoreID   string            // names this core to edges and in logs; required
 	Registry presence.Registry // required
 	// Admit is asked about each session that an edge lists and that had no route:
@@ -97,6 +101,9 @@ func (o *Options) validate() error {
 	if o.InFlight < 0 || o.Outbox < 0 || o.Lease < 0 {
 		return fmt.Errorf("limits below zero: in flight %d, outbox %d, lease %s", o.InFlight, o.Outbox, o.Lease)
 	}
+	if o.LinkKey != "" && len(o.LinkKey) < minKey {
+		return fmt.Errorf("the link key has %d octets: it needs %d or more", len(o.LinkKey), minKey)
+	}
 	return o.Register.validate(o.Listen)
 }
 
@@ -120,6 +127,7 @@ type Server struct {
 	started    bool
 
 	counts   counts
+	told     atomic.Int64   // when a stranger was last told of, in seconds
 	inFlight atomic.Int64   // calls being handled
 	tasks    chan task      // unbuffered, to a goroutine that waits for a call; closed by Close
 	idle     atomic.Int64   // goroutines that wait for one

@@ -16,6 +16,8 @@ type Config struct {
 	ID string `yaml:"id"`
 	// Listen is where edges link to: "unix:PATH" or "HOST:PORT". No default.
 	Listen string `yaml:"listen"`
+	// LinkKey is what edges must show; empty: nothing.
+	LinkKey string `yaml:"link_key"`
 	// Register is how edges find this core in etcd; without a service not at all.
 	Register rpc.Register `yaml:"register"`
 	// Data is the directory of the embedded stores, and of what the rules keep; it

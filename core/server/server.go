@@ -107,7 +107,7 @@ func (s *Server) openRules() (err error) {
 // the plugins, and what they push goes out by fan-out and rpc again.
 func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	s.rpc, err = rpc.New(rpc.Options{
-		Listen: s.config.Listen, CoreID: s.config.ID, Register: s.config.Register,
+		Listen: s.config.Listen, LinkKey: s.config.LinkKey, CoreID: s.config.ID, Register: s.config.Register,
 		Registry: s.registry, Admit: s.admit, Rooms: s.hear, Traced: o.Tracer != nil, Log: s.log, Figures: o.Figures})
 	if err != nil {
 		return fmt.Errorf("listen for edges: %w", err)

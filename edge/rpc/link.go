@@ -164,7 +164,7 @@ func (k *link) once(ctx context.Context) (opened bool, err error) {
 // ends the stream when it fires.
 func (k *link) introduce(stream core.Core_LinkClient, late *time.Timer) (*corepb.Welcome, error) {
 	o := &k.links.options
-	if err := stream.Send(&corepb.Uplink{Hello: &corepb.Hello{EdgeId: o.EdgeID, Epoch: o.Epoch}}); err != nil {
+	if err := stream.Send(&corepb.Uplink{Hello: &corepb.Hello{EdgeId: o.EdgeID, Epoch: o.Epoch, Key: o.Key}}); err != nil {
 		return nil, err
 	}
 	if _, err := stream.Recv(); err != nil {

@@ -64,6 +64,7 @@ type Options struct {
 	Cores  []string
 	EdgeID string // stable across restarts; required
 	Epoch  int64  // grows with each start of this edge; required
+	Key    string // the cores' link key; empty: none is shown
 	Etcd   Etcd   // for "etcd:" among Cores
 	// Lookup is how often the places are asked. 0: 5 s.
 	Lookup time.Duration

@@ -13,6 +13,7 @@ import (
 type Hello struct {
 	EdgeId string `protobuf:"bytes,1,opt,name=edge_id" json:"edge_id,omitempty"`
 	Epoch  int64  `protobuf:"varint,2,opt,name=epoch" json:"epoch,omitempty"` // grows with each start of that edge: fences what an earlier life said
+	Key    string `protobuf:"bytes,3,opt,name=key" json:"key,omitempty"`      // the link key; a core that has one refuses any other
 }
 
 func (x *Hello) Reset() { *x = Hello{} }
@@ -33,6 +34,13 @@ func (x *Hello) GetEpoch() int64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *Hello) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
 }
 
 type Welcome struct {
@@ -945,6 +953,7 @@ func (x *Downlink) GetPolicies() []*RoomPolicy {
 
 type CallBatch struct {
 	Calls []*Call `protobuf:"bytes,1,rep,name=calls" json:"calls,omitempty"`
+	Key   string  `protobuf:"bytes,2,opt,name=key" json:"key,omitempty"` // as in Hello
 }
 
 func (x *CallBatch) Reset() { *x = CallBatch{} }
@@ -958,6 +967,13 @@ func (x *CallBatch) GetCalls() []*Call {
 		return x.Calls
 	}
 	return nil
+}
+
+func (x *CallBatch) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
 }
 
 type ReplyBatch struct {

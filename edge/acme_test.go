@@ -250,6 +250,9 @@ func TestACME(t *testing.T) {
 		if shown(e.gateway.HTTPSAddr(), "other.example") == nil {
 			t.Errorf("%s start: a certificate for a host that is not listed", start)
 		}
+		if at, ok := e.certs.Expires(); !ok || !at.After(time.Now()) {
+			t.Errorf("%s start: the certificate expires %v, %t", start, at, ok)
+		}
 		e.close(context.WithoutCancel(t.Context()))
 		if orders, looked := a.count(); orders != 1 || looked != 1 {
 			t.Errorf("%s start: %d orders, %d challenges, want 1 and 1", start, orders, looked)

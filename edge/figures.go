@@ -19,6 +19,7 @@ type figures struct {
 	frames, octets, draining                                    *prometheus.Desc
 	conns, http, accepted, turnedAway, unproxied                *prometheus.Desc
 	upgrades, handshakes, reads, writes, stalled, panics        *prometheus.Desc
+	expires                                                     *prometheus.Desc
 }
 
 func newFigures(e *edge) *figures {
@@ -46,6 +47,7 @@ func newFigures(e *edge) *figures {
 		turnedAway: desc("turned_away_total", "Connections closed at once, since too many had not become a session yet."),
 		unproxied:  desc("unproxied_total", "Connections of trusted proxies that sent no right PROXY header."),
 		handshakes: desc("tls_handshakes_total", "TLS handshakes, by how they went.", "result"),
+		expires:    desc("certificate_expiry_timestamp_seconds", "When the certificate in use expires, in seconds since 1970."),
 		upgrades:   desc("upgrades_total", "WebSocket handshakes that passed."),
 		reads:      desc("reads_total", "Times that a connection was woken to read."),
 		writes:     desc("writes_total", "Writes to connections: frames out by these are how many leave together."),
@@ -94,6 +96,11 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	count(f.lost, hub.Lost)
 	count(f.stray, hub.Stray)
 	count(f.accepted, gate.Accepted)
+	if f.edge.certs != nil {
+		if at, ok := f.edge.certs.Expires(); ok {
+			gauge(f.expires, at.Unix())
+		}
+	}
 	count(f.upgrades, gate.Upgrades)
 	count(f.reads, gate.Reads)
 	count(f.writes, gate.Writes)

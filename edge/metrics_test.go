@@ -53,6 +53,13 @@ func whole(t *testing.T) (*edge, *server.Server, *prometheus.Registry) {
 	cfg, core := defaults(plugins.All()), server.DefaultConfig()
 	core.Listen, core.Data, core.Scripts = "unix:"+filepath.Join(dir, "core.sock"), filepath.Join(dir, "data"), "../scripts"
 	cfg.Core, cfg.Edge.TCP, cfg.Edge.HTTP, cfg.Edge.DrainDelay = &core, "127.0.0.1:0", "127.0.0.1:0", 0
+	cert, key := pair(t, 1)
+	cfg.Edge.TCPS, cfg.Edge.TLS.Cert, cfg.Edge.TLS.Key = "127.0.0.1:0", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for path, data := range map[string][]byte{cfg.Edge.TLS.Cert: cert, cfg.Edge.TLS.Key: key} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := cfg.complete(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,10 +7,13 @@ package certs
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +62,9 @@ type Source struct {
 	current atomic.Pointer[tls.Certificate]
 	files   pair // owned by watch, after Open
 
+	mu    sync.Mutex           // guards shown
+	shown map[string]time.Time // by ACME: when the newest certificate of each host expires
+
 	stop    chan struct{}
 	stopped sync.Once
 	running sync.WaitGroup
@@ -80,7 +86,8 @@ func Open(o Options) (*Source, error) {
 	}
 	s := &Source{opts: o, stop: make(chan struct{})}
 	if len(o.ACME.Hosts) > 0 {
-		s.config = o.ACME.manager().TLSConfig()
+		s.config, s.shown = o.ACME.manager().TLSConfig(), map[string]time.Time{}
+		s.config.GetCertificate = s.noting(s.config.GetCertificate)
 		return s, nil
 	}
 	s.config = &tls.Config{GetCertificate: s.get}
@@ -122,6 +129,43 @@ func (s *Source) Close() {
 }
 
 func (s *Source) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.current.Load(), nil }
+
+// noting remembers until when the certificates are good that an authority gave.
+// Those that answer its challenges are no such.
+func (s *Source) noting(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		c, err := get(hello)
+		if err == nil && !slices.Contains(hello.SupportedProtos, acme.ALPNProto) {
+			s.mu.Lock()
+			s.shown[strings.ToLower(hello.ServerName)] = c.Leaf.NotAfter // one of ACME.Hosts, or there was an error
+			s.mu.Unlock()
+		}
+		return c, err
+	}
+}
+
+// Expires is when the certificate in use ends to be good, or the first of those
+// above it that the file holds. By ACME it is the first of the hosts that clients
+// have asked for; ok is false before one has.
+func (s *Source) Expires() (at time.Time, ok bool) {
+	if c := s.current.Load(); c != nil {
+		at = c.Leaf.NotAfter
+		for _, der := range c.Certificate[1:] {
+			if above, err := x509.ParseCertificate(der); err == nil && above.NotAfter.Before(at) {
+				at = above.NotAfter
+			}
+		}
+		return at, true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.shown {
+		if !ok || one.Before(at) {
+			at, ok = one, true
+		}
+	}
+	return at, ok
+}
 
 // watch looks at the files, again and again: they may be links that are changed
 // somewhere above, as Kubernetes does with its secrets.

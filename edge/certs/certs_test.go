@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,11 +29,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // made is a self-signed certificate as two PEM files hold it.
 func made(t *testing.T, serial int64) (cert, key []byte) {
 	t.Helper()
+	return madeFor(t, serial, time.Hour)
+}
+
+// expiring is a certificate that is good for so long.
+func expiring(t *testing.T, life time.Duration) []byte {
+	t.Helper()
+	cert, _ := madeFor(t, 3, life)
+	return cert
+}
+
+func madeFor(t *testing.T, serial int64, life time.Duration) (cert, key []byte) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), DNSNames: []string{"edge"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), DNSNames: []string{"edge"}, NotAfter: time.Now().Add(life)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +144,44 @@ func TestReload(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What expires first is told, of the certificate in use and those above it.
+func TestExpires(t *testing.T) {
+	s := newShelf(t)
+	cert, key := made(t, 1)
+	above, _ := made(t, 2)
+	s.put(slices.Concat(cert, above), key)
+	source, err := certs.Open(certs.Options{Cert: s.cert, Key: s.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	first, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// made gives an hour from now, in whole seconds: the first ends no later.
+	if at, ok := source.Expires(); !ok || !at.Equal(first.Leaf.NotAfter) {
+		t.Errorf("got %v, %t, want %v", at, ok, first.Leaf.NotAfter)
+	}
+	s.put(slices.Concat(cert, expiring(t, time.Minute)), key)
+	again, err := certs.Open(certs.Options{Cert: s.cert, Key: s.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if at, ok := again.Expires(); !ok || time.Until(at) > time.Minute {
+		t.Errorf("with one above it that expires in a minute: got %v, %t", at, ok)
+	}
+	asked, err := certs.Open(certs.Options{ACME: certs.ACME{Hosts: []string{"edge.example"}, Cache: t.TempDir()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asked.Close()
+	if at, ok := asked.Expires(); ok {
+		t.Errorf("by ACME, before anybody asked: got %v", at)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -151,6 +151,23 @@ func TestAlerts(t *testing.T) {
 	if len(names) < 5 {
 		t.Errorf("got only %d alerts", len(names))
 	}
+	page, err := os.ReadFile("RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, section := range strings.Split(string(page), "\n## ")[1:] {
+		name, text, _ := strings.Cut(section, "\n")
+		told[name] = len(strings.TrimSpace(text)) > 100
+		if !names[name] {
+			t.Errorf("RUNBOOK.md has a section %s, and there is no such alert", name)
+		}
+	}
+	for name := range names {
+		if !told[name] {
+			t.Errorf("RUNBOOK.md does not say what to do at %s", name)
+		}
+	}
 }
 
 // Prometheus' own tool reads the alerts.

@@ -57,7 +57,7 @@ func runCluster(ctx context.Context, args []string, out io.Writer) (err error) {
 		defer cancel()
 		err = errors.Join(err, site.Stop(ctx))
 	}()
-	announce(out, *dir, site)
+	announce(out, *dir, site, e)
 	watch(ctx, site, out)
 	fmt.Fprintln(out, "stopping: the edges send their clients elsewhere, then the cores finish")
 	return nil
@@ -118,41 +118,77 @@ func (e *stores) stop() error {
 }
 
 // announce says what to open.
-func announce(out io.Writer, dir string, s *cluster.Site) {
+func announce(out io.Writer, dir string, s *cluster.Site, below stores) {
 	fmt.Fprintln(out, "\nfreeim is running; open both, sign up as two people, and chat across the edges:")
 	for _, e := range s.Edges {
-		fmt.Fprintf(out, "  %-8s http://%s/   tcp://%s   admin http://%s/\n", e.Name, e.HTTP, e.TCP, e.Admin)
+		fmt.Fprintf(out, "  %-8s http://%s/   tcp://%s   admin http://%s/   process %d\n", e.Name, e.HTTP, e.TCP, e.Admin, e.PID())
 	}
 	for _, c := range s.Cores {
-		fmt.Fprintf(out, "  %-8s edges link to %s   admin http://%s/\n", c.Name, c.Listen, c.Admin)
+		fmt.Fprintf(out, "  %-8s edges link to %s   admin http://%s/   process %d\n", c.Name, c.Listen, c.Admin, c.PID())
 	}
 	fmt.Fprintf(out, "  terminal go run ./edge/client/chat -addr tcp://%s -account NAME -password PASSWORD -signup\n", s.Edges[0].TCP)
 	fmt.Fprintf(out, "  rules    %s   (save a file, and the next message obeys)\n", filepath.Join(dir, "rules"))
 	fmt.Fprintf(out, "  logs     %s   configurations beside them\n", filepath.Join(dir, "*.log"))
+	fmt.Fprintf(out, "  stores   MariaDB %s, process %d   etcd %s, process %d   Redis", below.mariadb.Addr(), below.mariadb.PID(), below.etcd.Addr(), below.etcd.PID())
+	for _, r := range below.redis.Nodes {
+		fmt.Fprintf(out, " %s, process %d ", r.Addr(), r.PID())
+	}
+	fmt.Fprintln(out, "\nTry, in another terminal and while people chat: kill -9 an edge or a core, which is started again after", away,
+		"\nor kill -STOP any process, stores too, which freezes it, and then kill -CONT.")
 	fmt.Fprintln(out, "Ctrl-C stops everything; accounts and messages stay in the directory.")
 }
 
-// watch waits for ctx, and tells of processes that end before.
+// away is how long a process that ended stays so, to let people see what that does;
+// one that ended sooner than steady after its start is left alone.
+const away, steady = 5 * time.Second, 3 * time.Second
+
+// watch waits for ctx, and starts processes again that end before, as whatever
+// supervises them in production would. Those that are away at the end are given up.
 func watch(ctx context.Context, s *cluster.Site, out io.Writer) {
-	gone := make(chan *cluster.Process)
+	gone, due := make(chan *cluster.Process), make(chan *cluster.Process)
+	tell := func(p *cluster.Process, on <-chan struct{}, to chan<- *cluster.Process, wait time.Duration) {
+		select {
+		case <-on:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case to <- p:
+		case <-ctx.Done():
+		}
+	}
+	began := map[*cluster.Process]time.Time{}
 	for _, p := range s.Processes() {
-		go func() {
-			select {
-			case <-p.Ended():
-				select {
-				case gone <- p:
-				case <-ctx.Done():
-				}
-			case <-ctx.Done():
-			}
-		}()
+		go tell(p, p.Ended(), gone, 0)
 	}
 	for {
 		select {
 		case p := <-gone:
 			fmt.Fprintf(out, "%s has ended; its log (%s) ends with:\n  %s\n", p.Name, p.Log,
 				strings.ReplaceAll(strings.TrimSpace(p.Said()), "\n", "\n  "))
+			if time.Since(began[p]) > steady {
+				fmt.Fprintf(out, "%s is started again in %v\n", p.Name, away)
+				go tell(p, p.Ended(), due, away)
+			}
+		case p := <-due:
+			if err := p.Start(ctx); err != nil {
+				fmt.Fprintln(out, errors.Join(err, p.Kill()))
+				continue
+			}
+			began[p] = time.Now()
+			fmt.Fprintf(out, "%s serves again, process %d\n", p.Name, p.PID())
+			go tell(p, p.Ended(), gone, 0)
 		case <-ctx.Done():
+			for _, p := range s.Processes() {
+				if !p.Running() {
+					_ = p.Kill() // only forgets how it ended, which was told
+				}
+			}
 			return
 		}
 	}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +57,11 @@ func TestCluster(t *testing.T) {
 		if visit == "first" {
 			say(bob, "Hello from the other")
 			alice.WaitText(".message:not(.own)", "Hello from the other")
+			killed(t, out, "edge-2")
+			killed(t, out, "core-1")
+			bob.WaitText("#connection", "Online")
+			say(bob, "Here again")
+			alice.WaitText(".message:last-of-type:not(.own)", "Here again")
 		}
 		cancel()
 		if err := <-ended; err != nil {
@@ -103,6 +110,27 @@ func enter(t *testing.T, b *browser.Browser, url, account, visit string) *browse
 	p.Press("Enter")
 	p.WaitText("#connection", "Online")
 	return p
+}
+
+// killed kills a process by the number that the cluster tells, and waits until it
+// has been started again.
+func killed(t *testing.T, out *said, name string) {
+	t.Helper()
+	number := regexp.MustCompile(name + ` .*process (\d+)`).FindStringSubmatch(out.String())
+	if number == nil {
+		t.Fatalf("the cluster does not tell the number of %s; it said:\n%s", name, out)
+	}
+	pid, _ := strconv.Atoi(number[1])
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.Now().Add(time.Minute); !strings.Contains(out.String(), name+" serves again"); <-tick.C {
+		if time.Now().After(late) {
+			t.Fatalf("%s is not started again; the cluster said:\n%s", name, out)
+		}
+	}
 }
 
 func say(p *browser.Page, text string) {

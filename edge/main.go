@@ -186,7 +186,9 @@ func (e *edge) announce(out io.Writer, cfg config) {
 		fmt.Fprintf(out, "  sessions  %d fit at once into a process: open files are limited to %d (raise that, or set edge.processes)\n", fit, files)
 	}
 	if cfg.Core != nil {
-		fmt.Fprintf(out, "  rules     %s   (save a file, and the next message obeys)\n", cfg.Core.Scripts)
+		if cfg.Core.Scripts != "" {
+			fmt.Fprintf(out, "  rules     %s   (save a file, and the next message obeys)\n", cfg.Core.Scripts)
+		}
 		fmt.Fprintf(out, "  data      %s\n", cfg.Core.Data)
 	}
 }

@@ -138,7 +138,7 @@ func (o *Options) parse(address string) (*url.URL, error) {
 		return nil, fmt.Errorf("address: %w", err)
 	}
 	if u.Host == "" {
-		return nil, fmt.Errorf("address %q: want tcp://host:port or ws://host:port/ws", address)
+		return nil, fmt.Errorf("address %q: want tcp://host:port or ws://host:port/ws, or tls:// and wss:// under TLS", address)
 	}
 	switch u.Scheme {
 	case "ws", "wss":

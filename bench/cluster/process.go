@@ -211,14 +211,6 @@ func (p *Process) Running() bool {
 // Ended is closed when the run under way has ended.
 func (p *Process) Ended() <-chan struct{} { return p.end }
 
-// PID is the number of the run under way, or of the one that ended last; 0: none.
-func (p *Process) PID() int {
-	if p.cmd == nil {
-		return 0
-	}
-	return p.cmd.Process.Pid
-}
-
 // Kill ends the program as a crash does, and returns when it is gone. One that
 // does not run is left so.
 func (p *Process) Kill() error {

@@ -34,7 +34,7 @@ func newFigures(s *Server) *figures {
 	return &figures{
 		server:     s,
 		batches:    both("batches_total", "Messages on the streams between edges and cores.", "direction"),
-		items:      both("items_total", "Calls (up), replies, pushes and kicks (down) in the batches.", "direction"),
+		items:      both("items_total", "Calls (up), replies, pushes, broadcasts and kicks (down) in the batches.", "direction"),
 		pending:    both("pending", "Calls under way."),
 		up:         both("up", "Links that stand."),
 		refused:    both("refused_total", "Calls answered by the link instead of a handler.", "reason"),

@@ -413,9 +413,13 @@ func (g *group) head() (head int64) {
 	return head
 }
 
-// drained reports whether everything that is on its way has come.
-func (g *group) drained(head int64) bool {
+// drained reports whether everything that is on its way has come, but for
+// heartbeats of just now.
+func (g *group) drained(head, now int64) bool {
 	for _, s := range g.sessions {
+		if s.overdue(now) {
+			return false
+		}
 		if s.state != ready || s.talk == nil {
 			continue
 		}
@@ -433,11 +437,16 @@ func (g *group) drained(head int64) bool {
 	return true
 }
 
+// overdue reports whether the answer to a heartbeat should have come by now.
+func (s *session) overdue(now int64) bool {
+	return s.state == ready && s.beat && !s.silent && now-s.spoke > int64(beatTime)
+}
+
 // judge says of every live session what it should have and has not.
 func (g *group) judge(head, now int64) {
 	for _, s := range g.sessions {
 		t := s.talk
-		if s.state == ready && s.beat && !s.silent && now-s.spoke > int64(beatTime) {
+		if s.overdue(now) {
 			g.total.Checks.Lost++
 		}
 		if s.state != ready || t == nil {

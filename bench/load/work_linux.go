@@ -204,7 +204,7 @@ func (l *loop) conclude() {
 	case doDrain:
 		done := true
 		for _, g := range l.groups {
-			done = done && g.drained(c.Heads[g.plan.Room])
+			done = done && g.drained(c.Heads[g.plan.Room], l.now)
 		}
 		if !done && !late {
 			return

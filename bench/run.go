@@ -240,7 +240,7 @@ func (b *bench) prepare(ctx context.Context, dir, command string) (err error) {
 		info, err := f.Stat()
 		b.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	b.run = begin(ctx, command)
+	b.run = report.Begin(ctx, command)
 	return nil
 }
 
@@ -253,7 +253,7 @@ func (b *bench) measureAll(ctx context.Context, sc scenario) error {
 			err = fmt.Errorf("round %d of %s: %w", b.round, sc.name, err)
 		}
 	}
-	b.run.Machine.LoadAfter = loadAverage()
+	b.run.End()
 	fmt.Fprintln(b.out)
 	b.run.Text(b.out)
 	if b.set.file != "" && len(b.run.Rows) > 0 {
@@ -272,21 +272,11 @@ func (b *bench) measureAll(ctx context.Context, sc scenario) error {
 // add keeps a row and shows it.
 func (b *bench) add(row report.Row) {
 	b.run.Rows = append(b.run.Rows, row)
-	line := fmt.Sprintf("round %d: %s: %.0f/s", row.Round, row.Key(), row.PerSecond())
-	if l := row.Latency; l != nil {
-		line += fmt.Sprintf(", p50 %.3g p99 %.3g ms", l.Quantile(.5).Seconds()*1e3, l.Quantile(.99).Seconds()*1e3)
-	}
-	for _, class := range []string{report.Edge, report.Core} {
-		if c, known := row.CPUPerMillion(class); known {
-			line += fmt.Sprintf(", %s %.3g µs each", class, c)
-		}
-	}
-	fmt.Fprintln(b.out, line)
+	fmt.Fprintln(b.out, report.Summary(&row))
 	for _, note := range row.Notes {
 		fmt.Fprintln(b.out, "   ", note)
 	}
 	if faults := row.Faults(); faults != "" {
-		fmt.Fprintln(b.out, "    FAULTS:", faults)
 		b.wrong = append(b.wrong, fmt.Sprintf("round %d of %s: %s", row.Round, row.Key(), faults))
 	}
 }

@@ -79,6 +79,23 @@ func TestRedisLife(t *testing.T) {
 	}
 }
 
+func TestEndedServerIsNoticed(t *testing.T) {
+	r := Redis(t)
+	if r.Ended() {
+		t.Error("a server that runs has ended")
+	}
+	must(t, r.signal(syscall.SIGKILL))
+	for late := time.Now().Add(startTime); !r.Ended(); {
+		if time.Now().After(late) {
+			t.Fatal("the end of a server is not noticed")
+		}
+	}
+	must(t, r.Restart(t.Context()))
+	if r.Ended() {
+		t.Error("a server that runs again has ended")
+	}
+}
+
 func TestPausedServerAnswersNothing(t *testing.T) {
 	r := Redis(t)
 	must(t, r.Pause())

@@ -177,6 +177,9 @@ func (s *server) PID() int {
 // Dir is the server's directory.
 func (s *server) Dir() string { return s.dir }
 
+// Ended reports whether the run under way has ended by itself.
+func (s *server) Ended() bool { return s.cmd != nil && s.gone(pollEvery) }
+
 // Kill ends the server as a crash does (SIGKILL), and returns when it is gone.
 // One that does not run is left so.
 func (s *server) Kill() error {

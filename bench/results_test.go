@@ -112,3 +112,20 @@ func TestReportCommand(t *testing.T) {
 		t.Errorf("the picture: %v, %s", err, out.String())
 	}
 }
+
+// The table of targets in README.md is the one that bench table fills.
+func TestReadmeTellsTargets(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := (&report.Run{}).Targets()
+	for _, row := range table.Rows {
+		line := "\n| " + row[0] + " | " + row[1] + " | "
+		_, rest, found := strings.Cut(string(text), line)
+		rest, _, _ = strings.Cut(rest, "\n")
+		if !found || !strings.HasSuffix(rest, "| "+row[4]+" |") {
+			t.Errorf("README.md lacks the line of %q, or tells it otherwise: %q", row[0], rest)
+		}
+	}
+}

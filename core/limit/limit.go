@@ -18,13 +18,20 @@ const maxKeys = 1 << 16
 // every interval (a token bucket, kept as one instant per key: the time at which
 // the bucket will be full again). Safe for concurrent use.
 type Limiter struct {
-	burst    int // 0: no limit
-	interval time.Duration
-	now      func() time.Time
+	rate rate
+	now  func() time.Time
 
 	mu   sync.Mutex           // guards full
 	full map[string]time.Time // a key that is not there has a full bucket
 }
+
+// rate is how many events there are at once, and how soon one comes back.
+type rate struct {
+	burst    int // 0: no limit
+	interval time.Duration
+}
+
+func rateOf(n int, per time.Duration) rate { return rate{n, per / time.Duration(max(n, 1))} }
 
 // New allows n events per period and key; 0: any number. now is the clock; nil:
 // time.Now.
@@ -32,7 +39,7 @@ func New(n int, period time.Duration, now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now
 	}
-	return &Limiter{burst: n, interval: period / time.Duration(max(n, 1)), now: now, full: map[string]time.Time{}}
+	return &Limiter{rate: rateOf(n, period), now: now, full: map[string]time.Time{}}
 }
 
 // Wait implements plugin.Limiter.
@@ -40,20 +47,27 @@ func (l *Limiter) Wait(_ context.Context, keys ...string) time.Duration {
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waitLocked(now, keys)
+	return l.waitLocked(now, l.rate, keys)
 }
 
 // Take implements plugin.Limiter.
-func (l *Limiter) Take(_ context.Context, keys ...string) time.Duration {
+func (l *Limiter) Take(_ context.Context, keys ...string) time.Duration { return l.take(l.rate, keys) }
+
+// TakeAt implements plugin.Limiter.
+func (l *Limiter) TakeAt(_ context.Context, n int, per time.Duration, keys ...string) time.Duration {
+	return l.take(rateOf(n, per), keys)
+}
+
+func (l *Limiter) take(r rate, keys []string) time.Duration {
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if wait := l.waitLocked(now, keys); wait > 0 || l.burst == 0 {
+	if wait := l.waitLocked(now, r, keys); wait > 0 || r.burst == 0 {
 		return wait
 	}
 	for _, key := range keys {
 		l.makeRoom(now, key)
-		l.full[key] = later(l.full[key], now).Add(l.interval)
+		l.full[key] = later(l.full[key], now).Add(r.interval)
 	}
 	return 0
 }
@@ -64,17 +78,17 @@ func (l *Limiter) GiveBack(_ context.Context, keys ...string) {
 	defer l.mu.Unlock()
 	for _, key := range keys {
 		if at, known := l.full[key]; known {
-			l.full[key] = at.Add(-l.interval)
+			l.full[key] = at.Add(-l.rate.interval)
 		}
 	}
 }
 
 // waitLocked is Wait; l.mu must be held.
-func (l *Limiter) waitLocked(now time.Time, keys []string) (longest time.Duration) {
-	if l.burst == 0 {
+func (l *Limiter) waitLocked(now time.Time, r rate, keys []string) (longest time.Duration) {
+	if r.burst == 0 {
 		return 0
 	}
-	room := time.Duration(l.burst-1) * l.interval // how far from full a key may be
+	room := time.Duration(r.burst-1) * r.interval // how far from full a key may be
 	for _, key := range keys {
 		longest = max(longest, later(l.full[key], now).Sub(now)-room)
 	}

@@ -19,12 +19,21 @@ import (
 //
 // While Redis does not answer, or not within readTime, this core counts alone.
 type Limiter struct {
-	client   *Client
-	keys     keys
-	name     string
-	burst    int           // 0: no limit
-	interval time.Duration // in which a key gets one event back
-	alone    *limit.Limiter
+	client *Client
+	keys   keys
+	name   string
+	rate   rate // its own
+	alone  *limit.Limiter
+}
+
+// rate is how many events there are at once, and how soon one comes back.
+type rate struct {
+	burst    int // 0: no limit
+	interval time.Duration
+}
+
+func rateOf(n int, per time.Duration) rate {
+	return rate{n, max(per/time.Duration(max(n, 1)), time.Microsecond)}
 }
 
 var _ plugin.Limiter = (*Limiter)(nil)
@@ -33,8 +42,7 @@ var _ plugin.Limiter = (*Limiter)(nil)
 // apart from other limits'.
 func NewLimiter(c *Client, name string, n int, per time.Duration) *Limiter {
 	return &Limiter{
-		client: c, keys: keys{c.config.Prefix}, name: name,
-		burst: n, interval: max(per/time.Duration(max(n, 1)), time.Microsecond), alone: limit.New(n, per, nil),
+		client: c, keys: keys{c.config.Prefix}, name: name, rate: rateOf(n, per), alone: limit.New(n, per, nil),
 	}
 }
 
@@ -73,7 +81,7 @@ return 0
 
 // Wait implements plugin.Limiter.
 func (l *Limiter) Wait(ctx context.Context, keys ...string) time.Duration {
-	waits, ok := l.run(ctx, "wait", keys)
+	waits, ok := l.run(ctx, "wait", l.rate, keys)
 	if !ok {
 		return l.alone.Wait(ctx, keys...)
 	}
@@ -82,9 +90,26 @@ func (l *Limiter) Wait(ctx context.Context, keys ...string) time.Duration {
 
 // Take implements plugin.Limiter.
 func (l *Limiter) Take(ctx context.Context, keys ...string) time.Duration {
-	waits, ok := l.run(ctx, "take", keys)
+	wait, ok := l.take(ctx, l.rate, keys)
 	if !ok {
 		return l.alone.Take(ctx, keys...)
+	}
+	return wait
+}
+
+// TakeAt implements plugin.Limiter.
+func (l *Limiter) TakeAt(ctx context.Context, n int, per time.Duration, keys ...string) time.Duration {
+	wait, ok := l.take(ctx, rateOf(n, per), keys)
+	if !ok {
+		return l.alone.TakeAt(ctx, n, per, keys...)
+	}
+	return wait
+}
+
+func (l *Limiter) take(ctx context.Context, r rate, keys []string) (wait time.Duration, ok bool) {
+	waits, ok := l.run(ctx, "take", r, keys)
+	if !ok {
+		return 0, false
 	}
 	refused := longest(waits)
 	if refused > 0 && len(keys) > 1 {
@@ -94,14 +119,14 @@ func (l *Limiter) Take(ctx context.Context, keys ...string) time.Duration {
 				taken = append(taken, key)
 			}
 		}
-		l.run(ctx, "give", taken) // if it fails, these have an event less for a while
+		l.run(ctx, "give", r, taken) // if it fails, these have an event less for a while
 	}
-	return refused
+	return refused, true
 }
 
 // GiveBack implements plugin.Limiter.
 func (l *Limiter) GiveBack(ctx context.Context, keys ...string) {
-	if _, ok := l.run(ctx, "give", keys); !ok {
+	if _, ok := l.run(ctx, "give", l.rate, keys); !ok {
 		l.alone.GiveBack(ctx, keys...)
 	}
 }
@@ -114,15 +139,15 @@ func longest(waits []time.Duration) (wait time.Duration) {
 }
 
 // run does one thing with every key. ok is false when Redis did not answer for all.
-func (l *Limiter) run(ctx context.Context, do string, keys []string) (waits []time.Duration, ok bool) {
-	if l.burst == 0 || len(keys) == 0 {
+func (l *Limiter) run(ctx context.Context, do string, r rate, keys []string) (waits []time.Duration, ok bool) {
+	if r.burst == 0 || len(keys) == 0 {
 		return nil, true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime) // counted is counted, though the caller has gone
 	defer cancel()
 	b := l.client.batch()
 	for _, key := range keys {
-		b.run(ctx, l.client.scripts.limit, l.keys.limit(l.name, key), do, l.interval.Microseconds(), l.burst)
+		b.run(ctx, l.client.scripts.limit, l.keys.limit(l.name, key), do, r.interval.Microseconds(), r.burst)
 	}
 	if err := b.exec(ctx); err != nil {
 		l.client.failed("limits", err)

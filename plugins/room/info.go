@@ -2,13 +2,40 @@ package room
 
 import (
 	"context"
+	"errors"
 
+	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/idl/kitex_gen/roompb"
 )
 
+// getInfo gives a room's settings and size, to anybody.
+func (p *Room) getInfo(ctx context.Context, call *plugin.Call, req *roompb.RoomInfoRequest) (*roompb.RoomInfo, error) {
+	name, err := canonical(req.Room)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.states.get(ctx, key{name, call.User})
+	switch {
+	case errors.Is(err, errUnknown):
+		return nil, noSuchRoom()
+	case err != nil:
+		return nil, stored(ctx, err)
+	}
+	info, err := p.info(ctx, s.room)
+	if err != nil {
+		return nil, err
+	}
+	page, err := p.timelines.Log(ctx, conversation(name), 0, 0)
+	if err != nil {
+		return nil, stored(ctx, err)
+	}
+	info.Head = page.Head
+	return info, nil
+}
+
 // info is a room as clients see it, but for its head. While presence does not answer
-// there are no members to be told of.
+// nobody is known to be there.
 func (p *Room) info(ctx context.Context, r room) (*roompb.RoomInfo, error) {
 	there, err := p.rooms.Occupancy(ctx, conversation(r.name))
 	if err != nil {
@@ -29,4 +56,24 @@ func (p *Room) info(ctx context.Context, r room) (*roompb.RoomInfo, error) {
 // small reports whether the members are few enough to be listed and told of.
 func (p *Room) small(there presence.Occupancy) bool {
 	return there.Listed && there.Members <= int64(p.config.PresenceLimit)
+}
+
+// members says who is in a small room, and how many are in any, to those in it.
+func (p *Room) members(ctx context.Context, call *plugin.Call, req *roompb.RoomMembersRequest) (*roompb.RoomMembersReply, error) {
+	name, err := canonical(req.Room)
+	if err != nil {
+		return nil, err
+	}
+	if !call.In(conversation(name)) {
+		return nil, outside()
+	}
+	there, err := p.rooms.Occupancy(ctx, conversation(name))
+	if err != nil {
+		return nil, stored(ctx, err)
+	}
+	rep := &roompb.RoomMembersReply{Members: there.Members}
+	if p.small(there) {
+		rep.UserIds = numbers(there.Users)
+	}
+	return rep, nil
 }

@@ -65,7 +65,11 @@ type Room struct {
 	states    *states
 	joins     plugin.Limiter // by user
 	creations plugin.Limiter // by user
-	sends     *pace          // by room and user
+	slow      plugin.Limiter // of slow mode, by room and user, at the rooms' rates
+	overload  plugin.Limiter // of chat, by room, at the rooms' rates
+	sends     *pace          // by room and user; here only
+	paces     *pace          // what slow and overload refuse, here, at no cost
+	counts    *counts
 }
 
 // New makes the plugin with the default configuration.
@@ -107,8 +111,16 @@ func (p *Room) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.states = newStates(p.store.state, h.Now)
 	p.joins = h.Limiter("joins", p.config.JoinsPerMinute, time.Minute)
 	p.creations = h.Limiter("creations", p.config.CreationsPerHour, time.Hour)
-	p.sends = newPace(h.Now)
+	p.slow = h.Limiter("slow_mode", 1, time.Second)
+	p.overload = h.Limiter("overload", 1, time.Second)
+	p.sends, p.paces, p.counts = newPace(h.Now), newPace(h.Now), newCounts()
 	p.rooms.Serve(source{p})
+	return nil
+}
+
+// Start implements plugin.Starter.
+func (p *Room) Start(context.Context) error {
+	p.host.Go("sizes of rooms", p.count)
 	return nil
 }
 
@@ -127,6 +139,19 @@ func (p *Room) Register(r *plugin.Registrar) {
 		plugin.Message[roompb.RoomSendRequest, roompb.RoomSendReply](reviewed))
 	plugin.Handle(r, idl.ActionRoomHistory, "history", p.history,
 		plugin.InRooms[roompb.RoomHistoryRequest, roompb.RoomHistoryReply]())
+	plugin.Handle(r, idl.ActionRoomInfo, "info", p.getInfo)
+	plugin.Handle(r, idl.ActionRoomMembers, "members", p.members,
+		plugin.InRooms[roompb.RoomMembersRequest, roompb.RoomMembersReply]())
+	plugin.Handle(r, idl.ActionCreateRoom, "create", p.create,
+		plugin.Validate[roompb.CreateRoomRequest, roompb.CreateRoomReply](validateCreate))
+	plugin.Handle(r, idl.ActionUpdateRoom, "update", p.update,
+		plugin.Validate[roompb.UpdateRoomRequest, roompb.UpdateRoomReply](validateUpdate))
+	plugin.Handle(r, idl.ActionModerateRoom, "moderate", p.moderate,
+		plugin.Validate[roompb.ModerateRoomRequest, roompb.ModerateRoomReply](p.validateModerate))
+	plugin.Handle(r, idl.ActionCloseRoom, "close", p.close,
+		plugin.Validate[roompb.CloseRoomRequest, roompb.CloseRoomReply](validateClose))
+	plugin.Handle(r, idl.ActionRoomRoles, "roles", p.roles,
+		plugin.InRooms[roompb.ListRolesRequest, roompb.ListRolesReply]())
 }
 
 // conversation is the room's log.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"freeim/core/dispatch"
@@ -26,7 +27,7 @@ const (
 type everybody struct{}
 
 func (everybody) Nickname(_ context.Context, u im.UserID) (string, bool, error) {
-	return fmt.Sprint("nick-", u), true, nil
+	return fmt.Sprint("nick-", u), u >= 100, nil
 }
 
 var directory = plugintest.Stub{Name: "account.directory", Service: everybody{}}
@@ -105,6 +106,18 @@ func heard(t *testing.T, s *plugintest.Session) (out []*roompb.RoomMessage) {
 		out = append(out, m)
 	}
 	return out
+}
+
+// lastTold is the last message that was broadcast.
+func lastTold(t *testing.T, h *plugintest.Host) (plugin.Broadcast, *roompb.RoomMessage) {
+	t.Helper()
+	for _, b := range slices.Backward(h.Broadcasts()) {
+		if m, ok := b.Body.(*roompb.RoomMessage); ok {
+			return b, m
+		}
+	}
+	t.Fatal("no message was broadcast")
+	return plugin.Broadcast{}, nil
 }
 
 // seqs are the messages' places, as text.

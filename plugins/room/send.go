@@ -116,14 +116,47 @@ func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.Ro
 	return p.keepPace(ctx, s.room, role, call.User, req.Kind)
 }
 
-// keepPace refuses what comes too fast.
-func (p *Room) keepPace(_ context.Context, r room, _ roompb.RoomRole, u im.UserID, _ roompb.RoomKind) error {
-	if n := p.config.SendsPerSecond; n > 0 {
-		if wait := p.sends.take(key{r.name, u}, time.Second/time.Duration(n), 5*n); wait > 0 {
-			return limited(wait, "too many messages")
+// keepPace refuses what comes too fast: of one person, by the room's slow mode, and
+// chat of all together where the room's rule for overload is to slow the senders.
+// Owner and admins have only the first.
+func (p *Room) keepPace(ctx context.Context, r room, role roompb.RoomRole, u im.UserID, kind roompb.RoomKind) error {
+	if err := p.keepSendPace(r.name, u); err != nil || role >= roompb.RoomRole_ROOM_ROLE_ADMIN {
+		return err
+	}
+	if r.slowModeMs > 0 {
+		interval := time.Duration(r.slowModeMs) * time.Millisecond
+		if wait := p.take(ctx, p.slow, key{r.name, u}, 1, interval); wait > 0 {
+			return limited(wait, "the room is in slow mode")
+		}
+	}
+	policy := p.policy(ctx, r)
+	if kind == roompb.RoomKind_ROOM_KIND_TEXT && policy.Overload == int32(roompb.RoomOverload_ROOM_OVERLOAD_SLOW) && policy.LowPerSecond > 0 {
+		if wait := p.take(ctx, p.overload, key{room: r.name}, policy.LowPerSecond, time.Second); wait > 0 {
+			return limited(wait, "the room is too busy")
 		}
 	}
 	return nil
+}
+
+// keepSendPace bounds what one person does to one room.
+func (p *Room) keepSendPace(name string, u im.UserID) error {
+	n := p.config.SendsPerSecond
+	if n == 0 {
+		return nil
+	}
+	if wait := p.sends.take(key{name, u}, time.Second/time.Duration(n), 5*n); wait > 0 {
+		return limited(wait, "too many messages")
+	}
+	return nil
+}
+
+// take counts one event of k at n in each period, over all cores. What this core alone
+// has let through so often already is refused without asking.
+func (p *Room) take(ctx context.Context, l plugin.Limiter, k key, n int, per time.Duration) time.Duration {
+	if wait := p.paces.take(k, per/time.Duration(n), n); wait > 0 {
+		return wait
+	}
+	return l.TakeAt(ctx, n, per, k.user.String()+" "+k.room)
 }
 
 // kinds are what the rules know of a message.

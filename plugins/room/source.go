@@ -7,7 +7,6 @@ import (
 
 	"freeim/core/im"
 	"freeim/core/plugin"
-	"freeim/core/presence"
 )
 
 // mostRepeated is how many messages an edge that missed some is given again: the
@@ -49,6 +48,3 @@ func (s source) Since(ctx context.Context, c im.ConversationID, after int64) (pl
 	}
 	return piece, nil
 }
-
-// Changed implements plugin.RoomSource.
-func (s source) Changed([]presence.RoomChange) {}

@@ -37,6 +37,7 @@ func hostileJSON() (bodies [][]byte) {
 	for _, key := range []string{
 		"account", "password", "nickname", "device", "token", "scope", "device_id", "user_id", "client_id", "conversation_id",
 		"to_user_id", "with_user_id", "text", "kind", "limit", "seq", "after_seq", "before_seq", "after_message_id", "inbox_seq", "receipts_since",
+		"room", "last", "fields", "moderation",
 	} {
 		for _, value := range values {
 			bodies = append(bodies, fmt.Appendf(nil, `{"%s":%s}`, key, value))

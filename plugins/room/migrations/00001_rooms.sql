@@ -14,7 +14,8 @@ CREATE TABLE IF NOT EXISTS room_rooms (
     closed INTEGER NOT NULL,
     overload INTEGER NOT NULL,
     low_per_second INTEGER NOT NULL,
-    created_ms BIGINT NOT NULL
+    created_ms BIGINT NOT NULL,
+    changes BIGINT NOT NULL
 ) /*! CHARACTER SET utf8mb4 COLLATE utf8mb4_bin */;
 
 CREATE TABLE IF NOT EXISTS room_people (

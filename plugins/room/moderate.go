@@ -1,0 +1,195 @@
+package room
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"unicode/utf8"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/timeline"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/roompb"
+)
+
+// maxReason is the longest reason in characters. Source: idl/room.proto.
+const maxReason = 200
+
+// validateModerate checks a request by itself, and clears what its verb has no use for.
+func (p *Room) validateModerate(_ *plugin.Call, req *roompb.ModerateRoomRequest) (err error) {
+	if req.Room, err = canonical(req.Room); err != nil {
+		return err
+	}
+	m := req.Moderation
+	if m == nil {
+		return im.Invalid("moderation", "is missing")
+	}
+	if m.UserId < 1 {
+		return im.Invalid("moderation.user_id", "must be the ID of a user")
+	}
+	if n := utf8.RuneCountInString(m.Reason); n > maxReason {
+		return im.Invalid("moderation.reason", "must have at most %d characters, has %d", maxReason, n)
+	}
+	switch m.Verb {
+	case roompb.ModerationVerb_MODERATION_MUTE, roompb.ModerationVerb_MODERATION_BAN:
+		if m.UntilMs != 0 && m.UntilMs <= p.host.Now().UnixMilli() {
+			return im.Invalid("moderation.until_ms", "must lie ahead, or be 0: for good")
+		}
+		m.Role = roompb.RoomRole_ROOM_ROLE_MEMBER
+		return nil
+	case roompb.ModerationVerb_MODERATION_SET_ROLE:
+		if m.Role != roompb.RoomRole_ROOM_ROLE_MEMBER && m.Role != roompb.RoomRole_ROOM_ROLE_ADMIN {
+			return im.Invalid("moderation.role", "must be 0, a member, or 1, an admin")
+		}
+		m.UntilMs = 0
+		return nil
+	case roompb.ModerationVerb_MODERATION_UNMUTE, roompb.ModerationVerb_MODERATION_REMOVE, roompb.ModerationVerb_MODERATION_UNBAN:
+		m.Role, m.UntilMs = roompb.RoomRole_ROOM_ROLE_MEMBER, 0
+		return nil
+	}
+	return im.Invalid("moderation.verb", "%d is not one of mute, unmute, remove, ban, unban, set role", m.Verb)
+}
+
+// moderate does something to a person in a room, and tells the room. What is done is
+// committed before it is told; doing it again tells it again.
+func (p *Room) moderate(ctx context.Context, call *plugin.Call, req *roompb.ModerateRoomRequest) (*roompb.ModerateRoomReply, error) {
+	m := req.Moderation
+	if err := p.keepSendPace(req.Room, call.User); err != nil {
+		return nil, err
+	}
+	switch _, exists, err := p.people.Nickname(ctx, im.UserID(m.UserId)); {
+	case err != nil:
+		return nil, err
+	case !exists:
+		return nil, &im.Error{Code: idl.CodeNotFound, Field: "moderation.user_id", Reason: "no such user"}
+	}
+	err := p.change(ctx, req.Room, func(tx *sql.Tx) error { return p.inflict(ctx, tx, call.User, req.Room, m) })
+	if err != nil {
+		return nil, err
+	}
+	var out *plugin.Expulsion
+	switch m.Verb {
+	case roompb.ModerationVerb_MODERATION_REMOVE:
+		out = p.expulsion(req.Room, roompb.RoomLeftReason_ROOM_LEFT_REMOVED, m.Reason, 0, im.UserID(m.UserId))
+	case roompb.ModerationVerb_MODERATION_BAN:
+		out = p.expulsion(req.Room, roompb.RoomLeftReason_ROOM_LEFT_BANNED, m.Reason, m.UntilMs, im.UserID(m.UserId))
+	}
+	seq, err := p.tellOf(ctx, call.User, req.Room, m, out)
+	return &roompb.ModerateRoomReply{Seq: seq}, err
+}
+
+// change runs fn in a transaction that is the only one about the room, and has
+// everything that is remembered of rooms read anew.
+func (p *Room) change(ctx context.Context, name string, fn func(tx *sql.Tx) error) error {
+	err := p.store.change(ctx, name, fn)
+	p.states.forget() // also after an error: it may have been committed
+	if errors.Is(err, errUnknown) {
+		return noSuchRoom()
+	}
+	if _, refused := errors.AsType[*im.Error](err); refused || err == nil {
+		return err
+	}
+	return stored(ctx, err)
+}
+
+// inflict decides whether one may do this to another, and writes it down.
+func (p *Room) inflict(ctx context.Context, tx *sql.Tx, by im.UserID, name string, m *roompb.Moderation) error {
+	actor, err := readState(ctx, tx, key{name, by})
+	if err != nil {
+		return err
+	}
+	target, err := readState(ctx, tx, key{name, im.UserID(m.UserId)})
+	if err != nil {
+		return err
+	}
+	least := rankAdmin
+	if m.Verb == roompb.ModerationVerb_MODERATION_SET_ROLE {
+		least = rankOwner
+	}
+	switch rank := p.rank(actor, by); {
+	case actor.room.closed:
+		return closed()
+	case rank < least:
+		return denied("", "not one of those who may")
+	case rank <= p.rank(target, target.person.user):
+		return denied("moderation.user_id", "not below you")
+	}
+	return p.store.setPerson(ctx, tx, name, target.person, after(target.person, m), p.host.Now().UnixMilli())
+}
+
+// after is a person when this was done to him.
+func after(one person, m *roompb.Moderation) person {
+	until := m.UntilMs
+	if until == 0 {
+		until = forGood
+	}
+	switch m.Verb {
+	case roompb.ModerationVerb_MODERATION_MUTE:
+		one.mutedUntilMs = until
+	case roompb.ModerationVerb_MODERATION_UNMUTE:
+		one.mutedUntilMs = 0
+	case roompb.ModerationVerb_MODERATION_BAN:
+		one.bannedUntilMs, one.role = until, roompb.RoomRole_ROOM_ROLE_MEMBER
+	case roompb.ModerationVerb_MODERATION_UNBAN:
+		one.bannedUntilMs = 0
+	case roompb.ModerationVerb_MODERATION_SET_ROLE:
+		one.role = m.Role
+	}
+	return one
+}
+
+// The ranks: one may do something to those of a lower rank only.
+const (
+	rankMember = iota
+	rankAdmin
+	rankOwner
+	rankOperator
+)
+
+func (p *Room) rank(s state, u im.UserID) int {
+	switch {
+	case p.operator(u):
+		return rankOperator
+	case s.room.owner == u:
+		return rankOwner
+	case s.person.role >= roompb.RoomRole_ROOM_ROLE_ADMIN:
+		return rankAdmin
+	}
+	return rankMember
+}
+
+// expulsion takes people out of a room, all of them when none is named.
+func (p *Room) expulsion(name string, why roompb.RoomLeftReason, text string, untilMs int64, users ...im.UserID) *plugin.Expulsion {
+	return &plugin.Expulsion{Room: conversation(name), Users: users, Action: idl.ActionLeaveRoom,
+		Body: &roompb.RoomLeft{Room: name, Reason: why, Message: text, UntilMs: untilMs}}
+}
+
+// tellOf commits the message that tells a room what was done, and puts out whom it
+// puts out, behind the message. When it cannot be told they go all the same.
+func (p *Room) tellOf(ctx context.Context, by im.UserID, name string, m *roompb.Moderation, out *plugin.Expulsion) (seq int64, err error) {
+	nickname, _, err := p.people.Nickname(ctx, by)
+	if err != nil {
+		return 0, err
+	}
+	body, err := (&roompb.RoomContent{Kind: roompb.RoomKind_ROOM_KIND_MODERATION, Nickname: nickname, Moderation: m}).Marshal(nil)
+	if err != nil {
+		return 0, err
+	}
+	expel := func(seq int64) {
+		if out != nil {
+			out.Seq = seq
+			p.rooms.Expel(*out)
+		}
+	}
+	done, err := p.timelines.Append(ctx, timeline.Draft{Conversation: conversation(name), Sender: by, Body: body,
+		OnCommit: func(done timeline.Committed) {
+			p.tell(done)
+			expel(done.Seq)
+		}})
+	if err != nil {
+		expel(0)
+		return 0, stored(ctx, err)
+	}
+	return done.Seq, nil
+}

@@ -1,0 +1,159 @@
+package room
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"unicode/utf8"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/roompb"
+)
+
+// The longest texts in characters, and the longest pause. Source: idl/room.proto.
+const (
+	maxTitle        = 64
+	maxAnnouncement = 500
+	maxSlowModeMs   = 600_000
+)
+
+// validateSettings checks what somebody sets.
+func validateSettings(title, announcement string, slowModeMs int64, overload roompb.RoomOverload, lowPerSecond int32) error {
+	switch {
+	case utf8.RuneCountInString(title) > maxTitle:
+		return im.Invalid("title", "must have at most %d characters", maxTitle)
+	case utf8.RuneCountInString(announcement) > maxAnnouncement:
+		return im.Invalid("announcement", "must have at most %d characters", maxAnnouncement)
+	case slowModeMs < 0 || slowModeMs > maxSlowModeMs:
+		return im.Invalid("slow_mode_ms", "must be 0-%d", maxSlowModeMs)
+	case overload < roompb.RoomOverload_ROOM_OVERLOAD_SAMPLE || overload > roompb.RoomOverload_ROOM_OVERLOAD_SLOW:
+		return im.Invalid("overload", "%d is not known", overload)
+	case lowPerSecond < 0 || lowPerSecond > mostPerSecond:
+		return im.Invalid("low_per_second", "must be 0-%d", mostPerSecond)
+	}
+	return nil
+}
+
+func validateCreate(_ *plugin.Call, req *roompb.CreateRoomRequest) (err error) {
+	if req.Room, err = canonical(req.Room); err != nil {
+		return err
+	}
+	return validateSettings(req.Title, req.Announcement, req.SlowModeMs, req.Overload, req.LowPerSecond)
+}
+
+// create makes a room that the caller owns.
+func (p *Room) create(ctx context.Context, call *plugin.Call, req *roompb.CreateRoomRequest) (*roompb.CreateRoomReply, error) {
+	r := room{
+		name: req.Room, title: req.Title, announcement: req.Announcement, owner: call.User,
+		slowModeMs: req.SlowModeMs, overload: req.Overload, lowPerSecond: int(req.LowPerSecond), createdMs: p.host.Now().UnixMilli(),
+	}
+	switch err := p.make(ctx, call.User, r); {
+	case errors.Is(err, errTaken):
+		return nil, &im.Error{Code: idl.CodeAlreadyExists, Field: "room", Reason: "there is a room of that name"}
+	case err != nil:
+		return nil, err
+	}
+	info, err := p.info(ctx, r)
+	return &roompb.CreateRoomReply{Info: info}, err
+}
+
+// settings are the fields that may be set, and how.
+var settings = map[string]func(r *room, req *roompb.UpdateRoomRequest){
+	"title":          func(r *room, req *roompb.UpdateRoomRequest) { r.title = req.Title },
+	"announcement":   func(r *room, req *roompb.UpdateRoomRequest) { r.announcement = req.Announcement },
+	"slow_mode_ms":   func(r *room, req *roompb.UpdateRoomRequest) { r.slowModeMs = req.SlowModeMs },
+	"muted":          func(r *room, req *roompb.UpdateRoomRequest) { r.muted = req.Muted },
+	"overload":       func(r *room, req *roompb.UpdateRoomRequest) { r.overload = req.Overload },
+	"low_per_second": func(r *room, req *roompb.UpdateRoomRequest) { r.lowPerSecond = int(req.LowPerSecond) },
+}
+
+func validateUpdate(_ *plugin.Call, req *roompb.UpdateRoomRequest) (err error) {
+	if req.Room, err = canonical(req.Room); err != nil {
+		return err
+	}
+	if len(req.Fields) < 1 || len(req.Fields) > len(settings) {
+		return im.Invalid("fields", "must name 1-%d fields", len(settings))
+	}
+	for _, field := range req.Fields {
+		if settings[field] == nil {
+			return im.Invalid("fields", "%.20q cannot be set", field)
+		}
+	}
+	return validateSettings(req.Title, req.Announcement, req.SlowModeMs, req.Overload, req.LowPerSecond)
+}
+
+// update changes settings, and tells the room and its edges.
+func (p *Room) update(ctx context.Context, call *plugin.Call, req *roompb.UpdateRoomRequest) (*roompb.UpdateRoomReply, error) {
+	if err := p.keepSendPace(req.Room, call.User); err != nil {
+		return nil, err
+	}
+	var changed room
+	err := p.change(ctx, req.Room, func(tx *sql.Tx) error {
+		s, err := readState(ctx, tx, key{req.Room, call.User})
+		switch {
+		case err != nil:
+			return err
+		case s.room.closed:
+			return closed()
+		case p.rank(s, call.User) < rankAdmin:
+			return denied("", "only owner and admins change settings")
+		}
+		changed = s.room
+		for _, field := range req.Fields {
+			settings[field](&changed, req)
+		}
+		return p.store.update(ctx, tx, changed)
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.rooms.Configure(conversation(req.Room), p.policy(ctx, changed))
+	seq, err := p.tellOf(ctx, call.User, req.Room, &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_SETTINGS}, nil)
+	if err != nil {
+		return nil, err
+	}
+	info, err := p.info(ctx, changed)
+	if err != nil {
+		return nil, err
+	}
+	info.Head = seq
+	return &roompb.UpdateRoomReply{Info: info}, nil
+}
+
+func validateClose(_ *plugin.Call, req *roompb.CloseRoomRequest) (err error) {
+	if req.Room, err = canonical(req.Room); err != nil {
+		return err
+	}
+	if n := utf8.RuneCountInString(req.Reason); n > maxReason {
+		return im.Invalid("reason", "must have at most %d characters, has %d", maxReason, n)
+	}
+	return nil
+}
+
+// close ends a room for good. The name stays taken, and the log stays.
+func (p *Room) close(ctx context.Context, call *plugin.Call, req *roompb.CloseRoomRequest) (*roompb.CloseRoomReply, error) {
+	again := false
+	err := p.change(ctx, req.Room, func(tx *sql.Tx) error {
+		s, err := readState(ctx, tx, key{req.Room, call.User})
+		if err != nil {
+			return err
+		}
+		if p.rank(s, call.User) < rankOwner {
+			return denied("", "only the owner closes the room")
+		}
+		again, s.room.closed = s.room.closed, true
+		return p.store.update(ctx, tx, s.room)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := p.expulsion(req.Room, roompb.RoomLeftReason_ROOM_LEFT_CLOSED, req.Reason, 0)
+	if again { // it was told, or not, the first time; nobody is to be left in it
+		p.rooms.Expel(*out)
+		return &roompb.CloseRoomReply{}, nil
+	}
+	_, err = p.tellOf(ctx, call.User, req.Room, &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_CLOSE, Reason: req.Reason}, out)
+	return &roompb.CloseRoomReply{}, err
+}

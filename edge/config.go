@@ -62,6 +62,7 @@ type edgeConfig struct {
 
 	HeadTimeout time.Duration `yaml:"head_timeout"`
 	MaxHTTP     int           `yaml:"max_http"`
+	Deflate     bool          `yaml:"deflate"`
 	Backlog     conf.Size     `yaml:"backlog"`
 	Stall       time.Duration `yaml:"stall"`
 	ReadBuffer  conf.Size     `yaml:"read_buffer"`

@@ -82,7 +82,7 @@ func (e *edge) options(log *slog.Logger) gateway.Options {
 		TCP: c.TCP, TCPS: c.TCPS, HTTP: c.HTTP, HTTPS: c.HTTPS, Echo: c.WSEcho,
 		SharePorts: c.Processes > 1,
 		Hub:        e.hub, Log: log, Web: e.pages(), AllowOrigin: c.allowOrigin(), ProxyProtocol: c.ProxyProtocol, Limits: e.limits,
-		HeadTimeout: c.HeadTimeout, MaxHTTP: c.MaxHTTP, Backlog: int(c.Backlog), Stall: c.Stall, ReadBuffer: int(c.ReadBuffer),
+		HeadTimeout: c.HeadTimeout, MaxHTTP: c.MaxHTTP, Deflate: c.Deflate, Backlog: int(c.Backlog), Stall: c.Stall, ReadBuffer: int(c.ReadBuffer),
 	}
 	o.TrustedProxies, _ = prefixes("", c.TrustedProxies) // complete has looked at them
 	if e.certs != nil {

@@ -21,6 +21,7 @@ import (
 
 	"freeim/edge/limits"
 	"freeim/edge/session"
+	"freeim/edge/ws"
 )
 
 // Options says where a gateway listens and what it allows.
@@ -53,6 +54,7 @@ type Options struct {
 	Log *slog.Logger // nil: slog.Default
 
 	Web         http.Handler                   // requests that are no WebSocket; nil: all 404
+	Deflate     bool                           // WebSockets may be compressed (permessage-deflate): broadcasts out, anything in
 	WSPath      string                         // where WebSockets are; empty: "/ws"
 	AllowOrigin func(origin, host string) bool // as ws.Options; nil: pages of the same host
 	HeadTimeout time.Duration                  // for all that comes before a session or page: PROXY header, TLS handshake, request head; 0: 10 s
@@ -132,6 +134,7 @@ type Gateway struct {
 	clients *outlet // for sessions
 	echoes  *outlet // for the echo
 	web     *web
+	deflate ws.Deflate
 	records sync.Pool // *[record]byte, plaintext on its way from TLS to a protocol
 
 	mu        sync.Mutex // guards the fields below

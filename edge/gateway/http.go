@@ -32,7 +32,7 @@ func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket) taker
 		g.web.refuse(a, err)
 		return
 	}
-	h := ws.Upgrade(head, ws.Options{AllowOrigin: g.opts.AllowOrigin, Secure: a.secure != nil})
+	h := ws.Upgrade(head, ws.Options{AllowOrigin: g.opts.AllowOrigin, Secure: a.secure != nil, Deflate: g.opts.Deflate})
 	if !g.forwarded(a, h.Forwarded) {
 		g.web.turnDown(a, []byte(tooMany))
 		return
@@ -44,7 +44,7 @@ func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket) taker
 	case h.Outcome == ws.NotUpgrade || !ours:
 		g.web.hand(a, append(head, rest...))
 	default:
-		g.upgrade(a, via, take, h.Response, rest)
+		g.upgrade(a, via, take, h, rest)
 	}
 }
 
@@ -85,15 +85,15 @@ func readHead(c net.Conn) (head, rest []byte, err error) {
 }
 
 // upgrade answers the handshake and gives the socket to netpoll.
-func (g *Gateway) upgrade(a *arrival, via *outlet, take func(*websocket) taker, response, rest []byte) {
+func (g *Gateway) upgrade(a *arrival, via *outlet, take func(*websocket) taker, h ws.Handshake, rest []byte) {
 	defer g.web.leave(a)
-	if _, err := a.Write(response); err != nil {
+	if _, err := a.Write(h.Response); err != nil {
 		a.leave()
 		a.tcp.Close()
 		return
 	}
 	g.counters.upgrades.Add(1)
-	g.adopt(a, via, func(c *conn) protocol { return newWebsocket(c, take) }, rest)
+	g.adopt(a, via, func(c *conn) protocol { return newWebsocket(c, h.Deflate, take) }, rest)
 }
 
 // web is the connections that are no session, or not yet, and the listener of an

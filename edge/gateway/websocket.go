@@ -39,8 +39,11 @@ type taker interface {
 	left()
 }
 
-func newWebsocket(c *conn, take func(*websocket) taker) *websocket {
+func newWebsocket(c *conn, deflate bool, take func(*websocket) taker) *websocket {
 	w := &websocket{conn: c}
+	if deflate {
+		w.reader.Deflate = &c.gateway.deflate
+	}
 	w.taker = take(w)
 	return w
 }
@@ -207,13 +210,17 @@ func (c *client) Uncork() { c.socket.out.uncork() }
 
 // Wire implements session.Transport.
 func (c *client) Wire(codec idl.Codec, text bool) session.Wire {
+	wire := session.WireMessageJSON
 	switch {
 	case text:
-		return session.WireText
+		wire = session.WireText
 	case codec == idl.CodecProtobuf:
-		return session.WireMessageProtobuf
+		wire = session.WireMessageProtobuf
 	}
-	return session.WireMessageJSON
+	if c.socket.reader.Deflate != nil { // which does not change
+		wire = wire.Deflated()
+	}
+	return wire
 }
 
 // Close implements session.Transport: Quit as a message, then a close frame with

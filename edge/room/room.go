@@ -98,7 +98,7 @@ type State struct {
 type Form uint8
 
 // Forms is how many forms there are at most.
-const Forms = 5
+const Forms = 8
 
 // Receiver is a member's way out. Its method does not block and does not call back.
 type Receiver interface {

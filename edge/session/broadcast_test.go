@@ -2,6 +2,8 @@ package session_test
 
 import (
 	"bytes"
+	"compress/flate"
+	"io"
 	"testing"
 
 	gobwas "github.com/gobwas/ws"
@@ -18,6 +20,7 @@ func TestBlocks(t *testing.T) {
 		{Action: idl.ActionSync},
 		{Action: idl.ActionMessage, Body: append(append([]byte(`{"long":"`), bytes.Repeat([]byte("x"), 70_000)...), `"}`...)},
 	}
+	hub := newWorld(t, session.Options{}).hub
 	for _, row := range []struct {
 		name     string
 		wire     session.Wire
@@ -29,12 +32,16 @@ func TestBlocks(t *testing.T) {
 		{"WebSocket JSON", session.WireMessageJSON, idl.CodecJSON, 1},
 		{"WebSocket protobuf", session.WireMessageProtobuf, idl.CodecProtobuf, 1},
 		{"WebSocket text", session.WireText, idl.CodecJSON, 3},
+		{"deflated JSON", session.WireDeflatedJSON, idl.CodecJSON, 1},
+		{"deflated protobuf", session.WireDeflatedProtobuf, idl.CodecProtobuf, 1},
+		{"deflated text", session.WireDeflatedText, idl.CodecJSON, 3},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := row.wire.Codec(); got != row.codec {
 				t.Errorf("codec: got %v, want %v", got, row.codec)
 			}
-			p, err := session.AppendBlock([]byte("before"), row.wire, frames...)
+			texts := row.messages == len(frames)
+			p, err := hub.AppendBlock([]byte("before"), row.wire, frames...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -48,7 +55,15 @@ func TestBlocks(t *testing.T) {
 				if err != nil || !f.Header.Fin || f.Header.Masked {
 					t.Fatalf("message: got %+v, %v", f.Header, err)
 				}
-				if text := f.Header.OpCode == gobwas.OpText; text != (row.wire == session.WireText) {
+				if f.Header.Rsv == 4 {
+					if f.Payload, err = io.ReadAll(flate.NewReader(bytes.NewReader(append(f.Payload, "\x00\x00\xff\xff\x01\x00\x00\xff\xff"...)))); err != nil {
+						t.Fatal(err)
+					}
+					if len(p) > 1000 {
+						t.Errorf("%d octets are left of 70,000 that are alike", len(p))
+					}
+				}
+				if text := f.Header.OpCode == gobwas.OpText; text != texts {
 					t.Fatalf("message: got opcode %v", f.Header.OpCode)
 				} else if text {
 					got = append(got, decode(f.Payload, true))
@@ -64,7 +79,7 @@ func TestBlocks(t *testing.T) {
 			}
 			for i, f := range got {
 				want := frames[i].Body
-				if row.wire == session.WireText && len(want) == 0 {
+				if texts && len(want) == 0 {
 					want = []byte("{}")
 				}
 				if f.Action != frames[i].Action || f.Sequence != 0 || f.Codec != row.codec || !bytes.Equal(f.Body, want) {
@@ -76,9 +91,12 @@ func TestBlocks(t *testing.T) {
 }
 
 func TestBlockOfNothing(t *testing.T) {
+	hub := newWorld(t, session.Options{}).hub
 	for w := range session.Wire(session.Wires) {
-		if p, err := session.AppendBlock(nil, w); len(p) > 0 || err != nil {
-			t.Errorf("wire %d: got %x, %v", w, p, err)
+		for _, block := range []func([]byte, session.Wire, ...frame.Frame) ([]byte, error){session.AppendBlock, hub.AppendBlock} {
+			if p, err := block(nil, w); len(p) > 0 || err != nil {
+				t.Errorf("wire %d: got %x, %v", w, p, err)
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"freeim/edge/limits"
 	"freeim/edge/room"
+	"freeim/edge/ws"
 	"freeim/idl"
 
 	"go.opentelemetry.io/otel/trace"
@@ -110,6 +111,7 @@ type Hub struct {
 	wheel    wheel
 	buffers  sync.Pool // *buffer
 	corks    sync.Pool // *corks
+	deflate  ws.Deflate
 	counters counters
 	rooms    *room.Rooms
 	traces   traces

@@ -30,7 +30,7 @@ func (h *Hub) newRooms() *room.Rooms {
 }
 
 func (h *Hub) block(dst []byte, f room.Form, frames []frame.Frame) []byte {
-	out, err := AppendBlock(dst, Wire(f), frames...)
+	out, err := h.AppendBlock(dst, Wire(f), frames...)
 	if err != nil {
 		h.log.Error("block could not be written", "err", err)
 	}

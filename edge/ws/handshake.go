@@ -17,6 +17,8 @@ type Options struct {
 	// Secure says that the request came over TLS: SameHost then wants a page that
 	// came so too.
 	Secure bool
+	// Deflate lets a client have permessage-deflate that offers it.
+	Deflate bool
 }
 
 // Outcome is what a request head turned out to be.
@@ -33,6 +35,7 @@ type Handshake struct {
 	Outcome  Outcome
 	Target   string // the request's target as it was written, "/ws?x=1"; empty for a malformed head
 	Response []byte // the bytes to send
+	Deflate  bool   // permessage-deflate is agreed on: the Reader needs a Deflate
 	Reason   string // why it was refused; the Response says it too
 	// Forwarded are the field lines X-Forwarded-For, in order, whatever the outcome.
 	Forwarded []string
@@ -53,7 +56,11 @@ func Upgrade(p []byte, o Options) Handshake {
 		return refuse(h, status, reason)
 	}
 	key, _ := h.one("sec-websocket-key")
-	return Handshake{Outcome: Accepted, Target: h.target, Response: accept(key), Forwarded: h.values("x-forwarded-for")}
+	extension := ""
+	if o.Deflate {
+		extension = h.agreeDeflate()
+	}
+	return Handshake{Outcome: Accepted, Target: h.target, Response: accept(key, extension), Deflate: extension != "", Forwarded: h.values("x-forwarded-for")}
 }
 
 // TooLargeResponse is the answer to ErrHeadTooLarge.
@@ -149,13 +156,17 @@ func SameHost(origin, host string) bool {
 	return strings.EqualFold(strings.TrimSuffix(site, port), strings.TrimSuffix(host, port))
 }
 
-// accept is the good answer, §4.2.2.
-func accept(key string) []byte {
+// accept is the good answer, §4.2.2; extension may be empty.
+func accept(key, extension string) []byte {
 	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // §1.3
 	sum := sha1.Sum([]byte(key + guid))
+	if extension != "" {
+		extension = "Sec-WebSocket-Extensions: " + extension + "\r\n"
+	}
 	return []byte("HTTP/1.1 101 Switching Protocols\r\n" +
 		"Upgrade: websocket\r\n" +
 		"Connection: Upgrade\r\n" +
+		extension +
 		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
 }
 

@@ -33,11 +33,15 @@ type Handler interface {
 // unfinished frame or message, and only as much as has arrived. Not safe for
 // concurrent use: one read loop owns it.
 type Reader struct {
+	// Deflate inflates compressed messages; nil: the handshake has not agreed on them.
+	// It is set before the first Feed.
+	Deflate *Deflate
+
 	over bool // a close frame came or Feed gave an error: nothing is read any more
 
 	// The frame that is being read.
 	head     [maxFrameHeader]byte // the octets of an unfinished header
-	headLen  int
+	headLen  uint8
 	inFrame  bool // the header is complete, payload is expected
 	frame    gobwas.Header
 	arrived  int // octets of its payload that came with earlier Feeds
@@ -48,6 +52,7 @@ type Reader struct {
 	// The data message that is being read.
 	fragmented bool   // its first frame came, its last did not
 	text       bool   // its type
+	compressed bool   // message is to be inflated before it is judged
 	message    []byte // what arrived of its payload, unmasked; nil when nothing is unfinished
 	judged     int    // how many octets of it, being text, are known to be whole runes
 }
@@ -77,7 +82,7 @@ func (r *Reader) Feed(p []byte, maxMessage int, h Handler) error {
 	for !r.over {
 		rest, ok, err := r.feedHeader(p, maxMessage)
 		if ok {
-			p, ok, err = r.feedPayload(rest, h)
+			p, ok, err = r.feedPayload(rest, maxMessage, h)
 		}
 		if err != nil {
 			r.end()
@@ -91,10 +96,10 @@ func (r *Reader) Feed(p []byte, maxMessage int, h Handler) error {
 }
 
 // Buffered is the number of octets kept of what is unfinished.
-func (r *Reader) Buffered() int { return r.headLen + len(r.control) + len(r.message) }
+func (r *Reader) Buffered() int { return int(r.headLen) + len(r.control) + len(r.message) }
 
 // end releases everything and reads no more.
-func (r *Reader) end() { *r = Reader{over: true} }
+func (r *Reader) end() { *r = Reader{over: true, Deflate: r.Deflate} }
 
 // feedHeader completes the header of the current frame and checks it; ok is
 // false when p is too short. It returns what of p follows.
@@ -106,7 +111,7 @@ func (r *Reader) feedHeader(p []byte, maxMessage int) (rest []byte, ok bool, err
 	if r.headLen >= 2 {
 		p = r.takeHead(p, headerSize(r.head[1]))
 	}
-	if r.headLen < 2 || r.headLen < headerSize(r.head[1]) {
+	if r.headLen < 2 || int(r.headLen) < headerSize(r.head[1]) {
 		return nil, false, nil
 	}
 	r.headText = r.head[:r.headLen]
@@ -121,8 +126,8 @@ func (r *Reader) feedHeader(p []byte, maxMessage int) (rest []byte, ok bool, err
 
 // takeHead moves octets from p to the header until it has size of them.
 func (r *Reader) takeHead(p []byte, size int) []byte {
-	n := copy(r.head[r.headLen:max(r.headLen, size)], p)
-	r.headLen += n
+	n := copy(r.head[r.headLen:max(int(r.headLen), size)], p)
+	r.headLen += uint8(n)
 	return p[n:]
 }
 
@@ -147,7 +152,11 @@ func (r *Reader) checkFrame(maxMessage int) error {
 	if r.fragmented {
 		state = state.Set(gobwas.StateFragmented)
 	}
-	if err := gobwas.CheckHeader(r.frame, state); err != nil {
+	checked, compressed := r.frame, false
+	if rsv, _, _ := gobwas.RsvBits(r.frame.Rsv); rsv && r.Deflate != nil && !r.frame.OpCode.IsControl() && r.frame.OpCode != gobwas.OpContinuation {
+		checked.Rsv, compressed = r.frame.Rsv&^4, true // RFC 7692 §6: its first frame says it
+	}
+	if err := gobwas.CheckHeader(checked, state); err != nil {
 		return violation("%v", err)
 	}
 	if !r.minimalLength() {
@@ -160,7 +169,7 @@ func (r *Reader) checkFrame(maxMessage int) error {
 		return &Error{CodeTooBig, fmt.Sprintf("a message is over %d octets", maxMessage)}
 	}
 	if r.frame.OpCode != gobwas.OpContinuation {
-		r.text = r.frame.OpCode == gobwas.OpText
+		r.text, r.compressed = r.frame.OpCode == gobwas.OpText, compressed
 	}
 	return nil
 }
@@ -178,7 +187,7 @@ func (r *Reader) minimalLength() bool {
 
 // feedPayload takes the payload of the current frame from p; ok is false when p
 // is too short. It returns what of p follows.
-func (r *Reader) feedPayload(p []byte, h Handler) (rest []byte, ok bool, err error) {
+func (r *Reader) feedPayload(p []byte, maxMessage int, h Handler) (rest []byte, ok bool, err error) {
 	n := min(len(p), int(r.frame.Length)-r.arrived)
 	part, rest := p[:n:n], p[n:]
 	gobwas.Cipher(part, r.frame.Mask, r.arrived)
@@ -188,7 +197,7 @@ func (r *Reader) feedPayload(p []byte, h Handler) (rest []byte, ok bool, err err
 	if r.frame.OpCode.IsControl() {
 		return rest, whole, r.feedControl(part, whole, h)
 	}
-	return rest, whole, r.feedData(part, whole, h)
+	return rest, whole, r.feedData(part, whole, maxMessage, h)
 }
 
 // feedControl handles a piece of a control frame, the last one when whole.
@@ -235,14 +244,11 @@ func (r *Reader) close(payload []byte, h Handler) error {
 }
 
 // feedData handles a piece of a data frame, the last one when whole.
-func (r *Reader) feedData(part []byte, whole bool, h Handler) error {
+func (r *Reader) feedData(part []byte, whole bool, maxMessage int, h Handler) error {
 	last := whole && r.frame.Fin
 	if last && len(r.message) == 0 {
 		r.fragmented = false
-		if r.text && !utf8.Valid(part) {
-			return notUTF8()
-		}
-		return h.Message(r.text, part)
+		return r.give(part, maxMessage, h)
 	}
 	r.message = append(r.message, part...)
 	r.fragmented = !last && (r.fragmented || whole)
@@ -257,13 +263,29 @@ func (r *Reader) feedData(part []byte, whole bool, h Handler) error {
 	}
 	message := r.message
 	r.message, r.judged = nil, 0
+	if r.compressed {
+		return r.give(message, maxMessage, h)
+	}
+	return h.Message(r.text, message)
+}
+
+// give hands a whole message on whose text has not been judged.
+func (r *Reader) give(message []byte, maxMessage int, h Handler) (err error) {
+	if r.compressed {
+		if message, err = r.Deflate.inflate(message, maxMessage); err != nil {
+			return err
+		}
+	}
+	if r.text && !utf8.Valid(message) {
+		return notUTF8()
+	}
 	return h.Message(r.text, message)
 }
 
 // judge checks the text that has come since it was last called; a text may not
 // end inside a rune.
 func (r *Reader) judge(last bool) error {
-	if !r.text {
+	if !r.text || r.compressed {
 		return nil
 	}
 	n, ok := wholeRunes(r.message[r.judged:])

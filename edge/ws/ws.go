@@ -1,7 +1,7 @@
 // Package ws is the WebSocket protocol of RFC 6455 without I/O: the bytes of a
 // request head become a handshake, the bytes that follow become messages, and
 // messages become bytes. It owns no connection, goroutine or timer, negotiates
-// no extension and no sub-protocol, and knows nothing of frames of our own
+// no sub-protocol, and no extension but permessage-deflate if asked to, and knows nothing of frames of our own
 // protocol. The gateway calls it; github.com/gobwas/ws supplies the frame bytes.
 package ws
 

@@ -69,6 +69,7 @@ type device struct {
 
 	entries chan *client.Entry // messages of others, and of own other devices
 	ended   chan error         // the session is over for good
+	rooms   rooms
 
 	mu       sync.Mutex // guards the fields below
 	own      map[string]bool
@@ -104,6 +105,7 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 	d := &device{
 		name: name, owner: owner, options: o, sent: map[string]*client.Pending{}, first: map[string]*chatpb.SendReply{},
 		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), own: map[string]bool{}, receipts: map[string]int64{},
+		rooms: newRooms(),
 	}
 	d.options.Token, d.options.Store = rep.Token, &client.MemoryStore{}
 	d.options.MinPause, d.options.MaxPause = 10*time.Millisecond, 200*time.Millisecond
@@ -116,6 +118,7 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 		},
 		Ended: func(_ context.Context, err error) { d.ended <- err },
 	}
+	d.rooms.handle(&d.options.Handler)
 	return d, d.connect(ctx)
 }
 

@@ -17,6 +17,7 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/roompb"
 	"freeim/idl/kitex_gen/wirepb"
 )
 
@@ -189,6 +190,18 @@ var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []
 	"is":          (*stage).isClosed,
 	"cannot":      (*stage).cannotReconnect,
 	"signs":       (*stage).signsOut,
+	"creates":     (*stage).creates,
+	"joins":       (*stage).joins,
+	"leaves":      (*stage).leaves,
+	"says":        (*stage).says,
+	"announces":   (*stage).announces,
+	"hears":       (*stage).hears,
+	"closes":      (*stage).closes,
+	"mutes":       moderates(roompb.ModerationVerb_MODERATION_MUTE),
+	"unmutes":     moderates(roompb.ModerationVerb_MODERATION_UNMUTE),
+	"removes":     moderates(roompb.ModerationVerb_MODERATION_REMOVE),
+	"bans":        moderates(roompb.ModerationVerb_MODERATION_BAN),
+	"unbans":      moderates(roompb.ModerationVerb_MODERATION_UNBAN),
 }
 
 func (s *stage) deviceStep(ctx context.Context, full string, w []string) (err error) {
@@ -362,8 +375,11 @@ func (s *stage) reads(ctx context.Context, d *device, w []string) error {
 	return nil
 }
 
-// is closed KICKED
+// is closed KICKED | is out of lobby BANNED
 func (s *stage) isClosed(ctx context.Context, d *device, w []string) error {
+	if w[0] == "out" {
+		return s.isOut(ctx, d, w[2:])
+	}
 	select {
 	case err := <-d.ended:
 		quit, ok := errors.AsType[*client.Quit](err)

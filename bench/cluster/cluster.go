@@ -14,14 +14,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/edge/gateway"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
 	"freeim/edge/web"
-	"freeim/plugins/account"
-	"freeim/plugins/chat"
+	"freeim/plugins"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -125,7 +123,7 @@ func (c *Core) listen() string {
 
 // Start starts the core, again after Stop on the same stores.
 func (c *Core) Start(ctx context.Context) (err error) {
-	o := server.Options{Log: c.cluster.log, Tracer: c.cluster.opts.Tracer, Plugins: []plugin.Plugin{account.New(), chat.New()}, Config: server.Config{
+	o := server.Options{Log: c.cluster.log, Tracer: c.cluster.opts.Tracer, Plugins: plugins.All(), Config: server.Config{
 		ID: fmt.Sprintf("core-%d", c.index+1), Listen: c.listen(), Data: filepath.Join(c.cluster.opts.Dir, "data"),
 	}}
 	if c.cluster.opts.Rules {

@@ -13,10 +13,16 @@ func pushOf(size int) item  { return item{push: &corepb.Push{Protobuf: make([]by
 
 var (
 	kickItem  = item{kick: &corepb.Kick{}}
+	bcastItem = item{broadcast: &corepb.Broadcast{}}
+	ansItem   = item{answer: &corepb.RoomAnswer{}}
+	expelItem = item{expel: &corepb.Expel{}}
+	rulesItem = item{policy: &corepb.RoomPolicy{}}
+	enterItem = item{reply: &corepb.Reply{Enter: &corepb.Enter{}}}
 	drainItem = item{drain: true}
 )
 
-// shape tells the batches in letters: replies r, pushes p, kicks k, drain d, Welcome w.
+// shape tells the batches in letters: replies r, pushes p, broadcasts b, answers a,
+// expels x, policies o, kicks k, drain d, Welcome w.
 func shape(batches []*batch) string {
 	var parts []string
 	for _, b := range batches {
@@ -24,7 +30,9 @@ func shape(batches []*batch) string {
 		if b.Welcome != nil {
 			part = "w"
 		}
-		part += strings.Repeat("r", len(b.Replies)) + strings.Repeat("p", len(b.Pushes)) + strings.Repeat("k", len(b.Kicks))
+		part += strings.Repeat("r", len(b.Replies)) + strings.Repeat("p", len(b.Pushes)) +
+			strings.Repeat("b", len(b.Broadcasts)) + strings.Repeat("a", len(b.Answers)) + strings.Repeat("x", len(b.Expels)) +
+			strings.Repeat("o", len(b.Policies)) + strings.Repeat("k", len(b.Kicks))
 		if b.Drain {
 			part += "d"
 		}
@@ -44,6 +52,10 @@ func TestOutboxBatches(t *testing.T) {
 		{"joined", []item{replyOf(1), pushOf(1), replyOf(1), kickItem, drainItem}, "rrpkd"},
 		{"a push stays behind a kick", []item{pushOf(1), kickItem, kickItem, pushOf(1), replyOf(1)}, "pkk rp"},
 		{"a reply may pass a kick", []item{kickItem, replyOf(1)}, "rk"},
+		{"rooms are joined", []item{rulesItem, bcastItem, replyOf(1), ansItem, bcastItem, expelItem, pushOf(1)}, "rpbbaxo"},
+		{"a broadcast stays behind an expel", []item{bcastItem, expelItem, bcastItem, expelItem}, "bx bx"},
+		{"so does who enters", []item{expelItem, replyOf(1), enterItem}, "rx r"},
+		{"and not behind a broadcast, which the edge keeps", []item{bcastItem, enterItem}, "rb"},
 		{"cut by size", []item{replyOf(third), replyOf(third), replyOf(third), replyOf(1)}, "rr rr"},
 		{"one that is too large goes alone", []item{replyOf(1), pushOf(2 * batchSize), replyOf(1)}, "r p r"},
 	} {

@@ -218,7 +218,15 @@ func (s *stage) measure(ctx context.Context, label string, paces map[string]load
 	if err := pause(ctx, s.bench.set.warm); err != nil {
 		return nil, err
 	}
-	return s.during(ctx, func() error { return s.sampled(ctx) })
+	var deliveries report.Series
+	sp, err := s.during(ctx, func() (err error) {
+		deliveries, err = s.sampled(ctx)
+		return err
+	})
+	if err == nil && len(deliveries.Points) > 1 {
+		sp.series = []report.Series{deliveries}
+	}
+	return sp, err
 }
 
 // during measures while something is done.
@@ -252,8 +260,25 @@ func (s *stage) during(ctx context.Context, do func() error) (*span, error) {
 	return sp, err
 }
 
-// sampled lets the measured time pass.
-func (s *stage) sampled(ctx context.Context) error { return pause(ctx, s.bench.set.measure) }
+// sampled lets the measured time pass, and says what was delivered when.
+func (s *stage) sampled(ctx context.Context) (report.Series, error) {
+	const every = 500 * time.Millisecond // the load tells five times as often
+	deliveries := report.Series{Name: "deliveries", Unit: "1/s"}
+	begin := time.Now()
+	before, at := s.fleet.Progress().Received, begin
+	for left := s.bench.set.measure; left > 0; left = s.bench.set.measure - time.Since(begin) {
+		if err := pause(ctx, min(every, left)); err != nil {
+			return deliveries, err
+		}
+		if now := time.Now(); now.Sub(at) >= every {
+			received := s.fleet.Progress().Received
+			deliveries.Points = append(deliveries.Points, report.Point{
+				At: now.Sub(begin).Seconds(), Value: float64(received-before) / now.Sub(at).Seconds()})
+			before, at = received, now
+		}
+	}
+	return deliveries, nil
+}
 
 // finish stops sending and gives what the checker found since the last finish.
 func (s *stage) finish(ctx context.Context) ([]load.Result, error) {

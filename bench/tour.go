@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"freeim/bench/report"
 )
 
 // runTour is "bench tour": everything at a small size, in about five minutes with
@@ -25,6 +27,10 @@ func parts() []part {
 	return []part{
 		{"idle", func(s *settings) { s.sessions = 5000 }},
 		{"chat", nil},
+		{"room", func(s *settings) { s.windows, s.targets = "1,4,32", "freeim,limit,limit-joined" }},
+		{"room", func(s *settings) { s.windows, s.transport = "32", report.WebSocket }},
+		{"slow", func(s *settings) { s.rate = 50 }},
+		{"mixed", func(s *settings) { s.sessions, s.members, s.rate = 2000, 500, 50 }},
 		{"hooks", nil},
 		{"reconnect", func(s *settings) { s.sessions = 2000 }},
 		{"echo", func(s *settings) { s.sessions = 500 }},

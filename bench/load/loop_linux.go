@@ -17,7 +17,7 @@ import (
 
 const (
 	readBuffer    = 256 << 10
-	progressEvery = 250 * time.Millisecond
+	progressEvery = 100 * time.Millisecond
 	idleWait      = 50 * time.Millisecond // between two looks at heartbeats and waits
 )
 

@@ -326,6 +326,9 @@ func (s *stage) row(scenario string, p report.Params, sp *span, r, found *load.R
 				row.Notes = append(row.Notes, fmt.Sprintf("%d %s: %s", times, n.what, why))
 			}
 		}
+		if left := found.Checks.Skipped - row.Skipped; found.Silenced > 0 || left > 0 {
+			row.Notes = append(row.Notes, fmt.Sprintf("of those that read nothing %d were closed as slow; %d seqs were declared as skipped when the others read again", found.Silenced, left))
+		}
 		if found.Resyncs > 0 {
 			row.Notes = append(row.Notes, fmt.Sprintf("%d sessions were told to sync: pushes were lost", found.Resyncs))
 		}

@@ -29,7 +29,7 @@ func parts() []part {
 		{"chat", nil},
 		{"room", func(s *settings) { s.windows, s.targets = "1,4,32", "freeim,limit,limit-joined" }},
 		{"room", func(s *settings) { s.windows, s.transport = "32", report.WebSocket }},
-		{"slow", func(s *settings) { s.rate = 50 }},
+		{"slow", flooded},
 		{"mixed", func(s *settings) { s.sessions, s.members, s.rate = 2000, 500, 50 }},
 		{"hooks", nil},
 		{"reconnect", func(s *settings) { s.sessions = 2000 }},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -73,6 +74,9 @@ func slow(ctx context.Context, b *bench) error {
 
 func mixed(ctx context.Context, b *bench) error {
 	set := &b.set
+	if set.rate <= 0 {
+		return errors.New("mixed needs -rate: what fills the room's window would leave nothing to the others")
+	}
 	sessions := set.sessions &^ 1
 	o := stageOptions{target: report.Freeim, people: 2*sessions + set.members, edges: set.edges, core: noBounds}
 	return b.staged(ctx, o, func(s *stage) error {

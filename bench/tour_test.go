@@ -50,7 +50,10 @@ func TestTour(t *testing.T) {
 			}
 			for _, way := range own {
 				rows := len(b.run.Rows)
-				s.transport, s.codec = way.transport, way.codec
+				s.transport, s.codec, s.rate = way.transport, way.codec, 0
+				if sc.name == "mixed" || sc.name == "slow" {
+					s.rate = 50
+				}
 				b.round = 1
 				if err := sc.run(t.Context(), b); err != nil {
 					t.Fatalf("%v; it said:\n%s", err, out)

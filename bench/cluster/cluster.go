@@ -34,6 +34,9 @@ type Options struct {
 	// Core changes how the i-th core is made, each time it starts: with the
 	// production stores, with a clock of its own. Nil: the embedded stores.
 	Core func(i int, o *server.Options)
+	// Via is where edges reach the i-th core, through a proxy perhaps. Nil: where it
+	// listens.
+	Via func(i int) string
 	// Hub sets limits that differ from the edges' defaults; Core is ignored.
 	Hub session.Options
 	// Tracer makes the spans of the actions, of all of them; nil: there are none.
@@ -74,7 +77,11 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	for i := range max(o.Cores, 1) {
 		core := &Core{cluster: c, index: i}
 		c.Cores = append(c.Cores, core)
-		listen = append(listen, core.listen())
+		if o.Via != nil {
+			listen = append(listen, o.Via(i))
+		} else {
+			listen = append(listen, core.listen())
+		}
 		if err := core.Start(ctx); err != nil {
 			return nil, err
 		}

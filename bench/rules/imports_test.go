@@ -68,7 +68,7 @@ var inside = map[string]sees{
 
 	// The places that join edge and core: nothing imports them.
 	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client edge/frame"},
-	"bench/cluster":     {"core/plugin core/server edge/gateway edge/rpc edge/session edge/web plugins plugins/account plugins/chat", ""},
+	"bench/cluster":     {"core/server edge/gateway edge/rpc edge/session edge/web plugins", ""},
 	"bench":             {"bench/cluster bench/e2e/browser bench/limit bench/load bench/people bench/proc bench/report core/engines edge/client " + bodies, ""},
 	"bench/history":     {"", ""},
 	"bench/limit":       {"edge/frame " + bodies, ""},
@@ -76,7 +76,7 @@ var inside = map[string]sees{
 	"bench/people":      {"core/sql plugins/account", bodies + " bench/cluster edge/client"},
 	"bench/proc":        {"", ""},
 	"bench/load":        {bodies + " bench/people edge/frame", ""},
-	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client"},
+	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client plugins/room"},
 	"bench/e2e/browser": {"", ""},
 	"bench/rules":       {"", "core/plugin plugins"},
 }

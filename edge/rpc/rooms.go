@@ -108,7 +108,7 @@ func addRooms(to *session.Delivery, d *corepb.Downlink) {
 		to.Answers = append(to.Answers, answer)
 	}
 	for _, e := range d.Expels {
-		to.Expels = append(to.Expels, room.Expel{Room: e.Room, Users: e.UserIds, Action: idl.Action(e.Action), Protobuf: e.Protobuf, JSON: e.Json})
+		to.Expels = append(to.Expels, room.Expel{Room: e.Room, Users: e.UserIds, Seq: e.Seq, Action: idl.Action(e.Action), Protobuf: e.Protobuf, JSON: e.Json})
 	}
 	for _, p := range d.Policies {
 		to.Policies = append(to.Policies, session.RoomPolicy{Room: p.Room, Policy: policyOf(p)})

@@ -20,6 +20,8 @@ type figures struct {
 	conns, http, accepted, turnedAway, unproxied                *prometheus.Desc
 	upgrades, handshakes, reads, writes, stalled, panics        *prometheus.Desc
 	expires                                                     *prometheus.Desc
+	rooms, members, passes, blocks, deliveries, skipped         *prometheus.Desc
+	slow, evicted, asked                                        *prometheus.Desc
 }
 
 func newFigures(e *edge) *figures {
@@ -52,6 +54,15 @@ func newFigures(e *edge) *figures {
 		reads:      desc("reads_total", "Times that a connection was woken to read."),
 		writes:     desc("writes_total", "Writes to connections: frames out by these are how many leave together."),
 		stalled:    desc("stalled_total", "Connections that took no octet for too long."),
+		rooms:      desc("rooms", "Rooms that this edge knows now."),
+		members:    desc("room_members", "Members of rooms now: a session counts in each of its rooms."),
+		passes:     desc("room_passes_total", "Times that a room's members were given what had gathered."),
+		blocks:     desc("room_writes_total", "Blocks given to a member: deliveries by these are how many leave together."),
+		deliveries: desc("room_deliveries_total", "Messages of rooms in those blocks."),
+		skipped:    desc("room_skipped_total", "Messages declared skipped: sampled and lost once for a room, slow once for each member.", "reason"),
+		slow:       desc("room_slow_total", "Times that a member read too slowly and fell behind."),
+		evicted:    desc("room_evicted_total", "Members taken out of a room since they stayed behind."),
+		asked:      desc("room_asked_total", "Times that a room's missing messages were asked for."),
 		panics:     desc("panics_total", "Connections closed by a fault of the edge's own."),
 	}
 }
@@ -83,7 +94,7 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	count(f.overLimit, guard.Limited, "frame")
 	gauge(f.bans, guard.Bans)
 	count(f.frames, hub.Received, "in")
-	count(f.frames, hub.Answered+hub.Pushed, "out")
+	count(f.frames, hub.Answered+hub.Pushed+hub.Rooms.Delivered, "out")
 	count(f.octets, gate.OctetsIn, "in")
 	count(f.octets, gate.OctetsOut, "out")
 	count(f.turnedAway, gate.TurnedAway)
@@ -106,6 +117,18 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	count(f.writes, gate.Writes)
 	count(f.stalled, gate.Stalled)
 	count(f.panics, gate.Panics)
+	rooms := hub.Rooms
+	gauge(f.rooms, rooms.Rooms)
+	gauge(f.members, rooms.Members)
+	count(f.passes, rooms.Passes)
+	count(f.blocks, rooms.Writes)
+	count(f.deliveries, rooms.Delivered)
+	count(f.skipped, rooms.Sampled, "sampled")
+	count(f.skipped, rooms.Missed, "slow")
+	count(f.skipped, rooms.Lost, "lost")
+	count(f.slow, rooms.Slow)
+	count(f.evicted, rooms.Evicted)
+	count(f.asked, rooms.Asked)
 	for reason, n := range hub.Closed {
 		count(f.closed, n, reasonLabel(reason))
 	}

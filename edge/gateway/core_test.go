@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// core answers in process: Auth binds, Message echoes its body, GetMessageID is
+// core answers in process: Auth binds, JoinRoom enters r_hall, Message echoes its body, GetMessageID is
 // never answered.
 type core struct {
 	hub   *session.Hub
@@ -74,6 +74,8 @@ func (c *core) answer(call session.Call) {
 		c.bind[call.Session]++
 		c.mu.Unlock()
 		r.Bind = &session.Identity{User: int64(call.Session), Device: "d"}
+	case idl.ActionJoinRoom:
+		r.Enter = &room.Enter{Room: "r_hall"}
 	}
 	c.hub.Reply(r)
 }
@@ -110,7 +112,7 @@ func (c *core) Action(a idl.Action) (session.ActionInfo, bool) {
 	switch a {
 	case idl.ActionAuth:
 		return session.ActionInfo{Name: "account.auth", Open: true}, true
-	case idl.ActionMessage, idl.ActionGetMessageID:
+	case idl.ActionMessage, idl.ActionGetMessageID, idl.ActionJoinRoom:
 		return session.ActionInfo{Name: "chat.send"}, true
 	}
 	return session.ActionInfo{}, false

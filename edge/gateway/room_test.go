@@ -128,16 +128,18 @@ func BenchmarkRoom(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("%s/window=%d", row.name, window), func(b *testing.B) {
 				e, fds := setup(b)
+				tick := time.NewTicker(50 * time.Microsecond)
+				defer tick.Stop()
 				measure(b, fds, func() {
 					for seq := int64(1); seq <= int64(b.N); seq++ {
 						e.hub.Deliver(session.Delivery{Broadcasts: []room.Broadcast{{
 							Room: "r_hall", Seq: seq, Action: idl.ActionRoomMessage, Protobuf: body, JSON: body}}})
 						for seq-e.hub.Stats().Rooms.Delivered/n >= int64(window) {
-							time.Sleep(50 * time.Microsecond)
+							<-tick.C
 						}
 					}
 					for e.hub.Stats().Rooms.Delivered < int64(b.N*n) {
-						time.Sleep(50 * time.Microsecond)
+						<-tick.C
 					}
 				})
 				if s := e.hub.Stats().Rooms; s.Missed+s.Lost+s.Sampled > 0 {

@@ -24,6 +24,7 @@ func commands() []command {
 		{"cluster", "edges and cores as processes over MariaDB, a Redis Cluster and etcd, until Ctrl-C", runCluster},
 		{"run", "one scenario: connections, messages, rooms, faults; bench run lists them", runScenario},
 		{"tour", "all of them at a small size, in five minutes", runTour},
+		{"targets", "what the table of targets in bench/README.md speaks of, at its size; half an hour and more", runTargets},
 		{"idle", "a million idle sessions, if asked: how many are held, and what they cost", runIdle},
 		{"load-worker", "a process of the load; the others start it", runLoadWorker},
 		{"cores", "what a message costs each process, with one core and with two", runCores},

@@ -8,22 +8,30 @@ import (
 	"freeim/bench/report"
 )
 
-// runTour is "bench tour": everything at a small size, in about five minutes with
+// runTour is "bench tour": everything at a small size, in five to ten minutes with
 // the default flags and two processors.
 func runTour(ctx context.Context, args []string, out io.Writer) error {
 	sc := scenario{name: "tour", set: func(s *settings) {
 		s.rounds, s.warm, s.measure, s.hold, s.heartbeat = 3, 500*time.Millisecond, 2*time.Second, 5*time.Second, 2*time.Second
-	}, run: tour}
+	}, run: func(ctx context.Context, b *bench) error { return b.all(ctx, small()) }}
 	return runOne(ctx, sc, "tour", args, out)
 }
 
-// part is a scenario within the tour, with settings of its own.
+// runTargets is "bench targets": what the table of targets speaks of, at its size, but
+// for the million sessions.
+func runTargets(ctx context.Context, args []string, out io.Writer) error {
+	sc := scenario{name: "targets", set: func(s *settings) { s.hold = time.Minute },
+		run: func(ctx context.Context, b *bench) error { return b.all(ctx, atTargets()) }}
+	return runOne(ctx, sc, "targets", args, out)
+}
+
+// part is a scenario of several, with settings of its own.
 type part struct {
 	name string
 	set  func(*settings)
 }
 
-func parts() []part {
+func small() []part {
 	return []part{
 		{"idle", func(s *settings) { s.sessions = 5000 }},
 		{"chat", nil},
@@ -37,11 +45,29 @@ func parts() []part {
 	}
 }
 
-// tour is one round of everything; what takes turns does so within each part.
-func tour(ctx context.Context, b *bench) error {
+func atTargets() []part {
+	members := func(n int, windows, transport, targets string, half bool) func(*settings) {
+		return func(s *settings) {
+			s.members, s.windows, s.transport, s.targets, s.half = n, windows, transport, targets, half
+		}
+	}
+	return []part{
+		{"idle", func(s *settings) { s.sessions = perProcess }},
+		{"idle", func(s *settings) { s.sessions, s.transport = perProcess, report.WebSocket }},
+		{"chat", nil},
+		{"chat", func(s *settings) { s.store = "memory" }},
+		{"room", members(10_000, "1,4,32", report.TCP, "freeim,limit,limit-joined", true)},
+		{"room", members(10_000, "32", report.WebSocket, report.Freeim, false)},
+		{"room", members(1000, "1,4,32", report.TCP, "freeim,limit,limit-joined", true)},
+		{"slow", flooded},
+	}
+}
+
+// all is one round of the parts; what takes turns does so within each.
+func (b *bench) all(ctx context.Context, parts []part) error {
 	own := b.set
 	defer func() { b.set = own }()
-	for _, p := range parts() {
+	for _, p := range parts {
 		b.set = own
 		if p.set != nil {
 			p.set(&b.set)

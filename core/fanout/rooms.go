@@ -89,9 +89,10 @@ type Rooms struct {
 	source plugin.RoomSource // of Serve
 
 	// Owned by the worker.
-	jobs []roomJob
-	away time.Time                   // until then the registry is not asked
-	lost map[im.ConversationID]int64 // rooms that missed broadcasts, from that seq on
+	jobs  []roomJob
+	away  time.Time                   // until then the registry is not asked
+	lost  map[im.ConversationID]int64 // rooms that missed broadcasts, from that seq on
+	again []roomJob                   // expulsions and policies that found no registry
 }
 
 // roomJob is one of its fields.
@@ -209,7 +210,7 @@ func (r *Rooms) work() {
 	defer retry.Stop()
 	for {
 		due := retry.C
-		if len(r.lost) == 0 {
+		if len(r.lost)+len(r.again) == 0 {
 			due = nil
 		}
 		select {
@@ -233,7 +234,7 @@ func (r *Rooms) work() {
 // batchJobs ends a batch.
 const batchJobs = 1024
 
-// batch does first and what is queued behind it: one look-up for all.
+// batch does first and what is queued behind it.
 func (r *Rooms) batch(first roomJob) {
 	r.began.Store(time.Now().UnixNano())
 	defer r.began.Store(0)
@@ -247,6 +248,13 @@ gather:
 			break gather
 		}
 	}
+	r.run()
+	r.figures.jobs.Add(float64(len(r.jobs)))
+	clear(r.jobs) // let go of the bodies
+}
+
+// run does the jobs: one look-up for all.
+func (r *Rooms) run() {
 	edges, err := r.edges()
 	for _, j := range r.jobs {
 		lives, known := edges[j.room]
@@ -260,8 +268,6 @@ gather:
 	for _, j := range r.jobs {
 		r.figures.seconds.Observe(now.Sub(j.at).Seconds())
 	}
-	r.figures.jobs.Add(float64(len(r.jobs)))
-	clear(r.jobs) // let go of the bodies
 }
 
 // edges looks up the rooms of the batch. One that is missing in the answer the
@@ -298,25 +304,35 @@ func (r *Rooms) edges() (map[im.ConversationID][]presence.Life, error) {
 	return known, err
 }
 
-// maxLost bounds the rooms that are remembered to have missed something.
-const maxLost = 65_536
+const (
+	// maxLost bounds the rooms that are remembered to have missed something, and
+	// maxAgain the expulsions and policies.
+	maxLost  = 65_536
+	maxAgain = 1024
+)
 
-// lose remembers what a room missed. Expulsions and policies are made good by
-// nothing but the next: the edge hears of a policy with every answer.
+// lose remembers what a room missed.
 func (r *Rooms) lose(j roomJob, err error) {
+	switch {
+	case j.broadcast == nil && len(r.again) < maxAgain:
+		r.again = append(r.again, j)
+		return
+	case j.broadcast != nil && j.broadcast.Seq != 0:
+		if _, known := r.lost[j.room]; !known && len(r.lost) < maxLost {
+			r.lost[j.room] = j.broadcast.Seq
+		}
+	}
 	r.figures.lost.Inc()
 	r.log.Error("room was not reached", "room", j.room, "err", err)
-	if j.broadcast == nil || j.broadcast.Seq == 0 {
-		return
-	}
-	if _, known := r.lost[j.room]; !known && len(r.lost) < maxLost {
-		r.lost[j.room] = j.broadcast.Seq
-	}
 }
 
-// makeGood gives the end of the log to the edges of rooms that missed something, when
-// the registry answers again: some rooms at a time.
+// makeGood does what found no registry, when it answers again: some rooms at a time.
 func (r *Rooms) makeGood() {
+	if len(r.again) > 0 {
+		r.jobs, r.again = append(r.jobs[:0], r.again...), nil
+		r.run()
+		clear(r.jobs)
+	}
 	source := r.serving()
 	if source == nil {
 		return

@@ -171,6 +171,9 @@ func (r *Rooms) answer() {
 		}
 		for life, rooms := range r.wants.take() {
 			for _, one := range rooms {
+				if r.ctx.Err() != nil {
+					return
+				}
 				places <- struct{}{}
 				all.Go(func() {
 					defer func() { <-places }()

@@ -215,6 +215,7 @@ func TestRoomsRegistryAway(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 		}
 		r.Broadcast(plugin.Broadcast{Room: "r_a", Action: idl.ActionRoomInfo, Body: &roompb.RoomInfo{}})
+		r.Expel(plugin.Expulsion{Room: "r_a", Users: []im.UserID{5}, Seq: 6, Body: &roompb.RoomLeft{}})
 		synctest.Wait()
 		if got := p.all(); len(got) != 0 {
 			t.Errorf("while it is away: got %q", got)
@@ -224,7 +225,7 @@ func TestRoomsRegistryAway(t *testing.T) {
 		time.Sleep(time.Second)
 		source.fails.Store(false)
 		time.Sleep(time.Second)
-		want := []string{"one r_a 4", "one r_a 5", "one r_a 6", "one r_a answer 3-6 9"}
+		want := []string{"one r_a expel [5] 6", "one r_a 4", "one r_a 5", "one r_a 6", "one r_a answer 3-6 9"}
 		if got := p.all(); !slices.Equal(got, want) {
 			t.Errorf("when it is back: got %q, want %q", got, want)
 		}

@@ -44,6 +44,30 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
+// TestTakeAt: a key may be taken at a rate of its own.
+func TestTakeAt(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	ctx := t.Context()
+	l := New(1, time.Second, func() time.Time { return now })
+	for i := range 5 {
+		if wait := l.TakeAt(ctx, 5, time.Minute, "a"); wait != 0 {
+			t.Errorf("event %d of 5 waits %v", i, wait)
+		}
+	}
+	if wait := l.TakeAt(ctx, 5, time.Minute, "a"); wait != 12*time.Second {
+		t.Errorf("got %v, want 12s: five a minute", wait)
+	}
+	if wait := l.TakeAt(ctx, 1, time.Hour, "b"); wait != 0 {
+		t.Errorf("another key waits %v", wait)
+	}
+	if wait := l.TakeAt(ctx, 1, time.Hour, "b"); wait != time.Hour {
+		t.Errorf("got %v, want 1h", wait)
+	}
+	if wait := l.TakeAt(ctx, 0, time.Hour, "b"); wait != 0 {
+		t.Errorf("no bound: waits %v", wait)
+	}
+}
+
 func TestNoLimit(t *testing.T) {
 	l := New(0, time.Minute, nil)
 	for range 1000 {

@@ -43,6 +43,12 @@ func TestLimiter(t *testing.T) {
 				t.Errorf("event %d of both waits %s", i, wait)
 			}
 		}
+		for i := range 6 { // at a rate of its own, over both
+			wait := []*redis.Limiter{one, two}[i%2].TakeAt(ctx, 5, time.Hour, "own")
+			if i < 5 && wait != 0 || i == 5 && (wait <= 11*time.Minute || wait > 12*time.Minute) {
+				t.Errorf("event %d of 5 waits %s", i, wait)
+			}
+		}
 		one.GiveBack(ctx, "a", "b")
 		if wait := two.Take(ctx, "a", "b"); wait != 0 {
 			t.Errorf("after giving back: waits %s", wait)

@@ -196,9 +196,10 @@ func decodePart(edge, line string) (part, bool) {
 	}
 	until, ok1 := readInt(words[0])
 	epoch, ok2 := readSortable(words[1])
-	members, ok3 := readInt(words[3])
-	users, ok4 := readUsers(words[4])
-	return part{presence.Life{Edge: presence.EdgeID(edge), Epoch: epoch}, until, members, users}, ok1 && ok2 && ok3 && ok4
+	_, ok3 := readInt(words[2])
+	members, ok4 := readInt(words[3])
+	users, ok5 := readUsers(words[4])
+	return part{presence.Life{Edge: presence.EdgeID(edge), Epoch: epoch}, until, members, users}, ok1 && ok2 && ok3 && ok4 && ok5
 }
 
 func writeUsers(users []im.UserID) string {

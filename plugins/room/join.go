@@ -137,7 +137,6 @@ func (p *Room) make(ctx context.Context, u im.UserID, r room) error {
 	case err != nil:
 		return stored(ctx, err)
 	}
-	p.states.forget()
 	return nil
 }
 

@@ -88,7 +88,8 @@ func (r *Rooms) States(life presence.Life, told []RoomState) {
 }
 
 // hear is the worker that takes what edges said: the registry is told, then the source
-// of what changed. What edges miss is for another worker, since logs may be slow.
+// of what changed. What edges miss, or may miss since the registry had forgotten them, is
+// for another worker, since logs may be slow.
 func (r *Rooms) hear() {
 	for {
 		select {
@@ -97,10 +98,10 @@ func (r *Rooms) hear() {
 			return
 		}
 		for life, rooms := range r.states.take() {
-			r.report(life, rooms)
+			missed := r.report(life, rooms)
 			var wanted []RoomState
 			for _, one := range rooms {
-				if one.Want {
+				if one.Want || missed[one.Room] {
 					wanted = append(wanted, one)
 				}
 			}
@@ -114,9 +115,10 @@ func (r *Rooms) hear() {
 // reportRooms is how many rooms one call to the registry is about at most.
 const reportRooms = 512
 
-// report tells the registry what an edge said. What it does not take the next census
-// says again.
-func (r *Rooms) report(life presence.Life, rooms map[im.ConversationID]RoomState) {
+// report tells the registry what an edge said, and gives the rooms that it may have
+// missed broadcasts of. What the registry does not take the next census says again.
+func (r *Rooms) report(life presence.Life, rooms map[im.ConversationID]RoomState) (missed map[im.ConversationID]bool) {
+	missed = make(map[im.ConversationID]bool)
 	reports := make([]presence.RoomReport, 0, min(reportRooms, len(rooms)))
 	send := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), resolving)
@@ -124,6 +126,11 @@ func (r *Rooms) report(life presence.Life, rooms map[im.ConversationID]RoomState
 		changes, err := r.registry.Report(ctx, life, reports...)
 		if err != nil && !errors.Is(err, presence.ErrFenced) {
 			r.log.Warn("what an edge says of rooms was not filed", "edge", life.Edge, "rooms", len(reports), "err", err)
+		}
+		for _, c := range changes {
+			if c.New {
+				missed[c.Room] = true
+			}
 		}
 		r.changed(changes)
 		reports = reports[:0]
@@ -136,6 +143,7 @@ func (r *Rooms) report(life presence.Life, rooms map[im.ConversationID]RoomState
 	if len(reports) > 0 {
 		send()
 	}
+	return missed
 }
 
 // changed tells the source of rooms whose members are others now. It is a barrier.

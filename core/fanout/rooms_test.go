@@ -270,6 +270,7 @@ func TestRoomsStates(t *testing.T) {
 		r := startRooms(t, fanout.RoomOptions{Registry: there, Pusher: p})
 		r.Serve(source)
 		source.head.Store(5)
+		subscribe(t, there, edgeOne, "r_a", "r_b")
 		say := func(life presence.Life, s ...fanout.RoomState) {
 			t.Helper()
 			r.States(life, s)
@@ -287,18 +288,42 @@ func TestRoomsStates(t *testing.T) {
 		if o, err := r.Occupancy(t.Context(), "r_a"); err != nil || o.Members != 2 || len(o.Users) != 2 {
 			t.Errorf("got %+v, %v", o, err)
 		}
-		say(edgeOne, state("r_a", 2, 3, true, 10, 20), state("r_b", 1, 5, true, 10))
 		got := p.all()
+		if len(got) != 0 {
+			t.Errorf("before it asks: got %q", got)
+		}
+		say(edgeOne, state("r_a", 2, 3, true, 10, 20), state("r_b", 1, 5, true, 10))
+		got = p.all()
 		slices.Sort(got)
 		if want := []string{"one r_a 4", "one r_a 5", "one r_a answer 3-5 9", "one r_b answer 5-5 9"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
+		time.Sleep(20 * time.Second) // no join can be on its way any more
 		say(edgeOne, state("r_a", 0, 5, false))
 		if lives, err := there.Edges(t.Context(), "r_a", "r_b"); err != nil || len(lives[0]) != 0 || len(lives[1]) != 1 {
 			t.Errorf("got %v, %v", lives, err)
 		}
 		if got := source.heard(); len(got) != 3 || got[2].Before.Members != 2 || got[2].After.Members != 0 {
 			t.Errorf("the plugin heard %+v", got)
+		}
+		r.Close()
+	})
+}
+
+// TestRoomsForgotten: an edge that the registry had forgotten gets what it may have
+// missed, without asking: as when Redis was emptied.
+func TestRoomsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, source := new(roomPusher), new(log)
+		r := startRooms(t, fanout.RoomOptions{Registry: presence.NewMemoryRooms(presence.Leases{}), Pusher: p})
+		r.Serve(source)
+		source.head.Store(3)
+		for range 2 {
+			r.States(edgeOne, []fanout.RoomState{{RoomReport: presence.RoomReport{Room: "r_a", Members: 1}, After: 2}})
+			synctest.Wait()
+		}
+		if got, want := p.all(), []string{"one r_a 3", "one r_a answer 2-3 9"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 		r.Close()
 	})
@@ -313,6 +338,7 @@ func TestRoomsStatesAreJoined(t *testing.T) {
 		r := startRooms(t, fanout.RoomOptions{Registry: block, Pusher: p, States: 2})
 		r.Serve(source)
 		source.head.Store(4)
+		subscribe(t, block.Rooms, edgeOne, "r_first", "r_a", "r_b", "r_c")
 		report := func(room im.ConversationID, members, after int64, want bool) {
 			r.States(edgeOne, []fanout.RoomState{{RoomReport: presence.RoomReport{Room: room, Members: members}, After: after, Want: want}})
 		}

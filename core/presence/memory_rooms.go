@@ -90,7 +90,7 @@ func (m *MemoryRooms) report(life Life, r RoomReport, now time.Time) RoomChange 
 	if !ok {
 		return RoomChange{Room: r.Room}
 	}
-	change := RoomChange{Room: r.Room, Before: occupied(m.rooms[r.Room], time.Time{})}
+	change := RoomChange{Room: r.Room, Before: occupied(m.rooms[r.Room], time.Time{}), New: r.Members > 0 && !now.Before(s.until)}
 	for edge, other := range m.rooms[r.Room] {
 		if !now.Before(other.until) {
 			delete(m.rooms[r.Room], edge)

@@ -52,6 +52,9 @@ type Occupancy struct {
 type RoomChange struct {
 	Room          im.ConversationID
 	Before, After Occupancy
+	// New: the edge has members and was not subscribed, since the registry forgot it
+	// or heard nothing of it for too long. It may have missed broadcasts.
+	New bool
 }
 
 // Count adds an edge's part of a room: to begin with, Listed must be true.

@@ -144,8 +144,11 @@ func (r *Rooms) Report(ctx context.Context, life presence.Life, reports ...prese
 // change reads what roomReportScript returned.
 func (r *Rooms) change(life presence.Life, report presence.RoomReport, reply []any) presence.RoomChange {
 	now, parts := r.parts(reply)
-	c := presence.RoomChange{Room: report.Room, Before: presence.Occupancy{Listed: true}, After: presence.Occupancy{Listed: true}}
+	c := presence.RoomChange{Room: report.Room, Before: presence.Occupancy{Listed: true}, After: presence.Occupancy{Listed: true}, New: report.Members > 0}
 	for _, p := range parts {
+		if p.Life == life && p.until > now {
+			c.New = false
+		}
 		c.Before.Count(p.members, p.users)
 		if p.until > now && p.Edge != life.Edge {
 			c.After.Count(p.members, p.users)

@@ -103,6 +103,13 @@ func (r *rooms) changed(c presence.RoomChange, before, after string) {
 	}
 }
 
+func (r *rooms) isNew(what string, c presence.RoomChange, want bool) {
+	r.t.Helper()
+	if c.New != want {
+		r.t.Errorf("%s: new %v, want %v", what, c.New, want)
+	}
+}
+
 var (
 	edgeA = presence.Life{Edge: "edge-a", Epoch: 3}
 	edgeB = presence.Life{Edge: "edge b", Epoch: 1}
@@ -125,8 +132,13 @@ func subscribeAndEdges(_ *testing.T, r *rooms) {
 	r.want("r_1", edgeA)
 	r.want("r_2", edgeB)
 	r.want("r_3")
-	r.report("r_3", edgeA, 5) // a report subscribes too
+	r.isNew("a report without a subscription", r.report("r_3", edgeA, 5), true)
 	r.want("r_3", edgeA)
+	r.isNew("a report after a report", r.report("r_3", edgeA, 6), false)
+	r.isNew("a report after a subscription", r.report("r_1", edgeA, 1), false)
+	r.isNew("of another edge", r.report("r_1", edgeB, 1), true)
+	r.isNew("of another life", r.report("r_1", presence.Life{Edge: edgeB.Edge, Epoch: 9}, 1), true)
+	r.isNew("of nobody", r.report("r_4", edgeA, 0), false)
 }
 
 func reportsAddUp(_ *testing.T, r *rooms) {

@@ -15,7 +15,7 @@ const (
 	NoneSeen   Verdict = "no difference seen"
 	NoVerdict  Verdict = "no verdict: one round" // of a or of b
 	confidence         = .95
-	resamples          = 4000
+	resamples          = 2000
 )
 
 // Comparison is one metric of one measurement that two runs share.

@@ -91,7 +91,11 @@ func TestComparePairs(t *testing.T) {
 // The interval holds what is true about as often as it says, and equals are seldom
 // taken to differ.
 func TestBootstrapOfKnownDistributions(t *testing.T) {
-	const comparisons, rounds = 150, 12
+	const rounds = 12
+	comparisons := 150
+	if testing.Short() { // the race detector is slow
+		comparisons = 40
+	}
 	random := rand.New(rand.NewPCG(3, 4))
 	sample := func(center float64) (f []float64) {
 		for range rounds {

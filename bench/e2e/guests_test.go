@@ -488,3 +488,76 @@ func TestASampledHall(t *testing.T) {
 		}
 	}
 }
+
+// TestGuestsAreTurnedOut: an owner on one edge removes and bans guests on the other,
+// while people speak. Who is out is told so, once, gets nothing more, and cannot speak;
+// a removed guest may come in again, a banned one may not.
+func TestGuestsAreTurnedOut(t *testing.T) {
+	o := production(t)
+	o.Dir = t.TempDir()
+	c := startClusterWith(t, roomy(o, unbounded))
+	come := func(i int, name string) *guest { return guestAt(t, forms[i].options(c.Edges[i%2]), name, "hall") }
+	owner, speaker, removed, banned := come(0, "owner"), come(2, "speaker"), come(1, "removed"), come(3, "banned")
+	ctx := t.Context()
+	if err := owner.Call(ctx, idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "hall"}, new(roompb.CreateRoomReply)); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []*guest{owner, speaker, removed, banned} {
+		g.mustJoin()
+	}
+	talk := speak(t, 3, "", speaker)
+	talk.more(20)
+	for _, row := range []struct {
+		whom   *guest
+		verb   roompb.ModerationVerb
+		reason roompb.RoomLeftReason
+	}{
+		{removed, roompb.ModerationVerb_MODERATION_REMOVE, roompb.RoomLeftReason_ROOM_LEFT_REMOVED},
+		{banned, roompb.ModerationVerb_MODERATION_BAN, roompb.RoomLeftReason_ROOM_LEFT_BANNED},
+	} {
+		rep := new(roompb.ModerateRoomReply)
+		if err := owner.Call(ctx, idl.ActionModerateRoom, &roompb.ModerateRoomRequest{
+			Room: "hall", Moderation: &roompb.Moderation{Verb: row.verb, UserId: row.whom.user, Reason: "a test"}}, rep); err != nil {
+			t.Fatalf("%v %s: %v", row.verb, row.whom.name, err)
+		}
+		talk.said.Add(1) // it is a message of the room's too
+		g := row.whom
+		if err := soon(t, func() (bool, error) { return g.outs() > 0, nil }); err != nil {
+			t.Fatalf("%s was not told: %v", g.name, err)
+		}
+		g.mu.Lock()
+		got, at := g.lefts, len(g.seen)
+		g.mu.Unlock()
+		if len(got) != 1 || got[0].Reason != row.reason || got[0].Room != "hall" {
+			t.Errorf("%s was told %v, want %v once", g.name, got, row.reason)
+		}
+		talk.more(20)
+		g.mu.Lock()
+		if len(g.seen) != at {
+			t.Errorf("%s got %d messages after it was out", g.name, len(g.seen)-at)
+		}
+		g.mu.Unlock()
+		_, err := g.say(ctx, "x", 0, "x", "")
+		if _, refused := errors.AsType[*client.Refusal](err); !refused {
+			t.Errorf("%s speaks and is not in: got %v, want a refusal", g.name, err)
+		}
+	}
+	removed.mustJoin()
+	if _, err := banned.join(ctx); client.CodeOf(err) != idl.CodePermissionDenied {
+		t.Errorf("a banned guest joins: got %v, want PERMISSION_DENIED", err)
+	}
+	talk.more(20)
+	last := talk.end()
+	for _, g := range []*guest{owner, speaker, removed} {
+		if declared := g.complete(last); len(declared) > 0 {
+			t.Errorf("%s was told of skips: %v", g.name, declared)
+		}
+	}
+}
+
+// outs is how many times it was told that it is out.
+func (g *guest) outs() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.lefts)
+}

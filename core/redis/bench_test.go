@@ -228,6 +228,38 @@ func BenchmarkPresence(b *testing.B) {
 	}
 }
 
+func BenchmarkRooms(b *testing.B) {
+	ctx := context.Background()
+	c := benchClient(b)
+	r := NewRooms(c, presence.Leases{})
+	life := presence.Life{Edge: "edge-a", Epoch: 1}
+	var page []presence.RoomReport
+	var names []im.ConversationID
+	for i := range 512 {
+		names = append(names, im.ConversationID(fmt.Sprint("r_", i)))
+		page = append(page, presence.RoomReport{Room: names[i], Members: 1000})
+	}
+	for name, step := range map[string]func() (int, error){
+		"subscribe":  func() (int, error) { return 1, r.Subscribe(ctx, "r_1", life) },
+		"report=512": func() (int, error) { _, err := r.Report(ctx, life, page...); return 512, err },
+		"edges=1":    func() (int, error) { _, err := r.Edges(ctx, "r_1"); return 1, err },
+		"edges=64":   func() (int, error) { _, err := r.Edges(ctx, names[:64]...); return 64, err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			m, n := newMeter(b, c), 0
+			for b.Loop() {
+				done, err := step()
+				if err != nil {
+					b.Fatal(err)
+				}
+				n += done
+			}
+			m.report(n)
+		})
+	}
+}
+
 func BenchmarkLimiter(b *testing.B) {
 	c := benchClient(b)
 	l := NewLimiter(c, "bench", 1<<30, time.Hour)

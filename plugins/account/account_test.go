@@ -157,11 +157,15 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 	}
 	directory := service.(interface {
 		Exists(ctx context.Context, u im.UserID) (bool, error)
+		Nickname(ctx context.Context, u im.UserID) (string, bool, error)
 	})
 	for range 2 { // the second time from memory
 		for u, want := range map[im.UserID]bool{alice: true, alice + 1: false, 0: false, -1: false} {
 			if got, err := directory.Exists(t.Context(), u); err != nil || got != want {
 				t.Errorf("Exists(%d): got %v, %v, want %v", u, got, err, want)
+			}
+			if name, got, err := directory.Nickname(t.Context(), u); err != nil || got != want || want != (name == "alice") {
+				t.Errorf("Nickname(%d): got %q, %v, %v, want %v", u, name, got, err, want)
 			}
 		}
 	}

@@ -1,0 +1,56 @@
+package room_test
+
+import (
+	"context"
+	"testing"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/plugin/plugintest"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/roompb"
+)
+
+// doorkeeper is what an operator says about rooms: a room.Rules.
+type doorkeeper struct{ asked []im.ConversationID }
+
+func (d *doorkeeper) OnJoin(_ context.Context, call *plugin.Call, room im.ConversationID) error {
+	d.asked = append(d.asked, room)
+	if call.User == bob {
+		return im.Errorf(idl.CodeRejected, "not bob")
+	}
+	return nil
+}
+
+func (*doorkeeper) OnRoomPolicy(_ context.Context, room im.ConversationID, p plugin.RoomPolicy) plugin.RoomPolicy {
+	if room == "r_hot" {
+		p.Overload, p.LowPerSecond = int32(roompb.RoomOverload_ROOM_OVERLOAD_BATCH), 3
+	}
+	return p
+}
+
+// TestRulesOnRooms: whoever provides rules is asked before a session comes in, and for
+// each policy.
+func TestRulesOnRooms(t *testing.T) {
+	d := new(doorkeeper)
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{configured()},
+		Stubs: []plugintest.Stub{directory, {Name: "room.rules", Service: d}}})
+	a, b := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "web", idl.CodecJSON)
+	rep := join(t, a, "hot")
+	join(t, a, "hot") // in it already: nothing to ask
+	if rep.Info.Overload != roompb.RoomOverload_ROOM_OVERLOAD_BATCH || rep.Info.LowPerSecond != 3 {
+		t.Errorf("got %+v", rep.Info)
+	}
+	_, err := joined(b, &roompb.JoinRoomRequest{Room: "hot"})
+	wantRefusal(t, err, idl.CodeRejected, "")
+	if len(b.Rooms()) != 0 || len(d.asked) != 2 || d.asked[1] != "r_hot" {
+		t.Errorf("bob is in %v, the rules were asked about %v", b.Rooms(), d.asked)
+	}
+	if piece, err := h.RoomSource().Since(t.Context(), "r_hot", 0); err != nil || piece.Policy.LowPerSecond != 3 {
+		t.Errorf("got %+v, %v", piece.Policy, err)
+	}
+	if _, err := plugintest.Start(t, plugintest.Options{Plugins: []plugin.Plugin{configured()},
+		Stubs: []plugintest.Stub{directory, {Name: "room.rules", Service: "none"}}}); err == nil {
+		t.Error("rules that are none are taken")
+	}
+}

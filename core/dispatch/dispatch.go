@@ -23,6 +23,9 @@ import (
 // defaultTimeout bounds a handler that names no deadline of its own.
 const defaultTimeout = 10 * time.Second
 
+// usualReply is the room for the body of a reply, in octets; a longer one takes more.
+const usualReply = 64
+
 // Hooks is the operators' say; core/server implements it with scripts/engine.
 type Hooks interface {
 	// OnMessage judges a message after validation and before commit. nil allows
@@ -56,6 +59,8 @@ type action struct {
 	plugin.Spec
 	done    prometheus.Counter // answered without a refusal
 	seconds prometheus.Observer
+
+	deadlines deadlines
 }
 
 // Reply is the answer to one call.
@@ -104,7 +109,10 @@ func New(o Options) (*Dispatcher, error) {
 		if spec.Timeout == 0 {
 			spec.Timeout = o.Timeout
 		}
-		d.actions[spec.Action] = &action{spec, d.results.WithLabelValues(spec.Name, "OK"), seconds.WithLabelValues(spec.Name)}
+		d.actions[spec.Action] = &action{
+			Spec: spec, done: d.results.WithLabelValues(spec.Name, "OK"), seconds: seconds.WithLabelValues(spec.Name),
+			deadlines: deadlines{timeout: spec.Timeout},
+		}
 	}
 	return d, nil
 }
@@ -121,13 +129,14 @@ func (d *Dispatcher) Actions() []plugin.Spec { return d.specs }
 // not after Do returns.
 func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Reply {
 	a, err := d.admit(call, body)
+	work := ctx
 	ctx, span := d.begin(ctx, call)
 	if err != nil {
 		return d.refuse(ctx, call, span, err)
 	}
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
-	defer cancel()
+	ctx, ended := a.deadlines.from(ctx, started, ctx != work)
+	defer ended()
 	answer, err := d.invoke(ctx, a, call, body)
 	a.seconds.Observe(time.Since(started).Seconds())
 	if err != nil {
@@ -163,5 +172,5 @@ func (d *Dispatcher) invoke(ctx context.Context, a *action, call *plugin.Call, b
 			err = im.Errorf(idl.CodeInternal, "internal error")
 		}
 	}()
-	return a.Invoke(ctx, call, body, d.review, nil)
+	return a.Invoke(ctx, call, body, d.review, make([]byte, 0, usualReply))
 }

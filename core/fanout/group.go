@@ -42,14 +42,20 @@ func group(p plugin.Push, routes [][]presence.Route) []*edgeGroup {
 	return groups
 }
 
-// newGroup makes the group of r's edge, with room for the devices of a chat.
+// newGroup makes the group of r's edge, with room for the devices of a chat, in one
+// piece of memory.
 func newGroup(p plugin.Push, r presence.Route) *edgeGroup {
 	const usual = 4
-	g := &edgeGroup{edge: r.Edge, epoch: r.Epoch, Delivery: Delivery{Action: p.Action, Sessions: make([]uint64, 0, usual)}}
+	g := new(struct {
+		edgeGroup
+		sessions [usual]uint64
+		seqs     [usual]int64
+	})
+	g.edgeGroup = edgeGroup{edge: r.Edge, epoch: r.Epoch, Delivery: Delivery{Action: p.Action, Sessions: g.sessions[:0]}}
 	if len(p.InboxSeqs) != 0 {
-		g.InboxSeqs = make([]int64, 0, usual)
+		g.InboxSeqs = g.seqs[:0]
 	}
-	return g
+	return &g.edgeGroup
 }
 
 func find(groups []*edgeGroup, r presence.Route) *edgeGroup {
@@ -82,11 +88,14 @@ func encode(body idl.Message, groups []*edgeGroup) error {
 	return nil
 }
 
+// usualBody is the room for a push's body, in octets; a longer one takes more.
+const usualBody = 384
+
 func once(encoded *[]byte, c idl.Codec, body idl.Message) (err error) {
 	if *encoded != nil {
 		return nil
 	}
-	if *encoded, err = idl.Append([]byte{}, c, body); err != nil {
+	if *encoded, err = idl.Append(make([]byte, 0, usualBody), c, body); err != nil {
 		return fmt.Errorf("encode the body as %s: %w", c, err)
 	}
 	return nil

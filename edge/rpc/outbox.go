@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 
 	"freeim/edge/session"
@@ -140,7 +141,8 @@ type sender struct {
 }
 
 // send takes all that is queued and sends it, as soon as the last is sent: what
-// comes meanwhile makes the next batch. It closes the stream of a core that
+// comes meanwhile makes the next batch. Before it takes, it lets the connections run
+// that are ready to and about to queue more; no timer is involved. It closes the stream of a core that
 // drains when nothing is under way any more; the core ends it then.
 func (k *link) send(ctx context.Context, stream core.Core_LinkClient) {
 	s := sender{stream: stream, counts: &k.links.counts}
@@ -150,6 +152,7 @@ func (k *link) send(ctx context.Context, stream core.Core_LinkClient) {
 		case <-ctx.Done():
 			return
 		}
+		runtime.Gosched()
 		k.take(&s)
 		rest, err := s.flush()
 		s.listing.done(err == nil)

@@ -93,7 +93,7 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 	}
 	body, err := (&chatpb.Content{
 		Kind: req.Kind, Text: req.Text, Rewritten: digest(call.User, req) != call.Digest,
-	}).Marshal(nil)
+	}).Marshal(make([]byte, 0, len(req.Text)+16)) // its other fields take less
 	if err != nil {
 		return nil, err
 	}

@@ -50,13 +50,13 @@ type outbound struct {
 	// descriptor guards fd, and is held while fd or netpoll's writer is in use:
 	// netpoll closes both only after ended, which takes it.
 	descriptor sync.Mutex
-	fd         int32 // -1 once netpoll may close it
 
-	mu      sync.Mutex // guards the fields below
+	mu      sync.Mutex // guards the fields below, but fd
+	fd      int32      // -1 once netpoll may close it; stands here to fill a word
+	corks   int32      // how many write when they are done: the read loop, deliveries
 	watched bool       // netpoll will tell of the end, so abort may close
 	aborted bool       // abort came before that
 	busy    bool       // one sender or goroutine writes; the others only queue
-	corks   int        // how many write when they are done: the read loop, deliveries
 	ending  bool       // nothing more is taken
 	shut    bool       // our end has been sent, or the connection is gone
 	reset   bool       // end with RST: the client does not read anyway

@@ -187,7 +187,7 @@ func (h *Hub) Open(t Transport) *Session {
 		h.turnAway(t, idl.CloseOverloaded, "no room for another session")
 		return nil
 	}
-	s := &Session{hub: h, transport: t, id: ID(h.lastID.Add(1)), address: t.Address()}
+	s := &Session{hub: h, transport: t, id: ID(h.lastID.Add(1))}
 	now := h.wheel.clock.Load()
 	s.seen.Store(now)
 	s.authBy = now + h.wheel.auth

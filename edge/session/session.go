@@ -31,7 +31,6 @@ type Session struct {
 	hub       *Hub
 	transport Transport
 	id        ID
-	address   string
 	authBy    uint32        // the tick by which Auth must have passed
 	seen      atomic.Uint32 // the tick of the last frame
 	authed    atomic.Bool   // state was live once; for MaxBody
@@ -169,7 +168,7 @@ func (s *Session) call(in inbound) (calling bool) {
 	s.hub.counters.calls.Add(1)
 	s.hub.core.Call(Call{
 		Session: s.id, Action: in.action, Sequence: in.sequence, Codec: in.form.codec,
-		Body: in.keep(), Identity: who, Address: s.address, Trace: traceparent, Rooms: rooms,
+		Body: in.keep(), Identity: who, Address: s.transport.Address(), Trace: traceparent, Rooms: rooms,
 	})
 	return true
 }

@@ -97,7 +97,7 @@ func (b *bench) connections(ctx context.Context, name string, hold bool) error {
 		for class, a := range after {
 			sp.cpu[class] = report.CPU{User: a.User - before[class].User, System: a.System - before[class].System}
 		}
-		if sp.memory, err = s.memory(); err != nil {
+		if sp.memory, err = s.memory(ctx); err != nil {
 			return err
 		}
 		connected := s.row(report.Connect, p, sp, nil, &load.Result{})
@@ -132,6 +132,9 @@ func (b *bench) held(ctx context.Context, s *stage, p report.Params, before proc
 		n := int64(max(1, b.set.sessions))
 		if edge, known := row.MemoryPerSession(report.Edge); known {
 			row.Notes = append(row.Notes, fmt.Sprintf("%.0f B of edge memory (PSS) and %d B of the kernel's slab, both ends, for a session", edge, (after.Slab-before.Slab)/n))
+		}
+		if heap := row.Memory[report.Edge].Heap - row.MemoryBefore[report.Edge].Heap; heap > 0 {
+			row.Notes = append(row.Notes, fmt.Sprintf("%d B of it is heap in use, garbage that waits for the collector included", heap/n))
 		}
 		if core, known := row.MemoryPerSession(report.Core); known {
 			row.Notes = append(row.Notes, fmt.Sprintf("%.0f B of core memory for a session", core))

@@ -70,7 +70,7 @@ func (b *bench) open(ctx context.Context, o stageOptions) (_ *stage, err error) 
 	if err != nil {
 		return nil, err
 	}
-	s.before, err = s.memory()
+	s.before, err = s.memory(ctx)
 	return s, err
 }
 
@@ -256,7 +256,7 @@ func (s *stage) during(ctx context.Context, do func() error) (*span, error) {
 		b := before[class]
 		sp.cpu[class] = report.CPU{User: max(0, c.User-b.User), System: max(0, c.System-b.System)}
 	}
-	sp.memory, err = s.memory()
+	sp.memory, err = s.memory(ctx)
 	return sp, err
 }
 
@@ -387,7 +387,7 @@ func (s *stage) cpu() (map[string]report.CPU, error) {
 	return all, nil
 }
 
-func (s *stage) memory() (map[string]report.Memory, error) {
+func (s *stage) memory(ctx context.Context) (map[string]report.Memory, error) {
 	all := map[string]report.Memory{}
 	for class, pids := range s.classes() {
 		sum := report.Memory{Processes: len(pids)}
@@ -398,6 +398,20 @@ func (s *stage) memory() (map[string]report.Memory, error) {
 			}
 			sum.RSS += m.RSS
 			sum.PSS += m.PSS
+		}
+		all[class] = sum
+	}
+	if s.site == nil {
+		return all, nil
+	}
+	for class, processes := range map[string][]*cluster.Process{report.Edge: s.site.Edges, report.Core: s.site.Cores} {
+		sum := all[class]
+		for _, p := range processes {
+			heap, err := p.Figure(ctx, "go_memstats_heap_inuse_bytes")
+			if err != nil {
+				return nil, err
+			}
+			sum.Heap += int64(heap)
 		}
 		all[class] = sum
 	}

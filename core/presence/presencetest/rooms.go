@@ -78,10 +78,11 @@ func (r *rooms) want(room im.ConversationID, want ...presence.Life) {
 
 // who writes an occupancy as "3: 1 2", with "?" behind it when not all are listed.
 func who(o presence.Occupancy) string {
-	text := fmt.Sprint(o.Members, ":")
+	words := []string{fmt.Sprint(o.Members, ":")}
 	for _, u := range o.Users {
-		text += " " + u.String()
+		words = append(words, u.String())
 	}
+	text := strings.Join(words, " ")
 	if !o.Listed {
 		text += "?"
 	}

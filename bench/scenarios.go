@@ -134,7 +134,7 @@ func (b *bench) held(ctx context.Context, s *stage, p report.Params, before proc
 			row.Notes = append(row.Notes, fmt.Sprintf("%.0f B of edge memory (PSS) and %d B of the kernel's slab, both ends, for a session", edge, (after.Slab-before.Slab)/n))
 		}
 		if heap := row.Memory[report.Edge].Heap - row.MemoryBefore[report.Edge].Heap; heap > 0 {
-			row.Notes = append(row.Notes, fmt.Sprintf("%d B of it is heap in use, garbage that waits for the collector included", heap/n))
+			row.Notes = append(row.Notes, fmt.Sprintf("%d B of heap in use at the edges for a session, garbage that waits for the collector included", heap/n))
 		}
 		if core, known := row.MemoryPerSession(report.Core); known {
 			row.Notes = append(row.Notes, fmt.Sprintf("%.0f B of core memory for a session", core))

@@ -37,6 +37,8 @@ type SiteOptions struct {
 	Level string
 	// CoreEnv and EdgeEnv set further keys, as FREEIM_CORE_DRAIN_TIMEOUT=5s.
 	CoreEnv, EdgeEnv []string
+
+	given map[string]bool // addresses, to processes that may not listen yet
 }
 
 // Site is cores and edges as processes. Its methods are called by one goroutine.
@@ -57,6 +59,7 @@ const (
 // When it fails, nothing is left running.
 func StartSite(ctx context.Context, o SiteOptions) (_ *Site, err error) {
 	o.Cores, o.Edges = max(o.Cores, 1), max(o.Edges, 1)
+	o.given = map[string]bool{}
 	if o.Level == "" {
 		o.Level = "warn"
 	}
@@ -244,7 +247,13 @@ func (o *SiteOptions) port(usual int) (string, error) {
 			return address, l.Close()
 		}
 	}
-	return FreeAddress()
+	for {
+		address, err := FreeAddress()
+		if err != nil || !o.given[address] {
+			o.given[address] = true
+			return address, err
+		}
+	}
 }
 
 func quotedList(items []string) string {

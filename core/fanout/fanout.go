@@ -1,7 +1,8 @@
 // Package fanout brings what plugins push to the edges that hold the recipients'
 // sessions: it resolves users to routes, groups these by edge and encodes the
 // body once in each codec that somebody wants. It knows no RPC: core/rpc is the
-// Pusher below it; core/server calls it for the plugins' Host.
+// Pusher below it; core/server calls it for the plugins' Host. Rooms does the same for
+// the members of rooms, with a queue and workers of its own.
 //
 // One goroutine does all of it, taking pushes and kicks from one queue, so what
 // was called first also leaves first, for every user and every session. It takes

@@ -561,3 +561,59 @@ func (g *guest) outs() int {
 	defer g.mu.Unlock()
 	return len(g.lefts)
 }
+
+// TestAnEdgeDiesInTheMiddle: one of two edges ends without a word while people speak.
+// Nobody on the other one misses anything; whoever comes back joins where they were.
+func TestAnEdgeDiesInTheMiddle(t *testing.T) {
+	o := production(t)
+	o.Dir = t.TempDir()
+	c := startClusterWith(t, roomy(o, unbounded))
+	var all []*guest
+	for i := range 4 {
+		g := guestAt(t, forms[i].options(c.Edges[i%2]), fmt.Sprint("guest", i), "hall")
+		g.mustJoin()
+		all = append(all, g)
+	}
+	stay, lost := []*guest{all[0], all[2]}, all[1]
+	talk := speak(t, 4, "", stay...)
+	for range times(2, 50) {
+		talk.more(30)
+		c.Edges[1].Kill()
+		talk.more(30)
+		if err := c.Edges[1].Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-lost.Done()
+		known := lost.through()
+		back := guestAt(t, forms[1].options(c.Edges[1]), fmt.Sprint(lost.name, "a"), "hall")
+		rep := new(roompb.JoinRoomReply)
+		if err := back.Call(t.Context(), idl.ActionJoinRoom, &roompb.JoinRoomRequest{Room: "hall", AfterSeq: known, Last: 100}, rep); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(rep.Messages); n == 0 || !rep.HasMore && rep.Messages[0].Seq != known+1 || rep.Messages[n-1].Seq != rep.Head {
+			t.Errorf("back with %d known: got %d messages up to %d", known, n, rep.Head)
+		}
+		back.mu.Lock()
+		back.head = rep.Head
+		back.mu.Unlock()
+		lost = back
+	}
+	talk.more(30)
+	last := talk.end()
+	for _, g := range append(stay, lost) {
+		if declared := g.complete(last); len(declared) > 0 {
+			t.Errorf("%s was told of skips: %v", g.name, declared)
+		}
+	}
+}
+
+// through is the seq up to which the guest knows everything.
+func (g *guest) through() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	seq := g.head
+	for g.seen[seq+1] {
+		seq++
+	}
+	return seq
+}

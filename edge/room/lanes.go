@@ -71,6 +71,20 @@ func (l *lanes) push(m message) {
 	}
 }
 
+// waiting is how many messages wait.
+func (l *lanes) waiting() int { return len(l.high.list) + len(l.low.list) }
+
+// oldest is since when; some do.
+func (l *lanes) oldest() time.Time {
+	switch {
+	case len(l.high.list) == 0:
+		return l.low.list[0].at
+	case len(l.low.list) == 0 || l.high.list[0].at.Before(l.low.list[0].at):
+		return l.high.list[0].at
+	}
+	return l.low.list[0].at
+}
+
 func (l *lanes) skip(m message) { l.sampled.add(m.seq, m.seq) }
 
 // clear forgets everything: there is nobody to give it to.

@@ -25,6 +25,7 @@ type room struct {
 	count    int       // of the members
 	holes    int       // places in the arrays of members that left while a pass walked
 	passing  bool      // a goroutine makes passes; only it moves members then
+	busy     busy      // what the last pass was like
 	later    later     // starts one when the governor lets something go
 	uneasy   bool      // it is among Rooms.uneasy
 	emptied  time.Time // since when there are no members

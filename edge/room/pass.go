@@ -31,26 +31,77 @@ type pass struct {
 func (r *room) run() {
 	p := r.rooms.spare.Get().(*pass)
 	p.room = r
-	for r.begin(p) {
+	for {
+		more, pause := r.begin(p)
+		if pause > 0 {
+			time.Sleep(pause)
+			continue
+		}
+		if !more {
+			break
+		}
 		p.deliver()
-		p.clear()
+		r.finish(p)
 	}
 	p.room = nil
 	r.rooms.spare.Put(p)
 }
 
-// begin takes what waits; false: nothing may go now, and the goroutine ends.
-func (r *room) begin(p *pass) bool {
+// begin takes what waits, or says how long to wait for more of it; neither: nothing may
+// go now, and the goroutine ends.
+func (r *room) begin(p *pass) (more bool, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.compact()
 	p.now = time.Now()
-	if r.count > 0 && r.take(p) {
-		p.members = r.members
-		return true
+	if r.count > 0 {
+		if pause := r.busy.gather(&r.lanes, p.now); pause > 0 {
+			return false, pause
+		}
+		if r.take(p) {
+			p.members = r.members
+			return true, 0
+		}
 	}
 	r.passing = false
-	return false
+	return false, 0
+}
+
+// busy is what a room's last pass was like. What is pushed often brings the next
+// messages about, and a pass that starts with the first of them leaves the others to
+// another one: twice the writes. So a pass that follows closely on another waits, for
+// half of what that one took at most, until as many messages are there as were under
+// way then. A room that is not busy never waits.
+type busy struct {
+	ended  time.Time
+	took   time.Duration
+	expect int // messages
+}
+
+// finish notes how the pass went. It takes mu.
+func (r *room) finish(p *pass) {
+	now := time.Now()
+	r.mu.Lock()
+	r.busy = busy{ended: now, took: now.Sub(p.now), expect: len(p.high) + len(p.low) + r.lanes.waiting()}
+	r.mu.Unlock()
+	p.clear()
+}
+
+// gather is how long to wait before it is asked again; 0: the pass may begin.
+func (b *busy) gather(l *lanes, now time.Time) time.Duration {
+	most := min(b.took/2, gatherMost)
+	waiting := l.waiting()
+	if most < gatherLeast || waiting == 0 || waiting >= b.expect {
+		return 0
+	}
+	since := b.ended
+	if first := l.oldest(); first.After(since) {
+		since = first
+	}
+	if since.Sub(b.ended) > b.took { // it was idle
+		return 0
+	}
+	return min(since.Add(most).Sub(now), max(most/8, gatherLeast))
 }
 
 // take fills a pass; false: there is nothing that may go now. Called with mu held.

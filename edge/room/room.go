@@ -26,8 +26,10 @@ const (
 	lowOctets    = 256 << 10
 	highMessages = 2048 // the same of important messages
 	highOctets   = 1 << 20
-	asideFrames  = 64       // that are in no log and wait for a pass; beyond it the oldest go
-	blockOctets  = 64 << 10 // of bodies in one block, or one message of any length
+	asideFrames  = 64                     // that are in no log and wait for a pass; beyond it the oldest go
+	gatherMost   = 50 * time.Millisecond  // that a busy room's pass waits for more
+	gatherLeast  = 200 * time.Microsecond // below it a wait is not worth it
+	blockOctets  = 64 << 10               // of bodies in one block, or one message of any length
 
 	gapPatience  = 100 * time.Millisecond // before a seq that is missing is asked for
 	askAgain     = time.Second            // and then again

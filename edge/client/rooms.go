@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"freeim/idl"
@@ -95,21 +96,22 @@ func (s *Session) goOut(r *room) {
 func (s *Session) Leave(ctx context.Context, name string) error {
 	type place struct {
 		known bool
+		name  string
 		conn  *Client // on which the session is in the room, or soon may be
 	}
 	found := make(chan place, 1)
 	if !s.post(func() {
-		r := s.rooms[name]
+		r := s.rooms[s.named(name)]
 		if r == nil {
 			found <- place{}
 			return
 		}
 		s.forget(r)
 		if r.asked || r.joined {
-			found <- place{true, s.link.conn}
+			found <- place{true, r.name, s.link.conn}
 			return
 		}
-		found <- place{known: true}
+		found <- place{known: true, name: r.name}
 	}) {
 		return s.Err()
 	}
@@ -117,7 +119,7 @@ func (s *Session) Leave(ctx context.Context, name string) error {
 	case !p.known:
 		return fmt.Errorf("%q: %w", name, ErrNotInRoom)
 	case p.conn != nil:
-		req := &roompb.LeaveRoomRequest{Room: name}
+		req := &roompb.LeaveRoomRequest{Room: p.name}
 		if err := p.conn.Call(ctx, idl.ActionLeaveRoom, req, new(roompb.LeaveRoomReply)); err != nil && p.conn.Err() == nil {
 			return err
 		}
@@ -182,7 +184,7 @@ func (c *Client) afterEnd() <-chan time.Time {
 func (s *Session) inRoom(ctx context.Context, name string) (*Client, error) {
 	for {
 		s.mu.Lock()
-		conn, wanted := s.in[name]
+		conn, wanted := s.in[cmp.Or(s.alias[name], name)]
 		changed, err := s.changed, s.err
 		s.mu.Unlock()
 		switch {
@@ -216,11 +218,11 @@ type room struct {
 	next   time.Time // no join before
 	pauses backoff
 
-	known   seqSet // told, or declared skipped
-	head    int64  // of the join that is being caught up with; 0: caught up
-	pages   int    // of history, for this join
-	held    []*roompb.RoomMessage
-	dropped []span // not told, since the queue was full
+	known   seqSet                // told, or declared skipped
+	head    int64                 // history is read up to here before pushes are told; 0: they are told
+	pages   int                   // of history, for this join
+	held    []*roompb.RoomMessage // come meanwhile, or before the answer of a join of a room that one is in
+	dropped []span                // not told, since the queue was full
 }
 
 // want takes a room in; one of the same name is replaced.
@@ -228,7 +230,7 @@ func (s *Session) want(r *room) {
 	if s.ending() {
 		return
 	}
-	if old := s.rooms[r.name]; old != nil {
+	if old := s.rooms[s.named(r.name)]; old != nil {
 		s.forget(old)
 	}
 	r.pauses = backoff{min: joinPause, max: joinRest}
@@ -244,6 +246,7 @@ func (s *Session) forget(r *room) {
 	delete(s.rooms, r.name)
 	s.mu.Lock()
 	delete(s.in, r.name)
+	maps.DeleteFunc(s.alias, func(_, name string) bool { return name == r.name })
 	s.mu.Unlock()
 	r.settle(nil, fmt.Errorf("%q: %w", r.name, ErrNotInRoom))
 }
@@ -331,16 +334,19 @@ func (s *Session) joinAnswered(r *room, rep *roompb.JoinRoomReply, err error) {
 	}
 	s.rename(r, cmp.Or(rep.GetInfo().GetRoom(), r.name))
 	r.joined, r.pauses.tries, r.pages = true, 0, 0
-	after := r.known.through
-	if after == 0 { // what lies before the entries was not asked for
-		first := rep.Head + 1
-		if len(rep.Messages) > 0 {
-			first = rep.Messages[0].Seq
-		}
-		r.known.add(1, first-1)
+	first := rep.Head + 1
+	if len(rep.Messages) > 0 {
+		first = rep.Messages[0].Seq
 	}
-	s.caught(r, rep.Messages)
-	if r.head = rep.Head; after == 0 || !rep.HasMore {
+	if r.known.through > 0 && rep.HasMore { // what lies between comes first
+		r.held = append(rep.Messages, r.held...)
+		r.head = first - 1
+	} else {
+		if r.known.through == 0 { // what lies before the entries was not asked for
+			r.known.add(1, first-1)
+		}
+		s.caught(r, rep.Messages)
+		r.head = rep.Head
 		s.caughtUp(r)
 	}
 	r.settle(rep, nil)
@@ -353,14 +359,20 @@ func (s *Session) rename(r *room, name string) {
 		return
 	}
 	delete(s.rooms, r.name)
+	s.forget(s.rooms[name])
 	s.mu.Lock()
 	delete(s.in, r.name)
+	s.alias[r.name] = name
 	s.mu.Unlock()
-	if other := s.rooms[name]; other != nil {
-		s.forget(other)
-	}
 	r.name = name
 	s.rooms[name] = r
+}
+
+// named gives the server's name of a room that was joined under name.
+func (s *Session) named(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.alias[name], name)
 }
 
 func (s *Session) notJoined(r *room, err error) {
@@ -446,8 +458,8 @@ func (s *Session) caughtUp(r *room) {
 func (s *Session) roomPushed(m *roompb.RoomMessage) {
 	r := s.rooms[m.Room]
 	switch {
-	case r == nil || !r.joined:
-	case r.head == 0:
+	case r == nil || !r.joined && !r.asked:
+	case r.joined && r.head == 0:
 		s.tellRoom(r, m)
 	case len(r.held) < heldPushes:
 		r.held = append(r.held, m)

@@ -135,7 +135,7 @@ func TestRoomCatchesUp(t *testing.T) {
 	}{
 		{"one page", 60, lines(11, 60)},
 		{"some pages", 360, lines(11, 360)},
-		{"too much", 2000, append(append(lines(11, 1110), "skip 1111-2000 2"), lines(2001, 2001)...)},
+		{"too much", 2000, append(append(lines(11, 1010), "skip 1011-1900 2"), lines(1901, 2001)...)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -154,6 +154,34 @@ func TestRoomCatchesUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRoomJoinedAgain: joining a room that one is in, while others speak, loses
+// nothing; nor does another spelling of its name.
+func TestRoomJoinedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f *clienttest.Fake
+		o := clienttest.FakeOptions{Disturb: func(up bool, fr frame.Frame) clienttest.Disturbance {
+			if up && fr.Action == idl.ActionJoinRoom && f != nil { // a push that comes before the answer
+				go say(f, 11, 11, true)
+			}
+			return clienttest.Pass
+		}}
+		fake, s, d := inLobby(t, o, nil)
+		f = fake
+		rep, err := s.Join(t.Context(), client.JoinRoom{Room: "LOBBY", After: 10})
+		if err != nil || rep.GetInfo().GetRoom() != "lobby" {
+			t.Fatalf("got %v, %v", rep, err)
+		}
+		d.expect(t, lines(11, 11)...)
+		if _, err := s.SendRoom(t.Context(), client.RoomOutgoing{Room: "LOBBY", Text: "text 12"}); err != nil {
+			t.Fatal(err)
+		}
+		d.expect(t, lines(12, 12)...)
+		if err := s.Leave(t.Context(), "LOBBY"); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestRoomClosed: taken out, and not let in again.

@@ -39,6 +39,7 @@ type Session struct {
 	live    *Client              // nil while not connected
 	who     *accountpb.AuthReply // of the newest Auth, nil before the first
 	in      map[string]*Client   // the rooms wanted, and on which connection the session is in them
+	alias   map[string]string    // the server's names of rooms that were joined under another spelling
 	changed chan struct{}        // closed and replaced when live or in changes
 	err     error                // why the session is over
 
@@ -96,6 +97,7 @@ func newSession(o Options, cursor Cursor) *Session {
 		keeper: keeper{cursor: cursor.clone()},
 		rooms:  make(map[string]*room),
 		in:     make(map[string]*Client),
+		alias:  make(map[string]string),
 	}
 	s.Actions.call = s.Call
 	return s

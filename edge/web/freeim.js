@@ -574,6 +574,9 @@ class Room {
   }
 }
 
+/** As the server writes a name: spellings of one text are one room. */
+const nameOfRoom = (name) => name.normalize('NFC');
+
 /** A room's message with every field. */
 function wholeRoomMessage(message = {}) {
   return {
@@ -1065,6 +1068,7 @@ export class Client extends EventTarget {
    * @returns {Promise<object>} the JoinRoomReply. Rejects with Refusal
    */
   joinRoom(room, { afterSeq = 0, last = 0 } = {}) {
+    room = nameOfRoom(room);
     this.#forgetRoom(this.#rooms.get(room), new Unanswered('joined anew'));
     const wanted = new Room(room, last);
     wanted.settled.add(1, afterSeq);
@@ -1078,6 +1082,7 @@ export class Client extends EventTarget {
    * @returns {Promise<boolean>} whether the client was in it
    */
   async leaveRoom(room) {
+    room = nameOfRoom(room);
     const known = this.#rooms.get(room);
     this.#forgetRoom(known, new Unanswered('left'));
     const link = known?.link ?? known?.asking;
@@ -1092,6 +1097,7 @@ export class Client extends EventTarget {
    *   or with Unanswered when the client is closed or leaves the room first: then nobody knows
    */
   async sendRoom(room, text, { kind = RoomKind.TEXT, data = '', clientId = randomId() } = {}) {
+    room = nameOfRoom(room);
     for (let faults = 0; ; ) {
       const link = await this.#inRoom(room);
       try {
@@ -1157,9 +1163,15 @@ export class Client extends EventTarget {
     const { head = 0, info = {}, has_more: more = false } = reply;
     const messages = (reply.messages ?? []).map(wholeRoomMessage);
     this.#renameRoom(room, info.room || room.name);
-    if (after === 0) room.settled.add(1, (messages[0]?.seq ?? head + 1) - 1); // what lies before was not asked for
-    Object.assign(room, { link, asking: null, failures: 0, held: [], target: head });
-    this.#takePage(room, messages);
+    const first = messages[0]?.seq ?? head + 1;
+    Object.assign(room, { link, asking: null, failures: 0 });
+    if (after > 0 && more) { // what lies between comes first
+      Object.assign(room, { held: [...messages, ...room.held], target: first - 1 });
+    } else {
+      if (after === 0) room.settled.add(1, first - 1); // what lies before was not asked for
+      room.target = head;
+      this.#takePage(room, messages);
+    }
     room.first.resolve({ has_more: false, head, role: 0, muted_until_ms: 0, ...reply, messages });
     if (after > 0 && more) await this.#catchUp(link, room);
     if (room.link === link) this.#caughtUp(room);
@@ -1231,11 +1243,11 @@ export class Client extends EventTarget {
 
   #takeRoomPush(action, body) {
     const room = this.#rooms.get(body.room);
-    if (!room?.link) return;
+    if (!room?.link && !room?.asking) return;
     switch (action) {
       case Action.ROOM_MESSAGE: {
         const message = wholeRoomMessage(body);
-        if (room.target === 0) this.#tellRoom(room, message);
+        if (room.link && room.target === 0) this.#tellRoom(room, message);
         else if (room.held.length < MAX_HELD) room.held.push(message);
         else this.#skip(room, message.seq, message.seq, RoomSkipReason.SLOW);
         break;
@@ -1245,7 +1257,7 @@ export class Client extends EventTarget {
         break;
       case Action.LEAVE_ROOM:
         if (body.reason !== RoomLeftReason.SLOW) return this.#outOfRoom(room, body);
-        room.link = null;
+        Object.assign(room, { link: null, held: [], target: 0 });
         this.#joinRoom(this.#link, room);
         break;
       case Action.ROOM_INFO:
@@ -1259,7 +1271,7 @@ export class Client extends EventTarget {
   /** A new session: all rooms are to be joined again. */
   #joinRooms(link) {
     for (const room of this.#rooms.values()) {
-      room.link = null;
+      Object.assign(room, { link: null, held: [], target: 0 });
       this.#joinRoom(link, room);
     }
   }

@@ -2,6 +2,7 @@ package clienttest
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"freeim/idl"
@@ -61,6 +62,7 @@ func (f *Fake) roomCommit(r *fakeRoom, m *roompb.RoomMessage) *roompb.RoomMessag
 }
 
 func (s *fakeSession) joinRoom(req *roompb.JoinRoomRequest) (*roompb.JoinRoomReply, *wirepb.Error) {
+	req.Room = strings.ToLower(req.Room) // as a server writes names in one way
 	r := s.fake.room(req.Room)
 	if r.closed {
 		return nil, refusal(idl.CodeNotFound, "the room is closed")
@@ -75,10 +77,8 @@ func (s *fakeSession) joinRoom(req *roompb.JoinRoomRequest) (*roompb.JoinRoomRep
 		return rep, nil
 	}
 	after := min(req.AfterSeq, rep.Head)
-	if after == 0 {
-		after = max(0, rep.Head-int64(last))
-	}
-	rep.Messages, rep.HasMore = firstOf(r.log[after:], last)
+	first := max(after, rep.Head-int64(last))
+	rep.Messages, rep.HasMore = r.log[first:], first > after
 	return rep, nil
 }
 

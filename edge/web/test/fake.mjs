@@ -177,9 +177,9 @@ export class FakeServer {
     if (closed) return { code: Code.NOT_FOUND, field: 'room', message: 'the room is closed' };
     members.add(socket);
     const most = last || 20;
-    const after = after_seq || Math.max(0, log.length - most);
-    const rest = last < 0 ? [] : log.slice(after);
-    return { info: { room: name, members: members.size }, messages: rest.slice(0, most), head: log.length, has_more: rest.length > most };
+    const first = last < 0 ? log.length : Math.max(after_seq, log.length - most);
+    const messages = log.slice(first);
+    return { info: { room: name, members: members.size }, messages, head: log.length, has_more: first > after_seq };
   }
 
   #sendRoom(socket, { room: name, client_id, text }) {

@@ -377,8 +377,8 @@ func (x *RoomContent) GetModeration() *Moderation {
 // already may join again: to be given what it missed.
 type JoinRoomRequest struct {
 	Room     string `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`            // 1-64 characters, 128 octets; compared as it is after NFC
-	AfterSeq int64  `protobuf:"varint,2,opt,name=after_seq" json:"after_seq,omitempty"` // give what comes after it, oldest first; 0: the last entries
-	Last     int32  `protobuf:"varint,3,opt,name=last" json:"last,omitempty"`           // how many entries at most, 0-100; -1: none
+	AfterSeq int64  `protobuf:"varint,2,opt,name=after_seq" json:"after_seq,omitempty"` // what is known already is not given again
+	Last     int32  `protobuf:"varint,3,opt,name=last" json:"last,omitempty"`           // how many of the newest entries, 1-100; 0: as many as usual, -1: none
 }
 
 func (x *JoinRoomRequest) Reset() { *x = JoinRoomRequest{} }
@@ -410,9 +410,9 @@ func (x *JoinRoomRequest) GetLast() int32 {
 
 type JoinRoomReply struct {
 	Info         *RoomInfo      `protobuf:"bytes,1,opt,name=info" json:"info,omitempty"`
-	Messages     []*RoomMessage `protobuf:"bytes,2,rep,name=messages" json:"messages,omitempty"`              // oldest first, up to head; then pushes follow from head+1
+	Messages     []*RoomMessage `protobuf:"bytes,2,rep,name=messages" json:"messages,omitempty"`              // the newest up to head, oldest first; pushes go on from head+1
 	Head         int64          `protobuf:"varint,3,opt,name=head" json:"head,omitempty"`                     // the newest seq when the session came in
-	HasMore      bool           `protobuf:"varint,4,opt,name=has_more" json:"has_more,omitempty"`             // of what was asked for more lies between: messages[0] and after_seq, or before it; see RoomHistory
+	HasMore      bool           `protobuf:"varint,4,opt,name=has_more" json:"has_more,omitempty"`             // more lies between after_seq and the first of messages: RoomHistory has it
 	Role         RoomRole       `protobuf:"varint,5,opt,name=role" json:"role,omitempty"`                     // the caller's
 	MutedUntilMs int64          `protobuf:"varint,6,opt,name=muted_until_ms" json:"muted_until_ms,omitempty"` // 0: may speak
 }

@@ -138,6 +138,7 @@ func (s *Session) SendRoom(ctx context.Context, m RoomOutgoing) (*roompb.RoomSen
 		if err != nil {
 			return nil, err
 		}
+		req.Room = s.named(m.Room)
 		rep, err := ask[roompb.RoomSendReply](ctx, conn.Call, idl.ActionRoomMessage, req)
 		if err == nil || !sendAgain(err, tries) {
 			return rep, err

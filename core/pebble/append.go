@@ -160,12 +160,12 @@ func (s *Store) Find(ctx context.Context, sender im.UserID, clientID string) (
 		return c, digest, false, ctx.Err()
 	}
 	err = s.read(ctx, func(v *view) error {
-		iter, err := newLookup(v)
+		iter, err := s.views.lookup(v)
 		if err != nil {
 			return err
 		}
 		c, digest, ok, err = find(iter, v, sender, clientID)
-		return errors.Join(err, iter.Close())
+		return errors.Join(err, s.views.done(v, iter))
 	})
 	if err != nil {
 		return c, digest, false, fmt.Errorf("find message %q of %d: %w", clientID, sender, err)

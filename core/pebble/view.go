@@ -12,8 +12,12 @@ import (
 // before it is on the disk; a snapshot taken after the flush does not.
 type view struct {
 	*db.Snapshot
-	refs int // guarded by views.mu
+	refs  int            // guarded by views.mu
+	spare []*db.Iterator // of newLookup, between two uses; guarded by views.mu
 }
+
+// maxSpare is how many look-up iterators a view keeps: more than callers run at once.
+const maxSpare = 16
 
 // views hands out the newest view and closes old ones when their last reader is
 // done. The zero value has none.
@@ -58,8 +62,47 @@ func (v *views) drop(old *view) {
 	last := old.refs == 0
 	v.mu.Unlock()
 	if last {
-		old.Close() // its only error is being closed twice
+		_ = old.end() // its only error is being closed twice
 	}
+}
+
+// end closes a view that nobody holds any more.
+func (v *view) end() error {
+	for _, iter := range v.spare {
+		_ = iter.Close() // what was wrong with it, its user has heard
+	}
+	return v.Close()
+}
+
+// lookup gives an iterator of newLookup over a view that the caller holds, to be given
+// back with done: making one costs as much as a look.
+func (v *views) lookup(held *view) (*db.Iterator, error) {
+	v.mu.Lock()
+	if n := len(held.spare); n > 0 {
+		iter := held.spare[n-1]
+		held.spare = held.spare[:n-1]
+		v.mu.Unlock()
+		return iter, nil
+	}
+	v.mu.Unlock()
+	return newLookup(held)
+}
+
+// done takes an iterator of lookup back, while the caller still holds the view. One
+// that has failed is closed.
+func (v *views) done(held *view, iter *db.Iterator) error {
+	if iter.Error() == nil {
+		v.mu.Lock()
+		keep := len(held.spare) < maxSpare
+		if keep {
+			held.spare = append(held.spare, iter)
+		}
+		v.mu.Unlock()
+		if keep {
+			return nil
+		}
+	}
+	return iter.Close()
 }
 
 // close refuses new readers and waits for those that are there.
@@ -68,5 +111,5 @@ func (v *views) close() error {
 	v.closed = true
 	v.mu.Unlock()
 	v.readers.Wait()
-	return v.current.Close()
+	return v.current.end()
 }

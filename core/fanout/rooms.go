@@ -332,18 +332,22 @@ func (r *Rooms) hand(j roomJob, lives []presence.Life) error {
 			r.pusher.Broadcast(life, f)
 		}
 	case j.expulsion != nil:
-		e := j.expulsion
-		protobuf, json, err := bothCodecs(e.Body)
-		if err != nil {
-			return err
-		}
-		for _, life := range lives {
-			r.pusher.Expel(life, RoomExpulsion{e.Room, e.Users, e.Seq, e.Action, protobuf, json})
-		}
+		return r.expel(j.expulsion, lives)
 	case j.policy != nil:
 		for _, life := range lives {
 			r.pusher.Configure(life, j.room, *j.policy)
 		}
+	}
+	return nil
+}
+
+func (r *Rooms) expel(e *plugin.Expulsion, lives []presence.Life) error {
+	protobuf, json, err := bothCodecs(e.Body)
+	if err != nil {
+		return err
+	}
+	for _, life := range lives {
+		r.pusher.Expel(life, RoomExpulsion{e.Room, e.Users, e.Seq, e.Action, protobuf, json})
 	}
 	return nil
 }

@@ -61,19 +61,31 @@ func (r *Rooms) makeGood() {
 	}
 }
 
-// repeat gives edges what the log holds after that seq.
+// repeat gives edges what the log holds after that seq, and puts out whom it says.
 func (r *Rooms) repeat(ctx context.Context, source plugin.RoomSource, room im.ConversationID, after int64, lives []presence.Life) error {
 	piece, err := source.Since(ctx, room, after)
 	if err != nil {
 		return fmt.Errorf("read room %s: %w", room, err)
 	}
+	outs := piece.Expulsions
 	for _, b := range piece.Frames {
+		for len(outs) > 0 && outs[0].Seq < b.Seq { // each behind the message that tells of it
+			if err := r.expel(&outs[0], lives); err != nil {
+				return err
+			}
+			outs = outs[1:]
+		}
 		f, err := frameOf(b)
 		if err != nil {
 			return err
 		}
 		for _, life := range lives {
 			r.pusher.Broadcast(life, f)
+		}
+	}
+	for i := range outs {
+		if err := r.expel(&outs[i], lives); err != nil {
+			return err
 		}
 	}
 	for _, life := range lives {

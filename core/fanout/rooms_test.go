@@ -62,7 +62,8 @@ func (p *roomPusher) all() []string {
 type log struct {
 	head    atomic.Int64
 	fails   atomic.Bool
-	mu      sync.Mutex // guards changes
+	outs    []plugin.Expulsion // that every answer has; static
+	mu      sync.Mutex         // guards changes
 	changes []presence.RoomChange
 }
 
@@ -70,7 +71,7 @@ func (l *log) Since(_ context.Context, room im.ConversationID, after int64) (plu
 	if l.fails.Load() {
 		return plugin.RoomPiece{}, errors.New("away")
 	}
-	piece := plugin.RoomPiece{Through: l.head.Load(), Policy: plugin.RoomPolicy{LowPerSecond: 9}}
+	piece := plugin.RoomPiece{Through: l.head.Load(), Expulsions: l.outs, Policy: plugin.RoomPolicy{LowPerSecond: 9}}
 	for seq := after + 1; seq <= piece.Through; seq++ {
 		piece.Frames = append(piece.Frames, message(room, seq))
 	}
@@ -228,6 +229,27 @@ func TestRoomsRegistryAway(t *testing.T) {
 		want := []string{"one r_a expel [5] 6", "one r_a 4", "one r_a 5", "one r_a 6", "one r_a answer 3-6 9"}
 		if got := p.all(); !slices.Equal(got, want) {
 			t.Errorf("when it is back: got %q, want %q", got, want)
+		}
+		r.Close()
+	})
+}
+
+// TestRoomsRepeatExpulsions: with what an edge missed it is given who was put out, each
+// behind the message that tells of it and before the answer.
+func TestRoomsRepeatExpulsions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, source := new(roomPusher), new(log)
+		r := startRooms(t, fanout.RoomOptions{Registry: presence.NewMemoryRooms(presence.Leases{}), Pusher: p})
+		for _, seq := range []int64{1, 3, 5} {
+			source.outs = append(source.outs, plugin.Expulsion{Room: "r_a", Users: []im.UserID{im.UserID(seq)}, Seq: seq, Body: &roompb.RoomLeft{}})
+		}
+		source.head.Store(5)
+		r.Serve(source)
+		r.States(edgeOne, []fanout.RoomState{{RoomReport: presence.RoomReport{Room: "r_a", Members: 1}, After: 2, Want: true}})
+		synctest.Wait()
+		want := []string{"one r_a expel [1] 1", "one r_a 3", "one r_a expel [3] 3", "one r_a 4", "one r_a 5", "one r_a expel [5] 5", "one r_a answer 2-5 9"}
+		if got := p.all(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 		r.Close()
 	})

@@ -66,9 +66,10 @@ type RoomSource interface {
 
 // RoomPiece is a part of a room's log.
 type RoomPiece struct {
-	Frames  []Broadcast // ascending by seq; older ones than these may be left out
-	Through int64       // the log's end
-	Policy  RoomPolicy
+	Frames     []Broadcast // ascending by seq; older ones than these may be left out
+	Expulsions []Expulsion // those that the edge may have missed, in their order; done again they change nothing
+	Through    int64       // the log's end
+	Policy     RoomPolicy
 }
 
 // Entrance is a session's way into a room, by the reply to its join.

@@ -21,8 +21,8 @@ func (p *Room) history(ctx context.Context, call *plugin.Call, req *roompb.RoomH
 	if err != nil {
 		return nil, err
 	}
-	if !call.In(conversation(name)) {
-		return nil, outside()
+	if err := p.inside(ctx, call, name); err != nil {
+		return nil, err
 	}
 	page, err := p.log(ctx, conversation(name), req)
 	if err != nil {
@@ -34,6 +34,19 @@ func (p *Room) history(ctx context.Context, call *plugin.Call, req *roompb.RoomH
 	}
 	n := fits(all, p.config.PageBytes, call.Codec)
 	return &roompb.RoomHistoryReply{Messages: all[:n], HasMore: page.HasMore || n < len(all), Floor: page.Floor}, nil
+}
+
+// inside refuses a session that is not in the room, and one whose edge has not heard
+// yet that it was put out for good.
+func (p *Room) inside(ctx context.Context, call *plugin.Call, name string) error {
+	if !call.In(conversation(name)) {
+		return outside()
+	}
+	s, err := p.known(ctx, key{name, call.User})
+	if err != nil {
+		return err
+	}
+	return p.admits(s, call.User)
 }
 
 func (p *Room) log(ctx context.Context, c im.ConversationID, req *roompb.RoomHistoryRequest) (page timeline.Page[im.Message], err error) {

@@ -2,7 +2,6 @@ package room
 
 import (
 	"context"
-	"errors"
 
 	"freeim/core/plugin"
 	"freeim/core/presence"
@@ -15,12 +14,9 @@ func (p *Room) getInfo(ctx context.Context, call *plugin.Call, req *roompb.RoomI
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.states.get(ctx, key{name, call.User})
-	switch {
-	case errors.Is(err, errUnknown):
-		return nil, noSuchRoom()
-	case err != nil:
-		return nil, stored(ctx, err)
+	s, err := p.known(ctx, key{name, call.User})
+	if err != nil {
+		return nil, err
 	}
 	info, err := p.info(ctx, s.room)
 	if err != nil {
@@ -64,8 +60,8 @@ func (p *Room) members(ctx context.Context, call *plugin.Call, req *roompb.RoomM
 	if err != nil {
 		return nil, err
 	}
-	if !call.In(conversation(name)) {
-		return nil, outside()
+	if err := p.inside(ctx, call, name); err != nil {
+		return nil, err
 	}
 	there, err := p.rooms.Occupancy(ctx, conversation(name))
 	if err != nil {

@@ -64,18 +64,15 @@ func (p *Room) moderate(ctx context.Context, call *plugin.Call, req *roompb.Mode
 	case !exists:
 		return nil, &im.Error{Code: idl.CodeNotFound, Field: "moderation.user_id", Reason: "no such user"}
 	}
-	err := p.change(ctx, req.Room, func(tx *sql.Tx) error { return p.inflict(ctx, tx, call.User, req.Room, m) })
+	body, err := p.notice(ctx, call.User, m)
 	if err != nil {
 		return nil, err
 	}
-	var out *plugin.Expulsion
-	switch m.Verb {
-	case roompb.ModerationVerb_MODERATION_REMOVE:
-		out = p.expulsion(req.Room, roompb.RoomLeftReason_ROOM_LEFT_REMOVED, m.Reason, 0, im.UserID(m.UserId))
-	case roompb.ModerationVerb_MODERATION_BAN:
-		out = p.expulsion(req.Room, roompb.RoomLeftReason_ROOM_LEFT_BANNED, m.Reason, m.UntilMs, im.UserID(m.UserId))
+	err = p.change(ctx, req.Room, func(tx *sql.Tx) error { return p.inflict(ctx, tx, call.User, req.Room, m) })
+	if err != nil {
+		return nil, err
 	}
-	seq, err := p.tellOf(ctx, call.User, req.Room, m, out)
+	seq, err := p.tellOf(ctx, call.User, req.Room, body, implied(req.Room, m))
 	return &roompb.ModerateRoomReply{Seq: seq}, err
 }
 
@@ -159,37 +156,58 @@ func (p *Room) rank(s state, u im.UserID) int {
 	return rankMember
 }
 
-// expulsion takes people out of a room, all of them when none is named.
-func (p *Room) expulsion(name string, why roompb.RoomLeftReason, text string, untilMs int64, users ...im.UserID) *plugin.Expulsion {
-	return &plugin.Expulsion{Room: conversation(name), Users: users, Action: idl.ActionLeaveRoom,
-		Body: &roompb.RoomLeft{Room: name, Reason: why, Message: text, UntilMs: untilMs}}
+// implied is the expulsion that something done to a room brings with it, nil for none.
+func implied(name string, m *roompb.Moderation) *plugin.Expulsion {
+	left := &roompb.RoomLeft{Room: name, Message: m.GetReason()}
+	out := &plugin.Expulsion{Room: conversation(name), Action: idl.ActionLeaveRoom, Body: left}
+	switch m.GetVerb() {
+	case roompb.ModerationVerb_MODERATION_REMOVE:
+		left.Reason, out.Users = roompb.RoomLeftReason_ROOM_LEFT_REMOVED, []im.UserID{im.UserID(m.UserId)}
+	case roompb.ModerationVerb_MODERATION_BAN:
+		left.Reason, left.UntilMs, out.Users = roompb.RoomLeftReason_ROOM_LEFT_BANNED, m.UntilMs, []im.UserID{im.UserID(m.UserId)}
+	case roompb.ModerationVerb_MODERATION_CLOSE: // everybody
+		left.Reason = roompb.RoomLeftReason_ROOM_LEFT_CLOSED
+	default:
+		return nil
+	}
+	return out
 }
 
-// tellOf commits the message that tells a room what was done, and puts out whom it
-// puts out, behind the message. When it cannot be told they go all the same.
-func (p *Room) tellOf(ctx context.Context, by im.UserID, name string, m *roompb.Moderation, out *plugin.Expulsion) (seq int64, err error) {
+// notice makes the message that tells a room what somebody does to it. It is made
+// before that is done: when it cannot be, nothing is done.
+func (p *Room) notice(ctx context.Context, by im.UserID, m *roompb.Moderation) ([]byte, error) {
 	nickname, _, err := p.people.Nickname(ctx, by)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	body, err := (&roompb.RoomContent{Kind: roompb.RoomKind_ROOM_KIND_MODERATION, Nickname: nickname, Moderation: m}).Marshal(nil)
-	if err != nil {
-		return 0, err
-	}
+	return (&roompb.RoomContent{Kind: roompb.RoomKind_ROOM_KIND_MODERATION, Nickname: nickname, Moderation: m}).Marshal(nil)
+}
+
+// tellOf commits the notice of what was done, and puts out whom it puts out, behind
+// the message. When it cannot be told they go all the same; it may then be told later,
+// while nobody waits for it any more.
+func (p *Room) tellOf(ctx context.Context, by im.UserID, name string, body []byte, out *plugin.Expulsion) (seq int64, err error) {
 	expel := func(seq int64) {
 		if out != nil {
-			out.Seq = seq
-			p.rooms.Expel(*out)
+			one := *out
+			one.Seq = seq
+			p.rooms.Expel(one)
 		}
 	}
+	told := false
+	defer func() {
+		if !told {
+			expel(0)
+		}
+	}()
 	done, err := p.timelines.Append(ctx, timeline.Draft{Conversation: conversation(name), Sender: by, Body: body,
 		OnCommit: func(done timeline.Committed) {
 			p.tell(done)
 			expel(done.Seq)
 		}})
 	if err != nil {
-		expel(0)
 		return 0, stored(ctx, err)
 	}
+	told = true
 	return done.Seq, nil
 }

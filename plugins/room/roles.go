@@ -2,7 +2,6 @@ package room
 
 import (
 	"context"
-	"errors"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -28,12 +27,9 @@ func (p *Room) roles(ctx context.Context, call *plugin.Call, req *roompb.ListRol
 	case req.AfterUserId < 0:
 		return nil, im.Invalid("after_user_id", "must not be negative")
 	}
-	s, err := p.states.get(ctx, key{name, call.User})
-	switch {
-	case errors.Is(err, errUnknown):
-		return nil, noSuchRoom()
-	case err != nil:
-		return nil, stored(ctx, err)
+	s, err := p.known(ctx, key{name, call.User})
+	if err != nil {
+		return nil, err
 	}
 	rank, now := p.rank(s, call.User), p.host.Now().UnixMilli()
 	if rank < rankAdmin && !call.In(conversation(name)) {

@@ -160,6 +160,18 @@ func conversation(name string) im.ConversationID { return im.ConversationID("r_"
 // nameOf is the room that a conversation is the log of.
 func nameOf(c im.ConversationID) string { return string(c[len("r_"):]) }
 
+// known gives what is remembered of somebody in a room, or the refusal.
+func (p *Room) known(ctx context.Context, k key) (state, error) {
+	s, err := p.states.get(ctx, k)
+	switch {
+	case errors.Is(err, errUnknown):
+		return s, noSuchRoom()
+	case err != nil:
+		return s, stored(ctx, err)
+	}
+	return s, nil
+}
+
 // policy is how the edges treat the room's traffic.
 func (p *Room) policy(ctx context.Context, r room) plugin.RoomPolicy {
 	low := r.lowPerSecond

@@ -89,8 +89,12 @@ func (p *Room) update(ctx context.Context, call *plugin.Call, req *roompb.Update
 	if err := p.keepSendPace(req.Room, call.User); err != nil {
 		return nil, err
 	}
+	body, err := p.notice(ctx, call.User, &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_SETTINGS})
+	if err != nil {
+		return nil, err
+	}
 	var changed room
-	err := p.change(ctx, req.Room, func(tx *sql.Tx) error {
+	err = p.change(ctx, req.Room, func(tx *sql.Tx) error {
 		s, err := readState(ctx, tx, key{req.Room, call.User})
 		switch {
 		case err != nil:
@@ -110,7 +114,7 @@ func (p *Room) update(ctx context.Context, call *plugin.Call, req *roompb.Update
 		return nil, err
 	}
 	p.rooms.Configure(conversation(req.Room), p.policy(ctx, changed))
-	seq, err := p.tellOf(ctx, call.User, req.Room, &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_SETTINGS}, nil)
+	seq, err := p.tellOf(ctx, call.User, req.Room, body, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +138,13 @@ func validateClose(_ *plugin.Call, req *roompb.CloseRoomRequest) (err error) {
 
 // close ends a room for good. The name stays taken, and the log stays.
 func (p *Room) close(ctx context.Context, call *plugin.Call, req *roompb.CloseRoomRequest) (*roompb.CloseRoomReply, error) {
+	m := &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_CLOSE, Reason: req.Reason}
+	body, err := p.notice(ctx, call.User, m)
+	if err != nil {
+		return nil, err
+	}
 	again := false
-	err := p.change(ctx, req.Room, func(tx *sql.Tx) error {
+	err = p.change(ctx, req.Room, func(tx *sql.Tx) error {
 		s, err := readState(ctx, tx, key{req.Room, call.User})
 		if err != nil {
 			return err
@@ -149,11 +158,11 @@ func (p *Room) close(ctx context.Context, call *plugin.Call, req *roompb.CloseRo
 	if err != nil {
 		return nil, err
 	}
-	out := p.expulsion(req.Room, roompb.RoomLeftReason_ROOM_LEFT_CLOSED, req.Reason, 0)
+	out := implied(req.Room, m)
 	if again { // it was told, or not, the first time; nobody is to be left in it
 		p.rooms.Expel(*out)
 		return &roompb.CloseRoomReply{}, nil
 	}
-	_, err = p.tellOf(ctx, call.User, req.Room, &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_CLOSE, Reason: req.Reason}, out)
+	_, err = p.tellOf(ctx, call.User, req.Room, body, out)
 	return &roompb.CloseRoomReply{}, err
 }

@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"errors"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -42,9 +43,12 @@ func (p *Room) inside(ctx context.Context, call *plugin.Call, name string) error
 	if !call.In(conversation(name)) {
 		return outside()
 	}
-	s, err := p.known(ctx, key{name, call.User})
-	if err != nil {
-		return err
+	s, err := p.states.get(ctx, key{name, call.User})
+	switch {
+	case errors.Is(err, errUnknown): // made by another core just now: nobody is banned
+		return nil
+	case err != nil:
+		return stored(ctx, err)
 	}
 	return p.admits(s, call.User)
 }

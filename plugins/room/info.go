@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"time"
 
 	"freeim/core/plugin"
 	"freeim/core/presence"
@@ -12,6 +13,9 @@ import (
 func (p *Room) getInfo(ctx context.Context, call *plugin.Call, req *roompb.RoomInfoRequest) (*roompb.RoomInfo, error) {
 	name, err := canonical(req.Room)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.keepPaceOf(looking, call.User); err != nil {
 		return nil, err
 	}
 	s, err := p.known(ctx, key{name, call.User})
@@ -38,7 +42,9 @@ func (p *Room) info(ctx context.Context, r room) (*roompb.RoomInfo, error) {
 		if ctx.Err() != nil {
 			return nil, stored(ctx, err)
 		}
-		p.host.Log().Warn("members are not known", "room", r.name, "err", err)
+		if p.paces.take(key{room: looking}, time.Second, 1) == 0 { // one line in a second is enough
+			p.host.Log().Warn("members are not known", "room", r.name, "err", err)
+		}
 		there = presence.Occupancy{}
 	}
 	policy := p.policy(ctx, r)

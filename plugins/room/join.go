@@ -29,14 +29,18 @@ func (p *Room) validateJoin(_ *plugin.Call, req *roompb.JoinRoomRequest) (err er
 // head is read, and who may come in is read after it.
 func (p *Room) join(ctx context.Context, call *plugin.Call, req *roompb.JoinRoomRequest) (*roompb.JoinRoomReply, error) {
 	c := conversation(req.Room)
-	already := call.In(c)
-	if !already {
+	if wait := p.joins.Take(ctx, call.User.String()); wait > 0 {
+		return nil, limited(wait, "too many joins")
+	}
+	if !call.In(c) {
 		if err := p.approach(ctx, call, req.Room); err != nil {
 			return nil, err
 		}
-		if err := p.rooms.Subscribe(ctx, c, call.Session.Life()); err != nil {
-			return nil, stored(ctx, err)
-		}
+	}
+	// Also for a session that is in: its edge may be taking it out just now, and leaves
+	// one alone that is still in.
+	if err := p.rooms.Subscribe(ctx, c, call.Session.Life()); err != nil {
+		return nil, stored(ctx, err)
 	}
 	rep, err := p.end(ctx, call, req)
 	if err != nil {
@@ -60,9 +64,7 @@ func (p *Room) join(ctx context.Context, call *plugin.Call, req *roompb.JoinRoom
 		return nil, err
 	}
 	rep.Info.Head = rep.Head
-	if !already {
-		call.Enter(c, rep.Head, p.policy(ctx, s.room))
-	}
+	call.Enter(c, rep.Head, p.policy(ctx, s.room))
 	return rep, nil
 }
 
@@ -73,9 +75,6 @@ func (p *Room) approach(ctx context.Context, call *plugin.Call, name string) err
 	}
 	if len(call.Rooms) >= p.config.RoomsPerSession {
 		return &im.Error{Code: idl.CodeLimitExceeded, Field: "room", Reason: "the session is in as many rooms as it may be"}
-	}
-	if wait := p.joins.Take(ctx, call.User.String()); wait > 0 {
-		return limited(wait, "too many joins")
 	}
 	s, err := p.states.get(ctx, key{name, call.User})
 	switch {
@@ -130,6 +129,7 @@ func (p *Room) make(ctx context.Context, u im.UserID, r room) error {
 		return limited(wait, "too many new rooms")
 	}
 	r.createdMs = p.host.Now().UnixMilli()
+	defer p.states.forget(r.name) // it is not unknown any more
 	switch err := p.store.create(ctx, r); {
 	case errors.Is(err, errTaken):
 		p.creations.GiveBack(ctx, u.String())

@@ -55,7 +55,7 @@ func (p *Room) validateModerate(_ *plugin.Call, req *roompb.ModerateRoomRequest)
 // committed before it is told; doing it again tells it again.
 func (p *Room) moderate(ctx context.Context, call *plugin.Call, req *roompb.ModerateRoomRequest) (*roompb.ModerateRoomReply, error) {
 	m := req.Moderation
-	if err := p.keepSendPace(req.Room, call.User); err != nil {
+	if err := p.may(ctx, req.Room, call.User, least(m.Verb)); err != nil {
 		return nil, err
 	}
 	switch _, exists, err := p.people.Nickname(ctx, im.UserID(m.UserId)); {
@@ -76,11 +76,39 @@ func (p *Room) moderate(ctx context.Context, call *plugin.Call, req *roompb.Mode
 	return &roompb.ModerateRoomReply{Seq: seq}, err
 }
 
+// least is the rank that a verb takes.
+func least(verb roompb.ModerationVerb) int {
+	if verb == roompb.ModerationVerb_MODERATION_SET_ROLE {
+		return rankOwner
+	}
+	return rankAdmin
+}
+
+// may refuses, by what is remembered, who may not, and who does too much: before
+// anything is written for him. The transaction decides.
+func (p *Room) may(ctx context.Context, name string, u im.UserID, least int) error {
+	if err := p.keepPaceOf("", u); err != nil { // of all rooms, also of those that are not there
+		return err
+	}
+	s, err := p.known(ctx, key{name, u})
+	switch {
+	case err != nil:
+		return err
+	case p.say(s, u) < least:
+		return notAllowed()
+	}
+	return nil
+}
+
+func notAllowed() error { return denied("", "not one of those who may") }
+
 // change runs fn in a transaction that is the only one about the room, and has
-// everything that is remembered of rooms read anew.
+// what is remembered of the room read anew.
 func (p *Room) change(ctx context.Context, name string, fn func(tx *sql.Tx) error) error {
 	err := p.store.change(ctx, name, fn)
-	p.states.forget() // also after an error: it may have been committed
+	if _, refused := errors.AsType[*im.Error](err); !refused && !errors.Is(err, errUnknown) {
+		p.states.forget(name) // also after a fault: it may have been committed
+	}
 	if errors.Is(err, errUnknown) {
 		return noSuchRoom()
 	}
@@ -100,15 +128,11 @@ func (p *Room) inflict(ctx context.Context, tx *sql.Tx, by im.UserID, name strin
 	if err != nil {
 		return err
 	}
-	least := rankAdmin
-	if m.Verb == roompb.ModerationVerb_MODERATION_SET_ROLE {
-		least = rankOwner
-	}
-	switch rank := p.rank(actor, by); {
+	switch rank := p.say(actor, by); {
 	case actor.room.closed:
 		return closed()
-	case rank < least:
-		return denied("", "not one of those who may")
+	case rank < least(m.Verb):
+		return notAllowed()
 	case rank <= p.rank(target, target.person.user):
 		return denied("moderation.user_id", "not below you")
 	}
@@ -143,6 +167,15 @@ const (
 	rankOwner
 	rankOperator
 )
+
+// say is the rank in which somebody acts: who is banned, as an owner by an operator, has
+// none while it lasts.
+func (p *Room) say(s state, u im.UserID) int {
+	if holds(s.person.bannedUntilMs, p.host.Now().UnixMilli()) && !p.operator(u) {
+		return rankMember
+	}
+	return p.rank(s, u)
+}
 
 func (p *Room) rank(s state, u im.UserID) int {
 	switch {

@@ -25,9 +25,31 @@ func newPace(now func() time.Time) *pace {
 // take counts one event of k and gives 0, or counts none and gives the time to wait:
 // one may come every interval, and burst at once.
 func (p *pace) take(k key, interval time.Duration, burst int) time.Duration {
-	now := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	full, wait := p.look(k, interval, burst)
+	if wait > 0 {
+		return wait
+	}
+	if len(p.young) >= maxPaces {
+		p.young, p.old = map[key]time.Time{}, p.young
+	}
+	p.young[k] = full.Add(interval)
+	return 0
+}
+
+// wait gives what take would, and counts nothing.
+func (p *pace) wait(k key, interval time.Duration, burst int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, wait := p.look(k, interval, burst)
+	return wait
+}
+
+// look gives when k may have everything again, and how long it has to wait for one; p.mu
+// must be held.
+func (p *pace) look(k key, interval time.Duration, burst int) (full time.Time, wait time.Duration) {
+	now := p.now()
 	full, known := p.young[k]
 	if !known {
 		full = p.old[k]
@@ -38,12 +60,38 @@ func (p *pace) take(k key, interval time.Duration, burst int) time.Duration {
 	if most := now.Add(time.Duration(burst) * interval); full.After(most) {
 		full = most // the clock stepped back
 	}
-	if wait := full.Sub(now) - time.Duration(burst-1)*interval; wait > 0 {
-		return min(wait, interval)
+	return full, min(full.Sub(now)-time.Duration(burst-1)*interval, interval)
+}
+
+// maxOwed bounds the turns that are owed: past it nobody is owed one any more.
+const maxOwed = 1 << 12
+
+// owed are turns that were taken for nothing, each until the next would come anyway. The
+// zero value is ready. Safe for concurrent use.
+type owed struct {
+	mu    sync.Mutex // guards until
+	until map[key]time.Time
+}
+
+func (o *owed) give(k key, until time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.until == nil || len(o.until) >= maxOwed {
+		o.until = make(map[key]time.Time)
 	}
-	if len(p.young) >= maxPaces {
-		p.young, p.old = map[key]time.Time{}, p.young
-	}
-	p.young[k] = full.Add(interval)
-	return 0
+	o.until[k] = until
+}
+
+func (o *owed) is(k key, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return now.Before(o.until[k])
+}
+
+func (o *owed) take(k key, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	until := o.until[k]
+	delete(o.until, k)
+	return now.Before(until)
 }

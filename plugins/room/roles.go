@@ -27,11 +27,14 @@ func (p *Room) roles(ctx context.Context, call *plugin.Call, req *roompb.ListRol
 	case req.AfterUserId < 0:
 		return nil, im.Invalid("after_user_id", "must not be negative")
 	}
+	if err := p.keepPaceOf(looking, call.User); err != nil {
+		return nil, err
+	}
 	s, err := p.known(ctx, key{name, call.User})
 	if err != nil {
 		return nil, err
 	}
-	rank, now := p.rank(s, call.User), p.host.Now().UnixMilli()
+	rank, now := p.say(s, call.User), p.host.Now().UnixMilli()
 	if rank < rankAdmin && !call.In(conversation(name)) {
 		return nil, outside()
 	}

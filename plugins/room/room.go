@@ -69,6 +69,7 @@ type Room struct {
 	overload  plugin.Limiter // of chat, by room, at the rooms' rates
 	sends     *pace          // by room and user; here only
 	paces     *pace          // what slow and overload refuse, here, at no cost
+	owed      owed           // turns of slow
 	counts    *counts
 }
 

@@ -93,6 +93,9 @@ func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.Ro
 		return outside()
 	}
 	s, err := p.states.get(ctx, key{req.Room, call.User})
+	if errors.Is(err, errUnknown) { // another core may have made it just now
+		s, err = p.store.state(ctx, key{req.Room, call.User})
+	}
 	switch {
 	case errors.Is(err, errUnknown):
 		return noSuchRoom()
@@ -105,13 +108,13 @@ func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.Ro
 		return closed()
 	case holds(s.person.bannedUntilMs, now) && !p.operator(call.User):
 		return denied("room", "banned from the room")
+	case holds(s.person.mutedUntilMs, now) && !p.operator(call.User):
+		return denied("room", "muted in the room")
 	case role >= roompb.RoomRole_ROOM_ROLE_ADMIN:
 	case req.Kind == roompb.RoomKind_ROOM_KIND_ANNOUNCEMENT:
 		return denied("kind", "only owner and admins announce")
 	case s.room.muted:
 		return denied("room", "only owner and admins speak now")
-	case holds(s.person.mutedUntilMs, now):
-		return denied("room", "muted in the room")
 	}
 	return p.keepPace(ctx, s.room, role, call.User, req.Kind)
 }
@@ -120,32 +123,55 @@ func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.Ro
 // chat of all together where the room's rule for overload is to slow the senders.
 // Owner and admins have only the first.
 func (p *Room) keepPace(ctx context.Context, r room, role roompb.RoomRole, u im.UserID, kind roompb.RoomKind) error {
-	if err := p.keepSendPace(r.name, u); err != nil || role >= roompb.RoomRole_ROOM_ROLE_ADMIN {
+	if err := p.keepPaceOf(r.name, u); err != nil || role >= roompb.RoomRole_ROOM_ROLE_ADMIN {
 		return err
 	}
-	if r.slowModeMs > 0 {
-		interval := time.Duration(r.slowModeMs) * time.Millisecond
-		if wait := p.take(ctx, p.slow, key{r.name, u}, 1, interval); wait > 0 {
-			return limited(wait, "the room is in slow mode")
+	slow, turn, now := time.Duration(r.slowModeMs)*time.Millisecond, key{r.name, u}, p.host.Now()
+	if slow > 0 && !p.owed.is(turn, now) {
+		if wait := p.paces.wait(turn, slow, 1); wait > 0 { // nothing of the room's is used up for it
+			return limited(wait, slowMode)
 		}
 	}
 	policy := p.policy(ctx, r)
-	if kind == roompb.RoomKind_ROOM_KIND_TEXT && policy.Overload == int32(roompb.RoomOverload_ROOM_OVERLOAD_SLOW) && policy.LowPerSecond > 0 {
-		if wait := p.take(ctx, p.overload, key{room: r.name}, policy.LowPerSecond, time.Second); wait > 0 {
+	if before, counts := counted[kind]; counts && policy.Overload == int32(roompb.RoomOverload_ROOM_OVERLOAD_SLOW) && policy.LowPerSecond > 0 {
+		if wait := p.take(ctx, p.overload, key{room: before + r.name}, policy.LowPerSecond, time.Second); wait > 0 {
 			return limited(wait, "the room is too busy")
+		}
+	}
+	if slow > 0 && !p.owed.take(turn, now) {
+		if wait := p.take(ctx, p.slow, turn, 1, slow); wait > 0 {
+			return limited(wait, slowMode)
 		}
 	}
 	return nil
 }
 
-// keepSendPace bounds what one person does to one room.
-func (p *Room) keepSendPace(name string, u im.UserID) error {
+const slowMode = "the room is in slow mode"
+
+// counted are the kinds that a room that slows its senders counts, each by itself,
+// with what stands before the room's name then: no name begins so.
+var counted = map[roompb.RoomKind]string{roompb.RoomKind_ROOM_KIND_TEXT: "", roompb.RoomKind_ROOM_KIND_GIFT: " "}
+
+// owe gives a turn of slow mode back, for a message that was not committed.
+func (p *Room) owe(ctx context.Context, name string, u im.UserID) {
+	s, err := p.states.get(context.WithoutCancel(ctx), key{name, u})
+	if err == nil && s.room.slowModeMs > 0 && p.role(s, u) < roompb.RoomRole_ROOM_ROLE_ADMIN {
+		p.owed.give(key{name, u}, p.host.Now().Add(time.Duration(s.room.slowModeMs)*time.Millisecond))
+	}
+}
+
+// looking is what keepPaceOf counts questions about rooms by.
+const looking = " "
+
+// keepPaceOf bounds what one person does, by what it is done to: a room, or a name
+// that no room can have.
+func (p *Room) keepPaceOf(name string, u im.UserID) error {
 	n := p.config.SendsPerSecond
 	if n == 0 {
 		return nil
 	}
 	if wait := p.sends.take(key{name, u}, time.Second/time.Duration(n), 5*n); wait > 0 {
-		return limited(wait, "too many messages")
+		return limited(wait, "too much at once")
 	}
 	return nil
 }
@@ -170,7 +196,12 @@ func reviewed(_ *plugin.Call, req *roompb.RoomSendRequest) plugin.Reviewed {
 }
 
 // send commits a message, which every member gets by broadcast, the sender too.
-func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (*roompb.RoomSendReply, error) {
+func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (rep *roompb.RoomSendReply, err error) {
+	defer func() {
+		if err != nil {
+			p.owe(ctx, req.Room, call.User)
+		}
+	}()
 	nickname, _, err := p.people.Nickname(ctx, call.User)
 	if err != nil {
 		return nil, err

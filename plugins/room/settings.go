@@ -86,7 +86,7 @@ func validateUpdate(_ *plugin.Call, req *roompb.UpdateRoomRequest) (err error) {
 
 // update changes settings, and tells the room and its edges.
 func (p *Room) update(ctx context.Context, call *plugin.Call, req *roompb.UpdateRoomRequest) (*roompb.UpdateRoomReply, error) {
-	if err := p.keepSendPace(req.Room, call.User); err != nil {
+	if err := p.may(ctx, req.Room, call.User, rankAdmin); err != nil {
 		return nil, err
 	}
 	body, err := p.notice(ctx, call.User, &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_SETTINGS})
@@ -101,8 +101,8 @@ func (p *Room) update(ctx context.Context, call *plugin.Call, req *roompb.Update
 			return err
 		case s.room.closed:
 			return closed()
-		case p.rank(s, call.User) < rankAdmin:
-			return denied("", "only owner and admins change settings")
+		case p.say(s, call.User) < rankAdmin:
+			return notAllowed()
 		}
 		changed = s.room
 		for _, field := range req.Fields {
@@ -138,6 +138,9 @@ func validateClose(_ *plugin.Call, req *roompb.CloseRoomRequest) (err error) {
 
 // close ends a room for good. The name stays taken, and the log stays.
 func (p *Room) close(ctx context.Context, call *plugin.Call, req *roompb.CloseRoomRequest) (*roompb.CloseRoomReply, error) {
+	if err := p.may(ctx, req.Room, call.User, rankOwner); err != nil {
+		return nil, err
+	}
 	m := &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_CLOSE, Reason: req.Reason}
 	body, err := p.notice(ctx, call.User, m)
 	if err != nil {
@@ -149,8 +152,8 @@ func (p *Room) close(ctx context.Context, call *plugin.Call, req *roompb.CloseRo
 		if err != nil {
 			return err
 		}
-		if p.rank(s, call.User) < rankOwner {
-			return denied("", "only the owner closes the room")
+		if p.say(s, call.User) < rankOwner {
+			return notAllowed()
 		}
 		again, s.room.closed = s.room.closed, true
 		return p.store.update(ctx, tx, s.room)

@@ -14,6 +14,9 @@ const (
 	fresh = time.Second
 	// maxStates bounds what is remembered, in each of two halves.
 	maxStates = 1 << 15
+	// maxChanged bounds the rooms whose changes are remembered one by one; past it
+	// everything is read anew once.
+	maxChanged = 1 << 12
 	// loading bounds one reading, which several callers may wait for.
 	loading = 5 * time.Second
 )
@@ -33,8 +36,10 @@ type states struct {
 	load func(ctx context.Context, k key) (state, error)
 	now  func() time.Time
 
-	mu         sync.Mutex // guards the fields below
-	generation int64      // what was begun in an earlier one is not used
+	mu         sync.Mutex       // guards the fields below
+	generation int64            // counts changes
+	changed    map[string]int64 // of rooms: what was begun before that generation is not used
+	floor      int64            // the same, of all rooms
 	young, old map[key]*reading
 }
 
@@ -48,14 +53,19 @@ type reading struct {
 }
 
 func newStates(load func(context.Context, key) (state, error), now func() time.Time) *states {
-	return &states{load: load, now: now, young: map[key]*reading{}, old: map[key]*reading{}}
+	return &states{load: load, now: now, changed: map[string]int64{}, young: map[key]*reading{}, old: map[key]*reading{}}
 }
 
-// forget has everything read anew: called when a change was committed.
-func (s *states) forget() {
+// forget has everything of a room read anew: called when a change was committed.
+func (s *states) forget(room string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.generation++
+	if len(s.changed) >= maxChanged {
+		clear(s.changed)
+		s.floor = s.generation
+	}
+	s.changed[room] = s.generation
 }
 
 // get gives what is known, or reads it.
@@ -86,7 +96,7 @@ func (s *states) find(k key) (r *reading, mine bool) {
 	if r == nil {
 		r = s.old[k]
 	}
-	if r != nil && r.generation == s.generation && r.usable(now) {
+	if r != nil && r.generation >= max(s.floor, s.changed[k.room]) && r.usable(now) {
 		return r, false
 	}
 	if len(s.young) >= maxStates {
@@ -97,11 +107,12 @@ func (s *states) find(k key) (r *reading, mine bool) {
 	return r, true
 }
 
-// usable reports whether a reading is under way, or found something lately.
+// usable reports whether a reading is under way, or said something lately, be it that
+// there is no such room.
 func (r *reading) usable(now time.Time) bool {
 	select {
 	case <-r.done:
-		return r.err == nil && now.Sub(r.at) < fresh && now.Sub(r.at) >= 0
+		return (r.err == nil || errors.Is(r.err, errUnknown)) && now.Sub(r.at) < fresh && now.Sub(r.at) >= 0
 	default:
 		return true
 	}

@@ -148,13 +148,17 @@ func (r *rooms) Configure(room im.ConversationID, p plugin.RoomPolicy) {
 }
 
 // enter takes a session into a room, and gives it what came since the head. One that
-// was on its way in while it was expelled goes out at once.
+// was on its way in while it was expelled goes out at once, one that is in stays as it is.
 func (r *rooms) enter(s *Session, in plugin.Entrance) {
 	if s.Closed() != nil {
 		return
 	}
 	r.mu.Lock()
 	t := r.of(in.Room)
+	if _, already := t.members[s]; already {
+		r.mu.Unlock()
+		return
+	}
 	t.members[s], t.list = in.Head, in.Policy.List
 	s.enter(in.Room)
 	for _, b := range t.recent {

@@ -81,6 +81,7 @@ type Rooms struct {
 	workers  sync.WaitGroup
 	states   *states // what edges said
 	wants    *states // of it what they miss
+	lost     losses  // what the worker could not bring
 	figures  *roomFigures
 
 	began atomic.Int64 // when the batch under way was begun, in unix nanoseconds; 0: none is
@@ -90,9 +91,9 @@ type Rooms struct {
 
 	// Owned by the worker.
 	jobs  []roomJob
-	away  time.Time                   // until then the registry is not asked
-	lost  map[im.ConversationID]int64 // rooms that missed broadcasts, from that seq on
-	again []roomJob                   // expulsions and policies that found no registry
+	away  time.Time // until then the registry is not asked
+	said  time.Time // when it was last logged that rooms are not reached
+	again []roomJob // expulsions and policies that found no registry
 }
 
 // roomJob is one of its fields.
@@ -125,7 +126,7 @@ func NewRooms(o RoomOptions) (*Rooms, error) {
 	}
 	r := &Rooms{
 		registry: o.Registry, pusher: o.Pusher, log: o.Log, states: newStates(o.States), wants: newStates(o.States),
-		queue: make(chan roomJob, o.Queue), served: make(chan struct{}), lost: make(map[im.ConversationID]int64),
+		queue: make(chan roomJob, o.Queue), served: make(chan struct{}), lost: losses{wake: make(chan struct{}, 1), rooms: make(map[im.ConversationID]int64)},
 	}
 	r.ctx, r.close = context.WithCancel(context.Background())
 	r.closed = r.ctx.Done()
@@ -136,6 +137,7 @@ func NewRooms(o RoomOptions) (*Rooms, error) {
 	}
 	r.workers.Go(r.work)
 	r.workers.Go(r.hear)
+	r.workers.Go(r.mend)
 	r.workers.Go(r.answer)
 	return r, nil
 }
@@ -210,14 +212,14 @@ func (r *Rooms) work() {
 	defer retry.Stop()
 	for {
 		due := retry.C
-		if len(r.lost)+len(r.again) == 0 {
+		if len(r.again) == 0 {
 			due = nil
 		}
 		select {
 		case j := <-r.queue:
 			r.batch(j)
 		case <-due:
-			r.makeGood()
+			r.doAgain()
 		case <-r.closed:
 			for {
 				select {

@@ -3,6 +3,8 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -16,49 +18,104 @@ const (
 	maxAgain = 1024
 )
 
-// lose remembers what a room missed.
+// losses are rooms that missed broadcasts. The worker adds to them; mend takes them.
+type losses struct {
+	wake chan struct{} // has one token when there is something
+
+	mu    sync.Mutex // guards rooms
+	rooms map[im.ConversationID]int64
+}
+
+// add remembers that a room missed what comes from that seq on.
+func (l *losses) add(room im.ConversationID, seq int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if was, known := l.rooms[room]; known {
+		l.rooms[room] = min(was, seq)
+	} else if len(l.rooms) < maxLost {
+		l.rooms[room] = seq
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take gives one, if there is any.
+func (l *losses) take() (room im.ConversationID, seq int64, any bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for room, seq := range l.rooms {
+		delete(l.rooms, room)
+		return room, seq, true
+	}
+	return "", 0, false
+}
+
+// lose remembers what a room missed. It is logged once in a while, however many there are.
 func (r *Rooms) lose(j roomJob, err error) {
 	switch {
 	case j.broadcast == nil && len(r.again) < maxAgain:
 		r.again = append(r.again, j)
 		return
 	case j.broadcast != nil && j.broadcast.Seq != 0:
-		if _, known := r.lost[j.room]; !known && len(r.lost) < maxLost {
-			r.lost[j.room] = j.broadcast.Seq
-		}
+		r.lost.add(j.room, j.broadcast.Seq)
 	}
 	r.figures.lost.Inc()
-	r.log.Error("room was not reached", "room", j.room, "err", err)
+	if now := time.Now(); now.Sub(r.said) >= time.Second {
+		r.said = now
+		r.log.Error("rooms were not reached", "room", j.room, "err", err)
+	}
 }
 
-// makeGood does what found no registry, when it answers again: some rooms at a time.
-func (r *Rooms) makeGood() {
-	if len(r.again) > 0 {
-		r.jobs, r.again = append(r.jobs[:0], r.again...), nil
-		r.run()
-		clear(r.jobs)
-	}
-	source := r.serving()
-	if source == nil {
-		return
-	}
-	const some = 64
-	done := 0
-	for room, seq := range r.lost {
-		if done++; done > some {
+// doAgain does the expulsions and policies that found no registry.
+func (r *Rooms) doAgain() {
+	r.jobs, r.again = append(r.jobs[:0], r.again...), nil
+	r.run()
+	clear(r.jobs)
+}
+
+// mend is the worker that gives rooms what they missed, when the registry answers
+// again: fan-out does not wait for the logs.
+func (r *Rooms) mend() {
+	for {
+		select {
+		case <-r.lost.wake:
+		case <-r.closed:
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), resolving)
-		lives, err := r.registry.Edges(ctx, room)
-		if err == nil {
-			err = r.repeat(ctx, source, room, seq-1, lives[0])
+		select {
+		case <-time.After(sparing):
+		case <-r.closed:
+			return
 		}
-		cancel()
-		if err != nil {
-			return // not yet
+		for r.ctx.Err() == nil && r.makeGood() {
 		}
-		delete(r.lost, room)
 	}
+}
+
+// makeGood repeats to one room what it missed; false: there is none, or not yet.
+func (r *Rooms) makeGood() (done bool) {
+	source := r.serving()
+	room, seq, any := r.lost.take()
+	if !any {
+		return false
+	}
+	defer r.barrier("a room that missed something")
+	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
+	defer cancel()
+	err := errAway
+	var lives [][]presence.Life
+	if source != nil {
+		lives, err = r.registry.Edges(ctx, room)
+	}
+	if err == nil {
+		err = r.repeat(ctx, source, room, seq-1, lives[0])
+	}
+	if err != nil {
+		r.lost.add(room, seq)
+	}
+	return err == nil
 }
 
 // repeat gives edges what the log holds after that seq, and puts out whom it says.

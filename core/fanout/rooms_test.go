@@ -234,6 +234,45 @@ func TestRoomsRegistryAway(t *testing.T) {
 	})
 }
 
+// slow is a log that waits for its gate.
+type slow struct {
+	log
+	gate chan struct{}
+}
+
+func (s *slow) Since(ctx context.Context, room im.ConversationID, after int64) (plugin.RoomPiece, error) {
+	<-s.gate
+	return s.log.Since(ctx, room, after)
+}
+
+// TestRoomsMendAside: what rooms missed is read from the logs while fan-out goes on.
+func TestRoomsMendAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, g := new(roomPusher), &gated{Rooms: presence.NewMemoryRooms(presence.Leases{})}
+		source := &slow{gate: make(chan struct{})}
+		subscribe(t, g.Rooms, edgeOne, "r_a", "r_b")
+		r := startRooms(t, fanout.RoomOptions{Registry: g, Pusher: p})
+		r.Serve(source)
+		g.away.Store(true)
+		source.head.Store(1)
+		r.Broadcast(message("r_a", 1))
+		synctest.Wait()
+		g.away.Store(false)
+		time.Sleep(2 * time.Second) // the log is being read
+		r.Broadcast(message("r_b", 5))
+		synctest.Wait()
+		if got, want := p.all(), []string{"one r_b 5"}; !slices.Equal(got, want) {
+			t.Errorf("while the log is read: got %q, want %q", got, want)
+		}
+		close(source.gate)
+		synctest.Wait()
+		if got, want := p.all(), []string{"one r_b 5", "one r_a 1", "one r_a answer 0-1 9"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		r.Close()
+	})
+}
+
 // TestRoomsRepeatExpulsions: with what an edge missed it is given who was put out, each
 // behind the message that tells of it and before the answer.
 func TestRoomsRepeatExpulsions(t *testing.T) {

@@ -38,7 +38,7 @@ type Rules interface {
 	// refuses.
 	OnJoin(ctx context.Context, call *plugin.Call, room im.ConversationID) error
 	// OnRoomPolicy gives the policy of a room; p is what its settings say. It is asked
-	// with each join and must be quick.
+	// with each join, each message and each look at a room, and must be quick.
 	OnRoomPolicy(ctx context.Context, room im.ConversationID, p plugin.RoomPolicy) plugin.RoomPolicy
 }
 

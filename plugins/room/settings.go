@@ -51,6 +51,14 @@ func (p *Room) create(ctx context.Context, call *plugin.Call, req *roompb.Create
 	}
 	switch err := p.make(ctx, call.User, r); {
 	case errors.Is(err, errTaken):
+		s, err := p.store.state(ctx, key{r.name, call.User})
+		if err != nil {
+			return nil, stored(ctx, err)
+		}
+		r.createdMs = s.room.createdMs
+		if s.room == r { // the answer to the first was lost
+			break
+		}
 		return nil, &im.Error{Code: idl.CodeAlreadyExists, Field: "room", Reason: "there is a room of that name"}
 	case err != nil:
 		return nil, err

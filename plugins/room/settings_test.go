@@ -29,6 +29,13 @@ func TestCreate(t *testing.T) {
 		t.Errorf("got %+v, %v; want %+v", &info, err, &want)
 	}
 	wantRefusal(t, b.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "club"}, nil), idl.CodeAlreadyExists, "room")
+	var again roompb.CreateRoomReply
+	err = a.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "club", Title: "The Club", Announcement: "Be kind.",
+		SlowModeMs: 5000, Overload: roompb.RoomOverload_ROOM_OVERLOAD_BATCH, LowPerSecond: 7}, &again)
+	if err != nil || *again.Info != want {
+		t.Errorf("the same again: got %+v, %v; want %+v", again.Info, err, &want)
+	}
+	wantRefusal(t, a.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "club", Title: "Another"}, nil), idl.CodeAlreadyExists, "room")
 	join(t, b, "lobby")
 	wantRefusal(t, b.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "lobby"}, nil), idl.CodeAlreadyExists, "room")
 	wantRefusal(t, b.Call(idl.ActionRoomInfo, &roompb.RoomInfoRequest{Room: "other"}, nil), idl.CodeNotFound, "room")

@@ -31,7 +31,8 @@ func (s *Server) hearRooms(l *link, told []*corepb.RoomState) {
 }
 
 // deliverRoom queues an item of a room for that life of the edge. One that finds no
-// link is lost: the edge asks for what its rooms miss by each new link.
+// link is lost: the edge asks for what its rooms miss by each new link, and gets with it the
+// expulsions that the log tells of and the policy of now.
 func (s *Server) deliverRoom(life presence.Life, i item) {
 	if l := s.edges.link(life.Edge, life.Epoch); l == nil || !l.deliver(i) {
 		s.counts.missed.Add(1)

@@ -161,6 +161,12 @@ client.addEventListener('roominfo', ({ detail }) => {
   draw();
 });
 
+client.addEventListener('roompresence', ({ detail }) => {
+  const chat = chats.inRoom(detail.room);
+  chat.members = Math.max(1, chat.members + detail.came.length - detail.went.length);
+  draw();
+});
+
 client.addEventListener('roomleft', ({ detail }) => {
   const { room, reason, message, error } = detail;
   const why = { [RoomLeftReason.REMOVED]: 'An admin removed you.', [RoomLeftReason.BANNED]: 'You are banned here.', [RoomLeftReason.CLOSED]: 'The room is closed.' };
@@ -189,7 +195,7 @@ function welcome() {
 async function join(room, afterSeq = 0) {
   const { info } = await client.joinRoom(room, { afterSeq });
   const chat = chats.inRoom(info.room);
-  Object.assign(chat, { members: info.members ?? 1, left: '' });
+  Object.assign(chat, { members: Math.max(1, info.members ?? 0), left: '' });
   keep();
   return chat;
 }

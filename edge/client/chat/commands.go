@@ -16,8 +16,8 @@ import (
 )
 
 const help = `/to NAME        write to NAME, an account name or a user ID
-/room NAME      come into a room and write to it
-/leave          go out of the room
+/room NAME      come into a room and write to it; #NAME is the same
+/leave [NAME]   go out of that room, or of the one that is written to
 /history [N]    the last N messages with that person or of that room (20)
 /devices        the devices that are signed in
 /signout        sign this device out and leave
@@ -52,7 +52,7 @@ func (t *talker) obey(ctx context.Context, text string) (leave bool, err error) 
 		}
 		return false, t.enter(ctx, arg)
 	case "leave":
-		return false, t.leave(ctx)
+		return false, t.leave(ctx, arg)
 	case "history":
 		return false, t.history(ctx, arg)
 	case "devices":

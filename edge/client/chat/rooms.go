@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"freeim/edge/client"
 	"freeim/idl/kitex_gen/roompb"
@@ -12,24 +14,38 @@ import (
 
 // enter joins a room and makes it what lines are written to.
 func (t *talker) enter(ctx context.Context, name string) error {
+	name = strings.TrimPrefix(name, "#") // as a room is written elsewhere
 	rep, err := t.session.Join(ctx, client.JoinRoom{Room: name})
 	if err != nil {
 		return err
 	}
 	t.to, t.room = person{}, rep.GetInfo().GetRoom()
-	t.screen.notice("in the room %s with %d; lines are written to it; /leave goes out", t.room, rep.GetInfo().GetMembers())
+	t.screen.notice("in the room %s (%s); lines are written to it; /leave goes out", t.room, people(rep.GetInfo().GetMembers()))
 	return nil
 }
 
-// leave goes out of the room that lines are written to.
-func (t *talker) leave(ctx context.Context) error {
-	if t.room == "" {
-		return errors.New("you are not writing to a room")
+// people says how many were in a room just before.
+func people(n int64) string {
+	switch n {
+	case 0:
+		return "nobody else"
+	case 1:
+		return "one other"
 	}
-	name := t.room
-	t.room = ""
+	return fmt.Sprintf("%d others", n)
+}
+
+// leave goes out of the room with that name, or of the one that lines are written to.
+func (t *talker) leave(ctx context.Context, name string) error {
+	name = cmp.Or(strings.TrimPrefix(name, "#"), t.room)
+	if name == "" {
+		return errors.New("which room? /leave NAME")
+	}
 	if err := t.session.Leave(ctx, name); err != nil {
 		return err
+	}
+	if name == t.room {
+		t.room = ""
 	}
 	t.screen.notice("left the room %s", name)
 	return nil

@@ -67,8 +67,8 @@ func (s *fakeSession) joinRoom(req *roompb.JoinRoomRequest) (*roompb.JoinRoomRep
 	if r.closed {
 		return nil, refusal(idl.CodeNotFound, "the room is closed")
 	}
-	r.members[s] = struct{}{}
 	rep := &roompb.JoinRoomReply{Head: int64(len(r.log)), Info: &roompb.RoomInfo{Room: req.Room, Members: int64(len(r.members))}}
+	r.members[s] = struct{}{}
 	last := int(req.Last)
 	if last == 0 {
 		last = 20

@@ -807,7 +807,7 @@ type RoomInfo struct {
 	Title        string       `protobuf:"bytes,2,opt,name=title" json:"title,omitempty"`
 	Announcement string       `protobuf:"bytes,3,opt,name=announcement" json:"announcement,omitempty"`
 	OwnerId      int64        `protobuf:"varint,4,opt,name=owner_id" json:"owner_id,omitempty"`         // 0: nobody's, made by its first join
-	Members      int64        `protobuf:"varint,5,opt,name=members" json:"members,omitempty"`           // sessions in it, over all edges; some seconds old
+	Members      int64        `protobuf:"varint,5,opt,name=members" json:"members,omitempty"`           // sessions in it, over all edges; some seconds old, so a join's reply does not count itself
 	Head         int64        `protobuf:"varint,6,opt,name=head" json:"head,omitempty"`                 // the newest seq
 	SlowModeMs   int64        `protobuf:"varint,7,opt,name=slow_mode_ms" json:"slow_mode_ms,omitempty"` // between two messages of one member; 0: off
 	Muted        bool         `protobuf:"varint,8,opt,name=muted" json:"muted,omitempty"`               // only owner and admins may speak

@@ -27,17 +27,17 @@ const accepted = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 // upgraded takes the answer off what was read so far. rest is nil while the answer
 // is not whole.
 func upgraded(p []byte) (rest []byte, err error) {
-	at := bytes.Index(p, []byte("\r\n\r\n"))
-	if at < 0 {
+	head, rest, whole := bytes.Cut(p, []byte("\r\n\r\n"))
+	if !whole {
 		if len(p) > 8192 {
 			return nil, errors.New("the answer to an upgrade has no end")
 		}
 		return nil, nil
 	}
-	if head := p[:at]; !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) || !bytes.Contains(head, []byte(accepted)) {
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) || !bytes.Contains(head, []byte(accepted)) {
 		return nil, fmt.Errorf("the upgrade was refused: %.200q", head)
 	}
-	return p[at+4:], nil
+	return rest, nil
 }
 
 // The opcodes of RFC 6455 §5.2.

@@ -185,11 +185,11 @@ func parsePushJSON(body []byte) (m message, ok bool) {
 	m.inboxSeq, _ = number(body, `"inbox_seq":`)
 	m.kind, _ = number(body, `"kind":`)
 	m.seq, ok = number(body, `"seq":`)
-	at := bytes.Index(body, []byte(`"text":"`))
-	if at < 0 {
+	_, text, found := bytes.Cut(body, []byte(`"text":"`))
+	if !found {
 		return m, false
 	}
-	m.text = body[at+len(`"text":"`):]
+	m.text = text
 	end := bytes.IndexByte(m.text, '"')
 	if end < 0 {
 		return m, false

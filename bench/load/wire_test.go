@@ -116,17 +116,17 @@ func TestUnwrapperAcceptsACutAtEveryOffset(t *testing.T) {
 	for cut := range len(b) {
 		for _, second := range []int{cut, min(cut+1, len(b)), len(b)} {
 			var u unwrapper
-			got := ""
+			var got strings.Builder
 			for _, p := range [][]byte{b[:cut], b[cut:second], b[second:]} {
 				err := u.feed(p,
-					func(p []byte) error { got += string(p); return nil },
-					func(op byte, p []byte) error { got += fmt.Sprintf("[%d:%s]", op, p); return nil })
+					func(p []byte) error { got.Write(p); return nil },
+					func(op byte, p []byte) error { fmt.Fprintf(&got, "[%d:%s]", op, p); return nil })
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got != want {
-				t.Fatalf("cut at %d and %d: got %q", cut, second, got)
+			if got.String() != want {
+				t.Fatalf("cut at %d and %d: got %q", cut, second, got.String())
 			}
 		}
 	}

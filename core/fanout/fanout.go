@@ -281,6 +281,7 @@ func (f *Fanout) makeGood() {
 		return // not yet
 	}
 	f.lost, f.calm = false, time.Now().Add(calming)
+	f.away = time.Time{} // it answers: what comes next is not to be lost
 	f.pusher.Resync()
 }
 

@@ -115,6 +115,8 @@ func TestJoinRefusals(t *testing.T) {
 		{"a NUL", "room", roompb.JoinRoomRequest{Room: "a\x00b"}},
 		{"a line separator", "room", roompb.JoinRoomRequest{Room: "a\u2028b"}},
 		{"text turned round", "room", roompb.JoinRoomRequest{Room: "a\u202eb"}},
+		{"nothing to be seen", "room", roompb.JoinRoomRequest{Room: "\u200b"}},
+		{"a mark before it", "room", roompb.JoinRoomRequest{Room: "\ufeffx"}},
 		{"white space at the end", "room", roompb.JoinRoomRequest{Room: "a "}},
 		{"white space at the beginning", "room", roompb.JoinRoomRequest{Room: "\u3000a"}},
 		{"a negative cursor", "after_seq", roompb.JoinRoomRequest{Room: "a", AfterSeq: -1}},

@@ -24,7 +24,7 @@ func canonical(name string) (string, error) {
 		return "", im.Invalid("room", "must have 1-%d characters and at most %d octets, has %d and %d", maxName, maxNameOctets, n, len(name))
 	}
 	for _, r := range name {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control) || r == utf8.RuneError {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control) || r == utf8.RuneError || unseen(r) {
 			return "", im.Invalid("room", "may not hold the character %U", r)
 		}
 	}
@@ -34,3 +34,8 @@ func canonical(name string) (string, error) {
 	}
 	return name, nil
 }
+
+// unseen reports whether r shows nothing and joins nothing, so that two names with and
+// without it would look the same: zero-width space, word joiner, byte order mark. The
+// joiners of scripts and of emoji stay.
+func unseen(r rune) bool { return r == '\u200b' || r == '\u2060' || r == '\ufeff' }

@@ -51,7 +51,9 @@ func TestNoWriteToADescriptorUsedAgain(t *testing.T) {
 			var c *conn
 			gone := make(chan struct{})
 			g.adopt(newArrival(near.(*net.TCPConn)), g.clients, func(made *conn) protocol { c = made; return silent{gone} }, nil)
+			c.out.descriptor.Lock()
 			number := int(c.out.fd)
+			c.out.descriptor.Unlock()
 			row.end(c, far)
 			<-gone
 			reader := reuse(t, number)

@@ -19,6 +19,8 @@ func TestDeliveryLeavesInOneWrite(t *testing.T) {
 		p.auth()
 		q := dial()
 		q.auth()
+		// A client may have its answer before the write of it is counted.
+		eventually(t, "both answers to be counted", func() bool { return e.Stats().Writes >= 2 })
 		push := func(n int, to ...session.ID) (all []session.Push) {
 			for i := range n {
 				all = append(all, session.Push{Action: idl.ActionMessage, Sessions: to, Protobuf: []byte{byte(i)}})

@@ -180,12 +180,16 @@ func TestCertificatesReloadedUnderSessions(t *testing.T) {
 	s.shows(2)
 	goOn()
 
-	third, thirdKey := pair(t, 3)
-	_, otherKey := pair(t, 4)
+	// Each has certificates of its own: with a file of the broken pair before, which is
+	// there until both are changed, it would make a sound one.
+	cut, cutKey := pair(t, 3)
+	whole, _ := pair(t, 4)
+	_, otherKey := pair(t, 5)
+	_, aloneKey := pair(t, 6)
 	for _, broken := range map[string][2][]byte{
-		"a key of another": {third, otherKey},
-		"half a file":      {third[:100], thirdKey},
-		"no certificate":   {[]byte("nothing"), thirdKey},
+		"a key of another": {whole, otherKey},
+		"half a file":      {cut[:100], cutKey},
+		"no certificate":   {[]byte("nothing"), aloneKey},
 	} {
 		before := s.said.count(refused)
 		s.put(broken[0], broken[1])
@@ -193,8 +197,8 @@ func TestCertificatesReloadedUnderSessions(t *testing.T) {
 		s.shows(2)
 		goOn()
 	}
-	s.put(third, thirdKey)
-	s.shows(3)
+	s.put(pair(t, 7))
+	s.shows(7)
 	goOn()
 	if got := s.hub.Stats().Closed; got[idl.CloseMalformed] != 0 {
 		t.Errorf("sessions ended as malformed: %v", got)

@@ -14,6 +14,7 @@ type RoomPolicy struct {
 	Overload     int32 // a freeim.room.RoomOverload
 	LowPerSecond int   // messages of the low lane; 0: no bound
 	List         int   // up to so many members at one edge are told by name
+	Version      int64 // grows with each change of the room: edges ignore a lower one; 0: not said
 }
 
 // Broadcast is a frame for all members of a room, wherever they are.

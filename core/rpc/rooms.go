@@ -69,5 +69,5 @@ func (s *Server) Configure(life presence.Life, room im.ConversationID, p plugin.
 }
 
 func policy(room string, p plugin.RoomPolicy) *corepb.RoomPolicy {
-	return &corepb.RoomPolicy{Room: room, Overload: p.Overload, LowPerSecond: int32(p.LowPerSecond), List: int32(p.List)}
+	return &corepb.RoomPolicy{Room: room, Overload: p.Overload, LowPerSecond: int32(p.LowPerSecond), List: int32(p.List), Version: p.Version}
 }

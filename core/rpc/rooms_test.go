@@ -21,7 +21,7 @@ import (
 // and out of one.
 func TestRoomsOfCalls(t *testing.T) {
 	seen := make(chan []im.ConversationID, 1)
-	policy := plugin.RoomPolicy{Overload: 2, LowPerSecond: 50, List: 100}
+	policy := plugin.RoomPolicy{Overload: 2, LowPerSecond: 50, List: 100, Version: 4}
 	h := open(t, func(_ context.Context, c *plugin.Call, _ []byte) dispatch.Reply {
 		seen <- c.Rooms
 		return dispatch.Reply{Action: c.Action, Entered: &plugin.Entrance{Room: "r_in", Head: 7, Policy: policy}, Left: "r_out"}
@@ -33,7 +33,7 @@ func TestRoomsOfCalls(t *testing.T) {
 	if got := <-seen; !slices.Equal(got, []im.ConversationID{"r_a", "r_b"}) {
 		t.Errorf("the call came with rooms %q", got)
 	}
-	want := &corepb.Enter{Room: "r_in", Head: 7, Policy: &corepb.RoomPolicy{Overload: 2, LowPerSecond: 50, List: 100}}
+	want := &corepb.Enter{Room: "r_in", Head: 7, Policy: &corepb.RoomPolicy{Overload: 2, LowPerSecond: 50, List: 100, Version: 4}}
 	if r := e.replies(1)[0]; !reflect.DeepEqual(r.Enter, want) || r.Leave != "r_out" {
 		t.Errorf("got %+v and %q, want %+v", r.Enter, r.Leave, want)
 	}

@@ -86,13 +86,16 @@ func (r *room) lose(to int64, now time.Time) {
 // begun anew, at a lower seq than was given already.
 func (r *room) answered(a Answer, now time.Time) (begun bool) {
 	if a.Policy != nil {
-		r.policy = *a.Policy
+		r.regulate(*a.Policy)
 	}
 	l := &r.log
 	if !l.known || a.After >= l.next {
 		return false
 	}
 	if begun = a.Through < a.After; begun {
+		if a.Policy != nil { // the room may have begun anew too
+			r.policy = *a.Policy
+		}
 		l.held, l.octets, l.horizon = nil, 0, a.Through
 		l.ring.restart(a.Through + 1)
 		l.jump(a.Through)

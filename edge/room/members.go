@@ -46,7 +46,7 @@ func (r *room) enter(m *Member, e Enter, now time.Time) (since join) {
 		since.expelled = &r.expelled[i].Expel
 		return since
 	}
-	r.policy = e.Policy
+	r.regulate(e.Policy)
 	first := r.count == 0
 	if !r.log.known || first && e.Head >= r.log.next {
 		r.log.jump(e.Head)
@@ -65,6 +65,14 @@ func (r *room) enter(m *Member, e Enter, now time.Time) (since join) {
 	}
 	r.change(now)
 	return since
+}
+
+// regulate takes a policy, unless a newer one came before: a join's, an answer's and a
+// change's come by several ways. Called with mu held.
+func (r *room) regulate(p Policy) {
+	if p.Version == 0 || p.Version >= r.policy.Version {
+		r.policy = p
+	}
 }
 
 func (e *Expel) means(user int64) bool {

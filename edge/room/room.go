@@ -75,8 +75,9 @@ type Expel struct {
 // lists nobody.
 type Policy struct {
 	Overload     roompb.RoomOverload
-	LowPerSecond int // chat messages; 0: no bound
-	List         int // up to so many members are named in State
+	LowPerSecond int   // chat messages; 0: no bound
+	List         int   // up to so many members are named in State
+	Version      int64 // of two the higher holds, whichever came last; 0: not said, the last holds
 }
 
 // Enter is a session's way into a room.

@@ -164,6 +164,42 @@ func TestABatchedRoom(t *testing.T) {
 	})
 }
 
+// TestAnOldPolicyOverwritesNoNewOne: whichever way it comes by; but when the log has
+// begun anew the room may have too.
+func TestAnOldPolicyOverwritesNoNewOne(t *testing.T) {
+	within(t, func(t *testing.T, s *site) {
+		listed := func() bool {
+			any := false
+			s.States(false, func(state room.State) bool { any = state.Users != nil; return true })
+			return any
+		}
+		s.join(1, 1, pbForm, 5, room.Policy{Version: 2})
+		s.Policy(hall, room.Policy{List: 9, Version: 3})
+		if !listed() {
+			t.Fatal("a newer policy was not taken")
+		}
+		s.join(2, 2, pbForm, 5, room.Policy{Version: 2})
+		s.Answer(room.Answer{Room: hall, After: 5, Through: 5, Policy: &room.Policy{Version: 2}})
+		s.Policy(hall, room.Policy{Version: 1})
+		if !listed() {
+			t.Error("an older policy was taken")
+		}
+		s.Policy(hall, room.Policy{Version: 3}) // the rules say something else
+		if listed() {
+			t.Error("what the rules say now was not taken")
+		}
+		s.Policy(hall, room.Policy{List: 9}) // of a core that knows no versions
+		if !listed() {
+			t.Error("a policy without a version was not taken")
+		}
+		s.Policy(hall, room.Policy{Version: 4})
+		s.Answer(room.Answer{Room: hall, After: 5, Through: 1, Policy: &room.Policy{List: 9, Version: 1}})
+		if !listed() {
+			t.Error("the log has begun anew, and the old policy holds")
+		}
+	})
+}
+
 func TestASlowMemberSkipsAndGoesOn(t *testing.T) {
 	within(t, func(t *testing.T, s *site) {
 		a, b := s.join(1, 1, pbForm, 0, room.Policy{}), s.join(2, 2, pbForm, 0, room.Policy{})

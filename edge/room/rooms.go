@@ -101,9 +101,9 @@ func (rs *Rooms) Answer(a Answer) {
 	}
 }
 
-// Policy changes how a room is treated.
+// Policy changes how a room is treated, unless a newer one is known.
 func (rs *Rooms) Policy(name string, p Policy) {
-	rs.with(name, false, func(r *room) { r.policy = p })
+	rs.with(name, false, func(r *room) { r.regulate(p) })
 }
 
 // with calls do with the room's mu held; create makes the room if there is none.

@@ -127,5 +127,5 @@ func enterOf(e *corepb.Enter) *room.Enter {
 }
 
 func policyOf(p *corepb.RoomPolicy) room.Policy {
-	return room.Policy{Overload: roompb.RoomOverload(p.Overload), LowPerSecond: int(p.LowPerSecond), List: int(p.List)}
+	return room.Policy{Overload: roompb.RoomOverload(p.Overload), LowPerSecond: int(p.LowPerSecond), List: int(p.List), Version: p.Version}
 }

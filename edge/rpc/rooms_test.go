@@ -68,8 +68,8 @@ func TestRoomsOverALink(t *testing.T) {
 	s.Expel(life, fanout.RoomExpulsion{Room: "r_0", Users: []im.UserID{3}, Seq: 9, Action: idl.ActionLeaveRoom, JSON: []byte("{}")})
 	s.Broadcast(life, fanout.RoomFrame{Room: "r_0", Seq: 8, Important: true, Action: idl.ActionRoomMessage, JSON: []byte("{}")})
 	s.Answer(life, "r_0", 6, 8, plugin.RoomPolicy{LowPerSecond: 4, List: 2})
-	s.Configure(life, "r_0", plugin.RoomPolicy{Overload: 1})
-	want := []string{"Room:r_0 Seq:8 Important:true", "After:6 Through:8", "Users:[3] Seq:9", "Policy:{Overload:ROOM_OVERLOAD_BATCH"}
+	s.Configure(life, "r_0", plugin.RoomPolicy{Overload: 1, Version: 6})
+	want := []string{"Room:r_0 Seq:8 Important:true", "After:6 Through:8", "Users:[3] Seq:9", "Policy:{Overload:ROOM_OVERLOAD_BATCH LowPerSecond:0 List:0 Version:6}"}
 	h.await(t, "all that was said", func() bool {
 		all := strings.Join(h.rooms, "\n")
 		for _, w := range want {

@@ -179,8 +179,10 @@ func (p *Room) policy(ctx context.Context, r room) plugin.RoomPolicy {
 	if low == 0 {
 		low = p.config.LowPerSecond
 	}
-	return p.rules.OnRoomPolicy(ctx, conversation(r.name), plugin.RoomPolicy{
+	policy := p.rules.OnRoomPolicy(ctx, conversation(r.name), plugin.RoomPolicy{
 		Overload: int32(r.overload), LowPerSecond: low, List: p.config.PresenceLimit})
+	policy.Version = 1 + r.changes
+	return policy
 }
 
 // operator reports whether the configuration puts a person above all rooms.

@@ -55,7 +55,7 @@ func (p *Room) create(ctx context.Context, call *plugin.Call, req *roompb.Create
 		if err != nil {
 			return nil, stored(ctx, err)
 		}
-		r.createdMs = s.room.createdMs
+		r.createdMs, r.changes = s.room.createdMs, s.room.changes
 		if s.room == r { // the answer to the first was lost
 			break
 		}

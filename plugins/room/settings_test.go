@@ -100,7 +100,7 @@ func TestUpdate(t *testing.T) {
 	if len(got) != 2 || got[1].Moderation.GetVerb() != roompb.ModerationVerb_MODERATION_SETTINGS || got[1].SenderId != int64(bob) {
 		t.Errorf("bob heard %+v", got)
 	}
-	want := plugintest.Configured{Room: "r_club", Policy: plugin.RoomPolicy{Overload: 2, LowPerSecond: 9, List: 100}}
+	want := plugintest.Configured{Room: "r_club", Policy: plugin.RoomPolicy{Overload: 2, LowPerSecond: 9, List: 100, Version: 3}} // a role was given, then this
 	if all := h.Policies(); len(all) != 1 || all[0] != want {
 		t.Errorf("the edges were told %+v, want %+v", all, want)
 	}

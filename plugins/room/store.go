@@ -34,6 +34,7 @@ type room struct {
 	overload     roompb.RoomOverload
 	lowPerSecond int // 0: the server's
 	createdMs    int64
+	changes      int64 // how often the room, or somebody's place in it, was changed
 }
 
 // person is a row of room_people: somebody with a role, a mute or a ban. All others
@@ -57,10 +58,10 @@ type state struct {
 	person person
 }
 
-const roomColumns = "r.name, r.title, r.announcement, r.owner_id, r.slow_mode_ms, r.muted, r.closed, r.overload, r.low_per_second, r.created_ms"
+const roomColumns = "r.name, r.title, r.announcement, r.owner_id, r.slow_mode_ms, r.muted, r.closed, r.overload, r.low_per_second, r.created_ms, r.changes"
 
 func (r *room) fields() []any {
-	return []any{&r.name, &r.title, &r.announcement, &r.owner, &r.slowModeMs, &r.muted, &r.closed, &r.overload, &r.lowPerSecond, &r.createdMs}
+	return []any{&r.name, &r.title, &r.announcement, &r.owner, &r.slowModeMs, &r.muted, &r.closed, &r.overload, &r.lowPerSecond, &r.createdMs, &r.changes}
 }
 
 // querier is a pool or a transaction.

@@ -565,6 +565,7 @@ type RoomPolicy struct {
 	Overload     int32  `protobuf:"varint,2,opt,name=overload" json:"overload,omitempty"`             // freeim.room.RoomOverload
 	LowPerSecond int32  `protobuf:"varint,3,opt,name=low_per_second" json:"low_per_second,omitempty"` // messages of the low lane; 0: no bound
 	List         int32  `protobuf:"varint,4,opt,name=list" json:"list,omitempty"`                     // up to so many members are listed in RoomState
+	Version      int64  `protobuf:"varint,5,opt,name=version" json:"version,omitempty"`               // grows with each change of the room: an edge ignores a lower one; 0: not said
 }
 
 func (x *RoomPolicy) Reset() { *x = RoomPolicy{} }
@@ -597,6 +598,13 @@ func (x *RoomPolicy) GetLowPerSecond() int32 {
 func (x *RoomPolicy) GetList() int32 {
 	if x != nil {
 		return x.List
+	}
+	return 0
+}
+
+func (x *RoomPolicy) GetVersion() int64 {
+	if x != nil {
+		return x.Version
 	}
 	return 0
 }

@@ -17,32 +17,62 @@ const (
 	maxFields  = 8
 )
 
-// installAPI builds what require("im") gives. scripts/README.md documents it.
-func (v *vm) installAPI() {
-	im := v.L.CreateTable(0, 16)
-	v.set(im, map[string]lua.LGFunction{
-		"on_message": v.onMessage, "deny": v.deny, "allow": v.allowed, "pass": v.passed,
-		"now": v.imNow, "words": v.words,
-	})
-	im.RawSetString("log", v.readOnly(v.logLibrary(), "im.log"))
-	im.RawSetString("text", v.readOnly(v.textLibrary(), "im.text"))
-	v.im = v.readOnly(im, "im")
-	v.opaque = v.metatable(nil, nil)
-	v.wordType = v.wordMethods()
-	v.allow, v.pass = v.handle(nil, v.opaque), v.handle(nil, v.opaque)
-	v.message = v.handle(nil, v.messageType())
+// hookSymbols are the hook points and what a hook may return.
+func hookSymbols() []symbol {
+	return []symbol{
+		{name: "im.on_message", in: inLoad, fn: (*vm).onMessage,
+			args: []param{{"fn", "fun(c: im.Call): im.Verdict?", "is called for each message after it was validated, before it is stored"},
+				{"options", `{name: string, on_error: "open"|"closed", priority?: integer}`, "name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first"}},
+			doc:     "Registers a hook on messages.",
+			example: `im.on_message(function(c) c.text = im.text.trim(c.text) end, {name = "trim", on_error = "open"})`},
+		{name: "im.allow", in: anywhere, fn: (*vm).allowed, results: []param{{"", "im.Verdict", ""}},
+			doc: "The verdict to go on with the next hook; returning nothing is the same.", example: `return im.allow()`},
+		{name: "im.pass", in: anywhere, fn: (*vm).passed, results: []param{{"", "im.Verdict", ""}},
+			doc: "The verdict to allow, and ask no further hook.", example: `return im.pass()`},
+		{name: "im.deny", in: inCalls, fn: (*vm).deny,
+			args: []param{{"code", "string", `lower-case name of a wire code that rules may use, mostly "rejected" or "rate_limited"`},
+				{"reason?", "string", "for operators and the client's developer"}, {"options?", "{retry_after?: number}", "retry_after: advice in milliseconds"}},
+			results: []param{{"", "im.Verdict", ""}},
+			doc:     "The verdict to refuse. The first denial ends the chain.", example: `return im.deny("rejected", "no links here")`},
+		{name: "im.now", in: inCalls, fn: (*vm).imNow, results: []param{{"ms", "integer", ""}},
+			doc: "Milliseconds since 1970; stands still during a call.", example: `assert(im.now() == im.now())`},
+	}
 }
 
-// handle is a userdata that scripts can hold and use only through mt.
-func (v *vm) handle(value any, mt *lua.LTable) *lua.LUserData {
-	return &lua.LUserData{Value: value, Env: v.env, Metatable: mt}
+// callSymbols are the fields of what a hook is called with.
+func callSymbols() []symbol {
+	field := func(name, doc string) symbol {
+		return symbol{name: "Call." + name, in: inHook, results: []param{{"", "string", ""}}, doc: doc}
+	}
+	return []symbol{
+		field("text", "The text; may be assigned: not empty, UTF-8, at most 5,000 characters. Later hooks see it."),
+		field("user", "ID of the sender."),
+		field("device", "ID of the sender's device."),
+		field("device_type", `"web", "mobile", "desktop" or "tablet".`),
+		field("conversation", "ID of the conversation."),
+		field("conversation_type", `"chat", "group" or "room".`),
+		field("kind", `What the message is: "text".`),
+		field("action", `Name of the action: "chat.send".`),
+		field("client_addr", "Address and port of the client."),
+	}
 }
 
-// hookOnly raises unless a hook runs: what a file does while loading is done
-// once per VM, and must not depend on anything but the files.
-func (v *vm) hookOnly(L *lua.LState, name string) {
-	if v.phase == phaseLoading {
-		L.RaiseError("%s is for hooks, not for loading", name)
+// logSymbols are im.log.
+func logSymbols() []symbol {
+	line := func(name string, level slog.Level) symbol {
+		return symbol{name: "im.log." + name, in: anywhere,
+			args: []param{{"text", "string", ""}, {"fields?", "table<string, any>", "8 at most"}},
+			doc:  "Writes a line to the log at level " + name + ": 8 lines per call, the rest is counted.", example: `im.log.` + name + `("seen", {user = "1"})`,
+			fn: func(v *vm, L *lua.LState) int {
+				text := L.CheckString(1)
+				v.say(L, level, text, fields(L, 2))
+				return 0
+			}}
+	}
+	return []symbol{
+		line("debug", slog.LevelDebug), line("info", slog.LevelInfo), line("warn", slog.LevelWarn), line("error", slog.LevelError),
+		{name: "print", in: anywhere, fn: (*vm).print, args: []param{{"...", "any", ""}},
+			doc: "Is im.log.info of its arguments as one text.", example: `print("seen", 1)`},
 	}
 }
 
@@ -65,7 +95,6 @@ type denial struct {
 
 // deny is im.deny(code, reason [, {retry_after = ms}]).
 func (v *vm) deny(L *lua.LState) int {
-	v.hookOnly(L, "im.deny")
 	d := &denial{code: L.CheckString(1), reason: clip(L.OptString(2, ""), maxReason), call: v.calls}
 	if !v.b.opts.knows(d.code) {
 		L.RaiseError("im.deny: unknown code %q", clip(d.code, 64))
@@ -114,9 +143,6 @@ var hookName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
 
 // onMessage is im.on_message(fn, {name=, on_error=, priority=}).
 func (v *vm) onMessage(L *lua.LState) int {
-	if v.phase != phaseLoading {
-		L.RaiseError("im.on_message is for loading, not for hooks")
-	}
 	r := &registration{fn: L.CheckFunction(1)}
 	policy := ""
 	eachOption(L, 2, "im.on_message", map[string]func(lua.LValue) bool{
@@ -145,22 +171,8 @@ func (v *vm) onMessage(L *lua.LState) int {
 
 // imNow is im.now(): milliseconds since 1970, the same for the whole call.
 func (v *vm) imNow(L *lua.LState) int {
-	v.hookOnly(L, "im.now")
 	L.Push(lua.LNumber(v.frozen().UnixMilli()))
 	return 1
-}
-
-func (v *vm) logLibrary() *lua.LTable {
-	library := v.L.CreateTable(0, 4)
-	for name, level := range map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError} {
-		v.set(library, map[string]lua.LGFunction{name: func(L *lua.LState) int {
-			text := L.CheckString(1)
-			v.say(L, level, text, fields(L, 2))
-			return 0
-		}})
-	}
-	return library
 }
 
 // print is im.log.info with its arguments as a text.

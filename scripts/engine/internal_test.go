@@ -17,6 +17,16 @@ import (
 // bundleOf builds a bundle of one file without a directory.
 func bundleOf(t testing.TB, source string, change func(*Options)) *bundle {
 	t.Helper()
+	b, err := tryBundle(t, source, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// tryBundle is bundleOf for sources that may be wrong.
+func tryBundle(t testing.TB, source string, change func(*Options)) (*bundle, error) {
+	t.Helper()
 	o := &Options{Dir: "unused", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Wall: time.Second, ChainWall: time.Second, LoadWall: 10 * time.Second, TestWall: 10 * time.Second}
 	if change != nil {
@@ -28,7 +38,7 @@ func bundleOf(t testing.TB, source string, change func(*Options)) *bundle {
 	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, dog, nil)
 	if err != nil {
 		dog.close()
-		t.Fatal(err)
+		return nil, err
 	}
 	t.Cleanup(func() {
 		b.pool.close()
@@ -37,7 +47,7 @@ func bundleOf(t testing.TB, source string, change func(*Options)) *bundle {
 			t.Errorf("got %d budgets left behind", len(dog.budgets))
 		}
 	})
-	return b
+	return b, nil
 }
 
 func hookSource(body string) string {

@@ -25,7 +25,7 @@ func (v *vm) installSandbox() {
 	v.set(v.globals, map[string]lua.LGFunction{
 		"getmetatable": getMetatable, "setmetatable": setMetatable, "rawset": rawSet,
 		"pcall": v.pcall, "xpcall": v.xpcall, "tostring": v.toString, "unpack": v.unpack,
-		"require": v.require, "print": v.print,
+		"require": v.require,
 	})
 	v.globals.RawSetString("_VERSION", lua.LString(lua.LuaVersion))
 	v.globals.RawSetString("_G", v.readOnly(v.globals, "_G"))

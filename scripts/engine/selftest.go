@@ -42,7 +42,7 @@ func (b *bundle) selfTest(ctx context.Context) error {
 	}
 	defer v.close()
 	t := &tester{ctx: ctx, b: b, v: v}
-	t.last = v.handle(t, t.metatable())
+	t.last, v.tester = v.handle(t, v.classes["Test"]), t
 	var faults []error
 	for _, test := range v.tests {
 		if ctx.Err() != nil {
@@ -98,24 +98,27 @@ func (t *tester) run(test *selfTest) error {
 	return fmt.Errorf("%s: test %q failed", located(test.file, faultText(err)), test.name)
 }
 
-// installTests gives test files the global function test.
-func (v *vm) installTests() {
-	v.builtins["test"] = true
-	v.globals.RawSetString("test", v.L.NewFunction(func(L *lua.LState) int {
-		if v.phase != phaseLoading {
-			L.RaiseError("a test cannot contain a test")
-		}
-		test := &selfTest{name: L.CheckString(1), fn: L.CheckFunction(2)}
-		test.file, test.line = caller(L)
-		v.tests = append(v.tests, test)
-		return 0
-	}))
+// testSymbols are for *_test.lua files.
+func testSymbols() []symbol {
+	return []symbol{
+		{name: "test", in: inLoad, tests: true, fn: (*vm).declareTest,
+			args: []param{{"name", "string", ""}, {"fn", "fun(t: im.Test)", ""}},
+			doc:  "Declares a test. It runs before the bundle is activated; a failure refuses the bundle."},
+		{name: "Test.message", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.message(L) },
+			args:    []param{{"fields", "table<string, string>", "fields of im.Call; those left out have defaults"}},
+			results: []param{{"", "{denied: boolean, code: string, reason: string, retry_after: number, rule: string, text: string, rewritten: boolean}", ""}},
+			doc:     "What all hooks say about such a message. A hook that fails makes the test fail."},
+		{name: "Test.wait", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.wait(L) },
+			args: []param{{"ms", "number", ""}}, doc: "Moves the clock, which otherwise stands still."},
+	}
 }
 
-func (t *tester) metatable() *lua.LTable {
-	methods := t.v.L.CreateTable(0, 2)
-	t.v.set(methods, map[string]lua.LGFunction{"message": t.message, "wait": t.wait})
-	return t.v.metatable(methods, nil)
+// declareTest is test(name, fn).
+func (v *vm) declareTest(L *lua.LState) int {
+	test := &selfTest{name: L.CheckString(1), fn: L.CheckFunction(2)}
+	test.file, test.line = caller(L)
+	v.tests = append(v.tests, test)
+	return 0
 }
 
 // wait is t.wait(ms): the clock of the hooks goes forward.

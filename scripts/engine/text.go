@@ -8,19 +8,27 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// textLibrary is im.text: what Lua's octet strings cannot do with people's texts.
-// Positions count characters, from 1.
-func (v *vm) textLibrary() *lua.LTable {
-	library := v.L.CreateTable(0, 8)
-	v.set(library, map[string]lua.LGFunction{
-		"len":      v.textLen,
-		"sub":      v.textSub,
-		"lower":    func(L *lua.LState) int { return v.mapString(L, strings.ToLower) },
-		"trim":     func(L *lua.LState) int { return v.mapString(L, strings.TrimSpace) },
-		"fold":     func(L *lua.LState) int { return v.mapString(L, fold) },
-		"contains": v.textContains,
-	})
-	return library
+// textSymbols are im.text: what Lua's octet strings cannot do with people's
+// texts. Positions count characters, from 1.
+func textSymbols() []symbol {
+	mapped := func(name, doc, example string, fn func(string) string) symbol {
+		return symbol{name: "im.text." + name, in: anywhere, args: []param{{"text", "string", ""}}, results: []param{{"", "string", ""}},
+			doc: doc, example: example, fn: func(v *vm, L *lua.LState) int { return v.mapString(L, fn) }}
+	}
+	return []symbol{
+		{name: "im.text.len", in: anywhere, fn: (*vm).textLen, args: []param{{"text", "string", ""}}, results: []param{{"n", "integer", ""}},
+			doc: "How many characters a text has.", example: `assert(im.text.len("héllo") == 5)`},
+		{name: "im.text.sub", in: anywhere, fn: (*vm).textSub,
+			args:    []param{{"text", "string", ""}, {"from", "integer", "counts from 1, or from the end when negative"}, {"to?", "integer", "-1 if left out"}},
+			results: []param{{"", "string", ""}},
+			doc:     "Is string.sub by characters.", example: `assert(im.text.sub("héllo", 2, 3) == "él")`},
+		mapped("lower", "Lower case, of all scripts.", `assert(im.text.lower("ÀB") == "àb")`, strings.ToLower),
+		mapped("trim", "Without the white space around it.", `assert(im.text.trim("  a b ") == "a b")`, strings.TrimSpace),
+		mapped("fold", "Lower case, full-width to ASCII: compare folded texts.", `assert(im.text.fold("ＦＲＥＥ　Im") == "free im")`, fold),
+		{name: "im.text.contains", in: anywhere, fn: (*vm).textContains,
+			args: []param{{"text", "string", ""}, {"part", "string", ""}}, results: []param{{"", "boolean", ""}},
+			doc: "Whether part occurs, both folded.", example: `assert(im.text.contains("Join ＦＲＥＥ", "free"))`},
+	}
 }
 
 // foldRune maps what readers take for the same character to one: upper to lower

@@ -48,12 +48,13 @@ type vm struct {
 	random   *rand.Rand
 	pats     map[string]*pattern
 
-	message  *lua.LUserData // the proxy's handle, c in a hook
-	proxy    proxy
-	allow    *lua.LUserData
-	pass     *lua.LUserData
-	opaque   *lua.LTable // metatable without anything
-	wordType *lua.LTable // metatable of word lists
+	message *lua.LUserData // the proxy's handle, c in a hook
+	proxy   proxy
+	allow   *lua.LUserData
+	pass    *lua.LUserData
+	opaque  *lua.LTable            // metatable without anything
+	classes map[string]*lua.LTable // metatables of objects, by class
+	tester  *tester                // in a VM for tests
 
 	// Of the running call.
 	now   time.Time // zero until a script asks
@@ -101,10 +102,7 @@ func newVM(b *bundle, quiet, tests bool) (*vm, error) {
 	b.dog.add(&v.budget)
 	v.L.SetContext(&v.budget)
 	v.installSandbox()
-	v.installAPI()
-	if tests {
-		v.installTests()
-	}
+	v.installAPI(tests)
 	if err := v.load(tests); err != nil {
 		v.close()
 		return nil, err

@@ -223,12 +223,29 @@ func (c *wordCache) get(words []string) *wordList {
 	return list
 }
 
+// wordSymbols are im.words and its lists.
+func wordSymbols() []symbol {
+	const words = `local list = im.words({"spoiler", "剧透"}) `
+	return []symbol{
+		{name: "im.words", in: inLoad, fn: (*vm).words,
+			args:    []param{{"list", "string|string[]", "words, or a text with a word per line, where # begins a comment; at most 50,000 of 64 characters"}},
+			results: []param{{"", "im.Words", ""}},
+			doc:     "Builds a list of words. One pass over a text finds them all, however long the list; case and width do not matter. Lists are shared by content across VMs and reloads.",
+			example: words},
+		{name: "Words:any", in: anywhere, fn: (*vm).wordsAny, args: []param{{"text", "string", ""}}, results: []param{{"found", "boolean", ""}},
+			doc: "Whether any word occurs.", example: words + `assert(list:any("a Spoiler!"))`},
+		{name: "Words:find", in: anywhere, fn: (*vm).wordsFind, args: []param{{"text", "string", ""}},
+			results: []param{{"word", "string?", "as in the list; nil: none occurs"}, {"first", "integer?", ""}, {"last", "integer?", ""}},
+			doc:     "The leftmost word, the longest of those, and its first and last character.", example: words + `assert(select(3, list:find("别剧透啊")) == 3)`},
+		{name: "Words:mask", in: anywhere, fn: (*vm).wordsMask, args: []param{{"text", "string", ""}, {"with?", "string", `one character, "*" if left out`}},
+			results: []param{{"masked", "string", ""}, {"count", "integer", ""}},
+			doc:     "The text with the words masked, and how many there were.", example: words + `assert(list:mask("no spoiler") == "no *******")`},
+	}
+}
+
 // words is im.words(list): a table of words, or one string with a word per line,
 // where lines that begin with # are comments.
 func (v *vm) words(L *lua.LState) int {
-	if v.phase != phaseLoading {
-		L.RaiseError("im.words is for loading, not for hooks")
-	}
 	var words []string
 	switch list := L.Get(1).(type) {
 	case lua.LString:
@@ -249,7 +266,7 @@ func (v *vm) words(L *lua.LState) int {
 		L.RaiseError("im.words needs a table of words or a string of lines")
 	}
 	v.checkWords(L, words)
-	L.Push(v.handle(v.b.words.get(words), v.wordType))
+	L.Push(v.handle(v.b.words.get(words), v.classes["Words"]))
 	return 1
 }
 
@@ -272,18 +289,9 @@ func (v *vm) checkWords(L *lua.LState, words []string) {
 	v.spend(L, sum/16)
 }
 
-func (v *vm) wordMethods() *lua.LTable {
-	methods := v.L.CreateTable(0, 4)
-	v.set(methods, map[string]lua.LGFunction{"find": v.wordsFind, "any": v.wordsAny, "mask": v.wordsMask})
-	return v.metatable(methods, nil)
-}
-
 // wordArgs are the list and the text of a method call, paid for.
 func (v *vm) wordArgs(L *lua.LState) (*wordList, []rune) {
-	list, ok := L.CheckUserData(1).Value.(*wordList)
-	if !ok {
-		L.RaiseError("not a word list; call it as words:find(text)")
-	}
+	list := receiver[*wordList](L, "word list")
 	text := L.CheckString(2)
 	v.subject(L, text)
 	v.spend(L, len(text)/4+1)

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The table says of everything what it is, once.
+func TestSymbols(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range symbols() {
+		if seen[s.name] {
+			t.Errorf("%s: in the table twice", s.name)
+		}
+		seen[s.name] = true
+		if s.doc == "" || !strings.HasSuffix(s.doc, ".") {
+			t.Errorf("%s: got doc %q, want sentences", s.name, s.doc)
+		}
+		if s.in == 0 {
+			t.Errorf("%s: for no phase", s.name)
+		}
+		if s.fn != nil && !s.tests && s.example == "" {
+			t.Errorf("%s: has no example", s.name)
+		}
+		if s.fn == nil && (len(s.args) != 0 || len(s.results) != 1) {
+			t.Errorf("%s: a field has a type and nothing else", s.name)
+		}
+		for _, p := range append(s.args, s.results...) {
+			if p.typ == "" {
+				t.Errorf("%s: %q has no type", s.name, p.name)
+			}
+		}
+	}
+}
+
+// Every example holds, where it is allowed: run while loading, in a hook or in a test.
+func TestExamples(t *testing.T) {
+	for _, s := range symbols() {
+		if s.example == "" {
+			continue
+		}
+		source := "local im = require(\"im\")\n"
+		body := s.example
+		if strings.Contains(body, "im.words(") { // what can only be had while loading
+			made, rest, _ := strings.Cut(body, ") ")
+			source, body = source+made+")\n", rest
+		}
+		switch {
+		case s.in == inLoad:
+			source += s.example
+		case s.in&inHook != 0:
+			source += "im.on_message(function(c) " + body + " end, {name = \"x\", on_error = \"closed\"})"
+		}
+		t.Run(s.name, func(t *testing.T) {
+			b := bundleOf(t, source, func(o *Options) { o.Codes = []string{"rejected"} })
+			if v := b.judge(t.Context(), sample(), b.opts.Now); v.Err != nil {
+				t.Error(v.Err)
+			}
+		})
+	}
+}
+
+// Outside of its phases a function says where it belongs.
+func TestPhases(t *testing.T) {
+	for _, s := range symbols() {
+		owner, _ := s.place()
+		if s.fn == nil || s.tests || owner != "im" && !strings.HasPrefix(owner, "im.") {
+			continue
+		}
+		call := s.name + "()"
+		if s.in&inLoad == 0 {
+			_, err := tryBundle(t, "im = require('im') "+call, nil)
+			if want := s.name + " is for " + s.in.String() + ", not for loading"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		}
+		if s.in&inHook == 0 {
+			b := bundleOf(t, hookSource(call), nil)
+			v := b.judge(t.Context(), sample(), b.opts.Now)
+			if want := regexp.QuoteMeta(s.name) + " is for .*, not for hooks"; v.Err == nil || !regexp.MustCompile(want).MatchString(v.Err.Error()) {
+				t.Errorf("got %v, want %q", v.Err, want)
+			}
+		}
+	}
+}
+
+// Every field in the table can be read, and no handle gives others.
+func TestCallFields(t *testing.T) {
+	var body strings.Builder
+	for _, s := range symbols() {
+		if owner, name := s.place(); owner == "Call" && s.fn == nil {
+			body.WriteString("assert(type(c." + name + ") == \"" + s.results[0].typ + "\")\n")
+		}
+	}
+	b := bundleOf(t, hookSource(body.String()), nil)
+	if v := b.judge(t.Context(), sample(), b.opts.Now); v.Err != nil {
+		t.Error(v.Err)
+	}
+}

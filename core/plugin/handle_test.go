@@ -143,6 +143,9 @@ func TestBodiesThatCannotBeRead(t *testing.T) {
 	}{
 		{"no JSON", idl.CodecJSON, "{", ""},
 		{"a wrong type", idl.CodecJSON, `{"user_id":"x"}`, "user_id"},
+		{"a text", idl.CodecJSON, `"x"`, ""},
+		{"a list", idl.CodecJSON, `[1]`, ""},
+		{"a number", idl.CodecJSON, `5`, ""},
 		{"a number too large", idl.CodecJSON, `{"user_id":9007199254740993}`, "user_id"},
 		{"no protobuf", idl.CodecProtobuf, "\x0a\xff", ""},
 		{"no UTF-8", idl.CodecProtobuf, "\x0a\x01\xff", "account"},

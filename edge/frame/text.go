@@ -44,8 +44,9 @@ type textFrame struct {
 
 // ParseText reads one text message, which is one frame in JSON. The action is a
 // number or a name, which named looks up (nil knows no names); an unknown name
-// gives Unnamed. Body is a copy, so p is free after the call. Every error is a
-// *CloseError.
+// gives Unnamed. Body is a copy, so p is free after the call; it is JSON, but whether it
+// is what the action takes is for whoever decodes it: one that is no object fails the
+// action, not the session. Every error is a *CloseError.
 func ParseText(p []byte, named func(string) (idl.Action, bool)) (Frame, error) {
 	t, err := parseObject(p)
 	if err != nil {
@@ -60,11 +61,11 @@ func ParseText(p []byte, named func(string) (idl.Action, bool)) (Frame, error) {
 	if err != nil {
 		return Frame{}, err
 	}
-	body, err := parseBody(t.Body)
-	if err != nil {
-		return Frame{}, err
+	f := Frame{Codec: idl.CodecJSON, Action: action, Sequence: t.Sequence}
+	if !absent(t.Body) {
+		f.Body = t.Body
 	}
-	return Frame{Codec: idl.CodecJSON, Action: action, Sequence: t.Sequence, Body: body}, nil
+	return f, nil
 }
 
 func parseObject(p []byte) (textFrame, error) {
@@ -117,16 +118,6 @@ func parseAction(raw json.RawMessage, named func(string) (idl.Action, bool)) (id
 		return a, nil
 	}
 	return Unnamed, nil
-}
-
-func parseBody(raw json.RawMessage) ([]byte, error) {
-	if absent(raw) {
-		return nil, nil
-	}
-	if raw[0] != '{' {
-		return nil, malformed("not a text frame: body is an object")
-	}
-	return raw, nil
 }
 
 func absent(raw json.RawMessage) bool { return len(raw) == 0 || bytes.Equal(raw, []byte("null")) }

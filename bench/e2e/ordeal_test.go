@@ -59,7 +59,7 @@ func beginOn(ctx context.Context, t *testing.T, mariadb *engines.MariaDBServer, 
 	o.database = between(t, o.mariadb.Addr())
 	options.MySQL = strings.Replace(dsn, o.mariadb.Addr(), o.database.Addr(), 1)
 	o.site = startSite(t, options)
-	o.people = gatherNamed(t, "p", 3, 2, o.ways()...)
+	o.people = gatherNamed(t, "p", times(3, 16), 2, o.ways()...) // a full run has to get to a million messages
 	t.Cleanup(o.people.leave)
 	return o
 }

@@ -83,6 +83,7 @@ func TestDemo(t *testing.T) {
 		"two people talk, text frames":    func(t *testing.T, b *browser.Browser) { testTalk(t, b, "?mode=text") },
 		"rules":                           testRules,
 		"a lost connection":               testLost,
+		"a connection that closes slowly": testClosing,
 		"the end of a session":            testEnded,
 		"history":                         testHistory,
 		"a room":                          testRoom,
@@ -187,6 +188,28 @@ func testLost(t *testing.T, b *browser.Browser) {
 	bob.WaitText(".preview", "Still away")
 	alice.NoFaults("WebSocket connection")
 	bob.NoFaults("WebSocket connection")
+}
+
+// Between the server's Close frame and the end of the connection a WebSocket is
+// neither open nor closed: what is written then waits for the next one.
+func testClosing(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	alice, bob := enter(t, b, s.url, "alice"), enter(t, b, s.url, "bob")
+	hook := map[string]any{"source": `window.sockets = []
+		window.WebSocket = class extends WebSocket { constructor(...args) { super(...args); sockets.push(this) } }`}
+	if err := alice.Tab().Call("Page.addScriptToEvaluateOnNewDocument", hook, nil); err != nil {
+		t.Fatal(err)
+	}
+	alice.Reload()
+	alice.WaitText("#connection", "Online")
+	alice.chatWith("bob")
+	finish := s.startClosing()
+	alice.WaitFor("sockets.at(-1).readyState === WebSocket.CLOSING")
+	alice.say("Between two connections")
+	finish()
+	alice.has(1, "delivered")
+	bob.WaitText(".preview", "Between two connections")
+	alice.NoFaults("WebSocket connection")
 }
 
 func testEnded(t *testing.T, b *browser.Browser) {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type fakeServer struct {
 	mu       sync.Mutex // guards the fields below
 	down     bool       // connections are refused
 	deaf     bool       // sends are not answered
+	closing  chan bool  // when not nil: who reads a Close frame keeps the connection open until it is closed
 	rule     func(text string) (rewritten string, refusal *wirepb.Error)
 	people   []*person
 	tokens   map[string]*person
@@ -53,6 +55,15 @@ type fakeConn struct {
 	text   bool // the client writes text frames
 	who    *person
 	device string
+
+	closed atomic.Bool // a Close frame was sent: nothing may follow it
+}
+
+func (c *fakeConn) Write(p []byte) (int, error) {
+	if c.closed.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 func newFakeServer(t *testing.T) *fakeServer {
@@ -104,6 +115,23 @@ func (s *fakeServer) quit(account string, q *wirepb.Quit) {
 	})
 }
 
+// startClosing sends all a Close frame and leaves their connections open until
+// the function that it gives is called: the pages' WebSockets are closing, not closed.
+func (s *fakeServer) startClosing() (finish func()) {
+	closing := make(chan bool)
+	s.set(func() {
+		s.closing = closing
+		for c := range s.conns {
+			ws.WriteFrame(c, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "")))
+			c.closed.Store(true)
+		}
+	})
+	return func() {
+		s.set(func() { s.closing = nil })
+		close(closing)
+	}
+}
+
 func (s *fakeServer) serve(w http.ResponseWriter, r *http.Request) {
 	var refuse bool
 	s.set(func() { refuse = s.down })
@@ -122,6 +150,11 @@ func (s *fakeServer) serve(w http.ResponseWriter, r *http.Request) {
 	for {
 		data, op, err := wsutil.ReadClientData(c)
 		if err != nil {
+			var closing chan bool
+			s.set(func() { closing = s.closing })
+			if closing != nil {
+				<-closing
+			}
 			return
 		}
 		s.take(c, data, op == ws.OpText)

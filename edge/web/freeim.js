@@ -640,7 +640,7 @@ class Link {
       const message = `a body of ${octets.length} octets, at most ${this.maxBody} are allowed`;
       return Promise.reject(new Refusal({ code: Code.TOO_LARGE, message }));
     }
-    if (!this.#send({ action, sequence, body }, octets)) return Promise.reject(new Unanswered('not connected'));
+    if (!this.#send({ action, sequence, body }, octets)) return this.#unanswered();
     const { promise, resolve, reject } = withResolvers();
     const sentAt = this.#options.clock.now();
     const timer = this.#options.clock.setTimeout(() => this.#timeOut(sequence, sentAt), this.#options.timeoutMs);
@@ -666,6 +666,16 @@ class Link {
   quit() {
     this.#send({ action: Action.QUIT, sequence: 0, body: {} }, encodeBody({}));
     this.#lost('closed by this client', { reason: CloseReason.BYE, reconnect: false });
+  }
+
+  /**
+   * The answer of a request that could not go out, because the socket is closing: it
+   * is given once the link has ended. Told earlier, a sender who tries again at once
+   * would do so without end, and the socket could never say that it is closed.
+   */
+  async #unanswered() {
+    const ending = await this.closed;
+    throw new Unanswered(ending.message, ending);
   }
 
   /** Gives whether the frame went out. */

@@ -135,6 +135,15 @@ func TestErrors(t *testing.T) {
 	if err := tab.Press("F13"); err == nil {
 		t.Error("an unknown key was pressed")
 	}
+	if err := tab.Eval("new Promise(() => {})", nil); err == nil || !strings.Contains(err.Error(), "its script runs") {
+		t.Errorf("got %v, want an error that says that the page lives", err)
+	}
+	if err := tab.Eval("addEventListener('keydown', () => { for (;;); })", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := tab.Press("Enter"); err == nil || !strings.Contains(err.Error(), "its script hangs") {
+		t.Errorf("got %v, want an error that says that the page hangs", err)
+	}
 	if err := b.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}

@@ -15,6 +15,9 @@ import (
 // pollPause is the time between two looks at a page that is waited for.
 const pollPause = 15 * time.Millisecond
 
+// pulseWait is how long a page may take to show that its script runs.
+const pulseWait = 5 * time.Second
+
 // Tab is one page. Each call waits at most Options.Wait. Use it from one
 // goroutine at a time; different tabs may be used at once.
 type Tab struct {
@@ -108,10 +111,26 @@ func (t *Tab) Faults() []string {
 }
 
 // Call runs any method of the DevTools protocol on the tab; result may be nil.
+// When the page does not answer in time, the error says whether its script still runs.
 func (t *Tab) Call(method string, params, result any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), t.wait)
 	defer cancel()
-	return t.browser.conn.call(ctx, t.session, method, params, result)
+	err := t.browser.conn.call(ctx, t.session, method, params, result)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w; %s", err, t.pulse())
+	}
+	return err
+}
+
+// pulse tells a page whose script is in an endless loop from one that the browser
+// does not draw, or gives no input.
+func (t *Tab) pulse() string {
+	ctx, cancel := context.WithTimeout(context.Background(), pulseWait)
+	defer cancel()
+	if t.browser.conn.call(ctx, t.session, "Runtime.evaluate", map[string]any{"expression": "1 + 1"}, nil) != nil {
+		return fmt.Sprintf("the page does not answer 1 + 1 within %v: its script hangs", pulseWait)
+	}
+	return "the page answers 1 + 1: its script runs, the browser does not draw it or give it input"
 }
 
 func (t *Tab) browserCall(method string, params, result any) error {

@@ -184,3 +184,25 @@ test('nobody can send without a session', () => {
   const client = new Client({ url: 'ws://x/ws', WebSocket: class {} });
   assert.throws(() => client.send(1, 'hi'), { name: 'Refusal', code: Code.UNAUTHENTICATED });
 });
+
+test('between the Close frame and the end of the connection nothing is tried, and the next one sends it', async () => {
+  const { clock, server, bob, client, committed } = await alice();
+  const [socket] = server.sessions(1001);
+  let looks = 0;
+  Object.defineProperty(socket, 'readyState', {
+    get: () => { // a storm of tries never lets a timer run: only this can end it
+      if (looks++ > 1000) throw new Error('the socket is asked without end');
+      return 2;
+    },
+  });
+  const out = client.send(bob, 'between');
+  const found = assert.rejects(client.findUser({ account: 'bob' }), { name: 'Unanswered' });
+  await clock.advance(1000);
+  assert.deepEqual([out.state, client.state], ['queued', 'online']);
+  assert.ok(looks < 10, `the socket was asked ${looks} times`);
+  Object.defineProperty(socket, 'readyState', { value: 1, writable: true });
+  socket.hangUp(1001);
+  await found;
+  await clock.until(() => out.state === 'committed');
+  assert.deepEqual([committed(), server.opened], [['between'], 2]);
+});

@@ -27,7 +27,7 @@ func (p *Chat) ack(ctx context.Context, call *plugin.Call, req *chatpb.AckReques
 	r := timeline.Receipt{Conversation: c, By: call.User, Seq: req.Seq}
 	moved, err := p.timelines.Acknowledge(ctx, r, []im.UserID{peer})
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	if moved {
 		p.host.Push(plugin.Push{Action: idl.ActionMessageAck, Body: receipt(r), Users: []im.UserID{peer}})
@@ -43,7 +43,7 @@ func (p *Chat) mustReach(ctx context.Context, c im.ConversationID, seq int64) er
 	}
 	page, err := p.timelines.Log(ctx, c, 0, 0)
 	if err != nil {
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	}
 	if seq > page.Head {
 		return im.Invalid("seq", "the conversation ends at %d", page.Head)

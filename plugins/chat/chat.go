@@ -5,7 +5,6 @@ package chat
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"freeim/core/im"
@@ -109,12 +108,11 @@ func conversation(id string, with int64, withField string, user im.UserID) (im.C
 	return "", 0, im.Invalid(withField, "must be the ID of a user")
 }
 
-// stored wraps an error of the store in the refusal that the client sees.
-func stored(ctx context.Context, err error) error {
-	if errors.Is(err, timeline.ErrConflict) {
-		return &im.Error{Code: idl.CodeConflict, Field: "client_id", Reason: "used before for another message"}
-	}
-	return plugin.Stored(ctx, err)
+// fits gives how many of the first items make up a page of the configured size in codec
+// c, at least one if there is one.
+func fits[T any](p *Chat, items []T, c idl.Codec, body func(T) []byte) int {
+	const perMessage = 160 // IDs, seqs and names around a text, in JSON
+	return plugin.Fits(items, p.config.PageBytes, func(item T) int { return plugin.SizeOf(body(item), c) + perMessage })
 }
 
 // shown is a message as clients see it.
@@ -127,47 +125,4 @@ func shown(m im.Message) (*chatpb.Message, error) {
 		Id: m.ID.String(), ConversationId: string(m.Conversation), Seq: m.Seq, SenderId: int64(m.Sender),
 		ClientId: m.ClientID, TimeMs: m.Time.UnixMilli(), Kind: content.Kind, Text: content.Text,
 	}, nil
-}
-
-// pageLimit applies the rule for a request's limit.
-func pageLimit(asked int32, usual, most int) (int, error) {
-	switch {
-	case asked == 0:
-		return usual, nil
-	case asked < 0 || int(asked) > most:
-		return 0, im.Invalid("limit", "must be 1-%d", most)
-	}
-	return int(asked), nil
-}
-
-// fits gives how many of the first messages make up a page of about max octets
-// in codec c, at least one if there is one.
-func fits[T any](items []T, max int, c idl.Codec, body func(T) []byte) int {
-	const perMessage = 160 // IDs, seqs and names around a text, in JSON
-	size := 0
-	for i, item := range items {
-		size += encodedSize(body(item), c) + perMessage
-		if size > max && i > 0 {
-			return i
-		}
-	}
-	return len(items)
-}
-
-// encodedSize is about what a stored body takes in codec c: in JSON a quote, a
-// bracket or a control character grows to as many as six octets.
-func encodedSize(body []byte, c idl.Codec) int {
-	if c != idl.CodecJSON {
-		return len(body)
-	}
-	size := len(body)
-	for _, b := range body {
-		switch {
-		case b < ' ', b == '<', b == '>', b == '&':
-			size += len(`\u003c`) - 1
-		case b == '"', b == '\\':
-			size++
-		}
-	}
-	return size
 }

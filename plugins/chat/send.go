@@ -13,12 +13,9 @@ import (
 	"freeim/idl/kitex_gen/chatpb"
 )
 
-// maxClientID is the longest client message ID in octets. Source: idl/chat.proto.
-const maxClientID = 64
-
 // validateSend checks a request by itself, before the store or a rule sees it.
 func (p *Chat) validateSend(call *plugin.Call, req *chatpb.SendRequest) error {
-	if err := validateClientID(req.ClientId); err != nil {
+	if err := plugin.ValidateClientID(req.ClientId); err != nil {
 		return err
 	}
 	if _, _, err := conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User); err != nil {
@@ -33,34 +30,14 @@ func (p *Chat) validateSend(call *plugin.Call, req *chatpb.SendRequest) error {
 	return nil
 }
 
-func validateClientID(id string) error {
-	if len(id) < 1 || len(id) > maxClientID {
-		return im.Invalid("client_id", "must have 1-%d characters, has %d", maxClientID, len(id))
-	}
-	for i := range len(id) {
-		switch c := id[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return im.Invalid("client_id", "may hold A-Z a-z 0-9 . _ - only")
-		}
-	}
-	return nil
-}
-
 // answered gives the reply of the message that was committed under the same
 // client ID: whatever the rules say by now, a resend gets what the send got.
 func (p *Chat) answered(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
 	call.Digest = digest(call.User, req)
-	committed, was, found, err := p.timelines.Find(ctx, call.User, req.ClientId)
-	switch {
-	case err != nil:
-		return nil, stored(ctx, err)
-	case !found:
-		return nil, nil
-	case was != call.Digest:
-		return nil, stored(ctx, timeline.ErrConflict)
+	committed, found, err := plugin.Resent(ctx, p.timelines, call, req.ClientId)
+	if err != nil || !found {
+		return nil, err
 	}
-	committed.Duplicate = true
 	return sent(committed)
 }
 
@@ -104,7 +81,7 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 		OnCommit: func(done timeline.Committed) { p.push(done, both(call.User, peer), session) },
 	})
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	return sent(committed)
 }
@@ -112,7 +89,7 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 func (p *Chat) mustExist(ctx context.Context, u im.UserID) error {
 	exists, err := p.people.Exists(ctx, u)
 	if err != nil {
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	}
 	if !exists {
 		return &im.Error{Code: idl.CodeNotFound, Field: "to_user_id", Reason: "no such user"}

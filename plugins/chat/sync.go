@@ -18,7 +18,7 @@ const (
 // sync gives a device what its inbox holds after its cursor. An answer is never
 // silently partial: has_more, floor, epoch and restarted say what it covers.
 func (p *Chat) sync(ctx context.Context, call *plugin.Call, req *chatpb.SyncRequest) (*chatpb.SyncReply, error) {
-	limit, err := pageLimit(req.Limit, usualSync, mostSync)
+	limit, err := plugin.PageLimit(req.Limit, usualSync, mostSync)
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +47,12 @@ func (p *Chat) inbox(ctx context.Context, user im.UserID, req *chatpb.SyncReques
 	}
 	page, err := p.timelines.Inbox(ctx, user, after, limit)
 	if err != nil {
-		return page, stored(ctx, err)
+		return page, plugin.Stored(ctx, err)
 	}
 	if after > page.Head || after > 0 && after < page.Floor-1 {
 		rep.Restarted = true
 		if page, err = p.timelines.Inbox(ctx, user, 0, limit); err != nil {
-			return page, stored(ctx, err)
+			return page, plugin.Stored(ctx, err)
 		}
 	}
 	return page, nil
@@ -76,14 +76,14 @@ func (p *Chat) cursor(ctx context.Context, user im.UserID, req *chatpb.SyncReque
 	}
 	after, err := p.timelines.Locate(ctx, user, id)
 	if err != nil {
-		return 0, stored(ctx, err)
+		return 0, plugin.Stored(ctx, err)
 	}
 	return after, nil
 }
 
 // fill puts as many entries into the answer as a page may hold.
 func (p *Chat) fill(rep *chatpb.SyncReply, page timeline.Page[timeline.Entry], c idl.Codec) error {
-	n := fits(page.Items, p.config.PageBytes, c, func(e timeline.Entry) []byte { return e.Body })
+	n := fits(p, page.Items, c, func(e timeline.Entry) []byte { return e.Body })
 	for _, e := range page.Items[:n] {
 		m, err := shown(e.Message)
 		if err != nil {
@@ -104,7 +104,7 @@ func (p *Chat) receipts(ctx context.Context, user im.UserID, req *chatpb.SyncReq
 	}
 	moved, head, err := p.timelines.Receipts(ctx, user, since)
 	if err != nil {
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	}
 	rep.ReceiptsHead = head
 	for _, r := range moved {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"freeim/core/im"
 	"freeim/core/plugin"
-	"freeim/core/timeline"
 	"freeim/idl/kitex_gen/roompb"
 )
 
@@ -25,7 +23,11 @@ func (p *Room) history(ctx context.Context, call *plugin.Call, req *roompb.RoomH
 	if err := p.inside(ctx, call, name); err != nil {
 		return nil, err
 	}
-	page, err := p.log(ctx, conversation(name), req)
+	limit, err := plugin.PageLimit(req.Limit, usualHistory, mostEntries)
+	if err != nil {
+		return nil, err
+	}
+	page, err := plugin.History(ctx, p.timelines, conversation(name), plugin.Span{BeforeSeq: req.BeforeSeq, AfterSeq: req.AfterSeq}, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +35,7 @@ func (p *Room) history(ctx context.Context, call *plugin.Call, req *roompb.RoomH
 	if err != nil {
 		return nil, err
 	}
-	n := fits(all, p.config.PageBytes, call.Codec)
+	n := p.fits(all, call.Codec)
 	return &roompb.RoomHistoryReply{Messages: all[:n], HasMore: page.HasMore || n < len(all), Floor: page.Floor}, nil
 }
 
@@ -48,40 +50,7 @@ func (p *Room) inside(ctx context.Context, call *plugin.Call, name string) error
 	case errors.Is(err, errUnknown): // made by another core just now: nobody is banned
 		return nil
 	case err != nil:
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	}
 	return p.admits(s, call.User)
-}
-
-func (p *Room) log(ctx context.Context, c im.ConversationID, req *roompb.RoomHistoryRequest) (page timeline.Page[im.Message], err error) {
-	limit, err := pageLimit(req.Limit, usualHistory, mostEntries)
-	switch {
-	case err != nil:
-		return page, err
-	case req.BeforeSeq < 0:
-		return page, im.Invalid("before_seq", "must not be negative")
-	case req.AfterSeq < 0:
-		return page, im.Invalid("after_seq", "must not be negative")
-	case req.BeforeSeq > 0 && req.AfterSeq > 0:
-		return page, im.Invalid("after_seq", "give before_seq or after_seq, not both")
-	case req.AfterSeq > 0:
-		page, err = p.timelines.Log(ctx, c, req.AfterSeq, limit)
-	default:
-		page, err = p.timelines.LogBefore(ctx, c, req.BeforeSeq, limit)
-	}
-	if err != nil {
-		return page, stored(ctx, err)
-	}
-	return page, nil
-}
-
-// pageLimit applies the rule for a request's limit.
-func pageLimit(asked int32, usual, most int) (int, error) {
-	switch {
-	case asked == 0:
-		return usual, nil
-	case asked < 0 || int(asked) > most:
-		return 0, im.Invalid("limit", "must be 1-%d", most)
-	}
-	return int(asked), nil
 }

@@ -28,7 +28,7 @@ func (p *Room) getInfo(ctx context.Context, call *plugin.Call, req *roompb.RoomI
 	}
 	page, err := p.timelines.Log(ctx, conversation(name), 0, 0)
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	info.Head = page.Head
 	return info, nil
@@ -40,7 +40,7 @@ func (p *Room) info(ctx context.Context, r room) (*roompb.RoomInfo, error) {
 	there, err := p.rooms.Occupancy(ctx, conversation(r.name))
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, stored(ctx, err)
+			return nil, plugin.Stored(ctx, err)
 		}
 		if p.paces.take(key{room: looking}, time.Second, 1) == 0 { // one line in a second is enough
 			p.host.Log().Warn("members are not known", "room", r.name, "err", err)
@@ -71,7 +71,7 @@ func (p *Room) members(ctx context.Context, call *plugin.Call, req *roompb.RoomM
 	}
 	there, err := p.rooms.Occupancy(ctx, conversation(name))
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	rep := &roompb.RoomMembersReply{Members: there.Members}
 	if p.small(there) {

@@ -40,7 +40,7 @@ func (p *Room) join(ctx context.Context, call *plugin.Call, req *roompb.JoinRoom
 	// Also for a session that is in: its edge may be taking it out just now, and leaves
 	// one alone that is still in.
 	if err := p.rooms.Subscribe(ctx, c, call.Session.Life()); err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	rep, err := p.end(ctx, call, req)
 	if err != nil {
@@ -51,7 +51,7 @@ func (p *Room) join(ctx context.Context, call *plugin.Call, req *roompb.JoinRoom
 	case errors.Is(err, errUnknown):
 		return nil, noSuchRoom()
 	case err != nil:
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	if err := p.admits(s, call.User); err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (p *Room) approach(ctx context.Context, call *plugin.Call, name string) err
 			return err
 		}
 	case !errors.Is(err, errUnknown):
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	case !p.config.CreateOnJoin:
 		return noSuchRoom()
 	default:
@@ -115,7 +115,7 @@ func (p *Room) hasPlace(ctx context.Context, name string) error {
 	}
 	there, err := p.rooms.Occupancy(ctx, conversation(name))
 	if err != nil {
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	}
 	if there.Members >= p.config.MaxMembers {
 		return &im.Error{Code: idl.CodeLimitExceeded, Field: "room", Reason: "the room is full"}
@@ -135,7 +135,7 @@ func (p *Room) make(ctx context.Context, u im.UserID, r room) error {
 		p.creations.GiveBack(ctx, u.String())
 		return err
 	case err != nil:
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	}
 	return nil
 }
@@ -151,13 +151,13 @@ func (p *Room) end(ctx context.Context, call *plugin.Call, req *roompb.JoinRoomR
 	}
 	page, err := p.timelines.LogBefore(ctx, conversation(req.Room), 0, limit)
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	all, err := shownAll(page.Items)
 	if err != nil {
 		return nil, err
 	}
-	rep := &roompb.JoinRoomReply{Head: page.Head, Messages: all[:fits(all, p.config.PageBytes, call.Codec)]}
+	rep := &roompb.JoinRoomReply{Head: page.Head, Messages: all[:p.fits(all, call.Codec)]}
 	if len(all) > 0 {
 		rep.Head = all[0].Seq // a newer one is pushed
 	}

@@ -53,42 +53,18 @@ func (p *Room) tell(done timeline.Committed) {
 	p.rooms.Broadcast(broadcast(m))
 }
 
-// fits gives how many of the first messages make up a page of about max octets in
+// fits gives how many of the first messages make up a page of the configured size in
 // codec c, at least one if there is one.
-func fits(all []*roompb.RoomMessage, max int, c idl.Codec) int {
-	size := 0
-	for i, m := range all {
-		if size += sizeOf(m, c); size > max && i > 0 {
-			return i
-		}
-	}
-	return len(all)
+func (p *Room) fits(all []*roompb.RoomMessage, c idl.Codec) int {
+	return plugin.Fits(all, p.config.PageBytes, func(m *roompb.RoomMessage) int { return sizeOf(m, c) })
 }
 
 // sizeOf is about what a message takes in codec c.
 func sizeOf(m *roompb.RoomMessage, c idl.Codec) int {
 	const rest = 320 // IDs, seqs and names around the texts, in JSON
-	size := rest + encodedSize(m.Room, c) + encodedSize(m.Nickname, c) + encodedSize(m.Text, c) + encodedSize(m.Data, c)
+	size := rest + plugin.SizeOf(m.Room, c) + plugin.SizeOf(m.Nickname, c) + plugin.SizeOf(m.Text, c) + plugin.SizeOf(m.Data, c)
 	if m.Moderation != nil {
-		size += encodedSize(m.Moderation.Reason, c)
-	}
-	return size
-}
-
-// encodedSize is about what a text takes in codec c: in JSON a quote, a bracket or a
-// control character grows to as many as six octets.
-func encodedSize(text string, c idl.Codec) int {
-	size := len(text)
-	if c != idl.CodecJSON {
-		return size
-	}
-	for i := range len(text) {
-		switch b := text[i]; {
-		case b < ' ', b == '<', b == '>', b == '&', b == 0x7f:
-			size += len(`\u003c`) - 1
-		case b == '"', b == '\\':
-			size++
-		}
+		size += plugin.SizeOf(m.Moderation.Reason, c)
 	}
 	return size
 }

@@ -115,7 +115,7 @@ func (p *Room) change(ctx context.Context, name string, fn func(tx *sql.Tx) erro
 	if _, refused := errors.AsType[*im.Error](err); refused || err == nil {
 		return err
 	}
-	return stored(ctx, err)
+	return plugin.Stored(ctx, err)
 }
 
 // inflict decides whether one may do this to another, and writes it down.
@@ -239,7 +239,7 @@ func (p *Room) tellOf(ctx context.Context, by im.UserID, name string, body []byt
 			expel(done.Seq)
 		}})
 	if err != nil {
-		return 0, stored(ctx, err)
+		return 0, plugin.Stored(ctx, err)
 	}
 	told = true
 	return done.Seq, nil

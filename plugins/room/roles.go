@@ -20,7 +20,7 @@ func (p *Room) roles(ctx context.Context, call *plugin.Call, req *roompb.ListRol
 	if err != nil {
 		return nil, err
 	}
-	limit, err := pageLimit(req.Limit, usualRoles, mostRoles)
+	limit, err := plugin.PageLimit(req.Limit, usualRoles, mostRoles)
 	switch {
 	case err != nil:
 		return nil, err
@@ -40,7 +40,7 @@ func (p *Room) roles(ctx context.Context, call *plugin.Call, req *roompb.ListRol
 	}
 	all, err := p.store.people(ctx, name, im.UserID(req.AfterUserId), limit+1, now, rank < rankAdmin)
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	rep := &roompb.ListRolesReply{HasMore: len(all) > limit}
 	for _, one := range all[:min(limit, len(all))] {

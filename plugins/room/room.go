@@ -168,7 +168,7 @@ func (p *Room) known(ctx context.Context, k key) (state, error) {
 	case errors.Is(err, errUnknown):
 		return s, noSuchRoom()
 	case err != nil:
-		return s, stored(ctx, err)
+		return s, plugin.Stored(ctx, err)
 	}
 	return s, nil
 }
@@ -194,14 +194,6 @@ func (p *Room) role(s state, u im.UserID) roompb.RoomRole {
 		return roompb.RoomRole_ROOM_ROLE_OWNER
 	}
 	return s.person.role
-}
-
-// stored wraps an error of a store in the refusal that the client sees.
-func stored(ctx context.Context, err error) error {
-	if errors.Is(err, timeline.ErrConflict) {
-		return &im.Error{Code: idl.CodeConflict, Field: "client_id", Reason: "used before for another message"}
-	}
-	return plugin.Stored(ctx, err)
 }
 
 func denied(field, reason string) error {

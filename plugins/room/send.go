@@ -15,15 +15,12 @@ import (
 	"freeim/idl/kitex_gen/roompb"
 )
 
-// maxClientID is the longest client message ID in octets. Source: idl/room.proto.
-const maxClientID = 64
-
 // validateSend checks a request by itself, before the store or a rule sees it.
 func (p *Room) validateSend(_ *plugin.Call, req *roompb.RoomSendRequest) (err error) {
 	if req.Room, err = canonical(req.Room); err != nil {
 		return err
 	}
-	if err := validateClientID(req.ClientId); err != nil {
+	if err := plugin.ValidateClientID(req.ClientId); err != nil {
 		return err
 	}
 	least := 0
@@ -45,34 +42,14 @@ func (p *Room) validateSend(_ *plugin.Call, req *roompb.RoomSendRequest) (err er
 	return nil
 }
 
-func validateClientID(id string) error {
-	if len(id) < 1 || len(id) > maxClientID {
-		return im.Invalid("client_id", "must have 1-%d characters, has %d", maxClientID, len(id))
-	}
-	for i := range len(id) {
-		switch c := id[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return im.Invalid("client_id", "may hold A-Z a-z 0-9 . _ - only")
-		}
-	}
-	return nil
-}
-
 // answered gives the reply of the message that was committed under the same client
 // ID: whatever the rules say by now, a resend gets what the send got.
 func (p *Room) answered(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (*roompb.RoomSendReply, error) {
 	call.Digest = digest(req)
-	committed, was, found, err := p.timelines.Find(ctx, call.User, req.ClientId)
-	switch {
-	case err != nil:
-		return nil, stored(ctx, err)
-	case !found:
-		return nil, nil
-	case was != call.Digest:
-		return nil, stored(ctx, timeline.ErrConflict)
+	committed, found, err := plugin.Resent(ctx, p.timelines, call, req.ClientId)
+	if err != nil || !found {
+		return nil, err
 	}
-	committed.Duplicate = true
 	return sent(committed)
 }
 
@@ -100,7 +77,7 @@ func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.Ro
 	case errors.Is(err, errUnknown):
 		return noSuchRoom()
 	case err != nil:
-		return stored(ctx, err)
+		return plugin.Stored(ctx, err)
 	}
 	role, now := p.role(s, call.User), p.host.Now().UnixMilli()
 	switch {
@@ -216,7 +193,7 @@ func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSend
 		Conversation: conversation(req.Room), Sender: call.User, ClientID: req.ClientId, Digest: call.Digest, Body: body, OnCommit: p.tell,
 	})
 	if err != nil {
-		return nil, stored(ctx, err)
+		return nil, plugin.Stored(ctx, err)
 	}
 	return sent(committed)
 }

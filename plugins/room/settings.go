@@ -53,7 +53,7 @@ func (p *Room) create(ctx context.Context, call *plugin.Call, req *roompb.Create
 	case errors.Is(err, errTaken):
 		s, err := p.store.state(ctx, key{r.name, call.User})
 		if err != nil {
-			return nil, stored(ctx, err)
+			return nil, plugin.Stored(ctx, err)
 		}
 		r.createdMs, r.changes = s.room.createdMs, s.room.changes
 		if s.room == r { // the answer to the first was lost

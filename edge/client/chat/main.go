@@ -32,7 +32,7 @@ func main() {
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // a line was refused or not confirmed, or the session ended
+	exitFailed = 1 // a message was refused or not confirmed, or the session ended
 	exitUsage  = 2
 )
 
@@ -64,6 +64,7 @@ type config struct {
 	codec                      idl.Codec
 	text                       bool
 	device                     string
+	kind                       idl.DeviceType
 	state                      string // file of the cursor; the token is kept beside it
 	tls                        *tls.Config
 }
@@ -73,10 +74,13 @@ const usage = `chat: a chat in the terminal
   chat -account alice -password secret -signup     make an account and sign in
   chat -account alice -password secret -to bob     chat with bob
   echo hi | chat -account alice -password … -to bob    send from a script
+  chat -account alice … -type tablet               alice's second terminal, beside the first
   chat -addr tls://im.example:7443 -ca ca.pem …        a server whose authority is not the system's
 
 Lines are sent to the person of -to or /to; /help lists the commands.
 The password may also be in the environment as CHAT_PASSWORD.
+A person is signed in on one device of each type: a second terminal with the same
+-type signs the first out.
 
 `
 
@@ -91,7 +95,8 @@ func parse(args []string, errs io.Writer) (config, error) {
 	f.StringVar(&c.to, "to", "", "account name or user ID of the person to write to")
 	codec := f.String("codec", "", "json or protobuf (the default, but with -text)")
 	f.BoolVar(&c.text, "text", false, "readable WebSocket text frames (needs ws:// and json)")
-	f.StringVar(&c.device, "device", "terminal", "name of this device; stable for an installation")
+	kind := f.String("type", "desktop", "type of this device: desktop, tablet, mobile or web; a person is signed in on one of each")
+	f.StringVar(&c.device, "device", "", "ID of this device; stable for an installation (default terminal, with another -type than desktop terminal-TYPE)")
 	f.StringVar(&c.state, "state", "", "file that keeps the place in the inbox, so that old messages are not shown again; the token is kept in FILE.token")
 	ca := f.String("ca", "", "PEM file of the authorities that vouch for a tls:// or wss:// server, instead of the system's")
 	err := f.Parse(args)
@@ -115,7 +120,29 @@ func parse(args []string, errs io.Writer) (config, error) {
 	if err := c.setCodec(*codec); err != nil {
 		return c, err
 	}
+	if err := c.setDevice(*kind); err != nil {
+		return c, err
+	}
 	return c, c.setCA(*ca)
+}
+
+// setDevice gives each type an ID of its own, so that terminals of two types are
+// two devices.
+func (c *config) setDevice(kind string) error {
+	kinds := map[string]idl.DeviceType{
+		"mobile": idl.DeviceMobile, "desktop": idl.DeviceDesktop, "web": idl.DeviceWeb, "tablet": idl.DeviceTablet,
+	}
+	var known bool
+	if c.kind, known = kinds[kind]; !known {
+		return fmt.Errorf("-type %q is not known, want desktop, tablet, mobile or web", kind)
+	}
+	if c.device == "" {
+		c.device = "terminal"
+		if kind != "desktop" {
+			c.device += "-" + kind
+		}
+	}
+	return nil
 }
 
 // setCA has servers believed that an authority of the file vouches for, and no
@@ -153,36 +180,4 @@ func (c *config) setCodec(name string) error {
 
 func (c *config) options() client.Options {
 	return client.Options{Address: c.address, Codec: c.codec, Text: c.text, TLS: c.tls}
-}
-
-// plain is err for a person who did not write the program.
-func plain(err error) string {
-	q, quit := errors.AsType[*client.Quit](err)
-	if quit {
-		return "the server ended the session: " + reason(q)
-	}
-	switch client.CodeOf(err) {
-	case idl.CodeBadCredentials:
-		return "account name or password is wrong"
-	case idl.CodeAlreadyExists:
-		return "the account name is taken; leave out -signup to sign in"
-	case idl.CodeUnauthenticated:
-		return "the sign-in is not valid any more; give -password to sign in again"
-	}
-	if r, ok := errors.AsType[*client.Refusal](err); ok && r.Code == idl.CodeRejected && r.Message != "" {
-		return safe(r.Message) // a rule's own words
-	}
-	return safe(err.Error())
-}
-
-func reason(q *client.Quit) string {
-	switch q.Reason {
-	case idl.CloseKicked:
-		return "you signed in on another device of this kind"
-	case idl.CloseReplaced:
-		return "this device connected a second time"
-	case idl.CloseSignedOut:
-		return "signed out"
-	}
-	return safe(q.Error())
 }

@@ -69,7 +69,7 @@ func (c *config) signIn(ctx context.Context) (token string, err error) {
 			return "", err
 		}
 	}
-	device := &accountpb.Device{Id: c.device, Type: idl.DeviceDesktop, Name: c.device}
+	device := &accountpb.Device{Id: c.device, Type: c.kind, Name: c.device}
 	in, err := conn.SignIn(ctx, c.account, c.password, device)
 	if err != nil {
 		return "", err

@@ -24,7 +24,7 @@ const (
 	maxInWatch = 256             // own messages whose states are watched
 )
 
-// errFailed is talk's when a line failed; the user has seen which.
+// errFailed is talk's when a message was not sent; the user has seen which.
 var errFailed = errors.New("not everything was sent")
 
 // talker is one run of the program.
@@ -163,20 +163,20 @@ func (t *talker) line(ctx context.Context, line string) (leave bool) {
 	case isCommand:
 		var err error
 		if leave, err = t.obey(ctx, text); err != nil {
-			t.fail("%s", plain(err))
+			t.screen.notice("%s", plain(err)) // a command is no message: nothing stays unsent
 		}
 	case strings.TrimSpace(text) == "":
 	case t.room != "":
 		t.say(ctx, text)
 	case t.to.id == 0:
-		t.fail("nobody to send to: /to NAME or /room NAME")
+		t.fail("not sent, nobody to send to (/to NAME or /room NAME): %s", text)
 	default:
 		t.send(ctx, text)
 	}
 	return leave
 }
 
-// fail shows what went wrong, and makes the exit code tell.
+// fail shows which message was not sent, and makes the exit code tell.
 func (t *talker) fail(format string, args ...any) {
 	t.failed = true
 	t.screen.notice(format, args...)
@@ -206,7 +206,7 @@ func (t *talker) watch() (good bool) {
 			good = false
 			t.shown(m.ClientID()) // it never will be
 			t.screen.state("✗", m.text)
-			t.screen.notice("%s: %s", m.State(), plain(err))
+			t.screen.notice("not sent: %s", plain(err))
 			continue
 		}
 		if rep.Rewritten {

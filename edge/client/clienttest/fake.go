@@ -34,6 +34,9 @@ type FakeOptions struct {
 	Refuse func(*chatpb.SendRequest) *wirepb.Error
 	// Rewrite is what a rule makes of a text. Nil changes none.
 	Rewrite func(text string) string
+	// OneOfEachType lets a sign-in end the sessions of the person's other devices of
+	// its type, as a server does.
+	OneOfEachType bool
 	// HeartbeatMs is what Auth says. Zero means 30,000.
 	HeartbeatMs int64
 	// Page is the most entries in a page of Sync. Zero means 100.

@@ -119,6 +119,11 @@ func (f *Fake) signIn(r *accountpb.SignInRequest) (*accountpb.SignInReply, *wire
 	if info == nil {
 		return nil, &wirepb.Error{Code: idl.CodeInvalidArgument, Field: "device.id", Message: "must have 1-64 characters"}
 	}
+	for s := range f.sessions {
+		if f.opts.OneOfEachType && s.device != nil && s.device.owner == p && s.device.info.Type == info.Type {
+			s.queue(idl.ActionQuit, 0, &wirepb.Quit{Reason: idl.CloseKicked})
+		}
+	}
 	token := fmt.Sprintf("token-%d", len(f.tokens)+1)
 	f.tokens[token] = &device{owner: p, info: info}
 	return &accountpb.SignInReply{Token: token, UserId: p.id}, nil

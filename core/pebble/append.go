@@ -100,6 +100,7 @@ func (a *appending) write(c *committer) {
 	c.key = dedupeKey(c.key[:0], a.Sender, a.ClientID)
 	c.val = record{a.Digest, a.Conversation, a.result.Seq, a.result.InboxSeqs}.append(c.val[:0])
 	c.writes.set(c.key, c.val)
+	c.known.add(c.key)
 	c.drafts[draftKey{a.Sender, a.ClientID}] = a
 }
 
@@ -107,6 +108,9 @@ func (a *appending) write(c *committer) {
 // result from there: from this very batch or from the database.
 func (a *appending) repeats(c *committer) (bool, error) {
 	if a.ClientID == "" {
+		return false, nil
+	}
+	if c.key = dedupeKey(c.key[:0], a.Sender, a.ClientID); !c.known.may(c.key) {
 		return false, nil
 	}
 	first, digest, found := timeline.Committed{}, [32]byte{}, false
@@ -156,8 +160,8 @@ func (a *appending) tell() {
 // Find implements timeline.Store.
 func (s *Store) Find(ctx context.Context, sender im.UserID, clientID string) (
 	c timeline.Committed, digest [32]byte, ok bool, err error) {
-	if clientID == "" {
-		return c, digest, false, ctx.Err()
+	if clientID == "" || !s.known.may(dedupeKey(make([]byte, 0, 96), sender, clientID)) {
+		return c, digest, false, s.readable(ctx)
 	}
 	err = s.read(ctx, func(v *view) error {
 		iter, err := s.views.lookup(v)

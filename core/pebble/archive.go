@@ -199,7 +199,7 @@ func (i *importing) run(c *committer) error {
 	if err := c.db.Set(metaKey(metaImport), nil, db.Sync); err != nil {
 		return err
 	}
-	in := &intake{db: c.db, batch: c.db.NewBatch()}
+	in := &intake{db: c.db, known: c.known, batch: c.db.NewBatch()}
 	err := i.fill(in.add)
 	if err == nil && !in.begun {
 		err = errors.New("there is no state in what was to be imported")
@@ -246,6 +246,7 @@ func onlyMeta(r db.Reader) (empty bool, err error) {
 // is flushed, flushes them all.
 type intake struct {
 	db    *db.DB
+	known *known
 	batch *db.Batch
 	state timeline.State
 	begun bool // state was there
@@ -306,6 +307,7 @@ func (in *intake) stored(m timeline.Stored) error {
 		return err
 	}
 	in.key = dedupeKey(in.key[:0], m.Sender, m.ClientID)
+	in.known.add(in.key)
 	return in.set(record{m.Digest, m.Conversation, m.Seq, m.InboxSeqs}.append(in.val[:0]))
 }
 

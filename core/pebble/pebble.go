@@ -41,6 +41,10 @@ type Options struct {
 	// Heads bounds how many conversations, and how many people, the committer
 	// remembers the newest seq of; others cost a look-up. 0: 100,000.
 	Heads int
+	// Known is the memory of the filter that tells new client IDs without a look into
+	// the database, in octets; it serves a message for each of them well, four at most.
+	// 0: 16 MiB.
+	Known int
 	// Reserve is how much of the disk stays free, in octets: with less no write is
 	// taken until there is more again. 0: 64 MiB, which is four memtables.
 	Reserve int64
@@ -66,6 +70,8 @@ type Store struct {
 	queue   chan op       // never closed
 	closing chan struct{} // closed by Close: take nothing more
 	stopped chan struct{} // closed by the committer when it has ended
+	known   *known
+	loading sync.WaitGroup // of known
 
 	views views
 	epoch atomic.Pointer[string] // replaced by the committer alone
@@ -90,6 +96,7 @@ func Open(o Options) (*Store, error) {
 		queue:   make(chan op, queueLen),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
+		known:   newKnown(o.Known),
 	}
 	if err := s.open(o); err != nil {
 		return nil, fmt.Errorf("open timeline store %s: %w", o.Dir, err)
@@ -97,6 +104,9 @@ func Open(o Options) (*Store, error) {
 	figures, err := newFigures(o.Figures, s)
 	if err != nil {
 		return nil, errors.Join(err, s.db.Close(), s.lock.Close())
+	}
+	if err := s.loadKnown(); err != nil {
+		return nil, errors.Join(fmt.Errorf("read client IDs: %w", err), s.db.Close(), s.lock.Close())
 	}
 	s.views.publish(s.db.NewSnapshot())
 	go newCommitter(s, o, figures).run()
@@ -131,6 +141,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Heads == 0 {
 		o.Heads = 100_000
+	}
+	if o.Known == 0 {
+		o.Known = 16 << 20
 	}
 	if o.Reserve == 0 {
 		o.Reserve = 64 << 20
@@ -175,6 +188,7 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
 		<-s.stopped
+		s.loading.Wait()
 		s.closeErr = s.views.close()
 		if s.Broken() != nil {
 			return // Pebble's mutexes may be held for ever; the directory stays ours

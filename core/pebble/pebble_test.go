@@ -41,12 +41,13 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// A committer that remembers next to nothing must read every head again.
+// A committer that remembers next to nothing must read every head again, and nearly every
+// client ID may be known to a filter that is far too small.
 func TestStoreWithFewHeads(t *testing.T) {
 	timelinetest.Run(t, func(t *testing.T) timelinetest.Open {
 		dir := t.TempDir()
 		return func(ids *im.IDGenerator) timeline.Store {
-			return open(t, pebble.Options{Dir: dir, IDs: ids, Heads: 2, MemTableSize: 1 << 20})
+			return open(t, pebble.Options{Dir: dir, IDs: ids, Heads: 2, Known: 32, MemTableSize: 1 << 20})
 		}
 	})
 }

@@ -30,6 +30,16 @@ func (s *Store) read(ctx context.Context, fn func(v *view) error) error {
 	return fn(v)
 }
 
+// readable is what read refuses by: nil while the store is open.
+func (s *Store) readable(ctx context.Context) error {
+	select {
+	case <-s.closing:
+		return timeline.ErrClosed
+	default:
+		return ctx.Err()
+	}
+}
+
 // scan calls fn with an iterator over the timeline with that prefix.
 func scan(v *view, prefix []byte, fn func(iter *db.Iterator, prefix []byte) error) error {
 	iter, err := v.NewIter(&db.IterOptions{LowerBound: prefix, UpperBound: rangeEnd(prefix)})

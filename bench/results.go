@@ -49,6 +49,9 @@ func runTable(_ context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if !r.AtTargets() {
+		return fmt.Errorf("%s: none of its %d measurements belongs to the table of targets; bench report shows what it holds", files[0], len(r.Rows))
+	}
 	t := r.Targets()
 	t.Markdown(out)
 	return nil

@@ -76,6 +76,12 @@ func TestTableCommand(t *testing.T) {
 			t.Errorf("got %s, want %q in it", out.String(), want)
 		}
 	}
+	for _, args := range [][]string{nil, {"nowhere.json"}, {results(t, "none.json")}} {
+		out.Reset()
+		if err := runTable(t.Context(), args, &out); err == nil || out.Len() != 0 {
+			t.Errorf("%v: got %v and %q, want an error alone", args, err, out.String())
+		}
+	}
 }
 
 // The pages of a run are made, and a browser shows them without a fault, without

@@ -50,6 +50,11 @@ func (r *Run) Targets() Table {
 	return t
 }
 
+// AtTargets reports whether the run has any figure for the table of Targets.
+func (r *Run) AtTargets() bool {
+	return slices.ContainsFunc(r.Targets().Rows, func(row []string) bool { return row[2] != unmeasured })
+}
+
 func targets() []target {
 	return []target{
 		{"room of 10,000, window 32: edge CPU for a million", "≤ 0.6 s", "limit 9.49, goim 15.2, Centrifugo 20.3, NATS 24.6",

@@ -9,6 +9,7 @@ import { Client, CloseReason, Code, DeviceType, RoomLeftReason, randomId, webSto
 import { Inspector } from './inspector.js';
 import { Chats } from './model.js';
 import { View } from './view.js';
+import { sentence } from './words.js';
 
 // ---------------------------------------------------- the client and what is kept
 
@@ -110,7 +111,8 @@ function endingText() {
     case CloseReason.REPLACED:
       return 'This session was opened in another window.';
   }
-  return `The server ended this session: ${error?.message ?? ending?.message}`;
+  if (error) return `The server ended this session. ${sentence(error)}`;
+  return `The server ended this session: ${ending?.message.toLowerCase().replaceAll('_', ' ')}`;
 }
 
 // --------------------------------------------------------------- what the client says
@@ -170,7 +172,7 @@ client.addEventListener('roompresence', ({ detail }) => {
 client.addEventListener('roomleft', ({ detail }) => {
   const { room, reason, message, error } = detail;
   const why = { [RoomLeftReason.REMOVED]: 'An admin removed you.', [RoomLeftReason.BANNED]: 'You are banned here.', [RoomLeftReason.CLOSED]: 'The room is closed.' };
-  chats.inRoom(room).left = why[reason] ?? error?.message ?? message;
+  chats.inRoom(room).left = why[reason] ?? (error ? sentence(error) : message);
   keep();
   draw();
 });
@@ -263,12 +265,10 @@ function signInText(error) {
       return 'There is no such account with this password.';
     case Code.ALREADY_EXISTS:
       return 'This account name is taken.';
-    case Code.INVALID_ARGUMENT:
-      return `${error.field}: ${error.message}`;
     case undefined:
       return 'The server does not answer. Is it running?';
   }
-  return error.message;
+  return sentence(error);
 }
 
 async function signOut() {
@@ -315,7 +315,7 @@ async function leave() {
   await client.leaveRoom(room).catch(() => {}); // with its connection a session leaves all rooms
 }
 
-const findText = (error) => (error.code ? error.message : 'Not now: there is no connection.');
+const findText = (error) => (error.code === undefined ? 'Not now: there is no connection.' : sentence(error));
 
 function openChat(chat) {
   open = chat;
@@ -354,7 +354,7 @@ function sendRoom(chat, text) {
   const clientId = randomId();
   chat.putWritten(clientId, text);
   client.sendRoom(chat.room, text, { clientId }).catch((error) => {
-    chat.refuse(clientId, { codeName: error.codeName ?? 'Not sent', message: error.message, field: error.field ?? '' });
+    chat.refuse(clientId, error);
     draw();
   });
   draw();

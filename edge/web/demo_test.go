@@ -146,7 +146,7 @@ func testRules(t *testing.T, b *browser.Browser) {
 	alice.WaitText(".own .note", "changed by a rule")
 	alice.say("Visit my casino")
 	alice.has(1, "refused")
-	alice.WaitText(".reason", "Rejected: no ads in this chat")
+	alice.WaitText(".reason", "A rule refuses this: no ads in this chat.")
 	alice.say("Sorry for that")
 	alice.has(2, "delivered")
 	if got := strings.Join(alice.Texts(".text"), "|"); !strings.Contains(got, "The d*** thing works|Visit my casino|") {
@@ -289,6 +289,10 @@ func testPassword(t *testing.T, b *browser.Browser) {
 	bob.Fill("#password", "another password")
 	bob.Click("#sign-in-button")
 	bob.WaitText("#sign-in-error", "taken")
+	bob.Fill("#account", "1bob")
+	bob.Click("#sign-in-button")
+	bob.WaitText("#sign-in-error", "The account name must begin with a letter.")
+	bob.Fill("#account", "alice")
 	s.set(func() { s.down = true })
 	bob.Click("#sign-in-button")
 	bob.WaitText("#sign-in-error", "does not answer")
@@ -316,6 +320,13 @@ func testScreen(t *testing.T, b *browser.Browser) {
 		t.Error("the frames show a secret")
 	}
 	alice.shoot("frames")
+	end := `document.querySelectorAll("#frames li").length > %d && (({scrollHeight, scrollTop, clientHeight}) =>
+		scrollHeight > clientHeight && scrollHeight - scrollTop - clientHeight < 2)(document.querySelector("#frames"))`
+	alice.Resize(1280, 260)
+	alice.WaitFor(fmt.Sprintf(end, 0))
+	before := len(alice.Texts("#frames li"))
+	alice.say("third line")
+	alice.WaitFor(fmt.Sprintf(end, before))
 	alice.Resize(390, 780)
 	alice.shoot("frames-narrow")
 	alice.Press("Escape")

@@ -256,6 +256,9 @@ func (s *fakeServer) signUp(r *accountpb.SignUpRequest) (*accountpb.SignUpReply,
 	if s.named(r.Account) != nil {
 		return nil, &wirepb.Error{Code: idl.CodeAlreadyExists, Field: "account"}
 	}
+	if r.Account[0] < 'a' {
+		return nil, &wirepb.Error{Code: idl.CodeInvalidArgument, Field: "account", Message: "must begin with a letter"}
+	}
 	nickname := r.Nickname
 	if nickname == "" {
 		nickname = r.Account

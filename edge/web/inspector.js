@@ -9,10 +9,15 @@ const SECRETS = ['password', 'token'];
 
 export class Inspector {
   #list;
+  #following = true; // the newest frame stays in sight
 
   /** @param {HTMLOListElement} list where the frames go */
   constructor(list) {
     this.#list = list;
+    const look = () => (this.#following = this.#atEnd());
+    list.addEventListener('scroll', look);
+    list.addEventListener('toggle', look, true); // a frame that is opened is being read
+    new ResizeObserver(() => this.#following && this.scrollToEnd()).observe(list);
   }
 
   clear() {
@@ -21,13 +26,18 @@ export class Inspector {
 
   /** Shows one frame of the client's "frame" event; the oldest gives way. */
   add(frame) {
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 40;
     this.#list.append(row(frame));
     while (this.#list.children.length > KEPT_FRAMES) this.#list.firstChild.remove();
-    if (atEnd) this.scrollToEnd();
+    if (this.#following) this.scrollToEnd();
+  }
+
+  #atEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    return scrollHeight - scrollTop - clientHeight < 40;
   }
 
   scrollToEnd() {
+    this.#following = true;
     this.#list.scrollTop = this.#list.scrollHeight;
   }
 }

@@ -4,6 +4,7 @@
  * kept in the same record as the client's cursor, so the two never disagree.
  */
 import { chatId } from './freeim.js';
+import { sentence } from './words.js';
 
 const KEPT_ITEMS = 50; // of a conversation, in a snapshot
 
@@ -61,7 +62,7 @@ export class Chat {
     const item = this.#find({ client_id: out.clientId }) ??
       this.#add({ key: out.clientId, clientId: out.clientId, own: true, text: out.text, timeMs: Date.now(), seq: 0 });
     item.state = out.state;
-    if (out.state === 'refused') Object.assign(item, { reason: reasonOf(out.error), after: this.#newestSeq() });
+    if (out.state === 'refused') Object.assign(item, { reason: sentence(out.error), after: this.#newestSeq() });
     this.#sort();
   }
 
@@ -145,14 +146,6 @@ function hueOf(name) {
 function moderationText({ verb = 0, user_id: user = 0, reason = '' } = {}) {
   const what = ['', 'muted', 'allowed to speak again', 'removed', 'banned', 'allowed to come again', 'given another role', 'settings changed', 'the room is closed'];
   return `${user ? `User ${user} was ` : ''}${what[verb] ?? ''}${reason ? `: ${reason}` : ''}`;
-}
-
-/** What a person is told of a Refusal. */
-function reasonOf({ codeName, message, field }) {
-  const words = codeName.toLowerCase().replaceAll('_', ' ');
-  const title = words[0].toUpperCase() + words.slice(1);
-  const detail = [field, message].filter((part) => part && part !== codeName).join(' ');
-  return detail ? `${title}: ${detail}` : title;
 }
 
 /** All conversations of one person. */

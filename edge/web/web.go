@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-//go:embed index.html icon.svg chat.css chat.js model.js view.js inspector.js freeim.js freeim.d.ts
+//go:embed index.html icon.svg chat.css chat.js model.js view.js inspector.js words.js freeim.js freeim.d.ts
 var files embed.FS
 
 // policy is the Content-Security-Policy of the demo: its own files, a WebSocket
@@ -40,6 +40,7 @@ func pages() map[string]page {
 		"/model.js":     {"model.js", script, false},
 		"/view.js":      {"view.js", script, false},
 		"/inspector.js": {"inspector.js", script, false},
+		"/words.js":     {"words.js", script, false},
 		"/freeim.js":    {"freeim.js", script, true},
 		"/freeim.d.ts":  {"freeim.d.ts", "text/plain; charset=utf-8", true},
 	}

@@ -50,12 +50,7 @@ func triedPassword(password string) error {
 }
 
 // label checks a name that is only shown.
-func label(field, text string) error {
-	if utf8.RuneCountInString(text) > 64 {
-		return im.Invalid(field, "must be up to 64 characters")
-	}
-	return nil
-}
+func label(field, text string) error { return im.CheckLine(field, text, 0, 64) }
 
 func deviceID(field, id string) error {
 	ok := len(id) >= 1 && len(id) <= 64

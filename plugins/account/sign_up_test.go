@@ -40,6 +40,7 @@ func TestSignUpFields(t *testing.T) {
 		{"short password", &accountpb.SignUpRequest{Account: "nobody", Password: "1234567"}, idl.CodeInvalidArgument, "password"},
 		{"short password of many octets", &accountpb.SignUpRequest{Account: "nobody", Password: "üüüüüüü"}, idl.CodeInvalidArgument, "password"},
 		{"long password", &accountpb.SignUpRequest{Account: "nobody", Password: strings.Repeat("x", 129)}, idl.CodeInvalidArgument, "password"},
+		{"nickname turned round", &accountpb.SignUpRequest{Account: "nobody", Password: password, Nickname: "a\u202eb"}, idl.CodeInvalidArgument, "nickname"},
 		{"long nickname", &accountpb.SignUpRequest{Account: "nobody", Password: password, Nickname: strings.Repeat("x", 65)}, idl.CodeInvalidArgument, "nickname"},
 	} {
 		for _, codec := range codecs {

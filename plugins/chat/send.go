@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"unicode/utf8"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -24,10 +23,7 @@ func (p *Chat) validateSend(call *plugin.Call, req *chatpb.SendRequest) error {
 	if req.Kind != chatpb.MessageKind_MESSAGE_KIND_TEXT {
 		return im.Invalid("kind", "%d is not known", req.Kind)
 	}
-	if n := utf8.RuneCountInString(req.Text); n < 1 || n > p.config.MaxText {
-		return im.Invalid("text", "must have 1-%d characters, has %d", p.config.MaxText, n)
-	}
-	return nil
+	return im.CheckText("text", req.Text, 1, p.config.MaxText)
 }
 
 // answered gives the reply of the message that was committed under the same

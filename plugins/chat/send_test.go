@@ -30,6 +30,8 @@ func TestSendFields(t *testing.T) {
 		{"to oneself", good(func(r *chatpb.SendRequest) { r.ToUserId = int64(alice) }), 0, ""},
 		{"longest client ID", good(func(r *chatpb.SendRequest) { r.ClientId = strings.Repeat("x", 64) }), 0, ""},
 		{"longest text", good(func(r *chatpb.SendRequest) { r.Text = strings.Repeat("界", 5000) }), 0, ""},
+		{"two lines and a tab", good(func(r *chatpb.SendRequest) { r.Text = "a\r\n\tb\n" }), 0, ""},
+		{"an escape", good(func(r *chatpb.SendRequest) { r.Text = "\x1b[2J" }), idl.CodeInvalidArgument, "text"},
 		{"right to left and emoji", good(func(r *chatpb.SendRequest) { r.Text = "שלום 👩‍👩‍👧" }), 0, ""},
 		{"no client ID", good(func(r *chatpb.SendRequest) { r.ClientId = "" }), idl.CodeInvalidArgument, "client_id"},
 		{"long client ID", good(func(r *chatpb.SendRequest) { r.ClientId = strings.Repeat("x", 65) }), idl.CodeInvalidArgument, "client_id"},

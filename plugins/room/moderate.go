@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"unicode/utf8"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -28,8 +27,8 @@ func (p *Room) validateModerate(_ *plugin.Call, req *roompb.ModerateRoomRequest)
 	if m.UserId < 1 {
 		return im.Invalid("moderation.user_id", "must be the ID of a user")
 	}
-	if n := utf8.RuneCountInString(m.Reason); n > maxReason {
-		return im.Invalid("moderation.reason", "must have at most %d characters, has %d", maxReason, n)
+	if err := im.CheckText("moderation.reason", m.Reason, 0, maxReason); err != nil {
+		return err
 	}
 	switch m.Verb {
 	case roompb.ModerationVerb_MODERATION_MUTE, roompb.ModerationVerb_MODERATION_BAN:

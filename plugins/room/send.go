@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -33,8 +32,8 @@ func (p *Room) validateSend(_ *plugin.Call, req *roompb.RoomSendRequest) (err er
 	default:
 		return im.Invalid("kind", "%d is not known", req.Kind)
 	}
-	if n := utf8.RuneCountInString(req.Text); n < least || n > p.config.MaxText {
-		return im.Invalid("text", "must have %d-%d characters, has %d", least, p.config.MaxText, n)
+	if err := im.CheckText("text", req.Text, least, p.config.MaxText); err != nil {
+		return err
 	}
 	if len(req.Data) > p.config.MaxData {
 		return im.Invalid("data", "must have at most %d octets, has %d", p.config.MaxData, len(req.Data))

@@ -36,6 +36,7 @@ func TestSendRefusals(t *testing.T) {
 		{"much data", "data", idl.CodeInvalidArgument, roompb.RoomSendRequest{Room: "club", ClientId: "m", Text: "x", Data: strings.Repeat("x", 2049)}},
 		{"an announcement of a member", "kind", idl.CodePermissionDenied, roompb.RoomSendRequest{Room: "club", ClientId: "m", Text: "x", Kind: 2}},
 		{"a moderation", "kind", idl.CodeInvalidArgument, roompb.RoomSendRequest{Room: "club", ClientId: "m", Text: "x", Kind: 3}},
+		{"an escape", "text", idl.CodeInvalidArgument, roompb.RoomSendRequest{Room: "club", ClientId: "m", Text: "\x1b[2J"}},
 		{"an unknown kind", "kind", idl.CodeInvalidArgument, roompb.RoomSendRequest{Room: "club", ClientId: "m", Text: "x", Kind: 4}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

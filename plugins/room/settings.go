@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"unicode/utf8"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -21,11 +20,13 @@ const (
 
 // validateSettings checks what somebody sets.
 func validateSettings(title, announcement string, slowModeMs int64, overload roompb.RoomOverload, lowPerSecond int32) error {
+	if err := im.CheckLine("title", title, 0, maxTitle); err != nil {
+		return err
+	}
+	if err := im.CheckText("announcement", announcement, 0, maxAnnouncement); err != nil {
+		return err
+	}
 	switch {
-	case utf8.RuneCountInString(title) > maxTitle:
-		return im.Invalid("title", "must have at most %d characters", maxTitle)
-	case utf8.RuneCountInString(announcement) > maxAnnouncement:
-		return im.Invalid("announcement", "must have at most %d characters", maxAnnouncement)
 	case slowModeMs < 0 || slowModeMs > maxSlowModeMs:
 		return im.Invalid("slow_mode_ms", "must be 0-%d", maxSlowModeMs)
 	case overload < roompb.RoomOverload_ROOM_OVERLOAD_SAMPLE || overload > roompb.RoomOverload_ROOM_OVERLOAD_SLOW:
@@ -138,10 +139,7 @@ func validateClose(_ *plugin.Call, req *roompb.CloseRoomRequest) (err error) {
 	if req.Room, err = canonical(req.Room); err != nil {
 		return err
 	}
-	if n := utf8.RuneCountInString(req.Reason); n > maxReason {
-		return im.Invalid("reason", "must have at most %d characters, has %d", maxReason, n)
-	}
-	return nil
+	return im.CheckText("reason", req.Reason, 0, maxReason)
 }
 
 // close ends a room for good. The name stays taken, and the log stays.

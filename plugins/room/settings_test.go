@@ -45,6 +45,11 @@ func TestCreate(t *testing.T) {
 	} {
 		wantRefusal(t, a.Call(idl.ActionCreateRoom, req, nil), idl.CodeInvalidArgument, field)
 	}
+	for field, req := range map[string]*roompb.CreateRoomRequest{
+		"title": {Room: "x", Title: "two\nlines"}, "announcement": {Room: "x", Announcement: "a\u202eb"},
+	} {
+		wantRefusal(t, a.Call(idl.ActionCreateRoom, req, nil), idl.CodeInvalidArgument, field)
+	}
 }
 
 // TestConcurrentCreates: one of many makes the room, and it is his.

@@ -1,0 +1,43 @@
+package im
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// CheckText refuses a text of people's of several lines, as in a message, by its length
+// in characters and by what it holds: control characters but newline (also as CR LF) and
+// tab, which act on terminals instead of being read, and the two overrides of direction,
+// which make it read otherwise than it is. Source: idl/README.md, Texts.
+func CheckText(field, text string, least, most int) error {
+	return check(field, text, least, most, func(r rune, rest string) bool {
+		return r > unicode.MaxLatin1 || r == '\n' || r == '\t' || r == '\r' && strings.HasPrefix(rest, "\n")
+	})
+}
+
+// CheckLine is CheckText for what is shown in one line, as a name or a title: no newline,
+// tab, or separator of lines either.
+func CheckLine(field, text string, least, most int) error {
+	return check(field, text, least, most, func(rune, string) bool { return false })
+}
+
+// check has breaks say which characters that break lines may be there, by what follows.
+func check(field, text string, least, most int, breaks func(r rune, rest string) bool) error {
+	if n := utf8.RuneCountInString(text); n < least || n > most {
+		return Invalid(field, "must have %d-%d characters, has %d", least, most, n)
+	}
+	for i, r := range text {
+		switch {
+		case r == '\u202d', r == '\u202e':
+		case r == '\u2028', r == '\u2029', unicode.IsControl(r):
+			if breaks(r, text[i+utf8.RuneLen(r):]) {
+				continue
+			}
+		default:
+			continue
+		}
+		return Invalid(field, "may not hold the character %U", r)
+	}
+	return nil
+}

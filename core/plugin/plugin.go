@@ -82,7 +82,8 @@ type Host interface {
 	// transaction it must do nothing that is wrong twice. Inside it, only the
 	// transaction is used. See core/sql, README.md.
 	Tx(ctx context.Context, fn func(*sql.Tx) error) error
-	// Dialect is the directory's SQL: "sqlite" or "mysql".
+	// Dialect is the directory's SQL: "sqlite", which no other core has open, or
+	// "mysql".
 	Dialect() string
 	Timelines() timeline.Store
 	Presence() presence.Registry

@@ -65,6 +65,8 @@ type Account struct {
 	signUps   plugin.Limiter // by address
 	directory *directory
 	seen      *seen
+	looks     looks
+	alone     bool // no other core has the directory open: it is SQLite's, in this core's own directory
 
 	cuts atomic.Int32 // searches for sessions of ended devices that wait for presence
 }
@@ -135,6 +137,8 @@ func (p *Account) Provision(_ context.Context, h plugin.Host) error {
 	p.signUps = h.Limiter("sign_ups", p.config.SignUpsPerMinute, time.Minute)
 	p.directory = newDirectory(p.store)
 	p.seen = newSeen(p.store, h.Log())
+	p.looks.host, p.looks.find = h, p.store.holders
+	p.alone = h.Dialect() == "sqlite"
 	h.Provide("account.directory", p.directory)
 	h.Provide("account.admission", admission{p})
 	return nil

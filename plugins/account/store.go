@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"freeim/core/im"
@@ -22,6 +23,8 @@ var (
 type store struct {
 	db *sql.DB                                                    // for reading
 	tx func(ctx context.Context, fn func(tx *sql.Tx) error) error // plugin.Host.Tx
+
+	endings endings // told by whatever ends sign-ins
 }
 
 // user is a row of account_users.
@@ -123,6 +126,7 @@ const lookAgain = 200 * time.Millisecond
 // and ends the devices that the policy says it displaces. It returns errChanged
 // when u.password is not the user's hash any more.
 func (s *store) signIn(ctx context.Context, u user, password string, d device) (filed device, ended []device, err error) {
+	defer s.endings.begin(u.id)()
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		// The update locks the user's row: sign-ins of one person go one by one.
 		result, err := tx.ExecContext(ctx,
@@ -155,6 +159,7 @@ func (s *store) signIn(ctx context.Context, u user, password string, d device) (
 // signOut ends the user's devices that which names. which gets all of them and
 // may refuse.
 func (s *store) signOut(ctx context.Context, u im.UserID, which func(all []device) ([]device, error)) (ended []device, err error) {
+	defer s.endings.begin(u)()
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		all, err := devices(ctx, tx, u)
 		if err != nil {
@@ -188,20 +193,33 @@ func remove(ctx context.Context, tx *sql.Tx, u im.UserID, gone func(device) bool
 	return removed, nil
 }
 
-// deviceByToken finds the device and the user that a token belongs to. It
-// returns errUnknown when the token is not valid.
-func (s *store) deviceByToken(ctx context.Context, tokenHash string) (d device, u user, err error) {
-	err = s.db.QueryRowContext(ctx, "SELECT d.user_id, d.sign_in, d.device_id, d.device_type, d.last_seen_ms, u.name, u.nickname "+
-		"FROM account_devices d JOIN account_users u ON u.id = d.user_id WHERE d.token_hash = ?", tokenHash).
-		Scan(&d.user, &d.signIn, &d.id, &d.deviceType, &d.lastSeenMs, &u.name, &u.nickname)
-	if errors.Is(err, sql.ErrNoRows) {
-		return device{}, user{}, errUnknown
+// holders finds whose the tokens with the hashes are, by hash. Those that are not
+// valid are left out.
+func (s *store) holders(ctx context.Context, hashes []string) (map[string]holder, error) {
+	args := make([]any, len(hashes))
+	for i, hash := range hashes {
+		args[i] = hash
 	}
+	rows, err := s.db.QueryContext(ctx, "SELECT d.token_hash, d.user_id, d.sign_in, d.device_id, d.device_type, d.last_seen_ms, u.name, u.nickname "+
+		"FROM account_devices d JOIN account_users u ON u.id = d.user_id WHERE d.token_hash IN (?"+strings.Repeat(",?", len(hashes)-1)+")", args...)
 	if err != nil {
-		return device{}, user{}, fmt.Errorf("read a token: %w", err)
+		return nil, fmt.Errorf("read tokens: %w", err)
 	}
-	u.id = d.user
-	return d, u, nil
+	defer rows.Close()
+	found := make(map[string]holder, len(hashes))
+	for rows.Next() {
+		var d device
+		var u user
+		if err := rows.Scan(&d.tokenHash, &d.user, &d.signIn, &d.id, &d.deviceType, &d.lastSeenMs, &u.name, &u.nickname); err != nil {
+			return nil, fmt.Errorf("read a token: %w", err)
+		}
+		u.id = d.user
+		found[d.tokenHash] = holder{d, u}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read tokens: %w", err)
+	}
+	return found, nil
 }
 
 // devices are the devices of u, the newest sign-in first.
@@ -245,10 +263,13 @@ type sighting struct {
 // passed over.
 func (s *store) touch(ctx context.Context, seen []sighting) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
+		update, err := tx.PrepareContext(ctx, "UPDATE account_devices SET last_seen_ms = ? WHERE user_id = ? AND sign_in = ? AND last_seen_ms < ?")
+		if err != nil {
+			return fmt.Errorf("prepare to note sightings: %w", err)
+		}
+		defer update.Close()
 		for _, one := range seen {
-			_, err := tx.ExecContext(ctx, "UPDATE account_devices SET last_seen_ms = ? WHERE user_id = ? AND sign_in = ? AND last_seen_ms < ?",
-				one.atMs, int64(one.user), one.signIn, one.atMs)
-			if err != nil {
+			if _, err := update.ExecContext(ctx, one.atMs, int64(one.user), one.signIn, one.atMs); err != nil {
 				return fmt.Errorf("note a sighting: %w", err)
 			}
 		}

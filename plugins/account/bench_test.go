@@ -1,0 +1,78 @@
+package account_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"testing"
+
+	"freeim/core/plugin"
+	"freeim/core/plugin/plugintest"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/accountpb"
+	"freeim/plugins/account"
+)
+
+// BenchmarkAuth measures a reconnect storm: so many people at once pass Auth, each
+// on a new connection, all through the plugin, its dispatch and its stores.
+func BenchmarkAuth(b *testing.B) {
+	const people = 20_000
+	for _, callers := range []int{1, 64, 512} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			h, err := plugintest.Start(b, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			tokens := file(b, h, people)
+			next := make(chan string, callers) // so that nobody meets a session of his own
+			go func() {
+				for i := range b.N {
+					next <- tokens[i%people]
+				}
+				close(next)
+			}()
+			b.SetParallelism(max(1, callers/2)) // of each processor
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					s := h.Connect(idl.CodecProtobuf)
+					if err := s.Call(idl.ActionAuth, &accountpb.AuthRequest{Token: <-next}, nil); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// file files people who are signed in, without hashing passwords, and gives their tokens.
+func file(tb testing.TB, h *plugintest.Host, people int) (tokens []string) {
+	tb.Helper()
+	now := h.Now().UnixMilli()
+	err := func() error {
+		tx, err := h.DB().BeginTx(tb.Context(), nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		for i := range people {
+			token := fmt.Sprintf("%043d", i)
+			tokens = append(tokens, token)
+			hash := sha256.Sum256([]byte(token))
+			if _, err := tx.ExecContext(tb.Context(), "INSERT INTO account_users (id, name, nickname, password, sign_ins, created_ms) VALUES (?, ?, '', '!', 1, ?)",
+				100_001+i, fmt.Sprint("person", i), now); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(tb.Context(), "INSERT INTO account_devices (user_id, sign_in, device_id, device_type, name, token_hash, signed_in_ms, last_seen_ms) "+
+				"VALUES (?, 1, 'phone', 1, '', ?, ?, ?)", 100_001+i, hex.EncodeToString(hash[:]), now, now); err != nil {
+				return err
+			}
+		}
+		return tx.Commit()
+	}()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tokens
+}

@@ -46,7 +46,7 @@ func roomy(o cluster.Options, set func(*room.Config)) cluster.Options {
 
 // unbounded lets people send and join as fast as they can.
 func unbounded(c *room.Config) {
-	c.SendsPerSecond, c.LowPerSecond, c.JoinsPerMinute, c.CreationsPerHour = 0, 0, 0, 0
+	c.SendsPerSecond, c.LowPerSecond, c.JoinsPerMinute, c.CreationsPerHour, c.CreationsPerSecond = 0, 0, 0, 0, 0
 }
 
 // guest is one connection that is in one room, and checks what it is given of it: it

@@ -31,6 +31,10 @@ type Config struct {
 	// CreationsPerHour bounds the rooms that one person makes, in either way. 0: no
 	// bound. Default 60.
 	CreationsPerHour int `yaml:"creations_per_hour"`
+	// CreationsPerSecond bounds the rooms that all people together make at one core, in
+	// either way, one second's worth at once: each is a write of the directory, which
+	// everybody else's wait behind. 0: no bound. Default 50.
+	CreationsPerSecond int `yaml:"creations_per_second"`
 	// SendsPerSecond bounds the messages of one person to one room, five seconds' worth
 	// at once; each core counts for itself. 0: no bound. Default 10.
 	SendsPerSecond int `yaml:"sends_per_second"`
@@ -48,7 +52,7 @@ type Config struct {
 func defaultConfig() Config {
 	return Config{
 		MaxText: 500, MaxData: 2048, PageBytes: 128 << 10, JoinEntries: 50,
-		RoomsPerSession: 64, JoinsPerMinute: 120, CreateOnJoin: true, CreationsPerHour: 60,
+		RoomsPerSession: 64, JoinsPerMinute: 120, CreateOnJoin: true, CreationsPerHour: 60, CreationsPerSecond: 50,
 		SendsPerSecond: 10, LowPerSecond: 50, PresenceLimit: 100,
 	}
 }
@@ -67,6 +71,7 @@ func (c *Config) validate() error {
 		{c.MaxMembers >= 0, "max_members", "must be 0 (no bound) or more"},
 		{c.JoinsPerMinute >= 0, "joins_per_minute", "must be 0 (no bound) or more"},
 		{c.CreationsPerHour >= 0, "creations_per_hour", "must be 0 (no bound) or more"},
+		{c.CreationsPerSecond >= 0 && c.CreationsPerSecond <= mostPerSecond, "creations_per_second", "must be 0 (no bound) to 100000"},
 		{c.SendsPerSecond >= 0, "sends_per_second", "must be 0 (no bound) or more"},
 		{c.LowPerSecond >= 0 && c.LowPerSecond <= mostPerSecond, "low_per_second", "must be 0 (no bound) to 100000"},
 		{c.PresenceLimit >= 0 && c.PresenceLimit <= 1000, "presence_limit", "must be 0-1000"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -125,8 +126,8 @@ func (p *Room) hasPlace(ctx context.Context, name string) error {
 
 // make files a new room of u's making. It returns errTaken as it is.
 func (p *Room) make(ctx context.Context, u im.UserID, r room) error {
-	if wait := p.creations.Take(ctx, u.String()); wait > 0 {
-		return limited(wait, "too many new rooms")
+	if err := p.mayMake(ctx, u); err != nil {
+		return err
 	}
 	r.createdMs = p.host.Now().UnixMilli()
 	defer p.states.forget(r.name) // it is not unknown any more
@@ -139,6 +140,23 @@ func (p *Room) make(ctx context.Context, u im.UserID, r room) error {
 	}
 	return nil
 }
+
+// mayMake counts a new room, and refuses one too many: of one person, and of all together
+// at this core, so that nobody's crowd of accounts has everybody wait for the directory.
+func (p *Room) mayMake(ctx context.Context, u im.UserID) error {
+	if wait := p.creations.Take(ctx, u.String()); wait > 0 {
+		return limited(wait, "too many new rooms")
+	}
+	n := p.config.CreationsPerSecond
+	if n == 0 || p.paces.take(key{room: making}, time.Second/time.Duration(n), n) == 0 {
+		return nil
+	}
+	p.creations.GiveBack(ctx, u.String())
+	return limited(time.Second, "too many new rooms just now")
+}
+
+// making is what mayMake counts by: no room has such a name.
+const making = " new"
 
 // end gives the last entries of the log, up to its head.
 func (p *Room) end(ctx context.Context, call *plugin.Call, req *roompb.JoinRoomRequest) (*roompb.JoinRoomReply, error) {

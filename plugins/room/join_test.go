@@ -1,11 +1,14 @@
 package room_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"freeim/core/im"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/roompb"
 	"freeim/plugins/room"
@@ -175,6 +178,31 @@ func TestTooManyRoomsMade(t *testing.T) {
 	wantRefusal(t, err, idl.CodeRateLimited, "")
 	join(t, b, "three")
 	join(t, a, "three") // it is there now
+}
+
+// TestTooManyRoomsMadeByAll: a crowd of accounts makes no more rooms than the core's
+// budget, each keeps its own, and who joins one that is there is not held up.
+func TestTooManyRoomsMadeByAll(t *testing.T) {
+	h := start(t, nil, func(c *room.Config) { c.CreationsPerHour, c.CreationsPerSecond = 1, 5 })
+	made := 0
+	for i := range im.UserID(20) {
+		s := h.As(alice+i, "phone", idl.CodecProtobuf)
+		_, err := joined(s, &roompb.JoinRoomRequest{Room: fmt.Sprint("room-", i)})
+		if err == nil {
+			made++
+			continue
+		}
+		wantRefusal(t, err, idl.CodeRateLimited, "")
+		if no, ok := errors.AsType[*im.Error](err); !ok || no.RetryAfter <= 0 {
+			t.Errorf("got %v, which does not say when", err)
+		}
+		join(t, s, "room-0")
+	}
+	if made != 5 {
+		t.Errorf("%d rooms were made, want 5", made)
+	}
+	h.Advance(time.Second)
+	join(t, h.As(alice+19, "phone", idl.CodecProtobuf), "room-19") // its own was given back
 }
 
 func TestRoomsMustBeMadeFirst(t *testing.T) {

@@ -91,6 +91,7 @@ var homes = map[string]string{
 	"github.com/cloudwego/kitex":          "edge/rpc core/rpc",
 	"github.com/yuin/gopher-lua":          "scripts/engine",
 	"github.com/fsnotify/fsnotify":        "scripts/engine",
+	"github.com/maypok86/otter":           "scripts/engine",
 	"github.com/cockroachdb/pebble":       "core/pebble",
 	"modernc.org/sqlite":                  "core/sql",
 	"github.com/pressly/goose":            "core/sql",

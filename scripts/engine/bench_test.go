@@ -93,6 +93,35 @@ func BenchmarkPatternFind(b *testing.B) {
 	benchmark(b, rule(`if c.text:find("[%w._]+@%w+") then return im.deny("rejected") end`), text)
 }
 
+func BenchmarkRate(b *testing.B) {
+	benchmark(b, rule(`if not im.rate(c.user, 1000000, "1s") then return im.deny("rate_limited") end`), "hello")
+}
+
+func BenchmarkIncr(b *testing.B) {
+	benchmark(b, rule(`im.kv.incr(c.user, "1m")`), "hello")
+}
+
+// BenchmarkFlood counts keys that are all new, in tables that are full.
+func BenchmarkFlood(b *testing.B) {
+	e := load(b, rule(`im.count.window(c.user, "1h")`), nil)
+	m, ctx := message("hello"), context.Background()
+	n := 0
+	once := func() {
+		n++
+		m.User = itoa(n)
+		if v := e.OnMessage(ctx, m); v.Err != nil {
+			b.Fatal(v.Err)
+		}
+	}
+	for range 120_000 {
+		once()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		once()
+	}
+}
+
 func BenchmarkConcat(b *testing.B) {
 	benchmark(b, rule(`local a = c.kind for i = 1, 100 do local s = a .. "x" .. a end`), "hello")
 }

@@ -40,10 +40,15 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	lowerMaxIndex()
+	var err error
+	if o.state, err = newState(o.KV, o.Now, usualBounds(), false); err != nil {
+		return nil, err
+	}
 	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1)}
 	b, err := e.first()
 	if err != nil {
 		e.dog.close()
+		o.state.close()
 		return nil, err
 	}
 	e.activate(b)
@@ -117,5 +122,6 @@ func (e *Engine) OnMessage(ctx context.Context, m *Message) Verdict {
 func (e *Engine) Close() error {
 	e.active.Load().pool.close()
 	e.dog.close()
+	e.opts.state.close()
 	return nil
 }

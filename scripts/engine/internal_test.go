@@ -34,6 +34,10 @@ func tryBundle(t testing.TB, source string, change func(*Options)) (*bundle, err
 	}
 	o.setDefaults()
 	lowerMaxIndex()
+	var err error
+	if o.state, err = newState(nil, o.Now, usualBounds(), true); err != nil {
+		t.Fatal(err)
+	}
 	dog := newWatchdog()
 	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, dog, nil)
 	if err != nil {
@@ -42,6 +46,7 @@ func tryBundle(t testing.TB, source string, change func(*Options)) (*bundle, err
 	}
 	t.Cleanup(func() {
 		b.pool.close()
+		o.state.close()
 		dog.close()
 		if len(dog.budgets) != 0 {
 			t.Errorf("got %d budgets left behind", len(dog.budgets))

@@ -21,6 +21,10 @@ type Options struct {
 	// Empty: any lower-case word.
 	Codes []string
 
+	// KV is where im.kv keeps its values; nil: in this process.
+	KV    KV
+	state *state // what rules remember; New makes it
+
 	// The budget of one hook call; whoever exceeds it is stopped.
 	Instructions int           // units of work, about 45 ns each; 0: 100,000
 	Wall         time.Duration // 0: 5 ms

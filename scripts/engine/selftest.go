@@ -42,6 +42,7 @@ func (b *bundle) selfTest(ctx context.Context) error {
 	}
 	defer v.close()
 	t := &tester{ctx: ctx, b: b, v: v}
+	v.clock = func() time.Time { return t.now }
 	t.last, v.tester = v.handle(t, v.classes["Test"]), t
 	var faults []error
 	for _, test := range v.tests {
@@ -90,8 +91,14 @@ func (b *bundle) forget() {
 
 func (t *tester) run(test *selfTest) error {
 	t.now = testClock
+	state, err := newState(nil, func() time.Time { return t.now }, usualBounds(), true)
+	if err != nil {
+		return err
+	}
+	defer state.close()
+	t.b.opts.state = state // opts are the tests' own, see takeTime
 	t.v.now, t.v.broken = time.Time{}, false
-	_, err := t.v.run(test.fn, t.last, loadUnits, t.b.opts.TestWall, phaseTesting)
+	_, err = t.v.run(test.fn, t.last, loadUnits, t.b.opts.TestWall, phaseTesting)
 	if err == nil {
 		return nil
 	}
@@ -124,6 +131,7 @@ func (v *vm) declareTest(L *lua.LState) int {
 // wait is t.wait(ms): the clock of the hooks goes forward.
 func (t *tester) wait(L *lua.LState) int {
 	t.now = t.now.Add(time.Duration(argInt(L, 1)) * time.Millisecond)
+	t.v.now = time.Time{}
 	return 0
 }
 

@@ -57,7 +57,7 @@ func (p phases) String() string {
 
 // symbols is the table.
 func symbols() []symbol {
-	return slices.Concat(hookSymbols(), callSymbols(), logSymbols(), textSymbols(), wordSymbols(), testSymbols())
+	return slices.Concat(hookSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), wordSymbols(), testSymbols())
 }
 
 // place splits a name: "im.text.len" is len in the library "im.text", and

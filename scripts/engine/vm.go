@@ -61,6 +61,7 @@ type vm struct {
 	clock func() time.Time
 	rule  string
 	logs  int
+	ops   int // of im.kv, im.rate and im.count
 
 	// Since the VM was made.
 	calls  int
@@ -216,7 +217,7 @@ func (v *vm) require(L *lua.LState) int {
 
 // run calls fn(arg) under the budget and gives its one result.
 func (v *vm) run(fn *lua.LFunction, arg lua.LValue, units int, wall time.Duration, p phase) (lua.LValue, error) {
-	v.phase, v.logs = p, 0
+	v.phase, v.logs, v.ops = p, 0, 0
 	v.budget.begin(units, wall)
 	v.L.Push(fn)
 	v.L.Push(arg)

@@ -1,0 +1,282 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// bounds are how much rules may remember. When one is reached, keys that were
+// rarely used are forgotten first (W-TinyLFU), so a flood of new keys does not
+// push out those in use.
+type bounds struct {
+	octets uint64 // of im.kv's keys and values, kvOverhead for each among them
+	keys   int    // of each kind of counter: rates, windows, sets
+}
+
+func usualBounds() bounds { return bounds{octets: 32 << 20, keys: 100_000} }
+
+const (
+	kvOverhead = 128 // octets
+	maxUniq    = 256 // members that a set tells apart
+	maxKey     = 128 // octets
+	maxValue   = 64 << 10
+	maxTTL     = 30 * 24 * time.Hour
+	exact      = 1 << 53 // whole numbers up to here are exact in Lua
+)
+
+// KV is where im.kv keeps its values. Methods are called while a hook runs and
+// must answer within a small part of its time; an error is an error of the hook.
+// Implementations are safe for concurrent use.
+type KV interface {
+	Get(ctx context.Context, key string) (value string, ok bool, err error)
+	Set(ctx context.Context, key, value string, ttl time.Duration) error
+	// Incr adds to a whole number and gives the sum; a key that is not there counts
+	// as 0 and lives for ttl from now. ErrNotANumber: there is something else.
+	Incr(ctx context.Context, key string, by int64, ttl time.Duration) (int64, error)
+	Del(ctx context.Context, key string) (existed bool, err error)
+	// CAS sets key to value if it holds *old, or if it is not there and old is nil.
+	CAS(ctx context.Context, key string, old *string, value string, ttl time.Duration) (set bool, err error)
+}
+
+// ErrNotANumber is what KV.Incr answers for a value that it cannot add to.
+var ErrNotANumber = errors.New("the value is no whole number within 2^53")
+
+// state is what rules remember from call to call. It belongs to the engine, so
+// all VMs share it and a reload keeps it; each test of a bundle has its own.
+type state struct {
+	kv      KV
+	rates   *otter.Cache[rateKey, int64] // when the bucket is full again, unix ns
+	windows *otter.Cache[windowKey, window]
+	sets    *otter.Cache[windowKey, members]
+	seed    maphash.Seed
+	local   *memory // closed with the state
+}
+
+type rateKey struct {
+	key string
+	n   int
+	per time.Duration
+}
+
+type windowKey struct {
+	key  string
+	span time.Duration
+}
+
+// newState makes an empty state. kv nil: a local one. One for a test uses no
+// other goroutine, so that its clock can be moved.
+func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, error) {
+	c := clock{now, test}
+	s := &state{kv: kv, seed: maphash.MakeSeed()}
+	var errs [4]error
+	s.rates, errs[0] = otter.New(&otter.Options[rateKey, int64]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
+		ExpiryCalculator: expiry(c, func(_ rateKey, full int64) int64 { return full })})
+	s.windows, errs[1] = otter.New(&otter.Options[windowKey, window]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
+		ExpiryCalculator: expiry(c, func(k windowKey, w window) int64 { return w.start + 2*int64(k.span) })})
+	s.sets, errs[2] = otter.New(&otter.Options[windowKey, members]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
+		ExpiryCalculator: expiry(c, func(k windowKey, m members) int64 { return m.latest() + int64(k.span) })})
+	if kv == nil {
+		s.local, errs[3] = newMemory(c, size.octets)
+		s.kv = s.local
+	}
+	return s, errors.Join(errs[:]...)
+}
+
+// close ends the caches' goroutines.
+func (s *state) close() {
+	s.rates.StopAllGoroutines()
+	s.windows.StopAllGoroutines()
+	s.sets.StopAllGoroutines()
+	if s.local != nil {
+		s.local.cache.StopAllGoroutines()
+	}
+}
+
+// clock is the caches' time.
+type clock struct {
+	now  func() time.Time
+	test bool
+}
+
+func (c clock) NowNano() int64 { return c.now().UnixNano() }
+
+func (c clock) Tick(d time.Duration) <-chan time.Time {
+	if c.test {
+		return nil
+	}
+	return time.Tick(d)
+}
+
+// executor runs the caches' housekeeping; nil: a goroutine.
+func (c clock) executor() func(func()) {
+	if c.test {
+		return func(fn func()) { fn() }
+	}
+	return nil
+}
+
+// expiry is when a value stops to matter, in unix ns.
+func expiry[K comparable, V any](c clock, until func(K, V) int64) otter.ExpiryCalculator[K, V] {
+	return otter.ExpiryWritingFunc(func(e otter.Entry[K, V]) time.Duration {
+		return max(1, time.Duration(until(e.Key, e.Value)-c.NowNano()))
+	})
+}
+
+// rate is a token bucket of n per duration, by the time at which it is full
+// again (GCRA). A refused call takes nothing.
+func (s *state) rate(k rateKey, now int64) (ok bool, retry time.Duration) {
+	s.rates.Compute(k, func(full int64, _ bool) (int64, otter.ComputeOp) {
+		next := max(full, now) + int64(k.per)/int64(k.n)
+		if late := next - int64(k.per) - now; late > 0 {
+			retry = time.Duration(late)
+			return full, otter.CancelOp
+		}
+		ok = true
+		return next, otter.WriteOp
+	})
+	return ok, retry
+}
+
+// window counts in two neighbouring spans, of which the older one weighs as much
+// as the sliding window still covers of it.
+type window struct {
+	start     int64 // of the current span, unix ns
+	now, last float64
+}
+
+func (s *state) count(k windowKey, add float64, now int64) float64 {
+	var sum float64
+	s.windows.Compute(k, func(w window, found bool) (window, otter.ComputeOp) {
+		span := int64(k.span)
+		start := now - now%span
+		switch {
+		case !found || w.start < start-span || w.start > start:
+			w = window{start: start}
+		case w.start < start:
+			w = window{start: start, last: w.now}
+		}
+		w.now += add
+		sum = w.now + w.last*float64(span-(now-start))/float64(span)
+		return w, otter.WriteOp
+	})
+	return sum
+}
+
+// members is who was seen when, by hash. Values in the cache are never written.
+type members []seen
+
+type seen struct {
+	hash uint64
+	at   int64 // unix ns
+}
+
+func (m members) latest() int64 {
+	var at int64
+	for _, one := range m {
+		at = max(at, one.at)
+	}
+	return at
+}
+
+// uniq adds a member and gives how many different ones were seen within the
+// span, maxUniq at most: beyond that the one that was seen longest ago is
+// forgotten.
+func (s *state) uniq(k windowKey, member string, now int64) int {
+	hash, n := maphash.String(s.seed, member), 0
+	s.sets.Compute(k, func(old members, _ bool) (members, otter.ComputeOp) {
+		kept := make(members, 0, min(len(old)+1, maxUniq))
+		oldest := 0
+		for _, one := range old {
+			if one.hash == hash || one.at <= now-int64(k.span) || len(kept) == maxUniq {
+				continue
+			}
+			if kept = append(kept, one); one.at < kept[oldest].at {
+				oldest = len(kept) - 1
+			}
+		}
+		if len(kept) == maxUniq {
+			kept = slices.Delete(kept, oldest, oldest+1)
+		}
+		kept = append(kept, seen{hash, now})
+		n = len(kept)
+		return kept, otter.WriteOp
+	})
+	return n
+}
+
+// memory is a KV of this process.
+type memory struct {
+	clock clock
+	cache *otter.Cache[string, keptValue]
+}
+
+// keptValue is a value and when it goes, unix ns.
+type keptValue struct {
+	text  string
+	until int64
+}
+
+var _ KV = (*memory)(nil)
+
+func newMemory(c clock, octets uint64) (*memory, error) {
+	cache, err := otter.New(&otter.Options[string, keptValue]{MaximumWeight: octets, Clock: c, Executor: c.executor(),
+		Weigher:          func(key string, v keptValue) uint32 { return uint32(len(key) + len(v.text) + kvOverhead) },
+		ExpiryCalculator: expiry(c, func(_ string, v keptValue) int64 { return v.until })})
+	return &memory{c, cache}, err
+}
+
+func (m *memory) value(text string, ttl time.Duration) keptValue {
+	return keptValue{text, m.clock.NowNano() + int64(ttl)}
+}
+
+// Get implements KV.
+func (m *memory) Get(_ context.Context, key string) (string, bool, error) {
+	v, ok := m.cache.GetIfPresent(key)
+	return v.text, ok, nil
+}
+
+// Set implements KV.
+func (m *memory) Set(_ context.Context, key, value string, ttl time.Duration) error {
+	m.cache.Set(key, m.value(value, ttl))
+	return nil
+}
+
+// Incr implements KV.
+func (m *memory) Incr(_ context.Context, key string, by int64, ttl time.Duration) (sum int64, err error) {
+	m.cache.Compute(key, func(v keptValue, found bool) (keptValue, otter.ComputeOp) {
+		if !found {
+			v = m.value("0", ttl)
+		}
+		n, bad := strconv.ParseInt(v.text, 10, 64)
+		if sum = n + by; bad != nil || max(n, -n) > exact || max(sum, -sum) > exact {
+			err = ErrNotANumber
+			return v, otter.CancelOp
+		}
+		v.text = strconv.FormatInt(sum, 10)
+		return v, otter.WriteOp
+	})
+	return sum, err
+}
+
+// Del implements KV.
+func (m *memory) Del(_ context.Context, key string) (bool, error) {
+	_, existed := m.cache.Invalidate(key)
+	return existed, nil
+}
+
+// CAS implements KV.
+func (m *memory) CAS(_ context.Context, key string, old *string, value string, ttl time.Duration) (set bool, err error) {
+	m.cache.Compute(key, func(v keptValue, found bool) (keptValue, otter.ComputeOp) {
+		if set = found == (old != nil) && (!found || v.text == *old); !set {
+			return v, otter.CancelOp
+		}
+		return m.value(value, ttl), otter.WriteOp
+	})
+	return set, nil
+}

@@ -38,7 +38,7 @@ func TestRooms(t *testing.T) {
 	fake.CloseRoom("lobby")
 	alice.sees(alice.errs, `not in the room lobby any more: the room is closed`)
 	alice.types("anybody?")
-	alice.sees(alice.errs, `not sent to lobby: .*not in the room`)
+	alice.sees(alice.errs, `not sent to lobby: you are not in that room`)
 	alice.types("/quit")
 	alice.exits(exitFailed)
 }

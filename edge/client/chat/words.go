@@ -19,6 +19,9 @@ func plain(err error) string {
 	if r, refused := errors.AsType[*client.Refusal](err); refused {
 		return safe(refusal(r))
 	}
+	if errors.Is(err, client.ErrNotInRoom) {
+		return "you are not in that room; /room NAME goes in"
+	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, client.ErrSilent) {
 		return "the server does not answer"
 	}

@@ -30,6 +30,7 @@ func TestPlain(t *testing.T) {
 		{&client.Refusal{Code: idl.CodeUnavailable}, "the server has no room for this now; try again in a moment"},
 		{&client.Refusal{Code: idl.CodeRejected, Message: "no \x1b[2Jshouting"}, "no �[2Jshouting"},
 		{fmt.Errorf("find: %w", context.DeadlineExceeded), "the server does not answer"},
+		{fmt.Errorf("%q: %w", "lobby", client.ErrNotInRoom), "you are not in that room; /room NAME goes in"},
 		{&client.Quit{Reason: idl.CloseShutdown, Message: "drain"}, "the server ended the session: drain"},
 	}
 	for _, tt := range tests {

@@ -38,6 +38,7 @@ type Directory struct {
 	dialect goose.Dialect
 	name    string        // of the dialect, as plugins see it
 	mysql   *mysql.Config // nil for SQLite
+	writer  chan struct{} // SQLite's: holds a token while a transaction runs; nil for MySQL
 	log     *slog.Logger
 }
 
@@ -55,7 +56,7 @@ func Open(o Options) (*Directory, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open SQLite database %s: %w", o.Path, err)
 		}
-		d.db, d.dialect, d.name = db, goose.DialectSQLite3, "sqlite"
+		d.db, d.dialect, d.name, d.writer = db, goose.DialectSQLite3, "sqlite", make(chan struct{}, 1)
 	case "mysql":
 		if err := d.openMySQL(o); err != nil {
 			return nil, err
@@ -101,6 +102,6 @@ func leave(db *stdsql.DB, log *slog.Logger) {
 	}
 }
 
-// poolSize bounds the open connections: enough readers for every core, and a
-// writer that waits holds only one of them.
+// poolSize bounds the open connections: enough readers for every core. Writers hold
+// one of them, since they wait for one another without (see tx).
 func poolSize() int { return max(8, 2*runtime.GOMAXPROCS(0)) }

@@ -35,7 +35,18 @@ func (d *Directory) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
 	}
 }
 
+// tx is one try. On SQLite, which has one writer, the others wait here, in the order in
+// which they came and without a connection: SQLite would have each hold one and look
+// for the lock from time to time, so that readers find none.
 func (d *Directory) tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
+	if d.writer != nil {
+		select {
+		case d.writer <- struct{}{}:
+			defer func() { <-d.writer }()
+		case <-ctx.Done():
+			return fmt.Errorf("wait to write: %w", ctx.Err())
+		}
+	}
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)

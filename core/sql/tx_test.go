@@ -4,6 +4,7 @@ import (
 	"context"
 	stdsql "database/sql"
 	"errors"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -159,4 +160,48 @@ func TestTxEndsWithTheContext(t *testing.T) {
 			t.Errorf("got %d, want 0", n)
 		}
 	})
+}
+
+// TestWritersWaitWithoutAConnection has far more writers wait for one than there are
+// connections: who reads finds one, and who gives up leaves the line.
+func TestWritersWaitWithoutAConnection(t *testing.T) {
+	d := numbers(t, sql.Options{Path: filepath.Join(t.TempDir(), "directory.db")})
+	const writers = 100
+	holds, release := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		err := d.Tx(t.Context(), func(tx *stdsql.Tx) error {
+			close(holds)
+			<-release
+			return set(t.Context(), tx, 1, 1)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-holds
+	count := func(tx *stdsql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), "UPDATE numbers SET n = n + 1 WHERE id = 2")
+		return err
+	}
+	for range writers {
+		all.Go(func() {
+			if err := d.Tx(t.Context(), count); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Tx(gone, count); !errors.Is(err, context.Canceled) {
+		t.Errorf("a writer whose time is up: got %v", err)
+	}
+	if n := number(t, d, "SELECT n FROM numbers WHERE id = 2"); n != 0 {
+		t.Errorf("got %d while the first writes, want 0", n)
+	}
+	close(release)
+	all.Wait()
+	if n := number(t, d, "SELECT n FROM numbers WHERE id = 2"); n != writers {
+		t.Errorf("got %d, want %d", n, writers)
+	}
 }

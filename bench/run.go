@@ -76,7 +76,7 @@ func (s *settings) flags(f *flag.FlagSet) {
 	f.StringVar(&s.rules, "rules", s.rules, "hooks: directory of the Lua rules")
 	f.StringVar(&s.how, "how", s.how, "reconnect: cut (all connections break at once) or kill (the edges are killed and started)")
 	f.DurationVar(&s.hold, "hold", s.hold, "idle: how long the sessions are held")
-	f.DurationVar(&s.heartbeat, "heartbeat", s.heartbeat, "how often an idle session says something")
+	f.DurationVar(&s.heartbeat, "heartbeat", s.heartbeat, "how often an idle session says something; beyond 30s the servers ask for it too, up to 1h")
 	f.DurationVar(&s.warm, "warm", s.warm, "how long before measuring")
 	f.DurationVar(&s.measure, "for", s.measure, "how long to measure")
 	f.IntVar(&s.rounds, "rounds", s.rounds, "how often everything is repeated; what is compared takes turns in each round")

@@ -84,8 +84,11 @@ func (b *bench) connections(ctx context.Context, name string, hold bool) error {
 		if err != nil {
 			return err
 		}
-		c, err := s.connect(ctx, name, 0, load.Group{
-			Name: load.Idle, Kind: load.Idle, Count: set.sessions, Target: s.targets(set.transport), Codec: set.idlCodec()})
+		g := load.Group{Name: load.Idle, Kind: load.Idle, Count: set.sessions, Target: s.targets(set.transport), Codec: set.idlCodec()}
+		if hold && edges > 1 {
+			g.Of = g.Count
+		}
+		c, err := s.connect(ctx, name, 0, g)
 		if err != nil {
 			return err
 		}
@@ -103,6 +106,9 @@ func (b *bench) connections(ctx context.Context, name string, hold bool) error {
 		connected := s.row(report.Connect, p, sp, nil, &load.Result{})
 		connected.Connected, connected.Latency = c.Count, latency(&c.Took)
 		connected.Errors = c.Failed
+		if g.Of > 0 {
+			connected.Notes = append(connected.Notes, "they filled one edge after the other, two at a time")
+		}
 		b.add(connected)
 		if !hold {
 			return s.judged(ctx) // whoever ended meanwhile is found

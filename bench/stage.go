@@ -23,6 +23,9 @@ import (
 // files are limited, to 20,000 on many machines.
 const perProcess = 19_000
 
+// usualHeartbeat is what servers ask of clients.
+const usualHeartbeat = 30 * time.Second
+
 // stage is servers and the load on them, for some rows.
 type stage struct {
 	bench  *bench
@@ -88,6 +91,10 @@ func (s *stage) openSite(ctx context.Context, o stageOptions) error {
 		// What one user may send is no question here.
 		EdgeEnv: append([]string{"FREEIM_EDGE_LIMITS_USER_FRAMES=0", "FREEIM_EDGE_LIMITS_USER_OCTETS=0"}, o.edge...),
 		CoreEnv: append([]string{"FREEIM_CORE_SCRIPTS=" + o.rules}, o.core...),
+	}
+	if beat := set.heartbeat; beat > usualHeartbeat { // the servers ask for it, and wait for three
+		site.EdgeEnv = append(site.EdgeEnv, "FREEIM_EDGE_HEARTBEAT="+beat.String())
+		site.CoreEnv = append(site.CoreEnv, "FREEIM_PLUGINS_ACCOUNT_HEARTBEAT="+beat.String())
 	}
 	echo := ""
 	if o.echo {
@@ -160,7 +167,17 @@ func (s *stage) connect(ctx context.Context, label string, reconnect time.Durati
 		return nil, err
 	}
 	defer s.bench.watch(s.fleet, label)()
-	return s.fleet.Connect(ctx, plans, time.Minute+time.Duration(sessions)*time.Millisecond)
+	return s.fleet.Connect(ctx, plans, connecting(workers, groups), time.Minute+time.Duration(sessions)*time.Millisecond)
+}
+
+// connecting is how many workers connect at once: all, but where sessions fill one edge
+// after the other. Then it is two, so that a few processes are busy, and not each of a hundred
+// wakes for a connection now and then.
+func connecting(workers int, groups []load.Group) int {
+	if len(groups) == 1 && groups[0].Of > 0 {
+		return min(2, workers)
+	}
+	return workers
 }
 
 // plans shares groups out. The publishers of a room are in the first plan.
@@ -175,13 +192,16 @@ func (s *stage) plans(workers int, reconnect time.Duration, groups []load.Group)
 	for w := range workers {
 		p := load.Plan{
 			Seed: s.seed, Workers: workers, Reconnect: reconnect, Shared: shared, Heartbeat: s.bench.set.heartbeat,
-			Dialing: max(8, 512/workers)}
+			Dialing: max(8, 512/connecting(workers, groups))}
 		for i, g := range groups {
 			share := (g.Count + workers - 1) / workers
 			share += share % 2 // pairs stay together
 			from := min(w*share, g.Count)
 			part := g
 			part.First, part.Count = g.First+from, min(from+share, g.Count)-from
+			if g.Of > 0 {
+				part.At = from
+			}
 			if w > 0 {
 				part.Publishers = 0
 			}

@@ -106,33 +106,56 @@ const slack = 20 * time.Second
 
 // ask gives every worker its command and collects the answers.
 func (f *Fleet) ask(ctx context.Context, limit time.Duration, make func(worker int) command) ([]event, error) {
+	return f.askInTurn(ctx, limit, len(f.workers), make)
+}
+
+// askInTurn is ask with so many workers at a time: when one has answered, the next is
+// told.
+func (f *Fleet) askInTurn(ctx context.Context, limit time.Duration, atOnce int, make func(worker int) command) ([]event, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit+slack)
 	defer cancel()
-	do := ""
-	for i, w := range f.workers {
-		c := make(i)
-		c.Limit, do = limit, c.Do
-		line, err := json.Marshal(c)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := w.in.Write(append(line, '\n')); err != nil {
-			return nil, errors.Join(fmt.Errorf("tell load worker %d to %s: %w", i, do, err), w.failure())
-		}
-	}
 	var answers []event
-	for i, w := range f.workers {
-		select {
-		case e, open := <-w.said:
-			if !open || e.Is != do {
-				return nil, fmt.Errorf("load worker %d did not %s: %s%s", i, do, e.Failure, w.lastWords(open))
+	for i := range len(f.workers) + atOnce {
+		if heard := i - atOnce; heard >= 0 {
+			e, err := f.workers[heard].answer(ctx, make(heard).Do)
+			if err != nil {
+				return nil, fmt.Errorf("load worker %d %w", heard, err)
 			}
 			answers = append(answers, e)
-		case <-ctx.Done():
-			return nil, fmt.Errorf("load worker %d does not %s: %w", i, do, ctx.Err())
+		}
+		if i < len(f.workers) {
+			c := make(i)
+			c.Limit = limit
+			if err := f.workers[i].tell(c); err != nil {
+				return nil, fmt.Errorf("tell load worker %d to %s: %w", i, c.Do, err)
+			}
 		}
 	}
 	return answers, nil
+}
+
+func (w *worker) tell(c command) error {
+	line, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	if _, err := w.in.Write(append(line, '\n')); err != nil {
+		return errors.Join(err, w.failure())
+	}
+	return nil
+}
+
+// answer is what the worker says to a command.
+func (w *worker) answer(ctx context.Context, do string) (event, error) {
+	select {
+	case e, open := <-w.said:
+		if !open || e.Is != do {
+			return e, fmt.Errorf("did not %s: %s%s", do, e.Failure, w.lastWords(open))
+		}
+		return e, nil
+	case <-ctx.Done():
+		return event{}, fmt.Errorf("does not %s: %w", do, ctx.Err())
+	}
 }
 
 // failure is what the worker said last, if it failed.
@@ -152,12 +175,16 @@ func (w *worker) lastWords(open bool) string {
 	return w.errs.String()
 }
 
-// Connect gives each worker its plan and waits until every session is ready.
-func (f *Fleet) Connect(ctx context.Context, plans []Plan, limit time.Duration) (*Connects, error) {
+// Connect gives each worker its plan and waits until every session is ready. So many
+// workers connect at once, one after the other; 0: all.
+func (f *Fleet) Connect(ctx context.Context, plans []Plan, atOnce int, limit time.Duration) (*Connects, error) {
 	if len(plans) != len(f.workers) {
 		return nil, fmt.Errorf("%d plans for %d workers", len(plans), len(f.workers))
 	}
-	answers, err := f.ask(ctx, limit, func(i int) command { return command{Do: doPlan, Plan: &plans[i]} })
+	if atOnce == 0 {
+		atOnce = len(plans)
+	}
+	answers, err := f.askInTurn(ctx, limit, atOnce, func(i int) command { return command{Do: doPlan, Plan: &plans[i]} })
 	return connects(answers), err
 }
 

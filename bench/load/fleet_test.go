@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -50,6 +51,11 @@ type client struct {
 }
 
 func serve(t *testing.T, plant func(member int, push []byte) [][]byte) (address string) {
+	return serveAndTell(t, plant, func() {})
+}
+
+// serveAndTell is serve that tells of each connection before it is served.
+func serveAndTell(t *testing.T, plant func(member int, push []byte) [][]byte, connected func()) (address string) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +68,7 @@ func serve(t *testing.T, plant func(member int, push []byte) [][]byte) (address 
 			if err != nil {
 				return
 			}
+			connected()
 			tasks.Go(func() { s.read(&client{conn: conn}) })
 		}
 	})
@@ -226,7 +233,7 @@ func drive(t *testing.T, g load.Group) load.Result {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	c, err := f.Connect(t.Context(), []load.Plan{{Seed: "s", Dialing: 1, Groups: []load.Group{g}}}, time.Minute)
+	c, err := f.Connect(t.Context(), []load.Plan{{Seed: "s", Dialing: 1, Groups: []load.Group{g}}}, 0, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,9 +285,44 @@ func TestWorkersSayWhatFailed(t *testing.T) {
 			}
 			defer f.Close()
 			g := load.Group{Name: "g", Kind: load.Idle, Count: 2, Target: []load.Target{{Address: address}}}
-			if _, err := f.Connect(t.Context(), []load.Plan{{Groups: []load.Group{g}}}, time.Minute); err == nil {
+			if _, err := f.Connect(t.Context(), []load.Plan{{Groups: []load.Group{g}}}, 0, time.Minute); err == nil {
 				t.Error("it was called a success")
 			}
 		})
+	}
+}
+
+// TestSessionsFillOneTargetAfterTheOther: in three workers, one after the other.
+func TestSessionsFillOneTargetAfterTheOther(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: the load needs epoll")
+	}
+	const workers, each = 3, 4
+	var mu sync.Mutex
+	var order []int // the targets, as they are connected to
+	targets := make([]load.Target, 2)
+	for i := range targets {
+		targets[i].Address = serveAndTell(t, nil, func() {
+			mu.Lock()
+			order = append(order, i)
+			mu.Unlock()
+		})
+	}
+	f, err := load.StartFleet(workers, os.Args[0], "load-worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var plans []load.Plan
+	for w := range workers {
+		plans = append(plans, load.Plan{Dialing: 1, Groups: []load.Group{{
+			Name: "g", Kind: load.Idle, First: w * each, Count: each, At: w * each, Of: workers * each, Target: targets, Codec: idl.CodecProtobuf}}})
+	}
+	c, err := f.Connect(t.Context(), plans, 1, time.Minute)
+	if err != nil || c.Count != workers*each {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+	if want := []int{0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1}; !slices.Equal(order, want) {
+		t.Errorf("got %v, want %v", order, want)
 	}
 }

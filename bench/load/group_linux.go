@@ -56,7 +56,7 @@ func (g *group) prepare() {
 	p := g.plan
 	g.most = int64(max(1, min(maxWaiting, maxWaitingBytes/(p.Payload+100))))
 	for i := range p.Count {
-		s := &session{group: g, person: p.First + i, target: &p.Target[i%len(p.Target)], fd: -1}
+		s := &session{group: g, person: p.First + i, target: p.target(i), fd: -1}
 		sends := false
 		switch p.Kind {
 		case Idle:

@@ -47,7 +47,11 @@ type Group struct {
 	Kind   string
 	First  int      // the index of the first person; for raw groups only its source address
 	Count  int      // sessions of this worker
-	Target []Target // they are shared out in turn
+	Target []Target // they are shared out in turn, or as Of says
+	// Of is how many sessions the group has in all workers, and At the place of the
+	// first of this worker's among them: they fill one target after the other. 0: each
+	// session takes the next target.
+	At, Of int
 	Codec  idl.Codec
 
 	// Of Room.
@@ -71,6 +75,14 @@ type Group struct {
 	// and Slot is this worker's; none if the room is this worker's alone.
 	Slots []int
 	Slot  int
+}
+
+// target is where the group's session i goes.
+func (g *Group) target(i int) *Target {
+	if g.Of > 0 {
+		return &g.Target[(g.At+i)*len(g.Target)/g.Of]
+	}
+	return &g.Target[i%len(g.Target)]
 }
 
 // Target is where connections go.

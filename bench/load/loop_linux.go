@@ -51,7 +51,8 @@ type loop struct {
 	deadline int64    // of pending
 	beatTurn int      // whose heartbeat is next
 	beatAt   int64    // when heartbeats were last looked at
-	told     int64    // when progress was last told
+	told     int64    // when progress was last looked at
+	known    Progress // what was told of it
 
 	// Of one turn.
 	current *session
@@ -169,7 +170,10 @@ func (l *loop) turn() (wait int, err error) {
 	l.conclude()
 	if l.now-l.told >= int64(progressEvery) {
 		l.told = l.now
-		l.say(event{Is: isProgress, Progress: l.progress()})
+		if p := l.progress(); *p != l.known {
+			l.known = *p
+			l.say(event{Is: isProgress, Progress: p})
+		}
 	}
 	now := l.clock.now()
 	if next <= now {
@@ -251,8 +255,8 @@ func (l *loop) connect(plan Plan) error {
 			}
 			l.addresses[&p.Target[t]] = &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}
 		}
-		if len(p.Target) == 0 || p.Kind == Chat && p.Count%2 != 0 {
-			return fmt.Errorf("group %s: no target, or half a pair", p.Name)
+		if len(p.Target) == 0 || p.Kind == Chat && p.Count%2 != 0 || p.Of > 0 && p.At+p.Count > p.Of {
+			return fmt.Errorf("group %s: no target, half a pair, or more sessions than there are in all", p.Name)
 		}
 		g := &group{plan: p, total: newResult(p.Name), span: newResult(p.Name), stopped: true}
 		for _, slot := range p.Slots {

@@ -50,22 +50,71 @@ func (p *Room) create(ctx context.Context, call *plugin.Call, req *roompb.Create
 		name: req.Room, title: req.Title, announcement: req.Announcement, owner: call.User,
 		slowModeMs: req.SlowModeMs, overload: req.Overload, lowPerSecond: int(req.LowPerSecond), createdMs: p.host.Now().UnixMilli(),
 	}
-	switch err := p.make(ctx, call.User, r); {
-	case errors.Is(err, errTaken):
-		s, err := p.store.state(ctx, key{r.name, call.User})
-		if err != nil {
-			return nil, plugin.Stored(ctx, err)
-		}
-		r.createdMs, r.changes = s.room.createdMs, s.room.changes
-		if s.room == r { // the answer to the first was lost
-			break
-		}
-		return nil, &im.Error{Code: idl.CodeAlreadyExists, Field: "room", Reason: "there is a room of that name"}
-	case err != nil:
+	err := p.make(ctx, call.User, r)
+	if errors.Is(err, errTaken) {
+		err = p.createAgain(ctx, call.User, &r)
+	}
+	if err != nil {
 		return nil, err
 	}
 	info, err := p.info(ctx, r)
 	return &roompb.CreateRoomReply{Info: info}, err
+}
+
+// createAgain is create where there is a room of that name: it may be the very same, made
+// by a request whose answer was lost, or one that somebody has only joined.
+func (p *Room) createAgain(ctx context.Context, u im.UserID, r *room) error {
+	s, err := p.store.state(ctx, key{r.name, u})
+	if err != nil {
+		return plugin.Stored(ctx, err)
+	}
+	r.createdMs, r.changes = s.room.createdMs, s.room.changes
+	if s.room == *r {
+		return nil
+	}
+	unused, err := p.unused(ctx, s.room)
+	if err != nil {
+		return err
+	}
+	if !unused {
+		return nameTaken()
+	}
+	if err := p.mayMake(ctx, u); err != nil {
+		return err
+	}
+	err = p.change(ctx, r.name, func(tx *sql.Tx) error {
+		now, err := readState(ctx, tx, key{r.name, u})
+		if err != nil {
+			return err
+		}
+		if now.room.owner != 0 || now.room.closed {
+			return nameTaken()
+		}
+		r.changes = now.room.changes
+		return p.store.update(ctx, tx, *r)
+	})
+	if err != nil {
+		return err
+	}
+	p.rooms.Configure(conversation(r.name), p.policy(ctx, *r)) // who is in it stays
+	return nil
+}
+
+// unused reports whether a room is nobody's and nothing was said in it: joins at random
+// keep no name from whoever would own it.
+func (p *Room) unused(ctx context.Context, r room) (bool, error) {
+	if r.owner != 0 || r.closed {
+		return false, nil
+	}
+	page, err := p.timelines.Log(ctx, conversation(r.name), 0, 0)
+	if err != nil {
+		return false, plugin.Stored(ctx, err)
+	}
+	return page.Head == 0, nil
+}
+
+func nameTaken() error {
+	return &im.Error{Code: idl.CodeAlreadyExists, Field: "room", Reason: "there is a room of that name"}
 }
 
 // settings are the fields that may be set, and how.

@@ -37,6 +37,7 @@ func TestCreate(t *testing.T) {
 	}
 	wantRefusal(t, a.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "club", Title: "Another"}, nil), idl.CodeAlreadyExists, "room")
 	join(t, b, "lobby")
+	say(t, b, "lobby", "m1", "ours")
 	wantRefusal(t, b.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "lobby"}, nil), idl.CodeAlreadyExists, "room")
 	wantRefusal(t, b.Call(idl.ActionRoomInfo, &roompb.RoomInfoRequest{Room: "other"}, nil), idl.CodeNotFound, "room")
 	for field, req := range map[string]*roompb.CreateRoomRequest{
@@ -52,7 +53,35 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// TestConcurrentCreates: one of many makes the room, and it is his.
+// TestCreateTakesOver: a name that somebody has only joined is not kept from whoever
+// creates the room; who is in it stays, and its edges hear of the settings.
+func TestCreateTakesOver(t *testing.T) {
+	h := start(t, nil)
+	a, b := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "web", idl.CodecJSON)
+	join(t, b, "club")
+	var rep roompb.CreateRoomReply
+	if err := a.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "club", Title: "The Club", LowPerSecond: 7}, &rep); err != nil {
+		t.Fatal(err)
+	}
+	if i := rep.Info; i.OwnerId != int64(alice) || i.Title != "The Club" || i.Members != 1 {
+		t.Errorf("got %+v", i)
+	}
+	want := plugintest.Configured{Room: "r_club", Policy: plugin.RoomPolicy{LowPerSecond: 7, List: 100, Version: 2}}
+	if all := h.Policies(); len(all) != 1 || all[0] != want {
+		t.Errorf("the edges were told %+v, want %+v", all, want)
+	}
+	wantRefusal(t, b.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "club"}, nil), idl.CodeAlreadyExists, "room")
+	say(t, b, "club", "m1", "still here")
+	do(t, a, "club", roompb.Moderation{Verb: mute, UserId: int64(bob)}) // it is hers
+	join(t, b, "over")
+	if err := h.As(root, "desk", idl.CodecJSON).Call(idl.ActionCloseRoom, &roompb.CloseRoomRequest{Room: "over"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, a.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "over"}, nil), idl.CodeAlreadyExists, "room")
+}
+
+// TestConcurrentCreates: one of many gets the room, also when others have joined it
+// before, and it is his.
 func TestConcurrentCreates(t *testing.T) {
 	h := start(t, nil)
 	var won atomic.Int64
@@ -80,7 +109,7 @@ func TestConcurrentCreates(t *testing.T) {
 	if err := h.As(alice, "web", idl.CodecJSON).Call(idl.ActionRoomInfo, &roompb.RoomInfoRequest{Room: "club"}, &info); err != nil {
 		t.Fatal(err)
 	}
-	if n := won.Load(); n > 1 || (n == 1) != (info.OwnerId != 0) || info.Members != 4 {
+	if n := won.Load(); n != 1 || info.OwnerId == 0 || info.Members != 4 {
 		t.Errorf("%d made the room, the owner is %d, %d members", n, info.OwnerId, info.Members)
 	}
 }

@@ -121,10 +121,10 @@ func (s *store) change(ctx context.Context, name string, fn func(tx *sql.Tx) err
 	})
 }
 
-// update writes a room's settings.
+// update writes a room's owner and settings.
 func (s *store) update(ctx context.Context, tx *sql.Tx, r room) error {
-	_, err := tx.ExecContext(ctx, "UPDATE room_rooms SET title = ?, announcement = ?, slow_mode_ms = ?, muted = ?, closed = ?, overload = ?, low_per_second = ? WHERE name = ?",
-		r.title, r.announcement, r.slowModeMs, r.muted, r.closed, int32(r.overload), r.lowPerSecond, r.name)
+	_, err := tx.ExecContext(ctx, "UPDATE room_rooms SET owner_id = ?, title = ?, announcement = ?, slow_mode_ms = ?, muted = ?, closed = ?, overload = ?, low_per_second = ? WHERE name = ?",
+		int64(r.owner), r.title, r.announcement, r.slowModeMs, r.muted, r.closed, int32(r.overload), r.lowPerSecond, r.name)
 	if err != nil {
 		return fmt.Errorf("update room: %w", err)
 	}

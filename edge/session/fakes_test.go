@@ -93,13 +93,14 @@ type sent struct {
 
 // fakeTransport keeps what is sent.
 type fakeTransport struct {
-	mu     sync.Mutex // guards the fields below
-	out    []sent
-	full   bool // Send refuses
-	reason idl.CloseReason
-	closes int
-	corks  int // not yet pulled
-	corked int // ever
+	mu       sync.Mutex // guards the fields below
+	out      []sent
+	full     bool             // Send refuses
+	refusals []session.Waiter // to be called when it is not any more
+	reason   idl.CloseReason
+	closes   int
+	corks    int // not yet pulled
+	corked   int // ever
 
 	peer *limits.Peer // set before it is opened
 }
@@ -156,17 +157,36 @@ func (f *fakeTransport) Close(reason idl.CloseReason, _ string, quit []byte, tex
 	}
 }
 
-// Broadcast is like Send; a refused waiter is never called.
-func (f *fakeTransport) Broadcast(p []byte, _ session.Waiter) bool {
+// Broadcast is like Send; drain calls the waiters that were refused.
+func (f *fakeTransport) Broadcast(p []byte, w session.Waiter) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.full {
+		f.refusals = append(f.refusals, w)
 		return false
 	}
 	if f.closes == 0 {
 		f.out = append(f.out, decodeFrames(p)...)
 	}
 	return true
+}
+
+// fill has what is sent refused until drain.
+func (f *fakeTransport) fill() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full = true
+}
+
+// drain calls each waiter once, as a transport does, with no lock held.
+func (f *fakeTransport) drain() {
+	f.mu.Lock()
+	waiters := f.refusals
+	f.full, f.refusals = false, nil
+	f.mu.Unlock()
+	for _, w := range waiters {
+		w.Writable()
+	}
 }
 
 func (f *fakeTransport) Cork() {

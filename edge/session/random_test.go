@@ -156,9 +156,7 @@ func live1(t *testing.T, hub *session.Hub) {
 			s.Fail(fault)
 		}
 		if i == 40 && rand.IntN(4) == 0 {
-			line.mu.Lock()
-			line.full = true
-			line.mu.Unlock()
+			line.fill()
 		}
 	}
 	s.Closed()

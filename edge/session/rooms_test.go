@@ -10,6 +10,7 @@ import (
 	"freeim/edge/room"
 	"freeim/edge/session"
 	"freeim/idl"
+	"freeim/idl/kitex_gen/roompb"
 )
 
 // ask sends a frame to the core and gives the call that became of it.
@@ -109,11 +110,32 @@ func TestExpelled(t *testing.T) {
 		}
 		c.want(idl.ActionRoomMessage, 3)
 		c.join("r_a", 0) // it may come in again
-		c.line.mu.Lock()
-		c.line.full = true
-		c.line.mu.Unlock()
+		c.line.fill()
 		w.expel(room.Expel{Room: "r_a", Action: idl.ActionLeaveRoom, Protobuf: []byte{1}, JSON: []byte("{}")})
 		c.wantQuit(idl.CloseSlow) // it cannot even be told
+	})
+}
+
+// TestASessionThatFellBehindGoesOn: when its transport has room again the session is
+// told what it missed, and gets what comes.
+func TestASessionThatFellBehindGoesOn(t *testing.T) {
+	roomed(t, func(t *testing.T, w *world) {
+		c := w.live(idl.CodecProtobuf, false)
+		c.join("r_a", 0)
+		c.line.fill()
+		w.broadcast(said("r_a", 1))
+		synctest.Wait()
+		c.line.drain()
+		w.broadcast(said("r_a", 2))
+		synctest.Wait()
+		out := c.line.take()
+		if len(out) != 2 || out[0].Action != idl.ActionRoomHistory || out[1].Action != idl.ActionRoomMessage || out[1].Body[0] != 2 {
+			t.Fatalf("sent: got %+v, want what was skipped, then 2", out)
+		}
+		var skip roompb.RoomSkip
+		if err := idl.Decode(out[0].Body, idl.CodecProtobuf, &skip); err != nil || skip.Reason != roompb.RoomSkipReason_ROOM_SKIP_SLOW {
+			t.Errorf("got %+v, %v, want 1 skipped as SLOW", &skip, err)
+		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"maps"
 	"strings"
 
 	"freeim/edge/session"
@@ -8,7 +9,7 @@ import (
 	"freeim/idl/kitex_gen/corepb"
 )
 
-// catalogue is what the core that linked last said of the actions.
+// catalogue is what cores said of the actions.
 type catalogue struct {
 	actions map[idl.Action]session.ActionInfo
 	numbers map[string]idl.Action
@@ -22,6 +23,35 @@ func newCatalogue(w *corepb.Welcome) *catalogue {
 		c.numbers[name] = idl.Action(a.Action)
 	}
 	return c
+}
+
+// learn takes what the core of a link that comes up says. Of an action that several linked
+// cores have, what was said last holds, but its calls say the rooms for any that asks:
+// while versions are mixed no core gets less than it needs.
+func (l *Links) learn(k *link, said *catalogue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k.catalogue = said
+	all := &catalogue{maps.Clone(said.actions), maps.Clone(said.numbers)}
+	for _, other := range *l.up.Load() {
+		if other != k {
+			all.add(other.catalogue)
+		}
+	}
+	l.catalogue.Store(all)
+}
+
+// add takes what another core said that was linked before.
+func (c *catalogue) add(older *catalogue) {
+	for a, info := range older.actions {
+		if newer, known := c.actions[a]; known {
+			newer.Rooms = newer.Rooms || info.Rooms
+			info = newer
+		} else if _, named := c.numbers[info.Name]; !named {
+			c.numbers[info.Name] = a
+		}
+		c.actions[a] = info
+	}
 }
 
 // Action implements session.Core.

@@ -67,6 +67,8 @@ type link struct {
 	heard   atomic.Uint32 // messages that came
 	silence silence       // owned by the attendant
 
+	catalogue *catalogue // of the core that answered last; guarded by Links.mu
+
 	mu       sync.Mutex // guards the fields below
 	instance string     // of the core that answered last
 	phase    phase
@@ -192,7 +194,7 @@ func (k *link) introduce(stream core.Core_LinkClient, late *time.Timer) (*corepb
 
 // opened lets calls go up.
 func (k *link) opened(w *corepb.Welcome, drop context.CancelFunc) {
-	k.links.catalogue.Store(newCatalogue(w))
+	k.links.learn(k, newCatalogue(w))
 	k.links.log.Info("core is linked", "core", k.address, "core_id", w.CoreId, "actions", len(w.Actions))
 	k.mu.Lock()
 	k.instance = strings.Clone(w.Instance)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"freeim/core/plugin"
 	"freeim/core/presence"
 	corerpc "freeim/core/rpc"
 	"freeim/edge/rpc"
@@ -91,6 +92,45 @@ func TestNewerCore(t *testing.T) {
 	h.await(t, "the answer", func() bool { return len(h.replies[7]) == 1 && h.replies[7][0].Action == 250 })
 	if up := <-c.said; len(up.Calls) != 1 || up.Calls[0].Action != 250 {
 		t.Errorf("the core was sent %+v", up)
+	}
+}
+
+// wanting is an echo whose calls of chat.send are to say the rooms, and which has an
+// action more.
+type wanting struct{ doing }
+
+func (wanting) Actions() []plugin.Spec {
+	return []plugin.Spec{{Action: idl.ActionMessage, Name: "chat.send", Rooms: true}, {Action: 250, Name: "later.action"}}
+}
+
+// While cores of two versions are linked, an edge gives each what it needs, whichever was
+// linked last.
+func TestMixedCores(t *testing.T) {
+	start := func(address string, d corerpc.Dispatcher) {
+		s, err := corerpc.New(corerpc.Options{Listen: address, CoreID: "c", Registry: presence.NewMemory(), Log: quietLog()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		if err := s.Start(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newer, older := newAddress(t), newAddress(t)
+	start(newer, wanting{doing(echo)})
+	l := startLinks(t, newHub(), nil, newer, older)
+	ready(t, l, true)
+	if _, ok := l.Action(idl.ActionAuth); ok {
+		t.Fatal("an action that no core has is let pass")
+	}
+	start(older, doing(echo))
+	poll(t, "the older core's catalogue", func() bool { _, ok := l.Action(idl.ActionAuth); return ok })
+	info, ok := l.Action(idl.ActionMessage)
+	if !ok || !info.Rooms || info.MaxBody != 4096 {
+		t.Errorf("got %+v: what was said last, with the rooms that the other wants", info)
+	}
+	if a, ok := l.ActionNamed("later.action"); !ok || a != 250 {
+		t.Errorf("the newer core's own action: got %d, %t", a, ok)
 	}
 }
 

@@ -26,7 +26,7 @@ func (s *Store) Acknowledge(ctx context.Context, r timeline.Receipt, audience []
 		return false, fmt.Errorf("acknowledge: a conversation ID has 1-%d octets, this one %d", maxName, n)
 	}
 	a := &acknowledging{Receipt: r, audience: slices.Clone(audience), done: make(chan error, 1)}
-	if err := s.submit(ctx, a, a.done); err != nil {
+	if err := s.submit(ctx, a, a.done, nil); err != nil {
 		return false, fmt.Errorf("acknowledge conversation %s: %w", r.Conversation, err)
 	}
 	return a.moved, nil

@@ -28,7 +28,7 @@ func (s *Store) Append(ctx context.Context, d timeline.Draft) (timeline.Committe
 		return timeline.Committed{}, err
 	}
 	a := newAppending(s, d)
-	if err := s.submit(ctx, a, a.done); err != nil {
+	if err := s.submit(ctx, a, a.done, d.Queued); err != nil {
 		return timeline.Committed{}, fmt.Errorf("append to conversation %s: %w", d.Conversation, err)
 	}
 	return a.result, nil

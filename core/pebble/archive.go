@@ -141,7 +141,7 @@ func (s *Store) Import(ctx context.Context, fill func(add func(timeline.Item) er
 		})
 	}
 	// Not ctx: whoever gave up would not know what became of the store.
-	if err := s.submit(context.WithoutCancel(ctx), i, i.done); err != nil {
+	if err := s.submit(context.WithoutCancel(ctx), i, i.done, nil); err != nil {
 		return fmt.Errorf("import timelines: %w", err)
 	}
 	return nil
@@ -376,7 +376,7 @@ type renewing struct {
 // Renew implements timeline.Renewer.
 func (s *Store) Renew(ctx context.Context) (string, error) {
 	r := &renewing{s, newEpoch(), make(chan error, 1)}
-	if err := s.submit(ctx, r, r.done); err != nil {
+	if err := s.submit(ctx, r, r.done, nil); err != nil {
 		return "", fmt.Errorf("renew the epoch of the timelines: %w", err)
 	}
 	return r.epoch, nil

@@ -80,9 +80,9 @@ func newCommitter(s *Store, o Options, f *figures) *committer {
 	}
 }
 
-// submit queues o and waits until it is finished. A caller that gives up leaves
-// its write queued: it may still be committed.
-func (s *Store) submit(ctx context.Context, o op, done <-chan error) error {
+// submit queues o, calls queued, if it is not nil, and waits until o is finished. A
+// caller that gives up leaves its write queued: it may still be committed.
+func (s *Store) submit(ctx context.Context, o op, done <-chan error, queued func()) error {
 	if err := s.refusal(ctx); err != nil {
 		return err
 	}
@@ -92,6 +92,9 @@ func (s *Store) submit(ctx context.Context, o op, done <-chan error) error {
 		return ctx.Err()
 	case <-s.closing:
 		return timeline.ErrClosed
+	}
+	if queued != nil {
+		queued()
 	}
 	select {
 	case err := <-done:

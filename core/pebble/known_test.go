@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 
 	"freeim/core/im"
@@ -98,5 +99,35 @@ func TestKnownGivesUp(t *testing.T) {
 	}
 	if err := k.load(iter, nil); err != nil || k.ready.Load() {
 		t.Errorf("got %v, ready %t, want it not to be", err, k.ready.Load())
+	}
+}
+
+// What is appended after Queued was called is committed behind the draft, though that is
+// not durable yet.
+func TestQueued(t *testing.T) {
+	s := openMemory(t)
+	const each = 100
+	var seqs [each]int64
+	var all sync.WaitGroup
+	var next func(i int)
+	next = func(i int) {
+		d := to(1, fmt.Sprint("m", i))
+		d.Queued = func() {
+			if i+1 < each {
+				all.Go(func() { next(i + 1) })
+			}
+		}
+		c, err := s.Append(t.Context(), d)
+		if err != nil {
+			t.Error(err)
+		}
+		seqs[i] = c.Seq
+	}
+	all.Go(func() { next(0) })
+	all.Wait()
+	for i, seq := range seqs {
+		if seq != int64(i+1) {
+			t.Fatalf("draft %d has seq %d", i, seq)
+		}
 	}
 }

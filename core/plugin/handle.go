@@ -33,6 +33,10 @@ type Call struct {
 	// by the Answered function of an idempotent action, for its handler.
 	Digest [32]byte
 
+	// Rewritten says that the rules changed the text of the message.
+	Rewritten bool
+
+	placed  func()
 	bound   *Identity
 	entered *Entrance
 	left    im.ConversationID
@@ -54,6 +58,20 @@ func (c *Call) Bind(id Identity) { c.bound = &id }
 
 // Bound is what the handler bound the session to, nil for nothing.
 func (c *Call) Bound() *Identity { return c.bound }
+
+// OnPlaced has fn run once, by Placed: whoever called dispatch begins the session's next
+// call with it.
+func (c *Call) OnPlaced(fn func()) { c.placed = fn }
+
+// Placed says that what this call does has its place: what the next call of the session
+// does comes behind it. A handler of an action that Joins may call it, while it waits for
+// the commit (timeline.Draft.Queued); whoever called dispatch does so in the end.
+func (c *Call) Placed() {
+	if fn := c.placed; fn != nil {
+		c.placed = nil
+		fn()
+	}
+}
 
 // After has fn run when the reply is queued for the edge, so that what fn sends
 // to the session comes behind it. fn must not block.
@@ -90,6 +108,7 @@ type Spec struct {
 	Open    bool          // allowed before Auth
 	MaxBody int           // octets; 0: the edge's limit
 	Rooms   bool          // its calls say in which rooms the session is
+	Joins   bool          // several calls of one session may be under way: see Call.Placed
 	Timeout time.Duration // 0: dispatch's default
 
 	// Invoke decodes body, runs check, answered, permit, review and the handler, and
@@ -139,6 +158,12 @@ func Open[Req, Rep any]() Option[Req, Rep] {
 // Timeout replaces dispatch's default deadline.
 func Timeout[Req, Rep any](d time.Duration) Option[Req, Rep] {
 	return func(a *action[Req, Rep]) { a.spec.Timeout = d }
+}
+
+// Joins lets an edge send several calls of a session at once. They begin in their order,
+// each when the one before is Placed.
+func Joins[Req, Rep any]() Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.Joins = true }
 }
 
 // MaxBody limits the request's size in octets.
@@ -217,9 +242,12 @@ func (a *action[Req, Rep]) run(ctx context.Context, call *Call, req *Req, review
 		}
 	}
 	if a.message != nil && review != nil {
-		if err := review(ctx, call, a.message(call, req)); err != nil {
+		m := a.message(call, req)
+		came := *m.Text
+		if err := review(ctx, call, m); err != nil {
 			return nil, err
 		}
+		call.Rewritten = *m.Text != came
 	}
 	return fn(ctx, call, req)
 }

@@ -17,26 +17,59 @@ import (
 	"freeim/idl/kitex_gen/wirepb"
 )
 
-// handle has one call answered aside, so that none waits for another; of one
-// session the edge has only one under way. Past the bound the answer is "not
-// now", at once.
-func (s *Server) handle(l *link, c *corepb.Call) {
+// together is how many of the calls, which are some, are the first and those that follow
+// it.
+func together(calls []*corepb.Call) int {
+	n := 1
+	for n < len(calls) && calls[n].Follows && calls[n].Session == calls[0].Session {
+		n++
+	}
+	return n
+}
+
+// handle has the first of calls answered aside, so that none waits for another; of one
+// session the edge has only one under way, or several that follow each other: the next
+// begins when the one before has its place in the order (plugin.Call.Placed), or is
+// answered. Past the bound the answer is "not now", at once, for those that follow too:
+// none may get ahead of another.
+func (s *Server) handle(t task) {
 	if !s.enter() {
-		s.counts.busy.Add(1)
-		l.deliver(item{reply: busy(c)})
+		s.turnAway(t)
 		return
 	}
 	select {
-	case s.tasks <- task{l, c}:
+	case s.tasks <- t:
 	default:
-		go s.serveTasks(task{l, c})
+		go s.serveTasks(t)
 	}
 }
 
-// task is a call that came over a link.
+func (s *Server) turnAway(t task) {
+	s.counts.busy.Add(int64(len(t.calls)))
+	for _, c := range t.calls {
+		t.link.deliver(item{reply: busy(c)})
+	}
+}
+
+// stale is how long a call may have waited for one that it follows: later it is not begun,
+// since the edge is about to give up on it.
+const stale = 10 * time.Second
+
+// follow goes on with the calls that follow the first of t.
+func (s *Server) follow(t task) {
+	t.calls = t.calls[1:]
+	if time.Since(t.came) > stale {
+		s.turnAway(t)
+		return
+	}
+	s.handle(t)
+}
+
+// task is a call that came over a link, with those that follow it.
 type task struct {
-	link *link
-	call *corepb.Call
+	link  *link
+	calls []*corepb.Call
+	came  time.Time
 }
 
 // idleTasks is how many goroutines stay for another call after their first, until
@@ -49,18 +82,27 @@ func (s *Server) serveTasks(t task) {
 		s.idle.Add(-1)
 		return
 	}
-	for t := range s.tasks {
-		s.idle.Add(-1)
-		s.serveTask(t)
-		s.idle.Add(1)
+	for {
+		select {
+		case t := <-s.tasks:
+			s.idle.Add(-1)
+			s.serveTask(t)
+			s.idle.Add(1)
+		case <-s.exit:
+			return
+		}
 	}
 }
 
 func (s *Server) serveTask(t task) {
 	defer s.leave()
-	l := t.link
-	call := newCall(presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: t.call.Session}, t.call)
-	reply, bound := s.answer(call, t.call)
+	l, first := t.link, t.calls[0]
+	call := newCall(presence.SessionRef{Edge: l.edge.id, Epoch: l.epoch, Session: first.Session}, first)
+	if len(t.calls) > 1 {
+		call.OnPlaced(func() { s.follow(t) })
+		defer call.Placed()
+	}
+	reply, bound := s.answer(call, first)
 	if !l.deliver(item{reply: reply}) && bound != nil {
 		// The edge will never hear that the session was bound. Had the reply been
 		// queued, the edge's next link or the lease of routes would see to it.

@@ -146,8 +146,11 @@ func (s *Server) receive(l *link, stream corepb.Core_LinkServer) {
 		s.hearRooms(l, up.Rooms)
 		s.note(l, up)
 		l.listed = l.listed || len(up.Registers) == 0
-		for _, c := range up.Calls {
-			s.handle(l, c)
+		now := time.Now()
+		for rest := up.Calls; len(rest) > 0; {
+			n := together(rest)
+			s.handle(task{l, rest[:n], now})
+			rest = rest[n:]
 		}
 	}
 }

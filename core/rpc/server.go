@@ -129,7 +129,7 @@ type Server struct {
 	counts   counts
 	told     atomic.Int64   // when a stranger was last told of, in seconds
 	inFlight atomic.Int64   // calls being handled
-	tasks    chan task      // unbuffered, to a goroutine that waits for a call; closed by Close
+	tasks    chan task      // unbuffered, to a goroutine that waits for a call; never closed
 	idle     atomic.Int64   // goroutines that wait for one
 	links    sync.WaitGroup // the goroutines of all links
 	kitex    sync.WaitGroup // the goroutine that runs the Kitex server
@@ -168,7 +168,7 @@ func (s *Server) Start(d Dispatcher) error {
 	s.dispatcher, s.started = d, true
 	for _, spec := range d.Actions() {
 		s.actions = append(s.actions, &corepb.ActionInfo{
-			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody), Rooms: spec.Rooms})
+			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody), Rooms: spec.Rooms, Joins: spec.Joins})
 	}
 	s.links.Go(s.edges.keep)
 	if err := s.serve(); err != nil {
@@ -224,8 +224,7 @@ func (s *Server) shut() {
 	}
 	s.kitex.Wait()
 	s.listener.release()
-	s.links.Wait() // nobody is left who would send to tasks
-	close(s.tasks)
+	s.links.Wait()
 	for late := time.Now().Add(closing); s.inFlight.Load() > 0 && time.Now().Before(late); {
 		time.Sleep(draining)
 	}

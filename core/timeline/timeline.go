@@ -38,6 +38,10 @@ type Draft struct {
 	// Inboxes are the people in whose inbox an entry is written, without
 	// repetition. Empty: read diffusion, only the log.
 	Inboxes []im.UserID
+	// Queued, if set, may be called once, while Append waits: what is appended from then
+	// on comes behind this draft, should it be committed. A store that does not say so
+	// does not call it. It must not block for long.
+	Queued func()
 	// OnCommit, if set, is called once when the message is durable, before
 	// Append returns, and not for a duplicate. Calls come one at a time and in
 	// the order of the seqs of every timeline, so what is queued here is queued

@@ -82,6 +82,9 @@ func (c *core) answer(call session.Call) {
 
 func (c *core) Call(call session.Call) { c.calls <- call }
 
+// CallTogether takes none: they come by Call, one by one.
+func (c *core) CallTogether([]session.Call) bool { return false }
+
 func (c *core) Gone(s session.ID, _ session.Identity) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +115,9 @@ func (c *core) Action(a idl.Action) (session.ActionInfo, bool) {
 	switch a {
 	case idl.ActionAuth:
 		return session.ActionInfo{Name: "account.auth", Open: true}, true
-	case idl.ActionMessage, idl.ActionGetMessageID, idl.ActionJoinRoom:
+	case idl.ActionMessage:
+		return session.ActionInfo{Name: "chat.send", Joins: true}, true
+	case idl.ActionGetMessageID, idl.ActionJoinRoom:
 		return session.ActionInfo{Name: "chat.send"}, true
 	}
 	return session.ActionInfo{}, false

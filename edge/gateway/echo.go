@@ -37,6 +37,8 @@ func (e echo) fail(err error) {
 	e.socket.out.end(ws.AppendClose(nil, code, text))
 }
 
+func (echo) flush() {}
+
 func (echo) beside(int) error { return nil }
 
 func (e echo) left() {}

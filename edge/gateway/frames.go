@@ -26,14 +26,16 @@ func (f *frames) feed(p []byte) bool {
 	if f.session == nil {
 		return false
 	}
-	if err := f.decoder.Feed(p, f.session.MaxBody(), f.receive); err != nil {
+	err := f.decoder.Feed(p, f.session.MaxBody(), f.receive)
+	f.session.Flush()
+	if err != nil {
 		f.session.Fail(closeError(err))
 		return false
 	}
 	return true
 }
 
-func (f *frames) receive(in frame.Frame) error { return f.session.Receive(in, false) }
+func (f *frames) receive(in frame.Frame) error { return f.session.Gather(in, false) }
 
 // closeError is the fault that ends a session. The decoder and sessions return
 // no other kind of error.

@@ -29,6 +29,8 @@ type taker interface {
 	// message takes a whole message, which it does not keep. Its error ends the
 	// connection by way of fail.
 	message(text bool, payload []byte) error
+	// flush begins with what message holds: nothing more has come with it.
+	flush()
 	// beside counts a control frame, or a piece of a message, of so many octets; its
 	// error is as message's.
 	beside(octets int) error
@@ -49,7 +51,9 @@ func newWebsocket(c *conn, deflate bool, take func(*websocket) taker) *websocket
 }
 
 func (w *websocket) feed(p []byte) bool {
-	if err := w.reader.Feed(p, w.taker.limit(), w); err != nil {
+	err := w.reader.Feed(p, w.taker.limit(), w)
+	w.taker.flush()
+	if err != nil {
 		w.taker.fail(err)
 		return false
 	}
@@ -98,6 +102,7 @@ const frameHead = 6
 // and the server ends TCP. Source: RFC 6455 §5.5.1 and §7.1.1.
 func (w *websocket) Close(code int, _ string) {
 	w.over = true
+	w.taker.flush()
 	w.taker.left()
 	w.out.end(ws.AppendClose(nil, code, ""))
 }
@@ -146,12 +151,18 @@ func (c *client) message(text bool, payload []byte) error {
 	}
 	var decoder frame.Decoder
 	err := decoder.Feed(payload, c.session.MaxBody(), func(f frame.Frame) error {
-		return c.session.Receive(f, false)
+		return c.session.Gather(f, false)
 	})
 	if err == nil && decoder.Buffered() > 0 {
 		err = &frame.CloseError{Reason: idl.CloseMalformed, Text: "a message ends inside a frame"}
 	}
 	return err
+}
+
+func (c *client) flush() {
+	if c.session != nil {
+		c.session.Flush()
+	}
 }
 
 func (c *client) beside(octets int) error {
@@ -174,7 +185,7 @@ func (c *client) text(payload []byte) error {
 		text := fmt.Sprintf("a body of %d octets, at most %d are allowed", len(f.Body), allowed)
 		return &frame.CloseError{Reason: idl.CloseTooLarge, Text: text}
 	}
-	return c.session.Receive(f, true)
+	return c.session.Gather(f, true)
 }
 
 func (c *client) fail(err error) {

@@ -19,7 +19,7 @@ func newCatalogue(w *corepb.Welcome) *catalogue {
 	c := &catalogue{make(map[idl.Action]session.ActionInfo), make(map[string]idl.Action)}
 	for _, a := range w.Actions {
 		name := strings.Clone(a.Name)
-		c.actions[idl.Action(a.Action)] = session.ActionInfo{Name: name, Open: a.Open, MaxBody: int(a.MaxBody), Rooms: a.Rooms}
+		c.actions[idl.Action(a.Action)] = session.ActionInfo{Name: name, Open: a.Open, MaxBody: int(a.MaxBody), Rooms: a.Rooms, Joins: a.Joins}
 		c.numbers[name] = idl.Action(a.Action)
 	}
 	return c

@@ -73,6 +73,7 @@ type link struct {
 	instance string     // of the core that answered last
 	phase    phase
 	suspect  bool                   // it is silent: it takes no calls until something comes
+	joins    bool                   // the core that answered last joins calls of some action
 	pending  map[uint32]pendingCall // by the number that the call was given
 	outbox   outbox
 	drop     context.CancelFunc // ends the stream; nil: there is none
@@ -198,6 +199,7 @@ func (k *link) opened(w *corepb.Welcome, drop context.CancelFunc) {
 	k.links.log.Info("core is linked", "core", k.address, "core_id", w.CoreId, "actions", len(w.Actions))
 	k.mu.Lock()
 	k.instance = strings.Clone(w.Instance)
+	k.joins = slices.ContainsFunc(w.Actions, func(a *corepb.ActionInfo) bool { return a.Joins })
 	k.mu.Unlock()
 	k.enter(open, drop)
 	k.askRooms()
@@ -236,11 +238,12 @@ func (k *link) lost(err error) {
 	}
 }
 
-// unsent takes the calls back that the sender has not taken. The caller holds mu.
+// unsent takes the calls back that the sender has not taken. One that was to follow another
+// is left pending: by itself it could get ahead of that. The caller holds mu.
 func (k *link) unsent() (all []waiting) {
 	for i := range k.outbox.calls {
 		q := &k.outbox.calls[i]
-		if p, ok := k.pending[q.call.Sequence]; ok {
+		if p, ok := k.pending[q.call.Sequence]; ok && !q.call.Follows {
 			all = append(all, q.waiting(p))
 			delete(k.pending, q.call.Sequence)
 		}
@@ -271,6 +274,23 @@ func (k *link) call(w waiting) result {
 	k.pending[number] = pendingOf(w)
 	k.outbox.call(number, w)
 	return taken
+}
+
+// callTogether queues calls of one session, one right behind the other, if there is room
+// for all and the core joins them.
+func (k *link) callTogether(calls []session.Call, deadline time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.phase != open || k.suspect || !k.joins || len(k.pending)+len(calls) > k.limit {
+		return false
+	}
+	for i, c := range calls {
+		number, w := k.links.numbers.Add(1), waiting{c, deadline}
+		k.pending[number] = pendingOf(w)
+		k.outbox.call(number, w)
+		k.outbox.calls[len(k.outbox.calls)-1].call.Follows = i > 0
+	}
+	return true
 }
 
 // gone queues the end of a session, if the link is in that phase.

@@ -280,6 +280,13 @@ func (l *Links) Call(c session.Call) {
 	l.place(waiting{c, time.Now().Add(l.options.CallTimeout)})
 }
 
+// CallTogether implements session.Core: the session's link takes the calls, if it is up
+// and its core joins calls.
+func (l *Links) CallTogether(calls []session.Call) bool {
+	up := *l.up.Load()
+	return len(up) > 0 && up[choice(calls[0].Session, len(up))].callTogether(calls, time.Now().Add(l.options.CallTimeout))
+}
+
 // place gives the call to a link, parks it or refuses it. A session keeps to one
 // link while the same ones are up; when that one is full the next is tried.
 func (l *Links) place(w waiting) {

@@ -241,11 +241,12 @@ type batch struct {
 // Marshal implements what Kitex asks of a message that it sends.
 func (b *batch) Marshal([]byte) ([]byte, error) { return b.Uplink.Marshal(make([]byte, 0, b.size)) }
 
-// fits is how many of the calls make one Uplink, one at least, and its size.
+// fits is how many of the calls make one Uplink, one at least, and its size. It does not
+// end before a call that follows.
 func fits(calls []queued) (n, size int) {
 	for i := range calls {
 		more := len(calls[i].call.Body) + overhead
-		if i > 0 && (i == batchItems || size+more > batchSize) {
+		if i > 0 && !calls[i].call.Follows && (i >= batchItems || size+more > batchSize) {
 			return i, size
 		}
 		size += more

@@ -33,7 +33,7 @@ func (do doing) Do(ctx context.Context, call *plugin.Call, body []byte) dispatch
 }
 
 func (doing) Actions() []plugin.Spec {
-	return []plugin.Spec{{Action: idl.ActionMessage, Name: "chat.send", MaxBody: 4096}, {Action: idl.ActionAuth, Name: "account.auth", Open: true}}
+	return []plugin.Spec{{Action: idl.ActionMessage, Name: "chat.send", MaxBody: 4096, Joins: true}, {Action: idl.ActionAuth, Name: "account.auth", Open: true}}
 }
 
 func echo(_ context.Context, call *plugin.Call, body []byte) dispatch.Reply {

@@ -56,6 +56,7 @@ type ActionInfo struct {
 	Open    bool   // allowed before Auth
 	MaxBody int    // octets; 0: the edge's own limit
 	Rooms   bool   // its calls say in which rooms the session is
+	Joins   bool   // several calls of one session may be at the core, which begins them in their order
 }
 
 // Core is where the hub's actions go; edge/rpc implements it over Kitex.
@@ -64,6 +65,10 @@ type Core interface {
 	// on another goroutine: also when no core can be reached or none answers in
 	// time (then it is an Error UNAVAILABLE or DEADLINE_EXCEEDED).
 	Call(c Call)
+	// CallTogether is Call for calls of one session, of actions that join: the core
+	// begins them in their order. It takes all of them or, when it is false, none. It
+	// does not read calls once one may be answered.
+	CallTogether(calls []Call) bool
 	// Gone says that a bound session has ended.
 	Gone(s ID, who Identity)
 	// RoomState says how a room is at this edge. It never blocks, and is lost while no

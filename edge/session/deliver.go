@@ -103,6 +103,9 @@ func (s *Session) isLive() bool {
 // core knew the session already, is made good by a Sync push.
 func (s *Session) reply(r Reply) bool {
 	s.mu.Lock()
+	if j := s.joint; j != nil {
+		return s.replyTogether(j, r)
+	}
 	if !s.awaits(r) {
 		s.mu.Unlock()
 		return false

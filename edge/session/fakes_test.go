@@ -26,12 +26,25 @@ type fakeCore struct {
 	calls []session.Call
 	gone  map[session.ID]int
 	rooms []room.State
+	joins bool // messages may be joined; static
+	apart bool // but no link takes them together; static
 }
 
 func (c *fakeCore) Call(call session.Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, call)
+}
+
+// CallTogether implements session.Core; false while the core is apart.
+func (c *fakeCore) CallTogether(calls []session.Call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.apart {
+		return false
+	}
+	c.calls = append(c.calls, calls...)
+	return true
 }
 
 func (c *fakeCore) Gone(s session.ID, _ session.Identity) {
@@ -70,7 +83,9 @@ func (c *fakeCore) Action(a idl.Action) (session.ActionInfo, bool) {
 	switch a {
 	case idl.ActionAuth, idl.ActionSignIn:
 		return session.ActionInfo{Open: true}, true
-	case idl.ActionMessage, idl.ActionSync:
+	case idl.ActionMessage:
+		return session.ActionInfo{Joins: c.joins}, true
+	case idl.ActionSync:
 		return session.ActionInfo{}, true
 	case idl.ActionJoinRoom, idl.ActionRoomMessage, idl.ActionLeaveRoom:
 		return session.ActionInfo{Rooms: true}, true

@@ -111,6 +111,8 @@ type Hub struct {
 	wheel    wheel
 	buffers  sync.Pool // *buffer
 	corks    sync.Pool // *corks
+	queues   sync.Pool // *queue, empty
+	joints   sync.Pool // *joint, empty
 	deflate  ws.Deflate
 	counters counters
 	rooms    *room.Rooms
@@ -139,6 +141,8 @@ func New(o Options) (*Hub, error) {
 	}
 	h.buffers.New = h.newBuffer
 	h.corks.New = func() any { return &corks{hub: h} }
+	h.queues.New = func() any { return new(queue) }
+	h.joints.New = func() any { return new(joint) }
 	h.sessions.init()
 	h.rooms = h.newRooms()
 	h.wheel.init(o.tick(), o.AuthTimeout, silentHeartbeats*o.Heartbeat)

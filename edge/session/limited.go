@@ -11,10 +11,10 @@ import (
 // tooMuch is why a client is closed, and its address banned.
 const tooMuch = "the client goes on sending more than it may"
 
-// limited refuses a frame that is more than its address or its user may send. A
+// limited says no to a frame that is more than its address or its user may send. A
 // client that does not mind is closed in the end, and so is one that comes back
 // with a new connection to go on.
-func (s *Session) limited(in inbound) bool {
+func (s *Session) limited(in inbound) (no *wirepb.Error, ended bool) {
 	octets, peer := frame.HeaderSize+len(in.body), s.transport.Peer()
 	wait := peer.Take(octets)
 	if wait == 0 && s.authed.Load() {
@@ -27,18 +27,17 @@ func (s *Session) limited(in inbound) bool {
 	if wait == 0 {
 		s.excess = max(0, s.excess-1)
 		peer.Passed()
-		return false
+		return nil, false
 	}
 	s.excess++
 	patience := s.hub.opts.Patience
 	if over && peer.Refused(patience) || patience > 0 && int(s.excess) > patience {
 		s.end(farewell{reason: idl.CloseFlood, message: tooMuch})
 		peer.Offend(tooMuch)
-		return true
+		return nil, true
 	}
 	ms := (wait + time.Millisecond - 1).Milliseconds()
-	s.refuse(in.header, &wirepb.Error{Code: idl.CodeRateLimited, Message: "too much in too short a time", RetryAfterMs: ms})
-	return true
+	return &wirepb.Error{Code: idl.CodeRateLimited, Message: "too much in too short a time", RetryAfterMs: ms}, false
 }
 
 // Beside counts what the client sent that is no frame: a ping, an empty message, a

@@ -26,6 +26,9 @@ func (in *inbound) keep() []byte {
 	return bytes.Clone(in.body)
 }
 
+// spareFrames is the longest queue whose memory is used again.
+const spareFrames = 64
+
 // queue is the frames that wait behind the one under way. It exists only while
 // there are any.
 type queue struct {
@@ -39,10 +42,10 @@ type queue struct {
 func (s *Session) enqueue(in inbound) error {
 	o := &s.hub.opts
 	if s.waiting == nil {
-		s.waiting = new(queue)
+		s.waiting = s.hub.queues.Get().(*queue)
 	}
 	q := s.waiting
-	frames := len(q.frames) - q.taken + 2
+	frames := len(q.frames) - q.taken + 1 + int(s.under)
 	octets := q.bytes + int(s.size) + int(in.size())
 	if frames > o.QueueFrames || octets > o.QueueBytes {
 		text := fmt.Sprintf("more than %d frames or %d octets unanswered", o.QueueFrames, o.QueueBytes)
@@ -63,6 +66,10 @@ func (s *Session) dequeue() inbound {
 	q.bytes -= int(in.size())
 	if q.taken == len(q.frames) {
 		s.waiting = nil
+		q.frames, q.taken = q.frames[:0], 0
+		if cap(q.frames) <= spareFrames {
+			s.hub.queues.Put(q)
+		}
 	}
 	return in
 }

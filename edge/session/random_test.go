@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 // crowdCore answers every call from one of a few goroutines, like rpc does, and
-// checks that no session has two calls with it at a time.
+// checks that no session has two calls with it at a time but those that came together.
 type crowdCore struct {
 	fakeCore
 	t     *testing.T
@@ -23,17 +24,35 @@ type crowdCore struct {
 	done  chan struct{}     // closed when no session is left; a frame may still be on its way here
 
 	mu    sync.Mutex // guards the fields below
-	busy  map[session.ID]bool
+	busy  map[session.ID]int
 	bound map[session.ID]bool
 	last  map[session.ID]uint32
 }
 
-func (c *crowdCore) Call(call session.Call) {
-	c.mu.Lock()
-	if c.busy[call.Session] {
-		c.t.Errorf("session %d has two calls at the core", call.Session)
+func (c *crowdCore) Call(call session.Call) { c.take([]session.Call{call}) }
+
+func (c *crowdCore) CallTogether(calls []session.Call) bool {
+	if rand.IntN(4) == 0 {
+		return false
 	}
-	c.busy[call.Session] = true
+	c.take(slices.Clone(calls))
+	return true
+}
+
+func (c *crowdCore) take(calls []session.Call) {
+	c.mu.Lock()
+	if c.busy[calls[0].Session] > 0 {
+		c.t.Errorf("session %d has two calls at the core", calls[0].Session)
+	}
+	c.busy[calls[0].Session] += len(calls)
+	c.mu.Unlock()
+	for _, call := range calls {
+		c.enqueue(call)
+	}
+}
+
+func (c *crowdCore) enqueue(call session.Call) {
+	c.mu.Lock()
 	if call.Action == idl.ActionMessage {
 		if call.Sequence <= c.last[call.Session] {
 			c.t.Errorf("session %d: %d after %d", call.Session, call.Sequence, c.last[call.Session])
@@ -61,7 +80,7 @@ func (c *crowdCore) serve() {
 func (c *crowdCore) reply(call session.Call) {
 	r := answer(call)
 	c.mu.Lock()
-	c.busy[call.Session] = false
+	c.busy[call.Session]--
 	if call.Action == idl.ActionAuth {
 		r.Bind = &session.Identity{User: int64(call.Session)}
 		c.bound[call.Session] = true
@@ -79,9 +98,10 @@ func (c *crowdCore) reply(call session.Call) {
 func TestManyThingsAtOnce(t *testing.T) {
 	const clients, lives = 32, 40
 	core := &crowdCore{
-		t: t, queue: make(chan session.Call, clients*lives*64), done: make(chan struct{}), busy: make(map[session.ID]bool),
+		t: t, queue: make(chan session.Call, clients*lives*64), done: make(chan struct{}), busy: make(map[session.ID]int),
 		bound: make(map[session.ID]bool), last: make(map[session.ID]uint32),
 	}
+	core.joins = true
 	hub, err := session.New(session.Options{Core: core, Log: slog.New(slog.DiscardHandler), AuthTimeout: 20 * time.Millisecond, Heartbeat: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +168,10 @@ func live1(t *testing.T, hub *session.Hub) {
 		if i%5 == 0 {
 			action = idl.ActionHeartbeat
 		}
-		if err := s.Receive(frame.Frame{Action: action, Sequence: i + 2, Body: []byte("{}")}, i%3 == 0); err != nil {
+		if i%7 == 0 {
+			s.Flush()
+		}
+		if err := s.Gather(frame.Frame{Action: action, Sequence: i + 2, Body: []byte("{}")}, i%3 == 0); err != nil {
 			fault, ok := errors.AsType[*frame.CloseError](err)
 			if !ok {
 				t.Errorf("receive: %v", err)

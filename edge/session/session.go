@@ -41,7 +41,9 @@ type Session struct {
 	excess   int32 // frames refused as too many, less those that passed since
 	failures int32 // sign-ins that failed
 
-	beside int32 // owned by the caller of Receive: like excess, of what is no frame
+	// Owned by the caller of Receive.
+	beside int32 // like excess, of what is no frame
+	held   bool  // Gather holds a frame
 
 	mu       sync.Mutex // guards the fields below
 	state    state
@@ -52,10 +54,12 @@ type Session struct {
 	heard    form         // of the last frame received
 	pushForm form         // of the Auth that passed
 	current  header       // of the frame at the core
-	size     int32        // octets of the frame under way, as the queue counts
+	size     int32        // octets of the frames under way, as the queue counts
+	under    int32        // how many frames are under way
 	user     *limits.Peer // what its user may use, set before authed; nil: anything
 	identity *Identity    // whose session it is; set when it becomes live, never changed
-	waiting  *queue       // frames behind the one under way; nil when there are none
+	waiting  *queue       // frames behind those under way; nil when there are none
+	joint    *joint       // the frames at the core, if they went there together
 	rooms    *rooms       // those it is in; nil: it is in none
 	missed   bool         // a push came while Auth was at the core: the session must sync
 }
@@ -81,24 +85,9 @@ func (s *Session) MaxBody() int {
 // a time calls it, in the order of the stream. Its error is a *frame.CloseError,
 // to be given to Fail; frames after the session's end are dropped.
 func (s *Session) Receive(f frame.Frame, text bool) error {
-	s.seen.Store(s.hub.wheel.clock.Load())
-	s.hub.counters.received.Add(1)
-	in := inbound{header: header{f.Action, f.Sequence, form{f.Codec, text}}, body: f.Body}
-	s.mu.Lock()
-	s.heard = in.form
-	if s.state >= closing || s.leaving {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.busy {
-		err := s.enqueue(in)
-		s.mu.Unlock()
-		return err
-	}
-	s.busy, s.size = true, in.size()
-	s.mu.Unlock()
-	s.work(in)
-	return nil
+	err := s.Gather(f, text)
+	s.Flush()
+	return err
 }
 
 // work handles in and what waits behind it, until a frame is at the core or none
@@ -117,11 +106,11 @@ func (s *Session) next() (in inbound, more bool) {
 	s.mu.Lock()
 	if s.state < closing && !s.leaving && s.waiting != nil {
 		in = s.dequeue()
-		s.size = in.size()
+		s.size, s.under = in.size(), 1
 		s.mu.Unlock()
 		return in, true
 	}
-	s.busy, s.size = false, 0
+	s.busy, s.size, s.under = false, 0, 0
 	leaving := s.leaving
 	s.mu.Unlock()
 	if leaving {
@@ -132,8 +121,14 @@ func (s *Session) next() (in inbound, more bool) {
 
 // handle answers a frame or passes it to the core; calling says that it did.
 func (s *Session) handle(in inbound) (calling bool) {
-	if in.action != idl.ActionQuit && s.limited(in) {
-		return false
+	if in.action != idl.ActionQuit {
+		no, ended := s.limited(in)
+		if no != nil {
+			s.refuse(in.header, no)
+		}
+		if ended || no != nil {
+			return false
+		}
 	}
 	switch in.action {
 	case idl.ActionHeartbeat:
@@ -146,6 +141,9 @@ func (s *Session) handle(in inbound) (calling bool) {
 	if no := s.admit(in); no != nil {
 		s.refuse(in.header, no)
 		return false
+	}
+	if s.hub.joins(in.action) {
+		return s.together(in)
 	}
 	return s.call(in)
 }
@@ -231,7 +229,7 @@ func (s *Session) depart(to state) (end departed) {
 		s.hub.traces.end(s.id, 0, "the session ended first")
 	}
 	s.state = max(s.state, to)
-	s.waiting = nil
+	s.waiting, s.joint = nil, nil
 	return end
 }
 

@@ -73,7 +73,8 @@ func (p *Chat) Register(r *plugin.Registrar) {
 	plugin.Handle(r, idl.ActionMessage, "send", p.send,
 		plugin.Validate[chatpb.SendRequest, chatpb.SendReply](p.validateSend),
 		plugin.Answered(p.answered),
-		plugin.Message[chatpb.SendRequest, chatpb.SendReply](p.reviewed))
+		plugin.Message[chatpb.SendRequest, chatpb.SendReply](p.reviewed),
+		plugin.Joins[chatpb.SendRequest, chatpb.SendReply]())
 	plugin.Handle(r, idl.ActionMessageAck, "ack", p.ack)
 	plugin.Handle(r, idl.ActionSync, "sync", p.sync)
 	plugin.Handle(r, idl.ActionHistory, "history", p.history)

@@ -65,7 +65,7 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 		return nil, err
 	}
 	body, err := (&chatpb.Content{
-		Kind: req.Kind, Text: req.Text, Rewritten: digest(call.User, req) != call.Digest,
+		Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten,
 	}).Marshal(make([]byte, 0, len(req.Text)+16)) // its other fields take less
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 	session := call.Session
 	committed, err := p.timelines.Append(ctx, timeline.Draft{
 		Conversation: c, Sender: call.User, ClientID: req.ClientId, Digest: call.Digest,
-		Body: body, Inboxes: both(call.User, peer),
+		Body: body, Inboxes: both(call.User, peer), Queued: call.Placed,
 		OnCommit: func(done timeline.Committed) { p.push(done, both(call.User, peer), session) },
 	})
 	if err != nil {

@@ -183,7 +183,7 @@ func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSend
 		return nil, err
 	}
 	body, err := (&roompb.RoomContent{
-		Kind: req.Kind, Text: req.Text, Data: req.Data, Nickname: nickname, Rewritten: digest(req) != call.Digest,
+		Kind: req.Kind, Text: req.Text, Data: req.Data, Nickname: nickname, Rewritten: call.Rewritten,
 	}).Marshal(nil)
 	if err != nil {
 		return nil, err

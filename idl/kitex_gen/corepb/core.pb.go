@@ -91,6 +91,7 @@ type ActionInfo struct {
 	Open    bool   `protobuf:"varint,3,opt,name=open" json:"open,omitempty"`         // allowed before Auth
 	MaxBody int64  `protobuf:"varint,4,opt,name=max_body" json:"max_body,omitempty"` // octets
 	Rooms   bool   `protobuf:"varint,5,opt,name=rooms" json:"rooms,omitempty"`       // its calls say which rooms the session is in
+	Joins   bool   `protobuf:"varint,6,opt,name=joins" json:"joins,omitempty"`       // several calls of one session may be under way: they begin, and count, in their order
 }
 
 func (x *ActionInfo) Reset() { *x = ActionInfo{} }
@@ -130,6 +131,13 @@ func (x *ActionInfo) GetMaxBody() int64 {
 func (x *ActionInfo) GetRooms() bool {
 	if x != nil {
 		return x.Rooms
+	}
+	return false
+}
+
+func (x *ActionInfo) GetJoins() bool {
+	if x != nil {
+		return x.Joins
 	}
 	return false
 }
@@ -194,6 +202,7 @@ type Call struct {
 	Address  string    `protobuf:"bytes,7,opt,name=address" json:"address,omitempty"`   // the client's
 	Trace    string    `protobuf:"bytes,8,opt,name=trace" json:"trace,omitempty"`       // W3C traceparent of the edge's span; empty: not traced
 	Rooms    []string  `protobuf:"bytes,9,rep,name=rooms" json:"rooms,omitempty"`       // those that the session is in; with ActionInfo.rooms only
+	Follows  bool      `protobuf:"varint,10,opt,name=follows" json:"follows,omitempty"` // it is of the session of the call before it in this Uplink, and begins after that; see ActionInfo.joins
 }
 
 func (x *Call) Reset() { *x = Call{} }
@@ -263,6 +272,13 @@ func (x *Call) GetRooms() []string {
 		return x.Rooms
 	}
 	return nil
+}
+
+func (x *Call) GetFollows() bool {
+	if x != nil {
+		return x.Follows
+	}
+	return false
 }
 
 // Register tells a core of a session that is live already: after a link was lost.

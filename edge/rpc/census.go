@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// page is how many sessions are listed in one message.
+	// page is how many sessions, or rooms, are listed in one message.
 	page = 512
-	// censusRate is how many sessions a census lists in a second, and slowest how
+	// censusRate is how many of both a census lists in a second, and slowest how
 	// many times Options.Census it takes at most for all that.
 	censusRate = 5000
 	slowest    = 6
@@ -45,7 +45,7 @@ func (l *Links) live(take func([]*corepb.Register) error) (sessions int64, err e
 func (l *Links) takeCensus() {
 	rest := time.NewTimer(l.options.Census)
 	defer rest.Stop()
-	sessions, hurry := int64(0), false
+	size, hurry := int64(0), false // of the last census
 	for pass := 0; ; pass++ {
 		select {
 		case <-rest.C:
@@ -61,15 +61,15 @@ func (l *Links) takeCensus() {
 			continue
 		}
 		began := time.Now()
-		whole := l.passTime(sessions)
+		whole := l.passTime(size)
 		pause := time.Duration(0)
-		if !hurry && sessions > page {
-			pause = whole * page / time.Duration(sessions)
+		if !hurry && size > page {
+			pause = whole * page / time.Duration(size)
 		}
 		listed, err := l.census(up[pass%len(up)], pause, hurry)
 		switch {
 		case err == nil:
-			sessions, hurry = listed, false
+			size, hurry = listed, false
 			rest.Reset(max(l.passTime(listed)-time.Since(began), 0))
 		case hurry:
 			rest.Reset(l.options.Census / 50)
@@ -79,38 +79,46 @@ func (l *Links) takeCensus() {
 	}
 }
 
-// passTime is how long a census of so many sessions takes.
-func (l *Links) passTime(sessions int64) time.Duration {
-	whole := time.Duration(sessions) * time.Second / censusRate
+// passTime is how long a census of so many sessions and rooms takes.
+func (l *Links) passTime(size int64) time.Duration {
+	whole := time.Duration(size) * time.Second / censusRate
 	return min(max(whole, l.options.Census), slowest*l.options.Census)
 }
 
-// census lists the live sessions and the rooms once, over k; asked says that a core wants it.
-func (l *Links) census(k *link, pause time.Duration, asked bool) (sessions int64, err error) {
+// census lists the live sessions and the rooms once, over k, resting after each page;
+// asked says that a core wants it. It gives how many of both there were.
+func (l *Links) census(k *link, pause time.Duration, asked bool) (size int64, err error) {
 	l.listing.Store(k)
 	defer l.listing.Store(nil)
-	sessions, err = l.live(func(sessions []*corepb.Register) error {
-		if err := k.list(&listing{registers: sessions}); err != nil || pause == 0 {
+	list := func(p *listing) error {
+		if err := k.list(p); err != nil || pause == 0 {
 			return err
 		}
-		select {
-		case <-time.After(pause):
-			return nil
-		case <-l.asked: // from the start, and in a hurry
-			l.ask()
-			return errListing
-		case <-l.running.Done():
-			return errListing
-		}
-	})
+		return l.restFor(pause)
+	}
+	sessions, err := l.live(func(sessions []*corepb.Register) error { return list(&listing{registers: sessions}) })
+	var rooms int64
 	if err == nil {
-		err = l.roomPages(func(rooms []*corepb.RoomState) error { return k.list(&listing{rooms: rooms}) })
+		rooms, err = l.roomPages(func(rooms []*corepb.RoomState) error { return list(&listing{rooms: rooms}) })
 	}
 	if err == nil {
 		err = k.list(&listing{end: &corepb.Census{Sessions: sessions, Asked: asked}})
 	}
 	l.counts.censuses.Add(1)
-	return sessions, err
+	return sessions + rooms, err
+}
+
+// restFor waits between two pages, unless a census is wanted from the start, in a hurry.
+func (l *Links) restFor(pause time.Duration) error {
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-l.asked:
+		l.ask()
+		return errListing
+	case <-l.running.Done():
+		return errListing
+	}
 }
 
 // ask wants a census at once.

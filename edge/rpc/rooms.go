@@ -54,11 +54,12 @@ func (k *link) askRooms() {
 }
 
 // roomPages gives the states of all rooms in pages, until take returns an error, which
-// comes back.
-func (l *Links) roomPages(take func([]*corepb.RoomState) error) (err error) {
+// comes back, and how many there were.
+func (l *Links) roomPages(take func([]*corepb.RoomState) error) (rooms int64, err error) {
 	var fill []*corepb.RoomState
 	l.receiver.RoomStates(false, func(s room.State) bool {
 		fill = append(fill, stateOf(s))
+		rooms++
 		if len(fill) == page {
 			err = take(fill)
 			fill = nil
@@ -68,7 +69,7 @@ func (l *Links) roomPages(take func([]*corepb.RoomState) error) (err error) {
 	if err == nil && len(fill) > 0 {
 		err = take(fill)
 	}
-	return err
+	return rooms, err
 }
 
 // flushRooms sends the states that were taken, in pages.

@@ -1,0 +1,68 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freeim/edge/room"
+	"freeim/edge/session"
+	"freeim/idl"
+)
+
+// roomy is a Receiver without sessions, with that many rooms.
+type roomy struct {
+	Receiver
+	rooms int
+}
+
+func (roomy) Live(func(session.ID, session.Identity, idl.Codec) bool) {}
+
+func (r roomy) RoomStates(_ bool, yield func(room.State) bool) {
+	for i := range r.rooms {
+		if !yield(room.State{Room: fmt.Sprint("r_", i), Members: 1}) {
+			return
+		}
+	}
+}
+
+// TestCensusOfRoomsRests: the rooms of a census come at its pace too, and count for how
+// long the next one takes.
+func TestCensusOfRoomsRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Links{receiver: roomy{rooms: 4 * page}, asked: make(chan struct{}, 1), running: t.Context(), options: Options{Census: time.Second}}
+		k := &link{links: l, phase: open, outbox: outbox{wake: make(chan struct{}, 1)}}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { // the sender
+			for {
+				select {
+				case <-k.outbox.wake:
+					k.mu.Lock()
+					sent := k.outbox.listing
+					k.outbox.listing = nil
+					k.mu.Unlock()
+					sent.done(true)
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		began := time.Now()
+		if size, err := l.census(k, time.Second, false); err != nil || size != 4*page {
+			t.Errorf("got %d, %v, want %d rooms counted", size, err, 4*page)
+		}
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("it took %s, want a rest after each of 4 pages", took)
+		}
+		l.ask()
+		if _, err := l.census(k, time.Hour, false); err != errListing || len(l.asked) != 1 {
+			t.Errorf("a census that is wanted at once: got %v", err)
+		}
+		if got := l.passTime(20_000); got != 4*time.Second {
+			t.Errorf("20,000 sessions and rooms take %s", got)
+		}
+	})
+}

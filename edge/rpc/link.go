@@ -151,14 +151,19 @@ func (k *link) once(ctx context.Context) (opened bool, err error) {
 		return false, fmt.Errorf("introduce this edge: %w", err)
 	}
 	late.Stop()
-	var sender sync.WaitGroup
-	defer sender.Wait()
+	var aside sync.WaitGroup
+	defer aside.Wait()
 	defer cancel()
-	sender.Go(func() {
+	aside.Go(func() {
 		defer cancel()
 		k.send(ctx, stream)
 	})
 	k.opened(welcome, cancel)
+	// Aside: a core answers at once for rooms, and what it says must be taken meanwhile.
+	aside.Go(func() {
+		k.askRooms()
+		k.links.rise(k, welcome.Missed)
+	})
 	return true, k.receive(stream)
 }
 
@@ -202,8 +207,6 @@ func (k *link) opened(w *corepb.Welcome, drop context.CancelFunc) {
 	k.joins = slices.ContainsFunc(w.Actions, func(a *corepb.ActionInfo) bool { return a.Joins })
 	k.mu.Unlock()
 	k.enter(open, drop)
-	k.askRooms()
-	k.links.rise(k, w.Missed)
 }
 
 func (k *link) enter(p phase, drop context.CancelFunc) {

@@ -80,3 +80,25 @@ func TestRoomsOverALink(t *testing.T) {
 		return true
 	})
 }
+
+// TestReceivesWhileItAsks: an edge takes what a core says while it still tells that core
+// of its rooms: the answers to the first of many must not fill the core's outbox.
+func TestReceivesWhileItAsks(t *testing.T) {
+	c := startCore(t, newAddress(t), echo)
+	h, hold := newHub(), make(chan struct{})
+	h.hold = hold
+	release := sync.OnceFunc(func() { close(hold) })
+	l := startLinks(t, h, nil, c.address)
+	t.Cleanup(release) // before the links are closed
+	poll(t, "a broadcast before all is asked", func() bool {
+		c.Broadcast(presence.Life{Edge: "edge-a", Epoch: 7}, fanout.RoomFrame{Room: "r_0", Seq: 1, Action: idl.ActionRoomMessage, JSON: []byte("{}")})
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.rooms) > 0
+	})
+	if l.Ready() {
+		t.Error("calls go up before all is asked")
+	}
+	release()
+	ready(t, l, true)
+}

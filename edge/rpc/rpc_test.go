@@ -53,6 +53,7 @@ type hub struct {
 	states   []room.State // of the rooms that there are
 	sessions map[session.ID]session.Identity
 	onReply  func(session.Reply) // called without mu
+	hold     <-chan struct{}     // what a new core is told of rooms waits for it; nil: it does not
 }
 
 func newHub() *hub {
@@ -107,8 +108,11 @@ func (h *hub) Live(yield func(session.ID, session.Identity, idl.Codec) bool) {
 
 func (h *hub) RoomStates(want bool, yield func(room.State) bool) {
 	h.mu.Lock()
-	all := slices.Clone(h.states)
+	all, hold := slices.Clone(h.states), h.hold
 	h.mu.Unlock()
+	if want && hold != nil {
+		<-hold
+	}
 	for _, s := range all {
 		s.Want = want
 		if !yield(s) {

@@ -39,8 +39,11 @@ type RoomExpulsion struct {
 	JSON     []byte
 }
 
-// RoomPusher hands things of rooms to an edge, as Pusher does.
+// RoomPusher hands things of rooms to an edge, as Pusher does: all but Ease never block.
 type RoomPusher interface {
+	// Ease waits until at most half of what may wait for the edge does, or nothing can
+	// reach it any more; it returns ctx's error when that ends before.
+	Ease(ctx context.Context, life presence.Life) error
 	Broadcast(life presence.Life, f RoomFrame)
 	Expel(life presence.Life, e RoomExpulsion)
 	Configure(life presence.Life, room im.ConversationID, p plugin.RoomPolicy)

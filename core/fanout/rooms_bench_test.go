@@ -1,6 +1,7 @@
 package fanout_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 // nowhere is a RoomPusher that keeps nothing.
 type nowhere struct{}
 
+func (nowhere) Ease(context.Context, presence.Life) error                                { return nil }
 func (nowhere) Broadcast(presence.Life, fanout.RoomFrame)                                {}
 func (nowhere) Expel(presence.Life, fanout.RoomExpulsion)                                {}
 func (nowhere) Configure(presence.Life, im.ConversationID, plugin.RoomPolicy)            {}

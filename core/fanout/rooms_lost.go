@@ -109,6 +109,9 @@ func (r *Rooms) makeGood() (done bool) {
 	if source != nil {
 		lives, err = r.registry.Edges(ctx, room)
 	}
+	for i := 0; err == nil && i < len(lives[0]); i++ {
+		err = r.pusher.Ease(ctx, lives[0][i])
+	}
 	if err == nil {
 		err = r.repeat(ctx, source, room, seq-1, lives[0])
 	}

@@ -197,12 +197,17 @@ func (r *Rooms) answerOne(source plugin.RoomSource, life presence.Life, one Room
 	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
 	defer cancel()
 	r.figures.wanted.Inc()
-	if err := r.repeat(ctx, source, one.Room, one.After, []presence.Life{life}); err != nil {
+	// After an outage an edge asks for all its rooms at once: what is pushed comes first.
+	err := r.pusher.Ease(ctx, life)
+	if err == nil {
+		err = r.repeat(ctx, source, one.Room, one.After, []presence.Life{life})
+	}
+	if err != nil {
 		r.log.Warn("an edge was not given what it misses", "edge", life.Edge, "room", one.Room, "err", err)
 	}
 }
 
-// answerTime bounds the reading of one room's log for an edge.
+// answerTime bounds the reading of one room's log for an edge, and the wait before.
 const answerTime = 5 * time.Second
 
 func (r *Rooms) barrier(doing string) {

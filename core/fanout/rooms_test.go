@@ -25,6 +25,19 @@ type roomPusher struct {
 	mu    sync.Mutex // guards the fields below
 	lines []string
 	sent  []fanout.RoomFrame
+	full  chan struct{} // closed when there is room for answers; nil: there is
+}
+
+func (p *roomPusher) Ease(ctx context.Context, _ presence.Life) error {
+	if p.full == nil {
+		return nil
+	}
+	select {
+	case <-p.full:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (p *roomPusher) note(format string, args ...any) {
@@ -269,6 +282,31 @@ func TestRoomsMendAside(t *testing.T) {
 		if got, want := p.all(), []string{"one r_b 5", "one r_a 1", "one r_a answer 0-1 9"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
+		r.Close()
+	})
+}
+
+// TestRoomsAnswersWait: while much waits for an edge it is given no answers; after a while
+// it has to ask again.
+func TestRoomsAnswersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, source := &roomPusher{full: make(chan struct{})}, new(log)
+		r := startRooms(t, fanout.RoomOptions{Registry: presence.NewMemoryRooms(presence.Leases{}), Pusher: p})
+		source.head.Store(1)
+		r.Serve(source)
+		ask := func(after time.Duration, want ...string) {
+			t.Helper()
+			r.States(edgeOne, []fanout.RoomState{{RoomReport: presence.RoomReport{Room: "r_a", Members: 1}, Want: true}})
+			time.Sleep(after)
+			synctest.Wait()
+			if got := p.all(); !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		ask(time.Minute) // given up
+		ask(time.Second) // it waits
+		close(p.full)
+		ask(time.Second, "one r_a 1", "one r_a answer 0-1 9", "one r_a 1", "one r_a answer 0-1 9")
 		r.Close()
 	})
 }

@@ -28,7 +28,8 @@ type outbox struct {
 	held    bool       // nothing is taken before release
 	sealed  bool       // nothing is added, what there is still leaves
 	closed  bool
-	size    int // octets in batches
+	size    int           // octets in batches
+	eased   chan struct{} // closed when it is not over half full any more; nil: nobody waits
 }
 
 // batch is a Downlink in the making. It is sent as it is, encoded into memory
@@ -177,7 +178,30 @@ func (o *outbox) take() []*batch {
 	}
 	all := o.batches
 	o.batches, o.size = nil, 0
+	o.ease()
 	return all
+}
+
+// easing is closed when at most half of what may wait does, or the outbox is; nil: that
+// is so now.
+func (o *outbox) easing() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.size <= o.limit/2 {
+		return nil
+	}
+	if o.eased == nil {
+		o.eased = make(chan struct{})
+	}
+	return o.eased
+}
+
+// ease lets those go on who wait. The caller holds mu.
+func (o *outbox) ease() {
+	if o.eased != nil {
+		close(o.eased)
+		o.eased = nil
+	}
 }
 
 // seal lets nothing more in.
@@ -206,6 +230,7 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed, o.batches = true, nil
+	o.ease()
 }
 
 func (o *outbox) signal() {

@@ -154,3 +154,31 @@ func TestBatchEncodes(t *testing.T) {
 		t.Errorf("decoded: %d replies, %v", len(back.Replies), err)
 	}
 }
+
+// TestOutboxEases: who waits for it to be half empty goes on when it is taken, or closed.
+func TestOutboxEases(t *testing.T) {
+	for _, end := range []func(*outbox){func(o *outbox) { o.take() }, (*outbox).close} {
+		o := newOutbox(4 * (overhead + 100))
+		o.release(&corepb.Welcome{})
+		o.add(replyOf(100))
+		o.add(replyOf(100))
+		if o.easing() != nil {
+			t.Error("half full: it is waited for")
+		}
+		o.add(replyOf(100))
+		first, second := o.easing(), o.easing()
+		if first == nil || first != second {
+			t.Fatal("over half: nobody is to go on")
+		}
+		select {
+		case <-first:
+			t.Error("it eases before anything was taken")
+		default:
+		}
+		end(o)
+		<-first
+		if o.easing() != nil {
+			t.Error("it is empty, and waited for")
+		}
+	}
+}

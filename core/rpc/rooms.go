@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"strings"
 
 	"freeim/core/fanout"
@@ -36,6 +37,27 @@ func (s *Server) hearRooms(l *link, told []*corepb.RoomState) {
 func (s *Server) deliverRoom(life presence.Life, i item) {
 	if l := s.edges.link(life.Edge, life.Epoch); l == nil || !l.deliver(i) {
 		s.counts.missed.Add(1)
+	}
+}
+
+// Ease implements fanout.RoomPusher.
+func (s *Server) Ease(ctx context.Context, life presence.Life) error {
+	for {
+		l := s.edges.link(life.Edge, life.Epoch)
+		if l == nil {
+			return nil
+		}
+		eased := l.out.easing()
+		if eased == nil {
+			return nil
+		}
+		select {
+		case <-eased:
+		case <-l.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

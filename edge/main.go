@@ -144,7 +144,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		fmt.Fprintf(out, "  admin     %s   (healthz, readyz, metrics, debug/pprof)\n", adm.URL())
 	}
 	serving()
-	<-ctx.Done()
+	tidy(ctx)
 	fmt.Fprintln(out, "stopping; a second signal ends at once")
 	return nil
 }

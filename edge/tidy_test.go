@@ -1,0 +1,42 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+)
+
+// TestTidy: garbage goes when the collector has been idle, and only then.
+func TestTidy(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	debug.FreeOSMemory()
+	tidier := newTidier()
+	var heap [2]runtime.MemStats
+	looks := func(want bool, what string) {
+		t.Helper()
+		if got := tidier.look(); got != want {
+			t.Errorf("%s: got %v, want %v", what, got, want)
+		}
+	}
+	litter := func() {
+		for range 64 {
+			runtime.KeepAlive(make([]byte, 1<<20))
+		}
+	}
+	looks(false, "the first look")
+	looks(false, "nothing to do")
+	litter()
+	runtime.GC()
+	litter()
+	looks(false, "the collector has run")
+	runtime.ReadMemStats(&heap[0])
+	looks(true, "it has not run since")
+	runtime.ReadMemStats(&heap[1])
+	if gone := int64(heap[0].HeapAlloc) - int64(heap[1].HeapAlloc); gone < 32<<20 {
+		t.Errorf("%d octets went, want about 64 MiB", gone)
+	}
+	if held := heap[1].HeapIdle - heap[1].HeapReleased; held > 8<<20 {
+		t.Errorf("%d octets are free and not given back", held)
+	}
+	looks(false, "all is clean")
+}

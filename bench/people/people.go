@@ -25,8 +25,8 @@ import (
 const (
 	// firstUser is the user ID of the person with index 0: the plugin's first.
 	firstUser = 100001
-	// device is the one device of everybody, of type mobile.
-	device, deviceType = "bench", 1
+	// deviceName is the one device of everybody, of type mobile.
+	deviceName, deviceType = "bench", 1
 	// perStatement rows go into one INSERT, perCommit into one transaction.
 	perStatement, perCommit = 100, 50_000
 )
@@ -67,6 +67,22 @@ func Prepare(ctx context.Context, data, seed string, people int) (err error) {
 
 // file files the people with the indices from to to-1.
 func file(ctx context.Context, tx *stdsql.Tx, seed string, from, to int) error {
+	// The index of tokens is filled in no order, so its pages are kept in memory.
+	if _, err := tx.ExecContext(ctx, "PRAGMA cache_size = -262144"); err != nil { // KiB
+		return err
+	}
+	const user, device = "INSERT INTO account_users (id, name, nickname, password, sign_ins, created_ms) VALUES ",
+		"INSERT INTO account_devices (user_id, sign_in, device_id, device_type, name, token_hash, signed_in_ms, last_seen_ms) VALUES "
+	fullUsers, err := tx.PrepareContext(ctx, user+rows("(?,?,?,?,?,?)", perStatement))
+	if err != nil {
+		return err
+	}
+	defer fullUsers.Close()
+	fullDevices, err := tx.PrepareContext(ctx, device+rows("(?,?,?,?,?,?,?,?)", perStatement))
+	if err != nil {
+		return err
+	}
+	defer fullDevices.Close()
 	now := time.Now().UnixMilli()
 	users, devices := make([]any, 0, 6*perStatement), make([]any, 0, 8*perStatement)
 	for ; from < to; from += perStatement {
@@ -76,19 +92,24 @@ func file(ctx context.Context, tx *stdsql.Tx, seed string, from, to int) error {
 			id := UserID(i)
 			hash := sha256.Sum256([]byte(Token(seed, i)))
 			users = append(users, id, fmt.Sprintf("bench%d", i), fmt.Sprintf("bench%d", i), "!", 1, now)
-			devices = append(devices, id, 1, device, deviceType, device, hex.EncodeToString(hash[:]), now, now)
+			devices = append(devices, id, 1, deviceName, deviceType, deviceName, hex.EncodeToString(hash[:]), now, now)
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO account_users (id, name, nickname, password, sign_ins, created_ms) VALUES "+
-			rows("(?,?,?,?,?,?)", last-from), users...); err != nil {
-			return err
+		if last-from == perStatement {
+			_, err = fullUsers.ExecContext(ctx, users...)
+			if err == nil {
+				_, err = fullDevices.ExecContext(ctx, devices...)
+			}
+		} else {
+			_, err = tx.ExecContext(ctx, user+rows("(?,?,?,?,?,?)", last-from), users...)
+			if err == nil {
+				_, err = tx.ExecContext(ctx, device+rows("(?,?,?,?,?,?,?,?)", last-from), devices...)
+			}
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO account_devices "+
-			"(user_id, sign_in, device_id, device_type, name, token_hash, signed_in_ms, last_seen_ms) VALUES "+
-			rows("(?,?,?,?,?,?,?,?)", last-from), devices...); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, "UPDATE account_counters SET value = ? WHERE name = 'user'", UserID(to-1))
+	_, err = tx.ExecContext(ctx, "UPDATE account_counters SET value = ? WHERE name = 'user'", UserID(to-1))
 	return err
 }
 

@@ -202,9 +202,10 @@ func rush(t *testing.T) {
 	s := startSite(t, cluster.SiteOptions{})
 	const people = 100
 	for n := range times(4, people) {
-		if _, err := signUp(ctx, s.at(0), fmt.Sprint("person", n)); err != nil {
-			t.Fatal(err)
-		}
+		patient(t, func() error {
+			_, err := signUp(ctx, s.at(0), fmt.Sprint("person", n))
+			return err
+		})
 	}
 	memory := func() float64 {
 		octets, err := s.Cores[0].Figure(ctx, "process_resident_memory_bytes")
@@ -219,15 +220,10 @@ func rush(t *testing.T) {
 		all.Go(func() {
 			o := s.at(0)
 			o.AnswerTimeout = time.Minute // they wait for each other
-			for err := errors.New("not asked yet"); err != nil; {
-				if _, err = signIn(ctx, o, fmt.Sprint("person", n%times(4, people)), fmt.Sprint("device", n), idl.DeviceTablet); err != nil {
-					if retryAfter(err) <= 0 {
-						t.Error(err)
-						return
-					}
-					<-time.After(retryAfter(err)) // as clients do
-				}
-			}
+			patient(t, func() error {
+				_, err := signIn(ctx, o, fmt.Sprint("person", n%times(4, people)), fmt.Sprint("device", n), idl.DeviceTablet)
+				return err
+			})
 		})
 	}
 	over, most := make(chan struct{}), before
@@ -244,5 +240,17 @@ func rush(t *testing.T) {
 			return
 		case <-poll.C:
 		}
+	}
+}
+
+// patient asks again when it is told to, as clients do.
+func patient(t *testing.T, ask func() error) {
+	t.Helper()
+	for err := ask(); err != nil; err = ask() {
+		if retryAfter(err) <= 0 {
+			t.Error(err)
+			return
+		}
+		<-time.After(retryAfter(err))
 	}
 }

@@ -26,11 +26,9 @@ const defaultTimeout = 10 * time.Second
 // usualReply is the room for the body of a reply, in octets; a longer one takes more.
 const usualReply = 64
 
-// Hooks is the operators' say; core/server implements it with scripts/engine.
+// Hooks is the operators' say; core/hooks implements it with scripts/engine.
 type Hooks interface {
-	// OnMessage judges a message after validation and before commit. nil allows
-	// it, and may have rewritten *m.Text; an *im.Error refuses it.
-	OnMessage(ctx context.Context, call *plugin.Call, m plugin.Reviewed) error
+	plugin.Rules
 }
 
 // Options configures a Dispatcher.
@@ -48,7 +46,7 @@ type Dispatcher struct {
 	// Static after New.
 	specs   []plugin.Spec
 	actions [256]*action // by number; nil: no handler
-	review  plugin.Review
+	hooks   Hooks        // nil: no rules
 	log     *slog.Logger
 	tracer  trace.Tracer           // nil: no traces
 	results *prometheus.CounterVec // action, code
@@ -76,15 +74,12 @@ type Reply struct {
 // New builds a dispatcher. It returns an error when two specs share a number or
 // a name, or take one that is the edge's.
 func New(o Options) (*Dispatcher, error) {
-	d := &Dispatcher{specs: o.Specs, log: o.Log, tracer: o.Tracer}
+	d := &Dispatcher{specs: o.Specs, hooks: o.Hooks, log: o.Log, tracer: o.Tracer}
 	if d.log == nil {
 		d.log = slog.Default()
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
-	}
-	if o.Hooks != nil {
-		d.review = o.Hooks.OnMessage
 	}
 	d.results = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "freeim_actions_total", Help: "Actions handled, by name and the code of the answer."}, []string{"action", "code"})
@@ -172,5 +167,5 @@ func (d *Dispatcher) invoke(ctx context.Context, a *action, call *plugin.Call, b
 			err = im.Errorf(idl.CodeInternal, "internal error")
 		}
 	}()
-	return a.Invoke(ctx, call, body, d.review, make([]byte, 0, usualReply))
+	return a.Invoke(ctx, call, body, d.hooks, make([]byte, 0, usualReply))
 }

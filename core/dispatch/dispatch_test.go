@@ -32,9 +32,16 @@ func echo(_ context.Context, _ *plugin.Call, req *chatpb.SendRequest) (*chatpb.S
 	return &chatpb.SendReply{Text: req.Text}, nil
 }
 
+// hooks judge messages.
 type hooks func(m plugin.Reviewed) error
 
-func (h hooks) OnMessage(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error { return h(m) }
+func (h hooks) Wants(_ *plugin.Call, message bool) bool                           { return message }
+func (h hooks) Review(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error { return h(m) }
+
+// everywhere are hooks on every action.
+type everywhere struct{ hooks }
+
+func (everywhere) Wants(*plugin.Call, bool) bool { return true }
 
 func encoded(t *testing.T, c idl.Codec, m idl.Message) []byte {
 	t.Helper()
@@ -85,7 +92,14 @@ func TestDo(t *testing.T) {
 			hooks: hooks(func(m plugin.Reviewed) error { *m.Text = "***"; return nil })},
 		{name: "refused by a rule", fn: echo, options: []option{text}, user: 1, text: "bad", code: idl.CodeRejected,
 			hooks: hooks(func(plugin.Reviewed) error { return im.Errorf(idl.CodeRejected, "no") })},
-		{name: "rules do not see what is no message", fn: echo, user: 1, text: "bad", want: "bad",
+		{name: "refused by a rule for every action", fn: echo, user: 1, text: "bad", code: idl.CodeRejected,
+			hooks: everywhere{hooks(func(m plugin.Reviewed) error {
+				if m.Text != nil || m.Request.(*chatpb.SendRequest).Text != "bad" {
+					return im.Errorf(idl.CodeInternal, "got %+v", m)
+				}
+				return im.Errorf(idl.CodeRejected, "no")
+			})}},
+		{name: "rules for messages do not see what is none", fn: echo, user: 1, text: "bad", want: "bad",
 			hooks: hooks(func(plugin.Reviewed) error { return im.Errorf(idl.CodeRejected, "no") })},
 	}
 	for _, row := range rows {

@@ -29,6 +29,11 @@ type Call struct {
 	// Rooms are those that the session is in; of actions with InRooms only.
 	Rooms []im.ConversationID
 
+	// Pin is the rules that the call keeps to, and Rule the one that refused it, for
+	// the log. Both are set by whoever is dispatch's Hooks.
+	Pin  any
+	Rule string
+
 	// Digest identifies the request as it came, before any rule rewrote it: set
 	// by the Answered function of an idempotent action, for its handler.
 	Digest [32]byte
@@ -94,11 +99,19 @@ func (c *Call) Route(id Identity) presence.Route {
 	}
 }
 
-// Reviewed is a message as the rules see it before it is committed.
+// Reviewed is a request as the rules see it before it is handled.
 type Reviewed struct {
+	Request any // the decoded body, a pointer to a generated struct
+	// Of an action that commits a message; Text is nil for any other.
 	Conversation im.ConversationID
 	Kind         string  // "text"
 	Text         *string // rules may change what it points to
+}
+
+// Rewritable is a text of a request that rules may change, besides a message's.
+type Rewritable struct {
+	Name string // its name in the proto file
+	Max  int    // characters
 }
 
 // Spec is a registered action.
@@ -111,14 +124,24 @@ type Spec struct {
 	Joins   bool          // several calls of one session may be under way: see Call.Placed
 	Timeout time.Duration // 0: dispatch's default
 
-	// Invoke decodes body, runs check, answered, permit, review and the handler, and
-	// appends the encoded reply to dst.
-	Invoke func(ctx context.Context, call *Call, body []byte, review Review, dst []byte) ([]byte, error)
+	Message    bool         // it commits a message
+	Rewritable []Rewritable // of its request
+	Request    func() any   // makes an empty request
+
+	// Invoke decodes body, runs check, answered, permit, the rules (nil: none) and the
+	// handler, and appends the encoded reply to dst.
+	Invoke func(ctx context.Context, call *Call, body []byte, rules Rules, dst []byte) ([]byte, error)
 }
 
-// Review is dispatch's way to ask the rules about a message: nil allows (and may
-// have changed *m.Text), an *im.Error refuses.
-type Review func(ctx context.Context, call *Call, m Reviewed) error
+// Rules are the operators', as dispatch puts them to a request.
+type Rules interface {
+	// Wants reports whether there is anything to ask about the call, and pins it to
+	// the rules of this moment. message tells an action that commits one.
+	Wants(call *Call, message bool) bool
+	// Review judges a request: nil allows it, and may have changed the texts that r
+	// shows; an *im.Error refuses it.
+	Review(ctx context.Context, call *Call, r Reviewed) error
+}
 
 // Registrar collects the actions of one plugin.
 type Registrar struct {
@@ -190,9 +213,15 @@ func Permit[Req, Rep any](fn func(context.Context, *Call, *Req) error) Option[Re
 }
 
 // Message marks the action as one that commits a message: the rules' on_message
-// hook sees, and may change, what fn shows.
+// hooks see, and may change, what fn shows.
 func Message[Req, Rep any](fn func(*Call, *Req) Reviewed) Option[Req, Rep] {
-	return func(a *action[Req, Rep]) { a.message = fn }
+	return func(a *action[Req, Rep]) { a.message, a.spec.Message = fn, true }
+}
+
+// Rewrite lets rules change a text of the request, to one of 1 to most characters.
+// Validate is not asked again: it must allow whatever such a text can be.
+func Rewrite[Req, Rep any](field string, most int) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.Rewritable = append(a.spec.Rewritable, Rewritable{field, most}) }
 }
 
 // Handle registers fn for an action under the name "plugin.verb". It panics on a
@@ -208,12 +237,13 @@ func Handle[Req, Rep any, PReq Body[Req], PRep Body[Rep]](r *Registrar, number i
 			panic(fmt.Sprintf("plugin %s registers %s (%d) twice", r.plugin, a.spec.Name, number))
 		}
 	}
-	a.spec.Invoke = func(ctx context.Context, call *Call, body []byte, review Review, dst []byte) ([]byte, error) {
+	a.spec.Request = func() any { return new(Req) }
+	a.spec.Invoke = func(ctx context.Context, call *Call, body []byte, rules Rules, dst []byte) ([]byte, error) {
 		req := new(Req)
 		if err := idl.Decode(body, call.Codec, PReq(req)); err != nil {
 			return dst, malformed(err)
 		}
-		rep, err := a.run(ctx, call, req, review, fn)
+		rep, err := a.run(ctx, call, req, rules, fn)
 		if err != nil {
 			return dst, err
 		}
@@ -224,7 +254,7 @@ func Handle[Req, Rep any, PReq Body[Req], PRep Body[Rep]](r *Registrar, number i
 
 // run is the way of one decoded request: rules for the request, an answer given
 // before, whether the caller may, the operator's rules, the handler.
-func (a *action[Req, Rep]) run(ctx context.Context, call *Call, req *Req, review Review,
+func (a *action[Req, Rep]) run(ctx context.Context, call *Call, req *Req, rules Rules,
 	fn func(context.Context, *Call, *Req) (*Rep, error)) (*Rep, error) {
 	if a.validate != nil {
 		if err := a.validate(call, req); err != nil {
@@ -241,15 +271,28 @@ func (a *action[Req, Rep]) run(ctx context.Context, call *Call, req *Req, review
 			return nil, err
 		}
 	}
-	if a.message != nil && review != nil {
-		m := a.message(call, req)
-		came := *m.Text
-		if err := review(ctx, call, m); err != nil {
+	if rules != nil && rules.Wants(call, a.spec.Message) {
+		if err := a.review(ctx, call, req, rules); err != nil {
 			return nil, err
 		}
-		call.Rewritten = *m.Text != came
 	}
 	return fn(ctx, call, req)
+}
+
+// review puts the request to the rules.
+func (a *action[Req, Rep]) review(ctx context.Context, call *Call, req *Req, rules Rules) error {
+	r := Reviewed{}
+	if a.message != nil {
+		r = a.message(call, req)
+	}
+	r.Request = req
+	if r.Text == nil {
+		return rules.Review(ctx, call, r)
+	}
+	came := *r.Text
+	err := rules.Review(ctx, call, r)
+	call.Rewritten = *r.Text != came
+	return err
 }
 
 func malformed(err error) error {

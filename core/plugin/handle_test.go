@@ -45,11 +45,7 @@ func TestWayOfARequest(t *testing.T) {
 					return nil
 				}
 				spec := wayStations(see)
-				review := func(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error {
-					*m.Text = "rewritten"
-					return see("review", *m.Text)
-				}
-				got, err := invoke(t, spec, codec, review)
+				got, err := invoke(t, spec, codec, rewriter(see))
 				if !slices.Equal(saw, test.want) {
 					t.Errorf("seen by %q, want %q", saw, test.want)
 				}
@@ -82,13 +78,23 @@ func wayStations(see func(station, what string) error) plugin.Spec {
 	return r.Specs()[0]
 }
 
-func invoke(t *testing.T, spec plugin.Spec, codec idl.Codec, review plugin.Review) (string, error) {
+// rewriter is rules that rewrite every message.
+type rewriter func(station, what string) error
+
+func (r rewriter) Wants(_ *plugin.Call, message bool) bool { return message }
+
+func (r rewriter) Review(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error {
+	*m.Text = "rewritten"
+	return r("review", m.Request.(*findRequest).Account)
+}
+
+func invoke(t *testing.T, spec plugin.Spec, codec idl.Codec, rules plugin.Rules) (string, error) {
 	t.Helper()
 	body, err := idl.Append(nil, codec, &findRequest{Account: "original"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := spec.Invoke(t.Context(), &plugin.Call{Codec: codec}, body, review, []byte("before"))
+	answer, err := spec.Invoke(t.Context(), &plugin.Call{Codec: codec}, body, rules, []byte("before"))
 	if err != nil {
 		return "", err
 	}
@@ -107,12 +113,13 @@ func TestOptionsReachTheSpec(t *testing.T) {
 	r := plugin.NewRegistrar("people")
 	nothing := func(context.Context, *plugin.Call, *findRequest) (*findReply, error) { return &findReply{}, nil }
 	plugin.Handle(r, 150, "plain", nothing)
-	plugin.Handle(r, 151, "special", nothing, plugin.Open[findRequest, findReply](), plugin.MaxBody[findRequest, findReply](7), plugin.Timeout[findRequest, findReply](9), plugin.InRooms[findRequest, findReply]())
+	plugin.Handle(r, 151, "special", nothing, plugin.Open[findRequest, findReply](), plugin.MaxBody[findRequest, findReply](7), plugin.Timeout[findRequest, findReply](9), plugin.InRooms[findRequest, findReply](),
+		plugin.Rewrite[findRequest, findReply]("account", 3))
 	plain, special := r.Specs()[0], r.Specs()[1]
-	if plain.Name != "people.plain" || plain.Action != 150 || plain.Open || plain.MaxBody != 0 || plain.Timeout != 0 || plain.Rooms {
+	if plain.Name != "people.plain" || plain.Action != 150 || plain.Open || plain.MaxBody != 0 || plain.Timeout != 0 || plain.Rooms || plain.Message || plain.Rewritable != nil {
 		t.Errorf("got %+v", plain)
 	}
-	if special.Name != "people.special" || special.Action != 151 || !special.Open || special.MaxBody != 7 || special.Timeout != 9 || !special.Rooms {
+	if special.Name != "people.special" || special.Action != 151 || !special.Open || special.MaxBody != 7 || special.Timeout != 9 || !special.Rooms || !slices.Equal(special.Rewritable, []plugin.Rewritable{{Name: "account", Max: 3}}) {
 		t.Errorf("got %+v", special)
 	}
 	for _, again := range []struct {

@@ -23,7 +23,7 @@ func (s *Server) register(r prometheus.Registerer) error {
 	})
 	err := errors.Join(r.Register(draining), r.Register(collectors.NewDBStatsCollector(s.directory.DB(), "directory")))
 	if s.rules != nil {
-		err = errors.Join(err, r.Register(newRuleFigures(s.rules)))
+		err = errors.Join(err, r.Register(newRuleFigures(s.rules.Engine())))
 	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"freeim/core/archive"
 	"freeim/core/dispatch"
 	"freeim/core/fanout"
+	"freeim/core/hooks"
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/presence"
@@ -46,7 +47,7 @@ type Server struct {
 	storeErrs *prometheus.CounterVec // of the timelines, by operation
 	ids       *im.IDGenerator
 	stores
-	rules      *engine.Engine // nil without scripts
+	rules      *hooks.Rules // nil without scripts
 	plugins    *plugin.Set
 	schemas    []archive.Schema // the plugins' tables
 	dispatcher *dispatch.Dispatcher
@@ -82,25 +83,24 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.openStores(ctx, o.Figures); err != nil {
 		return nil, err
 	}
-	if err := s.openRules(); err != nil {
-		return nil, err
-	}
 	if err := s.assemble(ctx, o); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) openRules() (err error) {
+// openRules gives dispatch its hooks, nil when there are no scripts.
+func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
 	if s.config.Scripts == "" {
-		return nil
+		return nil, nil
 	}
-	s.rules, err = engine.New(engine.Options{
-		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Codes: ruleCodes(), Log: s.log})
-	if err != nil {
-		return fmt.Errorf("load the rules: %w", err)
+	rules := hooks.New()
+	if err := rules.Open(specs, engine.Options{
+		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log}); err != nil {
+		return nil, err
 	}
-	return nil
+	s.rules = rules
+	return rules, nil
 }
 
 // assemble joins the parts: calls come in by rpc, go through the dispatcher to
@@ -129,8 +129,12 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	rules, err := s.openRules(specs)
+	if err != nil {
+		return err
+	}
 	s.dispatcher, err = dispatch.New(dispatch.Options{
-		Specs: specs, Hooks: s.hooks(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
+		Specs: specs, Hooks: rules, Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
 	if err != nil {
 		return err
 	}
@@ -160,7 +164,7 @@ type Admission interface {
 func (s *Server) Start() error {
 	if s.rules != nil {
 		s.work.Go(func() {
-			if err := s.rules.Run(s.ctx); err != nil && s.ctx.Err() == nil {
+			if err := s.rules.Engine().Run(s.ctx); err != nil && s.ctx.Err() == nil {
 				s.log.Error("the rules are no longer watched", "err", err)
 			}
 		})
@@ -183,7 +187,12 @@ func (s *Server) Addr() string {
 }
 
 // Rules is the rule engine, nil when the core has no scripts.
-func (s *Server) Rules() *engine.Engine { return s.rules }
+func (s *Server) Rules() *engine.Engine {
+	if s.rules == nil {
+		return nil
+	}
+	return s.rules.Engine()
+}
 
 // Close drains and stops everything in the reverse order of New, and waits until
 // it is done. It also undoes a New that failed half-way.

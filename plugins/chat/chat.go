@@ -74,7 +74,8 @@ func (p *Chat) Register(r *plugin.Registrar) {
 		plugin.Validate[chatpb.SendRequest, chatpb.SendReply](p.validateSend),
 		plugin.Answered(p.answered),
 		plugin.Message[chatpb.SendRequest, chatpb.SendReply](p.reviewed),
-		plugin.Joins[chatpb.SendRequest, chatpb.SendReply]())
+		plugin.Joins[chatpb.SendRequest, chatpb.SendReply](),
+		plugin.Rewrite[chatpb.SendRequest, chatpb.SendReply]("text", p.config.MaxText))
 	plugin.Handle(r, idl.ActionMessageAck, "ack", p.ack)
 	plugin.Handle(r, idl.ActionSync, "sync", p.sync)
 	plugin.Handle(r, idl.ActionHistory, "history", p.history)

@@ -150,7 +150,8 @@ func TestResendRace(t *testing.T) {
 // judge is rules in Go.
 type judge func(m plugin.Reviewed) error
 
-func (j judge) OnMessage(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error { return j(m) }
+func (j judge) Wants(_ *plugin.Call, message bool) bool                           { return message }
+func (j judge) Review(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error { return j(m) }
 
 // A rewritten message is told so to its sender, at first and when resent; what
 // counts as the same is what he sent, not what became of it.

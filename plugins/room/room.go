@@ -137,7 +137,8 @@ func (p *Room) Register(r *plugin.Registrar) {
 		plugin.Validate[roompb.RoomSendRequest, roompb.RoomSendReply](p.validateSend),
 		plugin.Answered(p.answered),
 		plugin.Permit[roompb.RoomSendRequest, roompb.RoomSendReply](p.permitSend),
-		plugin.Message[roompb.RoomSendRequest, roompb.RoomSendReply](reviewed))
+		plugin.Message[roompb.RoomSendRequest, roompb.RoomSendReply](reviewed),
+		plugin.Rewrite[roompb.RoomSendRequest, roompb.RoomSendReply]("text", p.config.MaxText))
 	plugin.Handle(r, idl.ActionRoomHistory, "history", p.history,
 		plugin.InRooms[roompb.RoomHistoryRequest, roompb.RoomHistoryReply]())
 	plugin.Handle(r, idl.ActionRoomInfo, "info", p.getInfo)

@@ -114,7 +114,9 @@ func TestSendAgain(t *testing.T) {
 // rules judge texts, as the operator's scripts do.
 type rules struct{}
 
-func (rules) OnMessage(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error {
+func (rules) Wants(_ *plugin.Call, message bool) bool { return message }
+
+func (rules) Review(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error {
 	if m.Conversation != "r_lobby" || m.Kind != "text" {
 		return im.Errorf(idl.CodeRejected, "%s of kind %s", m.Conversation, m.Kind)
 	}

@@ -45,7 +45,7 @@ func TestAllocations(t *testing.T) {
 			got := testing.AllocsPerRun(1000, func() {
 				m.Text, m.User = texts[n%2], texts[(n+1)%2]
 				n++
-				if v := e.OnMessage(ctx, m); v.Denied || v.Err != nil {
+				if v := judge(ctx, e, m); v.Denied() || v.Err != nil {
 					t.Fatal(v)
 				}
 			})
@@ -63,7 +63,7 @@ func benchmark(b *testing.B, files map[string]string, text string) {
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		m.Text, m.User = text, users[n%2]
-		if v := e.OnMessage(ctx, m); v.Err != nil {
+		if v := judge(ctx, e, m); v.Err != nil {
 			b.Fatal(v.Err)
 		}
 	}
@@ -109,7 +109,7 @@ func BenchmarkFlood(b *testing.B) {
 	once := func() {
 		n++
 		m.User = itoa(n)
-		if v := e.OnMessage(ctx, m); v.Err != nil {
+		if v := judge(ctx, e, m); v.Err != nil {
 			b.Fatal(v.Err)
 		}
 	}

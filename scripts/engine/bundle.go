@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,14 +16,18 @@ import (
 type bundle struct {
 	tree   tree
 	protos map[string]*lua.FunctionProto // by path
-	hooks  []*hook                       // on_message, in the order they run
-	order  []int                         // hooks[i] is registration order[i] of every VM
+	hooks  []*hook                       // in the order they run
+	routes map[string]*route             // by action: its hooks
+	others sync.Map                      // action: *route, of actions that are not in Options
+	at     [points][]*hook               // the hooks of a point
 	tests  int                           // how many of its own tests passed
+	shapes sync.Map                      // reflect.Type: *typeShape, of requests
 	words  wordCache
 	pool   *pool
 	opts   *Options
 	dog    *watchdog
-	since  time.Time // of its activation
+	off    *atomic.Bool // of the engine: no hook is asked
+	since  time.Time    // of its activation
 
 	dropped atomic.Int64 // log lines over a call's limit
 }
@@ -33,7 +36,7 @@ type bundle struct {
 // the active bundle (nil at the start) goes on working. The error lists what is
 // wrong, one file:line per line.
 func build(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bundle) (*bundle, error) {
-	b := &bundle{tree: t, opts: opts, dog: dog, protos: map[string]*lua.FunctionProto{}}
+	b := &bundle{tree: t, opts: opts, dog: dog, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}}
 	b.words.lists = map[[32]byte]*wordList{}
 	if active != nil {
 		b.words.older = &active.words
@@ -75,36 +78,6 @@ func (b *bundle) compile(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-// arrange turns the first VM's registrations into the chain: higher priority
-// first, then by file and line.
-func (b *bundle) arrange(regs []*registration) error {
-	if b.opts.RequireRules && len(regs) == 0 {
-		return errors.New("the scripts register no hook")
-	}
-	places := map[string]string{}
-	for i, r := range regs {
-		if before, taken := places[r.name]; taken {
-			return fmt.Errorf("%s:%d: another hook is named %q, at %s", r.file, r.line, r.name, before)
-		}
-		places[r.name] = fmt.Sprintf("%s:%d", r.file, r.line)
-		b.order = append(b.order, i)
-	}
-	slices.SortStableFunc(b.order, func(i, j int) int {
-		a, z := regs[i], regs[j]
-		if a.priority != z.priority {
-			return z.priority - a.priority
-		}
-		if a.file != z.file {
-			return strings.Compare(a.file, z.file)
-		}
-		return a.line - z.line
-	})
-	for _, i := range b.order {
-		b.hooks = append(b.hooks, &hook{name: regs[i].name, rule: regs[i].rule(), priority: regs[i].priority, open: regs[i].open})
-	}
-	return nil
-}
-
 // newVM builds another VM of the bundle. Its hooks must be those of the first: a
 // script that registers by chance would give verdicts by chance.
 func (b *bundle) newVM() (*vm, error) {
@@ -116,10 +89,10 @@ func (b *bundle) newVM() (*vm, error) {
 		v.close()
 		return nil, fmt.Errorf("%d hooks were registered, then %d: loading must always do the same", len(b.hooks), len(v.hooks))
 	}
-	for i, h := range b.hooks {
-		if v.hooks[b.order[i]].rule() != h.rule {
+	for _, h := range b.hooks {
+		if again := v.hooks[h.number]; again.rule() != h.rule || again.point != h.point || again.glob != h.glob {
 			v.close()
-			return nil, fmt.Errorf("hook %s was registered, then %s: loading must always do the same", h.rule, v.hooks[b.order[i]].rule())
+			return nil, fmt.Errorf("hook %s was registered, then %s: loading must always do the same", h.rule, again.rule())
 		}
 	}
 	return v, nil
@@ -136,11 +109,16 @@ func (b *bundle) rules() []string {
 
 // hook is one link of the chain, shared by all VMs.
 type hook struct {
-	name     string
-	rule     string // name@file:line
-	priority int
-	open     bool // let the message through when the hook fails
+	registered
+	rule   string // name@file:line
+	number int    // its place among the registrations of every VM
+	off    atomic.Bool
 
+	figures
+}
+
+// figures are what a hook did since its bundle was activated.
+type figures struct {
 	breaker   breaker
 	calls     atomic.Int64
 	denied    atomic.Int64

@@ -21,6 +21,7 @@ type Engine struct {
 	dog       *watchdog
 	active    atomic.Pointer[bundle] // never nil after New
 	reloading chan struct{}          // holds one token: the right to reload
+	off       atomic.Bool            // no hook is asked
 
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
@@ -85,6 +86,7 @@ func (e *Engine) build(ctx context.Context, t tree) (*bundle, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.off = &e.off
 	if err := b.pool.warm(); err != nil {
 		b.pool.close()
 		return nil, err
@@ -105,16 +107,19 @@ func (e *Engine) activate(b *bundle) {
 	}
 }
 
-// OnMessage asks the active bundle's on_message hooks about m. It may change
-// m.Text, and sets m.Rewritten and m.Bundle. It never blocks for longer than the
-// budgets in Options allow; ctx only shortens the wait for a free VM.
-func (e *Engine) OnMessage(ctx context.Context, m *Message) Verdict {
-	b := e.active.Load()
-	m.Bundle = b.tree.hash
-	if len(b.hooks) == 0 {
+// Ask asks the hooks at a point about c, of the bundle that c is pinned to. It may
+// change texts of the request. It never blocks for longer than the budgets in
+// Options allow; ctx only shortens the wait for a free VM.
+func (e *Engine) Ask(ctx context.Context, p Point, c *Call) Verdict {
+	if c.Pin.b == nil {
+		c.Pin = e.Pin()
+	}
+	b := c.Pin.b
+	chain := b.chain(p, c.Action, c.Text != nil)
+	if len(chain) == 0 {
 		return Verdict{Bundle: b.tree.hash}
 	}
-	return b.judge(ctx, m, e.opts.Now)
+	return b.judge(ctx, chain, c, e.opts.Now)
 }
 
 // Close ends the watchdog. Calls after it are bounded by work, not by time. Run

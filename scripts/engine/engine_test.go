@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -81,15 +82,45 @@ func rule(body string) map[string]string {
 im.on_message(function(c) ` + body + ` end, {name = "rule", on_error = "closed"})`}
 }
 
-func message(text string) *engine.Message {
-	return &engine.Message{Action: "chat.send", User: "17", Device: "d1", DeviceType: "web", Conversation: "c_17_42",
-		ConversationType: "chat", Kind: "text", ClientAddr: "192.0.2.7:1", Text: text}
+// sent is a message under way, and what is known of it.
+type sent struct {
+	engine.Call
+	Text, User string
+	Rewritten  bool
 }
 
-func ask(t testing.TB, e *engine.Engine, text string) (engine.Verdict, *engine.Message) {
+func (m *sent) Fact(f engine.Fact) string {
+	switch f {
+	case engine.FactUser:
+		return m.User
+	case engine.FactDevice:
+		return "d1"
+	case engine.FactDeviceType:
+		return "web"
+	case engine.FactClientAddr:
+		return "192.0.2.7:1"
+	}
+	return ""
+}
+
+func message(text string) *sent {
+	m := &sent{Text: text, User: "17", Call: engine.Call{Action: "chat.send", Conversation: "c_17_42", ConversationType: "chat", Kind: "text"}}
+	m.Facts, m.Call.Text = m, &m.Text
+	return m
+}
+
+// judge asks about a message; it may be used again.
+func judge(ctx context.Context, e *engine.Engine, m *sent) engine.Verdict {
+	m.Pin = engine.Pin{}
+	v := e.Ask(ctx, engine.Before, &m.Call)
+	m.Rewritten = len(v.Rewrites) > 0
+	return v
+}
+
+func ask(t testing.TB, e *engine.Engine, text string) (engine.Verdict, *sent) {
 	t.Helper()
 	m := message(text)
-	return e.OnMessage(t.Context(), m), m
+	return judge(t.Context(), e, m), m
 }
 
 // fault is the verdict's fault; the test fails without one.
@@ -125,12 +156,12 @@ func TestVerdicts(t *testing.T) {
 		{"nothing allows", ``, engine.Verdict{}, "hi"},
 		{"allow", `return im.allow()`, engine.Verdict{}, "hi"},
 		{"pass", `return im.pass()`, engine.Verdict{}, "hi"},
-		{"deny", `return im.deny("rejected", "no " .. c.text)`, engine.Verdict{Denied: true, Code: "rejected", Reason: "no hi"}, "hi"},
+		{"deny", `return im.deny("rejected", "no " .. c.text)`, engine.Verdict{Decision: engine.Deny, Code: "rejected", Reason: "no hi"}, "hi"},
 		{"deny with advice", `return im.deny("rate_limited", "slow", {retry_after = 1500})`,
-			engine.Verdict{Denied: true, Code: "rate_limited", Reason: "slow", RetryAfter: 1500 * time.Millisecond}, "hi"},
+			engine.Verdict{Decision: engine.Deny, Code: "rate_limited", Reason: "slow", RetryAfter: 1500 * time.Millisecond}, "hi"},
 		{"a denial that is not returned", `im.deny("rejected", "x")`, engine.Verdict{}, "hi"},
 		{"rewrite", `c.text = c.text .. "!"`, engine.Verdict{}, "hi!"},
-		{"no rewrite of a denied message", `c.text = "x" return im.deny("rejected")`, engine.Verdict{Denied: true, Code: "rejected"}, "hi"},
+		{"no rewrite of a denied message", `c.text = "x" return im.deny("rejected")`, engine.Verdict{Decision: engine.Deny, Code: "rejected"}, "hi"},
 		{"every field", `c.text = table.concat({c.action, c.user, c.device, c.device_type, c.conversation,
 			c.conversation_type, c.kind, c.client_addr, c.text}, " ")`, engine.Verdict{},
 			"chat.send 17 d1 web c_17_42 chat text 192.0.2.7:1 hi"},
@@ -139,13 +170,18 @@ func TestVerdicts(t *testing.T) {
 			e := load(t, rule(test.body), nil)
 			got, m := ask(t, e, "hi")
 			test.want.Bundle = e.Status().Bundle
-			if test.want.Denied {
+			if test.want.Denied() {
 				test.want.Rule = "rule@rule.lua:2"
 			}
-			if got != test.want {
+			rewrites := got.Rewrites
+			got.Rewrites, got.Units, got.Took = nil, 0, 0
+			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
-			if m.Text != test.text || m.Rewritten != (test.text != "hi") || m.Bundle != got.Bundle {
+			if m.Rewritten && (rewrites[0].Before != "hi" || rewrites[0].After != test.text || rewrites[0].Field != "text" || rewrites[0].Rule != "rule@rule.lua:2") {
+				t.Errorf("got %+v recorded", rewrites)
+			}
+			if m.Text != test.text || m.Rewritten != (test.text != "hi") || m.Pin.Bundle() != got.Bundle {
 				t.Errorf("got message %+v, want text %q", m, test.text)
 			}
 		})
@@ -182,7 +218,7 @@ func TestFaults(t *testing.T) {
 			if f.Kind != test.kind || !strings.Contains(f.Msg, test.msg) || f.Rule != "rule@rule.lua:2" {
 				t.Errorf("got %+v, want kind %s, message with %q", f, test.kind, test.msg)
 			}
-			if !v.Denied || v.Code != engine.FaultCode || v.RetryAfter == 0 || m.Rewritten {
+			if !v.Denied() || v.Code != engine.FaultCode || v.RetryAfter == 0 || m.Rewritten {
 				t.Errorf("got %+v, want a denial by on_error = closed", v)
 			}
 			if h := e.Status().Hooks[0]; h.Faults != 1 || h.Calls != 1 || !strings.Contains(h.LastFault, test.msg) {
@@ -210,7 +246,7 @@ im.on_message(function(c)
 		and text:lower() and im.text.len(text) == 5000 and text:gsub("needle", "") then return im.deny("rejected", "found") end
 end, {name = "rule", on_error = "open"})`}, nil)
 	text := strings.Repeat("𝔞", 4993) + " needle"
-	if v, _ := ask(t, e, text); !v.Denied || v.Err != nil {
+	if v, _ := ask(t, e, text); !v.Denied() || v.Err != nil {
 		t.Errorf("got %+v, want the needle found", v)
 	}
 }
@@ -223,7 +259,7 @@ im.on_message(function(c) c.text = c.text .. "+" end, {name = "works", on_error 
 	if f := fault(t, v); f.Rule != "broken@a.lua:2" || f.Kind != "script" {
 		t.Errorf("got fault %+v", f)
 	}
-	if v.Denied || m.Text != "hi+" {
+	if v.Denied() || m.Text != "hi+" {
 		t.Errorf("got %+v with text %q, want the other hook's rewrite alone", v, m.Text)
 	}
 }

@@ -55,6 +55,13 @@ func tryBundle(t testing.TB, source string, change func(*Options)) (*bundle, err
 	return b, nil
 }
 
+// judged asks a bundle about a message.
+func judged(ctx context.Context, b *bundle, text string) Verdict {
+	s := newMessage()
+	s.text, s.Request = text, &struct{}{}
+	return b.judge(ctx, b.chain(Before, s.Action, true), &s.Call, time.Now)
+}
+
 func hookSource(body string) string {
 	return `local im = require("im")
 im.on_message(function(c) ` + body + ` end, {name = "h", on_error = "open"})`
@@ -120,10 +127,10 @@ func TestBreakerInTheChain(t *testing.T) {
 	b := bundleOf(t, hookSource(`error("boom")`), nil)
 	var v Verdict
 	for range 25 {
-		v = b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+		v = judged(t.Context(), b, "x")
 	}
 	f := v.Err.(*Fault)
-	if h := b.hooks[0]; f.Kind != FaultBreaker || v.Denied || h.calls.Load() != 20 || !h.status().Tripped {
+	if h := b.hooks[0]; f.Kind != FaultBreaker || v.Denied() || h.calls.Load() != 20 || !h.status().Tripped {
 		t.Errorf("got %+v after %d calls, want the hook left out, and open", v, h.calls.Load())
 	}
 }
@@ -135,16 +142,16 @@ func TestPoolStarves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+		got := judged(t.Context(), b, "x")
 		f, _ := got.Err.(*Fault)
-		if f == nil || f.Kind != FaultStarved || got.Denied != (policy == "closed") {
+		if f == nil || f.Kind != FaultStarved || got.Denied() != (policy == "closed") {
 			t.Errorf("%s: got %+v", policy, got)
 		}
 		if b.hooks[0].breaker.window != 0 {
 			t.Error("a starved call was counted against the hook")
 		}
 		b.pool.put(v)
-		if got := b.judge(t.Context(), &Message{Text: "x"}, time.Now); got.Err != nil {
+		if got := judged(t.Context(), b, "x"); got.Err != nil {
 			t.Errorf("%s: got %v with a free VM", policy, got.Err)
 		}
 	}
@@ -171,10 +178,10 @@ local n = 0
 im.on_message(function(c) n = n + 1 c.text = tostring(n) end, {name = "count", on_error = "open"})`,
 			func(o *Options) { o.VMs, o.VMCalls = 1, 10 })
 		for i := range 25 {
-			m := &Message{Text: "x"}
-			b.judge(t.Context(), m, time.Now)
-			if want := fmt.Sprint(i%10 + 1); m.Text != want {
-				t.Fatalf("call %d: got %s, want %s", i+1, m.Text, want)
+			text := "x"
+			b.judge(t.Context(), b.chain(Before, "", true), &Call{Text: &text}, time.Now)
+			if want := fmt.Sprint(i%10 + 1); text != want {
+				t.Fatalf("call %d: got %s, want %s", i+1, text, want)
 			}
 		}
 		if n := b.pool.replaced.Load(); n != 2 || b.pool.made.Load() != 1 {
@@ -184,7 +191,7 @@ im.on_message(function(c) n = n + 1 c.text = tostring(n) end, {name = "count", o
 	t.Run("after enough work", func(t *testing.T) {
 		b := bundleOf(t, hookSource(`for i = 1, 20000 do end`), func(o *Options) { o.VMs = 1 })
 		for range 60 {
-			b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+			judged(t.Context(), b, "x")
 		}
 		if n := b.pool.replaced.Load(); n < 1 {
 			t.Error("got no VM replaced")
@@ -196,7 +203,7 @@ local n = 0
 im.on_message(function(c) n = n + 1 if n > 1 then error("state survived") end error("first") end, {name = "h", on_error = "open"})`,
 			func(o *Options) { o.VMs = 1 })
 		for range 3 {
-			if f := b.judge(t.Context(), &Message{Text: "x"}, time.Now).Err.(*Fault); !strings.Contains(f.Msg, "first") {
+			if f := judged(t.Context(), b, "x").Err.(*Fault); !strings.Contains(f.Msg, "first") {
 				t.Fatalf("got %v", f)
 			}
 		}
@@ -213,7 +220,7 @@ func TestPanicInTheAPI(t *testing.T) {
 	}
 	v.message.Metatable.(*lua.LTable).RawSetString("__index", v.L.NewFunction(func(*lua.LState) int { panic("bug") }))
 	b.pool.put(v)
-	got := b.judge(t.Context(), &Message{Text: "x"}, time.Now)
+	got := judged(t.Context(), b, "x")
 	if f, _ := got.Err.(*Fault); f == nil || f.Kind != FaultPanic || !strings.Contains(f.Msg, "bug") {
 		t.Errorf("got %+v", got)
 	}
@@ -403,8 +410,8 @@ func tryScript(t *testing.T, o *Options, dog *watchdog, source string) {
 		return
 	}
 	defer b.pool.close()
-	m := &Message{Text: "hello", Kind: "text"}
-	v := b.judge(context.Background(), m, time.Now)
+	text := "hello"
+	v := b.judge(context.Background(), b.chain(Before, "", true), &Call{Text: &text, Kind: "text"}, time.Now)
 	if f, _ := v.Err.(*Fault); f != nil && f.Kind == FaultPanic && !strings.Contains(f.Msg, "index out of range [-1]") {
 		t.Errorf("a panic: %v", v.Err)
 	}

@@ -8,54 +8,64 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// judgement is one message on its way through the chain of one bundle.
+// judgement is one question on its way through a chain of one bundle.
 type judgement struct {
 	b       *bundle
-	m       *Message
+	c       *Call
 	v       *vm // nil: none yet, or the last one failed
-	text    string
 	verdict Verdict
+	passed  bool // a hook said that no other is to be asked
 	clock   func() time.Time
-	began   time.Time // zero when there is one hook only
+	began   time.Time
 }
 
 // judge runs the chain. The caller has seen that there is one.
-func (b *bundle) judge(ctx context.Context, m *Message, clock func() time.Time) Verdict {
-	j := judgement{b: b, m: m, text: m.Text, clock: clock, verdict: Verdict{Bundle: b.tree.hash}}
-	if len(b.hooks) > 1 {
-		j.began = time.Now()
-	}
-	for i, h := range b.hooks {
+func (b *bundle) judge(ctx context.Context, chain []*hook, c *Call, clock func() time.Time) Verdict {
+	j := judgement{b: b, c: c, clock: clock, began: time.Now(), verdict: Verdict{Bundle: b.tree.hash}}
+	for i, h := range chain {
+		if h.off.Load() {
+			continue
+		}
 		if stop := j.ask(ctx, i, h); stop {
 			break
 		}
 	}
 	j.release()
-	if !j.verdict.Denied && j.text != m.Text {
-		m.Text, m.Rewritten = j.text, true
+	if j.verdict.Decision == Allow && !j.passed {
+		j.weigh()
 	}
+	if j.verdict.Denied() {
+		undo(j.verdict.Rewrites)
+		j.verdict.Rewrites = nil
+	}
+	j.verdict.Took = time.Since(j.began)
 	return j.verdict
 }
 
 // ask asks one hook; true ends the chain.
 func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 	if !h.breaker.allows(time.Now) {
-		return j.failed(h, FaultBreaker, "not called for a while, it failed too often")
+		return j.failed(ctx, h, FaultBreaker, "not called for a while, it failed too often")
 	}
 	wall := j.b.opts.Wall
 	if i > 0 {
 		if wall = min(wall, j.left()); wall <= 0 {
-			return j.failed(h, FaultBudget, "the hooks before it used up the time for the chain")
+			return j.failed(ctx, h, FaultBudget, "the hooks before it used up the time for the chain")
 		}
 	}
 	if err := j.acquire(ctx); err != nil {
-		return j.failed(h, FaultStarved, err.Error())
+		return j.failed(ctx, h, FaultStarved, err.Error())
 	}
-	result, err := j.call(i, h, wall)
+	h.calls.Add(1)
+	result, err := j.call(h, j.v.hooks[h.number].fn, wall)
+	if err == nil {
+		stop, err = j.decide(h, result)
+	}
 	if err != nil {
-		return j.faulty(h, err)
+		return j.faulty(ctx, h, err)
 	}
-	return j.decide(h, result)
+	j.worked(h)
+	return stop
 }
 
 // left is what remains of the chain's time.
@@ -83,44 +93,80 @@ func (j *judgement) release() {
 	}
 }
 
-func (j *judgement) call(i int, h *hook, wall time.Duration) (lua.LValue, error) {
-	h.calls.Add(1)
+// call calls one function of a hook's. What it left behind counts only if it does
+// not fail, and what it wrote is undone if it does.
+func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LValue, error) {
 	v := j.v
 	v.rule = h.rule
-	v.proxy.open(j.m, j.text)
-	result, err := v.run(v.hooks[j.b.order[i]].fn, v.message, j.b.opts.Instructions, wall, phaseRunning)
-	if text := v.proxy.text; err == nil && text != j.text {
-		h.rewritten.Add(1)
-		j.text = text
+	v.proxy.open(j.c)
+	result, err := v.run(fn, v.message, j.b.opts.Instructions, wall, phaseRunning)
+	j.verdict.Units += v.used
+	if err != nil {
+		undo(v.proxy.writes)
+	} else if len(v.proxy.writes)+len(v.proxy.tags)+len(v.proxy.scores) > 0 {
+		j.collect(h, &v.proxy)
 	}
 	v.proxy.close()
 	return result, err
 }
 
-// decide reads what a hook returned.
-func (j *judgement) decide(h *hook, result lua.LValue) (stop bool) {
-	if handle, ok := result.(*lua.LUserData); ok {
-		switch d, isDenial := handle.Value.(*denial); {
-		case isDenial && d.call == j.v.calls:
-			h.denied.Add(1)
-			j.worked(h)
-			j.verdict.Denied, j.verdict.Rule = true, h.rule
-			j.verdict.Code, j.verdict.Reason, j.verdict.RetryAfter = d.code, d.reason, d.retry
-			return true
-		case handle == j.v.pass:
-			j.worked(h)
-			return true
-		case handle == j.v.allow:
-			j.worked(h)
-			return false
+func (j *judgement) collect(h *hook, p *proxy) {
+	changed := false
+	for _, w := range p.writes {
+		if w.Before != w.After {
+			w.Rule = h.rule
+			j.verdict.Rewrites = append(j.verdict.Rewrites, w)
+			changed = true
 		}
 	}
+	if changed {
+		h.rewritten.Add(1)
+	}
+	j.verdict.Tags = append(j.verdict.Tags, p.tags...)
+	j.verdict.Scores = append(j.verdict.Scores, p.scores...)
+}
+
+// undo takes assignments back, the last first.
+func undo(writes []Rewrite) {
+	for i := len(writes) - 1; i >= 0; i-- {
+		*writes[i].target = writes[i].Before
+	}
+}
+
+// errVerdict is a hook's answer that is none.
+type errVerdict struct{ what string }
+
+func (e errVerdict) Error() string { return e.what }
+
+// decide reads what a hook returned; true ends the chain.
+func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 	if result == lua.LNil {
-		j.worked(h)
-		return false
+		return false, nil
+	}
+	if handle, ok := result.(*lua.LUserData); ok {
+		switch a, isAnswer := handle.Value.(*answer); {
+		case isAnswer && a.call == j.v.calls:
+			if a.Decision == Deny {
+				h.denied.Add(1)
+			}
+			j.settle(h, a.ruling)
+			return true, nil
+		case handle == j.v.pass:
+			j.passed = true
+			return true, nil
+		case handle == j.v.allow:
+			return false, nil
+		}
 	}
 	j.v.broken = true
-	return j.fault(h, FaultVerdict, fmt.Sprintf("returned a %s, which is no verdict of this call", result.Type()))
+	return false, errVerdict{fmt.Sprintf("returned a %s, which is no verdict of this call", result.Type())}
+}
+
+// settle makes a ruling the verdict.
+func (j *judgement) settle(h *hook, r ruling) {
+	v := &j.verdict
+	v.Decision, v.Code, v.Reason, v.RetryAfter = r.Decision, r.Code, r.Reason, r.RetryAfter
+	v.Rule = h.rule
 }
 
 func (j *judgement) worked(h *hook) {
@@ -129,42 +175,71 @@ func (j *judgement) worked(h *hook) {
 	}
 }
 
-// faulty sorts a run-time error.
-func (j *judgement) faulty(h *hook, err error) (stop bool) {
-	kind := FaultScript
-	if fault, ok := err.(*lua.ApiError); j.v.dead || ok && fault.Type == lua.ApiErrorPanic {
-		kind = FaultPanic
-	} else if j.v.budget.Err() != nil {
-		kind = FaultBudget
-	}
-	return j.fault(h, kind, faultText(err))
-}
-
-// fault counts a fault of the hook's own, gives its VM back and applies on_error.
-func (j *judgement) fault(h *hook, kind, msg string) (stop bool) {
+// faulty sorts and counts a fault of the hook's own, gives its VM back and applies
+// on_error.
+func (j *judgement) faulty(ctx context.Context, h *hook, err error) (stop bool) {
+	kind, msg := j.kind(err), faultText(err)
 	j.release()
-	opened := h.breaker.failed(time.Now(), h.calls.Load())
-	if opened {
+	if h.breaker.failed(time.Now(), h.calls.Load()) {
 		j.b.opts.Log.Error("hook fails too often and is not called for a while",
 			"rule", h.rule, "bundle", j.b.tree.hash, "pause", breakerPause, "err", msg)
 	}
-	return j.failed(h, kind, msg)
+	return j.failed(ctx, h, kind, msg)
 }
 
-// failed applies the hook's on_error: open goes on as if it had said nothing,
-// closed denies.
-func (j *judgement) failed(h *hook, kind, msg string) (stop bool) {
+// kind is what went wrong in the VM that is still held.
+func (j *judgement) kind(err error) string {
+	if _, ok := err.(errVerdict); ok {
+		return FaultVerdict
+	}
+	if fault, ok := err.(*lua.ApiError); j.v.dead || ok && fault.Type == lua.ApiErrorPanic {
+		return FaultPanic
+	}
+	if j.v.budget.Err() != nil {
+		return FaultBudget
+	}
+	return FaultScript
+}
+
+// failed applies the hook's on_error: open goes on as if it had said nothing, a
+// fallback is asked in its place, and otherwise the action is denied.
+func (j *judgement) failed(ctx context.Context, h *hook, kind, msg string) (stop bool) {
 	f := &Fault{Kind: kind, Rule: h.rule, Msg: msg}
 	j.b.note(h, f)
 	if j.verdict.Err == nil {
 		j.verdict.Err = f
 	}
-	if h.open {
+	if h.onError.open {
 		return false
 	}
-	j.verdict.Denied, j.verdict.Rule, j.verdict.Code = true, h.rule, FaultCode
-	j.verdict.Reason, j.verdict.RetryAfter = "a rule failed: "+kind, faultRetry
+	if h.onError.fallback {
+		if stop, err := j.fallBack(ctx, h); err == nil {
+			return stop
+		}
+	}
+	j.settle(h, ruling{Decision: Deny, Code: h.onError.code, Reason: "a rule failed: " + kind, RetryAfter: faultRetry})
 	return true
+}
+
+// fallBack asks the function that a hook has for when it fails.
+func (j *judgement) fallBack(ctx context.Context, h *hook) (stop bool, err error) {
+	wall := min(j.b.opts.Wall, j.left())
+	if wall <= 0 {
+		return false, errWall
+	}
+	if err := j.acquire(ctx); err != nil {
+		return false, err
+	}
+	result, err := j.call(h, j.v.hooks[h.number].fallback, wall)
+	if err == nil {
+		stop, err = j.decide(h, result)
+	}
+	if err != nil {
+		f := &Fault{Kind: j.kind(err), Rule: h.rule, Msg: "its fallback failed too: " + faultText(err)}
+		j.release()
+		j.b.note(h, f)
+	}
+	return stop, err
 }
 
 // noteEvery is how often one hook's faults are logged: a stranger's messages

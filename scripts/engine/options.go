@@ -20,6 +20,9 @@ type Options struct {
 	// Codes are the codes that im.deny accepts, in lower case ("rejected").
 	// Empty: any lower-case word.
 	Codes []string
+	// Actions are those that there are. Empty: nobody knows, any name will do.
+	Actions    []Action
+	Thresholds []Threshold // what scores lead to
 
 	// KV is where im.kv keeps its values; nil: in this process.
 	KV    KV
@@ -44,6 +47,16 @@ type Options struct {
 	// How Run watches Dir.
 	Poll     time.Duration // a rescan whatever the file system says; 0: 30 s
 	Debounce time.Duration // quiet time after a change before a rescan, ten times that at most; 0: 200 ms
+}
+
+// Action is one that hooks may be asked about.
+type Action struct {
+	Name       string  // "chat.send"
+	Message    bool    // it commits a message
+	Rewritable []Field // of its request
+	// Request makes an empty request, a pointer to a generated struct; nil: there is
+	// none. Tests of rules fill it in.
+	Request func() any
 }
 
 func (o *Options) setDefaults() {

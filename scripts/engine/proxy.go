@@ -1,116 +1,304 @@
 package engine
 
 import (
+	"math"
+	"regexp"
+	"strconv"
 	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
 )
 
-// proxy is the message inside of one VM: the c of a hook. Fields are turned into
-// Lua values only when a script reads them, and values that stay the same from
-// one message to the next (the kind, the action) are turned once.
+// proxy is the call inside of one VM: the c of a hook. Fields are turned into Lua
+// values only when a script reads them, and values that stay the same from one
+// call to the next (the kind, the action) are turned once.
 type proxy struct {
-	m     *Message // nil outside of a hook
-	text  string   // as rewritten so far
-	boxes [9]box
+	v     *vm
+	c     *Call  // nil outside of a hook
+	turn  uint64 // the running hook's number: views of the request are good for it only
+	boxes [textField + 1]box
+	req   view // what the handle c.req stands for
+
+	// What the running hook leaves behind.
+	writes []Rewrite
+	tags   []string
+	scores []Score
 }
 
-// box is the Lua value of a field, kept from the last message.
+// box is the Lua value of a field, kept from the last call.
 type box struct {
 	text  string
 	value lua.LValue
 }
 
-// messageType is the metatable of c.
-func (v *vm) messageType() *lua.LTable {
+// callSymbols are the fields and methods of what a hook is called with.
+func callSymbols() []symbol {
+	field := func(name, typ, doc string) symbol {
+		return symbol{name: "Call." + name, in: inHook, results: []param{{"", typ, ""}}, doc: doc}
+	}
+	return []symbol{
+		field("action", "string", `Name of the action: "chat.send".`),
+		field("user", "string?", "ID of the sender; nil before Auth."),
+		field("device", "string?", "ID of the sender's device; nil before Auth."),
+		field("device_type", "string?", `"web", "mobile", "desktop" or "tablet"; nil before Auth.`),
+		field("client_addr", "string?", "Address and port of the client."),
+		field("trace", "string?", "The trace's ID; nil when the action is not traced."),
+		field("language", "string?", "What the client asked to be answered in, if that is known."),
+		field("account_age", "number?", "How old the account is in seconds, if that is known."),
+		field("req", "im.Request", "The request, with its fields as the proto files name them."),
+		field("text", "string?", "The text of a message; may be assigned: not empty, UTF-8, no longer than a client's may be. Later hooks see it."),
+		field("conversation", "string?", "ID of the conversation of a message."),
+		field("conversation_type", "string?", `"chat", "group" or "room", of a message.`),
+		field("kind", "string?", `What a message is: "text".`),
+		{name: "Call:tag", in: inHook, args: []param{{"name", "string", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.addTag(L) },
+			doc: "Marks the action; 16 times at most.", example: `c:tag("new_user")`},
+		{name: "Call:score", in: inHook, args: []param{{"name", "string", ""}, {"points", "number", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.addScore(L) },
+			doc: "Adds to the action's score; 32 times at most.", example: `c:score("LINK", 2.5)`},
+	}
+}
+
+// The fields of c beside the facts, by number. The text comes last: it is not
+// kept.
+const (
+	actionField = int(facts) + iota
+	conversationField
+	conversationTypeField
+	kindField
+	textField
+)
+
+// callType is the metatable of c.
+func (v *vm) callType() *lua.LTable {
+	methods := v.classes["Call"].RawGetString("__index").(*lua.LTable)
+	v.tag, v.score = methods.RawGetString("tag").(*lua.LFunction), methods.RawGetString("score").(*lua.LFunction)
 	mt := v.metatable(nil, v.proxy.read)
 	v.set(mt, map[string]lua.LGFunction{
-		"__newindex": func(L *lua.LState) int {
-			v.proxy.write(L, v.b.opts.MaxText)
-			return 0
-		},
+		"__newindex": v.proxy.write,
 		"__tostring": func(L *lua.LState) int {
-			L.Push(lua.LString("message"))
+			L.Push(lua.LString("call"))
 			return 1
 		},
 	})
 	return mt
 }
 
-// open shows m, close hides it: a handle that a script kept raises afterwards.
-func (p *proxy) open(m *Message, text string) { p.m, p.text = m, text }
+// open shows c, close hides it: a handle that a script kept raises afterwards.
+func (p *proxy) open(c *Call) {
+	p.c = c
+	p.turn++
+	p.writes, p.tags, p.scores = p.writes[:0], p.tags[:0], p.scores[:0]
+}
 
 func (p *proxy) close() {
-	p.m, p.text = nil, ""
-	p.boxes[0] = box{}
+	p.c = nil
+	p.turn++
+	p.req = view{}
+	p.boxes[textField] = box{}
+	clear(p.writes)
 }
 
 func (p *proxy) live(L *lua.LState) {
-	if p.m == nil {
-		L.RaiseError("message used outside its hook")
+	if p.c == nil {
+		L.RaiseError("call used outside its hook")
 	}
 }
 
 func (p *proxy) read(L *lua.LState) int {
 	p.live(L)
 	name, _ := L.Get(2).(lua.LString)
-	n, text := p.field(string(name))
+	switch name {
+	case "req":
+		L.Push(p.request(L))
+		return 1
+	case "tag":
+		L.Push(p.v.tag)
+		return 1
+	case "score":
+		L.Push(p.v.score)
+		return 1
+	}
+	n := fieldNumber(string(name))
 	if n < 0 {
-		L.RaiseError("a message has no field '%s'", clip(L.Get(2).String(), 64))
+		L.RaiseError("a call has no field '%s'", clip(L.Get(2).String(), 64))
+	}
+	text := p.field(n)
+	if text == "" && (n != textField || p.c.Text == nil) {
+		L.Push(lua.LNil)
+		return 1
 	}
 	b := &p.boxes[n]
 	if b.value == nil || b.text != text {
-		*b = box{text, lua.LString(text)}
+		*b = box{text, boxed(n, text)}
 	}
 	L.Push(b.value)
 	return 1
 }
 
-// field is the number and content of a field, -1 for none.
-func (p *proxy) field(name string) (int, string) {
-	switch name {
-	case "text":
-		return 0, p.text
-	case "action":
-		return 1, p.m.Action
-	case "user":
-		return 2, p.m.User
-	case "device":
-		return 3, p.m.Device
-	case "device_type":
-		return 4, p.m.DeviceType
-	case "conversation":
-		return 5, p.m.Conversation
-	case "conversation_type":
-		return 6, p.m.ConversationType
-	case "kind":
-		return 7, p.m.Kind
-	case "client_addr":
-		return 8, p.m.ClientAddr
+func boxed(n int, text string) lua.LValue {
+	switch Fact(n) {
+	case FactAccountAge:
+		if seconds, err := strconv.ParseFloat(text, 64); err == nil {
+			return lua.LNumber(seconds)
+		}
+		return lua.LNil
 	}
-	return -1, ""
+	return lua.LString(text)
 }
 
-// write is c.text = "…". The text must be one that a client could have sent.
-func (p *proxy) write(L *lua.LState, maxText int) {
+// fieldNumber finds a field of c, -1 for none.
+func fieldNumber(name string) int {
+	switch name {
+	case "text":
+		return textField
+	case "action":
+		return actionField
+	case "user":
+		return int(FactUser)
+	case "device":
+		return int(FactDevice)
+	case "device_type":
+		return int(FactDeviceType)
+	case "conversation":
+		return conversationField
+	case "conversation_type":
+		return conversationTypeField
+	case "kind":
+		return kindField
+	case "client_addr":
+		return int(FactClientAddr)
+	case "trace":
+		return int(FactTrace)
+	case "language":
+		return int(FactLanguage)
+	case "account_age":
+		return int(FactAccountAge)
+	}
+	return -1
+}
+
+func (p *proxy) field(n int) string {
+	switch n {
+	case textField:
+		if p.c.Text == nil {
+			return ""
+		}
+		return *p.c.Text
+	case actionField:
+		return p.c.Action
+	case conversationField:
+		return p.c.Conversation
+	case conversationTypeField:
+		return p.c.ConversationType
+	case kindField:
+		return p.c.Kind
+	}
+	if p.c.Facts == nil {
+		return ""
+	}
+	return p.c.Facts.Fact(Fact(n))
+}
+
+// write is c.text = "…".
+func (p *proxy) write(L *lua.LState) int {
 	p.live(L)
 	name := L.Get(2).String()
-	if n, _ := p.field(name); n < 0 {
-		L.RaiseError("a message has no field '%s'", clip(name, 64))
-	}
-	if name != "text" {
+	n := fieldNumber(name)
+	switch {
+	case name == "req":
+		L.RaiseError("c.req is read-only: assign its fields")
+	case n < 0:
+		L.RaiseError("a call has no field '%s'", clip(name, 64))
+	case n != textField:
 		L.RaiseError("c.%s is read-only", name)
+	case p.c.Text == nil:
+		L.RaiseError("%s has no text", p.c.Action)
 	}
-	text, ok := L.Get(3).(lua.LString)
+	most := p.v.b.opts.MaxText
+	if f := p.v.b.rewritable(p.c.Action, "text"); f != nil {
+		most = f.Max
+	}
+	p.assign("text", p.c.Text, newText(L, "c.text", L.Get(3), most))
+	return 0
+}
+
+// newText is a value that may become a text of a request: one that a client could
+// have sent.
+func newText(L *lua.LState, field string, value lua.LValue, most int) string {
+	text, ok := value.(lua.LString)
 	switch {
 	case !ok:
-		L.RaiseError("c.text must be a string, got a %s", L.Get(3).Type())
+		L.RaiseError("%s must be a string, got a %s", field, value.Type())
 	case text == "":
-		L.RaiseError("c.text must not be empty: deny the message instead")
+		L.RaiseError("%s must not be empty: deny the action instead", field)
 	case !utf8.ValidString(string(text)):
-		L.RaiseError("c.text must be UTF-8")
-	case len(text) > maxText && utf8.RuneCountInString(string(text)) > maxText:
-		L.RaiseError("c.text has more than %d characters", maxText)
+		L.RaiseError("%s must be UTF-8", field)
+	case len(text) > most && utf8.RuneCountInString(string(text)) > most:
+		L.RaiseError("%s has more than %d characters", field, most)
 	}
-	p.text = string(text)
+	return string(text)
+}
+
+// assign writes a text of the request, and remembers what it was.
+func (p *proxy) assign(field string, target *string, text string) {
+	for i := range p.writes {
+		if w := &p.writes[i]; w.target == target {
+			w.After, *target = text, text
+			return
+		}
+	}
+	p.writes = append(p.writes, Rewrite{Field: field, Before: *target, After: text, target: target})
+	*target = text
+}
+
+// What one hook may leave behind.
+const (
+	maxTags   = 16
+	maxScores = 32
+	maxPoints = 1e6
+)
+
+var (
+	tagName   = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
+	scoreName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
+)
+
+// addTag is c:tag("name").
+func (p *proxy) addTag(L *lua.LState) int {
+	p.receiver(L)
+	p.v.spend(L, 20)
+	name := L.CheckString(2)
+	if !tagName.MatchString(name) {
+		L.RaiseError("c:tag: a tag is named like new_user, not %q", clip(name, 64))
+	}
+	if len(p.tags) == maxTags {
+		L.RaiseError("c:tag: more than %d tags", maxTags)
+	}
+	p.tags = append(p.tags, name)
+	return 0
+}
+
+// addScore is c:score("NAME", points).
+func (p *proxy) addScore(L *lua.LState) int {
+	p.receiver(L)
+	p.v.spend(L, 20)
+	name, points := L.CheckString(2), float64(L.CheckNumber(3))
+	if !scoreName.MatchString(name) {
+		L.RaiseError("c:score: a score is named like LINK, not %q", clip(name, 64))
+	}
+	if math.IsNaN(points) || math.Abs(points) > maxPoints {
+		L.RaiseError("c:score: %v points are not between -1,000,000 and 1,000,000", points)
+	}
+	if len(p.scores) == maxScores {
+		L.RaiseError("c:score: more than %d scores", maxScores)
+	}
+	p.scores = append(p.scores, Score{name, points})
+	return 0
+}
+
+// receiver makes sure that a method was called on c.
+func (p *proxy) receiver(L *lua.LState) {
+	p.live(L)
+	if L.Get(1) != p.v.message {
+		L.RaiseError("call it as a method of c, with a colon")
+	}
 }

@@ -57,7 +57,7 @@ func watch(t *testing.T, dir string, files map[string]string) *watched {
 
 func (w *watched) says() string {
 	m := message("hi")
-	w.OnMessage(context.Background(), m)
+	judge(context.Background(), w.Engine, m)
 	return m.Text
 }
 
@@ -442,10 +442,10 @@ im.on_message(function(c) c.text = c.text .. "+%d" end, {name = "b", on_error = 
 				default:
 				}
 				m := message("hi")
-				v := e.OnMessage(context.Background(), m)
+				v := judge(context.Background(), e, m)
 				calls.Add(1)
 				half, other, _ := strings.Cut(m.Text, "+")
-				if v.Err != nil || v.Denied || half != other || m.Bundle != v.Bundle {
+				if v.Err != nil || v.Denied() || half != other || m.Pin.Bundle() != v.Bundle {
 					t.Errorf("got %+v with text %q", v, m.Text)
 					return
 				}

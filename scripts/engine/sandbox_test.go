@@ -93,7 +93,7 @@ func TestRunaways(t *testing.T) {
 			if got := after.TotalAlloc - before.TotalAlloc; test.name != "many large indexes" && got > 192<<20 {
 				t.Errorf("allocated %d MiB", got>>20)
 			}
-			if v, _ := ask(t, e, "ok"); v.Err != nil || v.Denied {
+			if v, _ := ask(t, e, "ok"); v.Err != nil || v.Denied() {
 				t.Errorf("the next call got %+v, want a healthy VM", v)
 			}
 		})
@@ -130,7 +130,7 @@ im.on_message(function(c) return im.deny("rejected", "reached") end, {name = "z"
 		o.Instructions, o.Wall, o.ChainWall = 1<<40, 10*time.Millisecond, 20*time.Millisecond
 	})
 	v, _ := ask(t, e, "go")
-	if !v.Denied || v.Code != engine.FaultCode || v.Rule != "z@a.lua:5" {
+	if !v.Denied() || v.Code != engine.FaultCode || v.Rule != "z@a.lua:5" {
 		t.Errorf("got %+v, want the last hook's on_error, for want of time", v)
 	}
 	if last := e.Status().Hooks[5]; last.Calls != 0 {

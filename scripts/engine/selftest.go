@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -84,8 +83,8 @@ func (b *bundle) untested() error {
 
 // forget resets what the tests left in the hooks' counters.
 func (b *bundle) forget() {
-	for i, h := range b.hooks {
-		b.hooks[i] = &hook{name: h.name, rule: h.rule, priority: h.priority, open: h.open}
+	for _, h := range b.hooks {
+		h.figures = figures{}
 	}
 }
 
@@ -107,14 +106,17 @@ func (t *tester) run(test *selfTest) error {
 
 // testSymbols are for *_test.lua files.
 func testSymbols() []symbol {
+	verdict := []param{{"", "im.Told", ""}}
 	return []symbol{
 		{name: "test", in: inLoad, tests: true, fn: (*vm).declareTest,
 			args: []param{{"name", "string", ""}, {"fn", "fun(t: im.Test)", ""}},
 			doc:  "Declares a test. It runs before the bundle is activated; a failure refuses the bundle."},
 		{name: "Test.message", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.message(L) },
-			args:    []param{{"fields", "table<string, string>", "fields of im.Call; those left out have defaults"}},
-			results: []param{{"", "{denied: boolean, code: string, reason: string, retry_after: number, rule: string, text: string, rewritten: boolean}", ""}},
-			doc:     "What all hooks say about such a message. A hook that fails makes the test fail."},
+			args: []param{{"fields", "table<string, any>", "fields of im.Call; those left out have defaults"}}, results: verdict,
+			doc: "What all hooks say about such a message. A hook that fails makes the test fail."},
+		{name: "Test.call", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.call(L) },
+			args: []param{{"fields", "table<string, any>", "action, other fields of im.Call, and req, a table of the request's fields"}}, results: verdict,
+			doc: "What the hooks say about any action. A hook that fails makes the test fail."},
 		{name: "Test.wait", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.wait(L) },
 			args: []param{{"ms", "number", ""}}, doc: "Moves the clock, which otherwise stands still."},
 	}
@@ -126,58 +128,4 @@ func (v *vm) declareTest(L *lua.LState) int {
 	test.file, test.line = caller(L)
 	v.tests = append(v.tests, test)
 	return 0
-}
-
-// wait is t.wait(ms): the clock of the hooks goes forward.
-func (t *tester) wait(L *lua.LState) int {
-	t.now = t.now.Add(time.Duration(argInt(L, 1)) * time.Millisecond)
-	t.v.now = time.Time{}
-	return 0
-}
-
-// message is t.message{text = …}: what the hooks say about a message.
-func (t *tester) message(L *lua.LState) int {
-	t.v.spend(L, 100)
-	m := sample()
-	L.CheckTable(1).ForEach(func(key, value lua.LValue) {
-		field := sampleField(m, key.String())
-		text, ok := value.(lua.LString)
-		if field == nil || !ok {
-			L.RaiseError("t.message: bad field %s", clip(key.String(), 64))
-		}
-		*field = string(text)
-	})
-	verdict := t.b.judge(t.ctx, m, func() time.Time { return t.now })
-	if verdict.Err != nil {
-		L.RaiseError("%s", clip(verdict.Err.Error(), 1024))
-	}
-	L.Push(t.answer(L, m, verdict))
-	return 1
-}
-
-// sample is the message that a test's fields are put into.
-func sample() *Message {
-	return &Message{Action: "chat.send", User: "1", Device: "test", DeviceType: "web", Conversation: "c_1_2",
-		ConversationType: "chat", Kind: "text", ClientAddr: "192.0.2.1:4000", Text: "hello"}
-}
-
-func sampleField(m *Message, name string) *string {
-	fields := map[string]*string{"action": &m.Action, "user": &m.User, "device": &m.Device, "device_type": &m.DeviceType,
-		"conversation": &m.Conversation, "conversation_type": &m.ConversationType, "kind": &m.Kind,
-		"client_addr": &m.ClientAddr, "text": &m.Text}
-	return fields[name]
-}
-
-// answer is a verdict as a table.
-func (t *tester) answer(L *lua.LState, m *Message, verdict Verdict) *lua.LTable {
-	name, _, _ := strings.Cut(verdict.Rule, "@")
-	out := L.CreateTable(0, 8)
-	out.RawSetString("denied", lua.LBool(verdict.Denied))
-	out.RawSetString("code", lua.LString(verdict.Code))
-	out.RawSetString("reason", lua.LString(verdict.Reason))
-	out.RawSetString("retry_after", lua.LNumber(verdict.RetryAfter.Milliseconds()))
-	out.RawSetString("rule", lua.LString(name))
-	out.RawSetString("text", lua.LString(m.Text))
-	out.RawSetString("rewritten", lua.LBool(m.Rewritten))
-	return out
 }

@@ -24,7 +24,7 @@ func TestShippedRules(t *testing.T) {
 	if !slices.Equal(s.Files, []string{"moderation/words.lua", "moderation/words_test.lua"}) || s.Tests == 0 {
 		t.Errorf("got %+v", s)
 	}
-	if v, m := ask(t, e, "hello"); v.Denied || m.Rewritten {
+	if v, m := ask(t, e, "hello"); v.Denied() || m.Rewritten {
 		t.Errorf("got %+v for an ordinary message", v)
 	}
 }

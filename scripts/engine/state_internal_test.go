@@ -91,7 +91,7 @@ func TestForeignKV(t *testing.T) {
 	}
 	defer s.close()
 	b.opts.state, s = s, b.opts.state
-	v := b.judge(t.Context(), sample(), time.Now)
+	v := judged(t.Context(), b, "hello")
 	b.opts.state, s = s, b.opts.state
 	if v.Err == nil || !strings.Contains(v.Err.Error(), "im.kv: no answer") {
 		t.Errorf("got %v, want the store's error", v.Err)

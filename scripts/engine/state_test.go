@@ -165,7 +165,7 @@ return im.deny("rejected", im.kv.get("n"))`), nil)
 			for range 50 {
 				m := message("x")
 				m.User = fmt.Sprint(g)
-				switch v := e.OnMessage(t.Context(), m); v.Reason {
+				switch v := judge(t.Context(), e, m); v.Reason {
 				case "first":
 					first.Add(1)
 				case "rate":

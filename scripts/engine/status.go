@@ -22,7 +22,7 @@ type HookStatus struct {
 	Name      string
 	Rule      string // name@file:line
 	Priority  int
-	OnError   string // "open" or "closed"
+	OnError   string // "open", "closed", "fallback", or the code of the denial
 	Calls     int64
 	Denied    int64
 	Rewritten int64
@@ -66,12 +66,9 @@ func (e *Engine) Status() Status {
 }
 
 func (h *hook) status() HookStatus {
-	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, OnError: "closed",
+	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, OnError: h.onError.String(),
 		Calls: h.calls.Load(), Denied: h.denied.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
 		Tripped: h.breaker.open.Load()}
-	if h.open {
-		s.OnError = "open"
-	}
 	if f := h.last.Load(); f != nil {
 		s.LastFault = f.Kind + ": " + f.Msg
 	}

@@ -57,7 +57,7 @@ func (p phases) String() string {
 
 // symbols is the table.
 func symbols() []symbol {
-	return slices.Concat(hookSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), wordSymbols(), testSymbols())
+	return slices.Concat(pointSymbols(), answerSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), wordSymbols(), testSymbols())
 }
 
 // place splits a name: "im.text.len" is len in the library "im.text", and
@@ -107,7 +107,9 @@ func (v *vm) installAPI(tests bool) {
 	}
 	v.opaque = v.metatable(nil, nil)
 	v.allow, v.pass = v.handle(nil, v.opaque), v.handle(nil, v.opaque)
-	v.message = v.handle(nil, v.messageType())
+	v.proxy.v = v
+	v.message, v.views = v.handle(nil, v.callType()), v.requestType()
+	v.request = v.handle(&v.proxy.req, v.views)
 }
 
 // guarded is s.fn in the phases that it is for, and an error in all others.

@@ -49,10 +49,14 @@ type vm struct {
 	pats     map[string]*pattern
 
 	message *lua.LUserData // the proxy's handle, c in a hook
+	request *lua.LUserData // c.req
 	proxy   proxy
+	tag     *lua.LFunction // c.tag, c.score
+	score   *lua.LFunction
 	allow   *lua.LUserData
 	pass    *lua.LUserData
 	opaque  *lua.LTable            // metatable without anything
+	views   *lua.LTable            // that of c.req and what is inside it
 	classes map[string]*lua.LTable // metatables of objects, by class
 	tester  *tester                // in a VM for tests
 
@@ -62,6 +66,7 @@ type vm struct {
 	rule  string
 	logs  int
 	ops   int // of im.kv, im.rate and im.count
+	used  int // units of the last call
 
 	// Since the VM was made.
 	calls  int
@@ -76,17 +81,12 @@ type module struct {
 	value   lua.LValue
 }
 
-// registration is one call of im.on_message, before the bundle makes it a hook.
+// registration is one hook in one VM.
 type registration struct {
-	name     string
-	priority int
-	open     bool // on_error = "open"
-	file     string
-	line     int
+	registered
 	fn       *lua.LFunction
+	fallback *lua.LFunction // nil: none
 }
-
-func (r *registration) rule() string { return fmt.Sprintf("%s@%s:%d", r.name, r.file, r.line) }
 
 // newVM builds a state with the sandbox and runs the bundle's files in it. quiet
 // is for all but the first VM of a bundle, so that a file prints once.
@@ -222,7 +222,8 @@ func (v *vm) run(fn *lua.LFunction, arg lua.LValue, units int, wall time.Duratio
 	v.L.Push(fn)
 	v.L.Push(arg)
 	err := v.protected(1, 1)
-	v.work += v.budget.end()
+	v.used = v.budget.end()
+	v.work += v.used
 	v.phase = phaseIdle
 	if err != nil {
 		v.broken = true

@@ -1,0 +1,118 @@
+// Package hooks joins the rule engine, which knows nothing of the core, to
+// dispatch and the plugins: it shows calls to the operators' hooks and turns
+// their verdicts into refusals. It judges nothing itself. core/server and
+// plugintest make one Rules and hand it to dispatch.
+package hooks
+
+import (
+	"context"
+	"fmt"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/scripts/engine"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Rules asks the operators' hooks about calls. Its methods but Open are safe for
+// concurrent use.
+type Rules struct {
+	engine *engine.Engine // static after Open
+}
+
+// New makes rules that are to be opened before the first call.
+func New() *Rules { return &Rules{} }
+
+// Open loads the scripts. specs are all actions that there are; o needs neither
+// Codes nor Actions.
+func (r *Rules) Open(specs []plugin.Spec, o engine.Options) (err error) {
+	o.Codes, o.Actions = codes(), actions(specs)
+	if r.engine, err = engine.New(o); err != nil {
+		return fmt.Errorf("load the rules: %w", err)
+	}
+	return nil
+}
+
+// Engine is the rule engine, nil before Open.
+func (r *Rules) Engine() *engine.Engine { return r.engine }
+
+// Close ends the engine, if there is one.
+func (r *Rules) Close() error {
+	if r.engine == nil {
+		return nil
+	}
+	return r.engine.Close()
+}
+
+// actions is what the engine must know of the actions.
+func actions(specs []plugin.Spec) (all []engine.Action) {
+	for _, s := range specs {
+		a := engine.Action{Name: s.Name, Message: s.Message, Request: s.Request}
+		for _, f := range s.Rewritable {
+			a.Rewritable = append(a.Rewritable, engine.Field(f))
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// pin gives the bundle that the call keeps from the first question about it to
+// the last.
+func (r *Rules) pin(call *plugin.Call) engine.Pin {
+	if pinned, ok := call.Pin.(engine.Pin); ok {
+		return pinned
+	}
+	pinned := r.engine.Pin()
+	call.Pin = pinned
+	return pinned
+}
+
+// Wants implements plugin.Rules.
+func (r *Rules) Wants(call *plugin.Call, message bool) bool {
+	return r.pin(call).Has(engine.Before, call.Name, message)
+}
+
+// Review implements plugin.Rules.
+func (r *Rules) Review(ctx context.Context, call *plugin.Call, m plugin.Reviewed) error {
+	asked := engine.Call{Action: call.Name, Facts: (*facts)(call), Request: m.Request, Pin: r.pin(call), Text: m.Text}
+	if m.Text != nil {
+		asked.Conversation, asked.ConversationType, asked.Kind = string(m.Conversation), conversationType(m.Conversation.Type()), m.Kind
+	}
+	return r.ask(ctx, call, engine.Before, &asked)
+}
+
+// ask puts one question, and gives the refusal that the verdict means.
+func (r *Rules) ask(ctx context.Context, call *plugin.Call, p engine.Point, asked *engine.Call) error {
+	ctx, span := begin(ctx)
+	verdict := r.engine.Ask(ctx, p, asked)
+	finish(span, verdict)
+	if !verdict.Denied() {
+		return nil
+	}
+	call.Rule = verdict.Rule
+	return &im.Error{Code: code(verdict.Code), Reason: verdict.Reason, RetryAfter: verdict.RetryAfter}
+}
+
+// begin starts a span below the one in ctx; nil, with ctx as it was, when the
+// action is not traced.
+func begin(ctx context.Context) (context.Context, trace.Span) {
+	above := trace.SpanFromContext(ctx)
+	if !above.IsRecording() {
+		return ctx, nil
+	}
+	return above.TracerProvider().Tracer("freeim").Start(ctx, "rules")
+}
+
+func finish(span trace.Span, v engine.Verdict) {
+	if span == nil {
+		return
+	}
+	span.SetAttributes(attribute.String("freeim.bundle", v.Bundle), attribute.String("freeim.verdict", v.Decision.String()),
+		attribute.Int("freeim.rewrites", len(v.Rewrites)), attribute.Int("freeim.units", v.Units))
+	if v.Rule != "" {
+		span.SetAttributes(attribute.String("freeim.rule", v.Rule))
+	}
+	span.End()
+}

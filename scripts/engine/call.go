@@ -1,0 +1,71 @@
+package engine
+
+// Call is one action on its way through the rules: what hooks may see of it. The
+// host fills it in and uses it for every question about that action, one at a
+// time: the first question pins it to a bundle, the later ones go to the same.
+type Call struct {
+	Action string // "chat.send"
+	Facts  Facts  // nil: none are known
+	// Request is a pointer to the decoded request, which hooks read as c.req; nil:
+	// there is none.
+	Request any
+
+	// Of an action that commits a message; Text is nil for any other.
+	Conversation     string
+	ConversationType string // "chat", "group", "room"
+	Kind             string // "text"
+	Text             *string
+
+	// Pin is the bundle that is asked. Zero: the active one, at the first question.
+	Pin Pin
+}
+
+// Facts is what is known about an action beside its request. A fact is asked for
+// when a hook reads it, so that those that no hook reads cost nothing. IDs are
+// strings, because a Lua number holds only 53 bits.
+type Facts interface {
+	// Fact gives one, empty when it is not known.
+	Fact(f Fact) string
+}
+
+// Fact names one of the Facts.
+type Fact uint8
+
+// The facts; scripts read them as c.user and so on.
+const (
+	FactUser       Fact = iota
+	FactDevice          // the device's ID
+	FactDeviceType      // "web"
+	FactClientAddr      // host:port as the edge saw it
+	FactTrace           // the trace's ID
+	FactLanguage        // what the client asked to be answered in
+	FactAccountAge      // in whole seconds; a number in scripts
+	facts               // how many there are
+)
+
+// Field is a text of a request that rules may rewrite.
+type Field struct {
+	Name string // in the proto file
+	Max  int    // characters
+}
+
+// Pin is the bundle that an action keeps from its first question to its last. The
+// zero Pin is none.
+type Pin struct{ b *bundle }
+
+// Pin gives the active bundle.
+func (e *Engine) Pin() Pin { return Pin{e.active.Load()} }
+
+// Bundle is the bundle's hash.
+func (p Pin) Bundle() string {
+	if p.b == nil {
+		return ""
+	}
+	return p.b.tree.hash
+}
+
+// Has reports whether a question would ask any hook: so a host need not prepare
+// one. message tells actions that commit a message.
+func (p Pin) Has(point Point, action string, message bool) bool {
+	return p.b != nil && len(p.b.chain(point, action, message)) > 0
+}

@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// arrange turns the first VM's registrations into hooks, in the order in which
+// they run: by phase, then by priority, then by file and line, but for what their
+// constraints say.
+func (b *bundle) arrange(regs []*registration) error {
+	if b.opts.RequireRules && len(regs) == 0 {
+		return errors.New("the scripts register no hook")
+	}
+	named := map[string]*registration{}
+	for _, r := range regs {
+		if other := named[r.name]; other != nil {
+			return fmt.Errorf("%s: another hook is named %q, at %s", r.place(), r.name, other.place())
+		}
+		named[r.name] = r
+	}
+	order := slices.Clone(regs)
+	slices.SortStableFunc(order, func(a, z *registration) int {
+		switch {
+		case a.phase != z.phase:
+			return a.phase - z.phase
+		case a.priority != z.priority:
+			return z.priority - a.priority
+		case a.file != z.file:
+			return strings.Compare(a.file, z.file)
+		}
+		return a.line - z.line
+	})
+	order, err := constrained(order, named)
+	if err != nil {
+		return err
+	}
+	for _, r := range order {
+		if r.glob != "" && !b.opts.anyAction(r.glob) {
+			return fmt.Errorf("%s: no action is named %q", r.place(), r.glob)
+		}
+		b.hooks = append(b.hooks, &hook{registered: r.registered, rule: r.rule(), number: slices.Index(regs, r)})
+	}
+	b.connect()
+	return nil
+}
+
+// constrained moves hooks behind those that must run before them, and leaves the
+// order otherwise as it is: of the hooks that may run next, the first does.
+func constrained(order []*registration, named map[string]*registration) ([]*registration, error) {
+	behind := map[*registration][]*registration{} // those that must run before it
+	for _, r := range order {
+		for _, link := range []struct {
+			names []string
+			add   func(other *registration)
+		}{
+			{r.runsAfter, func(other *registration) { behind[r] = append(behind[r], other) }},
+			{r.runsBefore, func(other *registration) { behind[other] = append(behind[other], r) }},
+		} {
+			for _, name := range link.names {
+				other := named[name]
+				if other == nil {
+					return nil, fmt.Errorf("%s: no hook is named %q", r.place(), name)
+				}
+				if other.phase != r.phase {
+					return nil, fmt.Errorf("%s: hook %q, at %s, is in another phase: the phases have their order", r.place(), name, other.place())
+				}
+				link.add(other)
+			}
+		}
+	}
+	if len(behind) == 0 {
+		return order, nil
+	}
+	var out []*registration
+	for len(order) > 0 {
+		next := slices.IndexFunc(order, func(r *registration) bool {
+			return !slices.ContainsFunc(behind[r], func(first *registration) bool { return !slices.Contains(out, first) })
+		})
+		if next < 0 {
+			var places []string
+			for _, r := range order {
+				places = append(places, r.place())
+			}
+			return nil, fmt.Errorf("%s: these hooks wait for each other: %s", order[0].place(), strings.Join(places, ", "))
+		}
+		out = append(out, order[next])
+		order = slices.Delete(order, next, next+1)
+	}
+	return out, nil
+}
+
+// anyAction reports whether a glob names an action, as far as that is known.
+func (o *Options) anyAction(glob string) bool {
+	return len(o.Actions) == 0 || slices.ContainsFunc(o.Actions, func(a Action) bool { return matches(glob, a.Name) })
+}
+
+func matches(glob, action string) bool {
+	ok, err := path.Match(glob, action)
+	return ok && err == nil
+}
+
+// route is what the rules have to do with one action.
+type route struct {
+	before     []*hook // when it commits no message
+	message    []*hook // when it does
+	after      []*hook
+	rewritable []Field
+}
+
+// connect computes the chains. Those of actions that nobody told of follow when
+// they are first asked about.
+func (b *bundle) connect() {
+	b.routes = map[string]*route{}
+	for _, a := range b.opts.Actions {
+		r := b.routeOf(a.Name)
+		r.rewritable = a.Rewritable
+		b.routes[a.Name] = r
+	}
+	for _, h := range b.hooks {
+		b.at[h.point] = append(b.at[h.point], h)
+	}
+}
+
+func (b *bundle) routeOf(action string) *route {
+	r := &route{}
+	for _, h := range b.hooks {
+		switch {
+		case h.point == Message:
+			r.message = append(r.message, h)
+		case h.point == Before && matches(h.glob, action):
+			r.before, r.message = append(r.before, h), append(r.message, h)
+		case h.point == After && matches(h.glob, action):
+			r.after = append(r.after, h)
+		}
+	}
+	return r
+}
+
+// chain is the hooks that a question is put to.
+func (b *bundle) chain(p Point, action string, message bool) []*hook {
+	if len(b.hooks) == 0 || b.off.Load() {
+		return nil
+	}
+	if p != Before && p != Message && p != After {
+		return b.at[p]
+	}
+	r := b.routes[action]
+	if r == nil {
+		r = b.other(action)
+	}
+	switch {
+	case p == After:
+		return r.after
+	case message:
+		return r.message
+	}
+	return r.before
+}
+
+// other is the route of an action that is not in Options.
+func (b *bundle) other(action string) *route {
+	known, ok := b.others.Load(action)
+	if !ok {
+		known, _ = b.others.LoadOrStore(action, b.routeOf(action))
+	}
+	return known.(*route)
+}
+
+// rewritable is a field of the action's request that hooks may assign, nil if they
+// may not.
+func (b *bundle) rewritable(action, name string) *Field {
+	if r := b.routes[action]; r != nil {
+		for i := range r.rewritable {
+			if r.rewritable[i].Name == name {
+				return &r.rewritable[i]
+			}
+		}
+	}
+	return nil
+}
+
+// registered is what a script said about a hook; it is the same in every VM.
+type registered struct {
+	name       string
+	point      Point
+	glob       string // of Before and After
+	phase      int
+	priority   int
+	runsBefore []string
+	runsAfter  []string
+	onError    policy
+	every      time.Duration // of Tick
+	file       string
+	line       int
+}
+
+// policy is what happens to the action when a hook fails.
+type policy struct {
+	open     bool   // the hook is taken to have said nothing
+	code     string // of the denial when it is not open
+	fallback bool   // another function is asked first
+}
+
+func (p policy) String() string {
+	switch {
+	case p.fallback:
+		return "fallback"
+	case p.open:
+		return "open"
+	case p.code == FaultCode:
+		return "closed"
+	}
+	return p.code
+}
+
+func (r *registered) place() string { return fmt.Sprintf("%s:%d", r.file, r.line) }
+func (r *registered) rule() string  { return r.name + "@" + r.place() }

@@ -76,7 +76,7 @@ func (p *Chat) Register(r *plugin.Registrar) {
 		plugin.Message[chatpb.SendRequest, chatpb.SendReply](p.reviewed),
 		plugin.Joins[chatpb.SendRequest, chatpb.SendReply](),
 		plugin.Rewrite[chatpb.SendRequest, chatpb.SendReply]("text", p.config.MaxText))
-	plugin.Handle(r, idl.ActionMessageAck, "ack", p.ack)
+	plugin.Handle(r, idl.ActionMessageAck, "ack", p.ack, plugin.Joins[chatpb.AckRequest, chatpb.AckReply]())
 	plugin.Handle(r, idl.ActionSync, "sync", p.sync)
 	plugin.Handle(r, idl.ActionHistory, "history", p.history)
 	plugin.Handle(r, idl.ActionGetMessageID, "get_message_id", p.getMessageID)

@@ -99,7 +99,7 @@ var homes = map[string]string{
 	"go.yaml.in/yaml":                     "conf",
 	"github.com/gobwas/ws":                "edge/ws edge/client edge/client/clienttest",
 	"golang.org/x/crypto":                 "plugins/account edge/certs",
-	"golang.org/x/text":                   "plugins/account plugins/room",
+	"golang.org/x/text":                   "plugins/account plugins/room scripts/engine",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
 	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load",
 	"github.com/redis/go-redis":           "core/redis",

@@ -88,6 +88,13 @@ func BenchmarkTenThousandWords(b *testing.B) {
 	benchmark(b, wordRule(), text)
 }
 
+func BenchmarkTenThousandLooseWords(b *testing.B) {
+	_, text := tenThousand()
+	files := wordRule()
+	files["rule.lua"] = strings.Replace(files["rule.lua"], "]])", "]], {spacing = true, confusables = true})", 1)
+	benchmark(b, files, text)
+}
+
 func BenchmarkPatternFind(b *testing.B) {
 	_, text := tenThousand()
 	benchmark(b, rule(`if c.text:find("[%w._]+@%w+") then return im.deny("rejected") end`), text)

@@ -14,20 +14,21 @@ import (
 // bundle is one set of scripts, compiled, loaded and tested: what a call uses
 // from its beginning to its end. Immutable but for its pool and counters.
 type bundle struct {
-	tree   tree
-	protos map[string]*lua.FunctionProto // by path
-	hooks  []*hook                       // in the order they run
-	routes map[string]*route             // by action: its hooks
-	others sync.Map                      // action: *route, of actions that are not in Options
-	at     [points][]*hook               // the hooks of a point
-	tests  int                           // how many of its own tests passed
-	shapes sync.Map                      // reflect.Type: *typeShape, of requests
-	words  wordCache
-	pool   *pool
-	opts   *Options
-	dog    *watchdog
-	off    *atomic.Bool // of the engine: no hook is asked
-	since  time.Time    // of its activation
+	tree        tree
+	protos      map[string]*lua.FunctionProto // by path
+	hooks       []*hook                       // in the order they run
+	routes      map[string]*route             // by action: its hooks
+	others      sync.Map                      // action: *route, of actions that are not in Options
+	at          [points][]*hook               // the hooks of a point
+	tests       int                           // how many of its own tests passed
+	shapes      sync.Map                      // reflect.Type: *typeShape, of requests
+	words       wordCache
+	expressions expressions // of im.re
+	pool        *pool
+	opts        *Options
+	dog         *watchdog
+	off         *atomic.Bool // of the engine: no hook is asked
+	since       time.Time    // of its activation
 
 	dropped atomic.Int64 // log lines over a call's limit
 }
@@ -65,6 +66,9 @@ func (b *bundle) compile(ctx context.Context) error {
 	began := time.Now()
 	var faults []error
 	for _, f := range b.tree.files {
+		if isData(f.Path) {
+			continue
+		}
 		proto, err := compile(f)
 		faults = append(faults, err)
 		b.protos[f.Path] = proto

@@ -76,6 +76,19 @@ func load(t testing.TB, files map[string]string, change func(*engine.Options)) *
 	return e
 }
 
+// try makes an engine with files that may be wrong.
+func try(t testing.TB, files map[string]string) (engine.Status, error) {
+	t.Helper()
+	dir := t.TempDir()
+	put(t, dir, files)
+	e, err := engine.New(options(dir, &logs{}))
+	if err != nil {
+		return engine.Status{}, err
+	}
+	defer e.Close()
+	return e.Status(), nil
+}
+
 // rule is a file with one hook that runs body.
 func rule(body string) map[string]string {
 	return map[string]string{"rule.lua": `local im = require("im")

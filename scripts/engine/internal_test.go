@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -306,7 +308,7 @@ func TestWordsAgainstASimpleSearch(t *testing.T) {
 		for range 1 + random.IntN(6) {
 			words = append(words, strings.TrimSpace(text(1+random.IntN(4))))
 		}
-		list, subject := newWordList(words), []rune(text(random.IntN(20)))
+		list, subject := newWordList(words, loose{}), []rune(text(random.IntN(20)))
 		var want match
 		found := false
 		for from := range subject {
@@ -329,13 +331,13 @@ func TestWordsAgainstASimpleSearch(t *testing.T) {
 
 func TestWordsAreSharedAcrossBundles(t *testing.T) {
 	older := &wordCache{lists: map[[32]byte]*wordList{}}
-	first := older.get([]string{"a", "b"})
+	first := older.get([]string{"a", "b"}, loose{})
 	next := &wordCache{lists: map[[32]byte]*wordList{}, older: older}
-	if next.get([]string{"a", "b"}) != first || next.get([]string{"a"}) == first {
+	if next.get([]string{"a", "b"}, loose{}) != first || next.get([]string{"a"}, loose{}) == first {
 		t.Error("want the same list for the same words, and only for them")
 	}
 	next.settle()
-	if next.older != nil || next.get([]string{"a", "b"}) != first {
+	if next.older != nil || next.get([]string{"a", "b"}, loose{}) != first {
 		t.Error("want the list kept and the older bundle let go")
 	}
 }
@@ -503,4 +505,70 @@ func (g *generator) expr(depth int) string {
 		return "(" + g.expr(depth-1) + ")" + g.pick(".text", "[1]", ":len()", ":x()", "()")
 	}
 	return g.expr(depth - 1)
+}
+
+// Whatever a stranger sends: no panic, and what is accepted is JSON.
+func FuzzJSON(f *testing.F) {
+	for _, seed := range []string{`{"a":[1,null,{"b":"\u0041"}]}`, `[1e999]`, `{"a":1,}`, `9007199254740993`, `[[[[`, "\"\xff\"", `{"a":1,"a":2}`, `1 2`} {
+		f.Add(seed)
+	}
+	b := bundleOf(f, "", nil)
+	v, err := newVM(b, true, false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(v.close)
+	f.Fuzz(func(t *testing.T, text string) {
+		v.budget.begin(1<<40, time.Hour)
+		defer v.budget.end()
+		value, err := decodeJSON(v.L, text)
+		if err != nil {
+			return
+		}
+		if !json.Valid([]byte(text)) {
+			t.Fatalf("accepted %q", text)
+		}
+		if err := v.L.CallByParam(lua.P{Fn: v.L.NewFunction(v.jsonEncode), Protect: true}, value); err != nil && !strings.Contains(err.Error(), "JSON") && !strings.Contains(err.Error(), "im.json") {
+			t.Fatalf("cannot write %q: %v", text, err)
+		}
+	})
+}
+
+// Whatever a stranger writes: no panic, and what is found is in the text.
+func FuzzTexts(f *testing.F) {
+	for _, seed := range []string{"https://a.example/x", "@all 👍🏽 🇩🇪", "ЅР0ІLЕR", "\xff://\xff@", "a.com:80/?#", "s p o i l e r"} {
+		f.Add(seed, "spoiler")
+	}
+	f.Fuzz(func(t *testing.T, text, word string) {
+		for _, one := range links(text) {
+			if !strings.Contains(text, one.url) || one.host == "" {
+				t.Errorf("link %q in %q", one, text)
+			}
+		}
+		for _, one := range mentions(text) {
+			if !strings.Contains(text, one) {
+				t.Errorf("mention %q in %q", one, text)
+			}
+		}
+		if n := emoji(text); n > len([]rune(text)) {
+			t.Errorf("%d emoji in %q", n, text)
+		}
+		if s := similarity(text, word); !(s >= 0 && s <= 1) {
+			t.Errorf("similarity %v", s)
+		}
+		if once := skeleton(text); utf8.ValidString(text) && skeleton(once) != once {
+			t.Errorf("skeleton of %q is %q, and its own %q", text, once, skeleton(once))
+		}
+		for _, how := range []loose{{true, false}, {false, true}, {true, true}} {
+			if !how.fits(word) {
+				continue
+			}
+			newWordList([]string{word}, how).scan([]rune(text), func(m match) bool {
+				if m.from < 0 || m.from >= m.to || m.to > len([]rune(text)) {
+					t.Errorf("match %v in %q", m, text)
+				}
+				return true
+			})
+		}
+	})
 }

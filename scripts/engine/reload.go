@@ -48,7 +48,7 @@ func (e *Engine) reload(ctx context.Context, asked bool) (Report, error) {
 	active := e.active.Load()
 	report := Report{From: active.tree.hash, To: active.tree.hash}
 	t, err := stableTree(ctx, e.opts.Dir, e.opts.Debounce/4)
-	if err == nil && len(t.files) == 0 && len(active.tree.files) > 0 {
+	if err == nil && !t.scripts() && active.tree.scripts() {
 		err = fmt.Errorf("%s holds no script any more; to remove all rules keep one file with a comment", e.opts.Dir)
 	}
 	if err != nil {

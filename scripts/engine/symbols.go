@@ -21,6 +21,7 @@ type symbol struct {
 	args    []param
 	results []param
 	doc     string                     // one paragraph
+	setup   string                     // what the example needs, while loading
 	example string                     // statements that hold
 	fn      func(*vm, *lua.LState) int // nil: a field, its type in results
 }
@@ -57,7 +58,8 @@ func (p phases) String() string {
 
 // symbols is the table.
 func symbols() []symbol {
-	return slices.Concat(pointSymbols(), answerSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), wordSymbols(), testSymbols())
+	return slices.Concat(pointSymbols(), answerSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), findSymbols(),
+		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), testSymbols())
 }
 
 // place splits a name: "im.text.len" is len in the library "im.text", and

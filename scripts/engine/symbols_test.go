@@ -41,17 +41,11 @@ func TestExamples(t *testing.T) {
 		if s.example == "" {
 			continue
 		}
-		source := "local im = require(\"im\")\n"
-		body := s.example
-		if strings.Contains(body, "im.words(") { // what can only be had while loading
-			made, rest, _ := strings.Cut(body, ") ")
-			source, body = source+made+")\n", rest
-		}
-		switch {
-		case s.in == inLoad:
+		source := "local im = require(\"im\")\n" + s.setup + "\n"
+		if s.in == inLoad {
 			source += s.example
-		case s.in&inHook != 0:
-			source += "im.on_message(function(c) " + body + " end, {name = \"x\", on_error = \"closed\"})"
+		} else {
+			source += "im.on_message(function(c) " + s.example + " end, {name = \"x\", on_error = \"closed\"})"
 		}
 		t.Run(s.name, func(t *testing.T) {
 			b := bundleOf(t, source, func(o *Options) { o.Codes = []string{"rejected"} })

@@ -22,7 +22,7 @@ import (
 // are another bundle.
 const apiVersion = "1"
 
-// file is one script.
+// file is one script, or data for scripts.
 type file struct {
 	Path string // below the root, with slashes
 	Text string
@@ -165,9 +165,23 @@ func validPrefix(text []byte) []byte {
 	return text
 }
 
-// walk visits the directories (dir may be nil) and scripts below root, through
-// symbolic links. Names that begin with a dot or end with ~ are not looked at,
-// nor are *.d.lua, which are stubs for editors.
+// isScript reports code, isData what im.file reads. *.d.lua are stubs for editors.
+func isScript(name string) bool {
+	return strings.HasSuffix(name, ".lua") && !strings.HasSuffix(name, ".d.lua")
+}
+
+func isData(name string) bool {
+	return strings.HasSuffix(name, ".txt") || strings.HasSuffix(name, ".json")
+}
+
+// scripts reports whether the tree holds any.
+func (t tree) scripts() bool {
+	return slices.ContainsFunc(t.files, func(f file) bool { return isScript(f.Path) })
+}
+
+// walk visits the directories (dir may be nil), scripts and data files below root,
+// through symbolic links. Names that begin with a dot or end with ~ are not looked
+// at.
 func walk(root string, dir func(full string), script func(rel, full string) error) error {
 	seen := map[string]bool{} // real paths of directories, against loops of links
 	var visit func(rel string, depth int) error
@@ -200,7 +214,7 @@ func walk(root string, dir func(full string), script func(rel, full string) erro
 					return fmt.Errorf("%s: more than %d directories deep", path.Join(rel, name), maxDepth)
 				}
 				err = visit(path.Join(rel, name), depth+1)
-			case strings.HasSuffix(name, ".lua") && !strings.HasSuffix(name, ".d.lua"):
+			case isScript(name) || isData(name):
 				err = script(path.Join(rel, name), full)
 			default:
 				err = nil

@@ -69,10 +69,12 @@ type vm struct {
 	used  int // units of the last call
 
 	// Since the VM was made.
-	calls  int
-	work   int
-	broken bool // an error left it in a state that nobody vouches for
-	dead   bool // it cannot even be called any more
+	res     int // regular expressions
+	wordSum int // characters of its word lists
+	calls   int
+	work    int
+	broken  bool // an error left it in a state that nobody vouches for
+	dead    bool // it cannot even be called any more
 }
 
 // module is a file that was run, or is being run.
@@ -123,7 +125,7 @@ func (v *vm) load(tests bool) error {
 	defer func() { v.phase = phaseIdle }()
 	var faults []error
 	for _, f := range v.b.tree.files {
-		if strings.HasPrefix(f.Path, "lib/") || isTest(f.Path) {
+		if strings.HasPrefix(f.Path, "lib/") || isTest(f.Path) || isData(f.Path) {
 			continue
 		}
 		faults = append(faults, v.loadFile(f.Path))

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -14,8 +15,9 @@ import (
 // The limits of one list, which bound what building and scanning cost.
 const (
 	maxWords    = 50_000
-	maxWordLen  = 64      // characters
-	maxWordsSum = 500_000 // characters of all words
+	maxWordLen  = 64        // characters
+	maxWordsSum = 500_000   // characters of all words
+	maxAllWords = 2_000_000 // characters of all lists of a VM, and of those that the VMs of a bundle share
 )
 
 // wordList finds any of many words in one pass over a text (Aho-Corasick over
@@ -25,7 +27,9 @@ const (
 // Nodes are numbered breadth first, so the node behind labels[k] is k+1 and the
 // labels of a node's children lie together, sorted.
 type wordList struct {
+	loose  loose
 	words  []string // as given, by number
+	gaps   []int32  // with loose.spacing: between the letters of a word, by number
 	nodes  []wordNode
 	labels []rune
 }
@@ -45,11 +49,17 @@ type folded struct {
 }
 
 // newWordList builds a list; empty words are left out.
-func newWordList(words []string) *wordList {
-	w := &wordList{words: words}
+func newWordList(words []string, how loose) *wordList {
+	w := &wordList{words: words, loose: how}
 	var sorted []folded
 	for number, word := range words {
-		if runes := []rune(fold(word)); len(runes) > 0 {
+		runes := []rune(fold(word))
+		if how != (loose{}) {
+			var gaps int32
+			runes, gaps = how.word(word)
+			w.gaps = append(w.gaps, gaps)
+		}
+		if len(runes) > 0 {
 			sorted = append(sorted, folded{runes, int32(number)})
 		}
 	}
@@ -124,6 +134,10 @@ type match struct{ from, to, word int }
 
 // scan calls found for every match in order of its end, until it returns false.
 func (w *wordList) scan(text []rune, found func(match) bool) {
+	if w.loose != (loose{}) {
+		w.scanLoose(text, found)
+		return
+	}
 	node := int32(0)
 	for i, r := range text {
 		node = w.step(node, foldRune(r))
@@ -190,6 +204,7 @@ func spaced(r rune) bool {
 type wordCache struct {
 	mu    sync.Mutex // guards the fields below
 	lists map[[sha256.Size]byte]*wordList
+	sum   int        // characters in lists
 	older *wordCache // of the bundle before; nil once this bundle is active
 }
 
@@ -211,67 +226,63 @@ func (c *wordCache) settle() {
 }
 
 // get gives the list of words, building it if nobody has.
-func (c *wordCache) get(words []string) *wordList {
-	key := sha256.Sum256([]byte(strings.Join(words, "\n")))
+func (c *wordCache) get(words []string, how loose) *wordList {
+	key := sha256.Sum256(fmt.Appendf(nil, "%t %t\n%s", how.spacing, how.confusables, strings.Join(words, "\n")))
 	list := c.lookup(key)
 	if list == nil {
-		list = newWordList(words)
+		list = newWordList(words, how)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lists[key] = list
+	if size := len(list.labels); c.lists[key] == nil && c.sum+size <= maxAllWords {
+		c.lists[key] = list
+		c.sum += size
+	}
 	return list
 }
 
 // wordSymbols are im.words and its lists.
 func wordSymbols() []symbol {
-	const words = `local list = im.words({"spoiler", "剧透"}) `
+	const words = `local list = im.words({"spoiler", "剧透"})`
 	return []symbol{
 		{name: "im.words", in: inLoad, fn: (*vm).words,
-			args:    []param{{"list", "string|string[]", "words, or a text with a word per line, where # begins a comment; at most 50,000 of 64 characters"}},
+			args: []param{{"list", "string|string[]", "words, or a text with a word per line, where # begins a comment; at most 50,000 of 64 characters"},
+				{"options?", "{spacing?: boolean, confusables?: boolean}", "spacing: also s p o i l e r, 剧-透; confusables: also ѕр0ïler, as im.text.skeleton; both: also with invisible characters between"}},
 			results: []param{{"", "im.Words", ""}},
 			doc:     "Builds a list of words. One pass over a text finds them all, however long the list; case and width do not matter. Lists are shared by content across VMs and reloads.",
 			example: words},
 		{name: "Words:any", in: anywhere, fn: (*vm).wordsAny, args: []param{{"text", "string", ""}}, results: []param{{"found", "boolean", ""}},
-			doc: "Whether any word occurs.", example: words + `assert(list:any("a Spoiler!"))`},
+			doc: "Whether any word occurs.", setup: words, example: `assert(list:any("a Spoiler!"))`},
 		{name: "Words:find", in: anywhere, fn: (*vm).wordsFind, args: []param{{"text", "string", ""}},
 			results: []param{{"word", "string?", "as in the list; nil: none occurs"}, {"first", "integer?", ""}, {"last", "integer?", ""}},
-			doc:     "The leftmost word, the longest of those, and its first and last character.", example: words + `assert(select(3, list:find("别剧透啊")) == 3)`},
+			doc:     "The leftmost word, the longest of those, and its first and last character.", setup: words, example: `assert(select(3, list:find("别剧透啊")) == 3)`},
 		{name: "Words:mask", in: anywhere, fn: (*vm).wordsMask, args: []param{{"text", "string", ""}, {"with?", "string", `one character, "*" if left out`}},
 			results: []param{{"masked", "string", ""}, {"count", "integer", ""}},
-			doc:     "The text with the words masked, and how many there were.", example: words + `assert(list:mask("no spoiler") == "no *******")`},
+			doc:     "The text with the words masked, and how many there were.", setup: words, example: `assert(list:mask("no spoiler") == "no *******")`},
 	}
 }
 
 // words is im.words(list): a table of words, or one string with a word per line,
 // where lines that begin with # are comments.
 func (v *vm) words(L *lua.LState) int {
-	var words []string
-	switch list := L.Get(1).(type) {
-	case lua.LString:
-		for line := range strings.Lines(string(list)) {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-				words = append(words, line)
+	words := lines(L, 1, "im.words")
+	var how loose
+	if L.GetTop() >= 2 {
+		flag := func(set *bool) func(lua.LValue) bool {
+			return func(value lua.LValue) bool {
+				*set = value == lua.LTrue
+				return value.Type() == lua.LTBool
 			}
 		}
-	case *lua.LTable:
-		for i := 1; i <= list.Len(); i++ {
-			word, ok := element(list, i).(lua.LString)
-			if !ok {
-				L.RaiseError("im.words: entry %d is a %s, not a string", i, element(list, i).Type())
-			}
-			words = append(words, strings.TrimSpace(string(word)))
-		}
-	default:
-		L.RaiseError("im.words needs a table of words or a string of lines")
+		eachOption(L, 2, "im.words", map[string]func(lua.LValue) bool{"spacing": flag(&how.spacing), "confusables": flag(&how.confusables)})
 	}
-	v.checkWords(L, words)
-	L.Push(v.handle(v.b.words.get(words), v.classes["Words"]))
+	v.checkWords(L, words, how)
+	L.Push(v.handle(v.b.words.get(words, how), v.classes["Words"]))
 	return 1
 }
 
 // checkWords refuses lists beyond the limits and pays for the rest.
-func (v *vm) checkWords(L *lua.LState, words []string) {
+func (v *vm) checkWords(L *lua.LState, words []string, how loose) {
 	if len(words) > maxWords {
 		L.RaiseError("im.words: %d words, the limit is %d", len(words), maxWords)
 	}
@@ -281,10 +292,16 @@ func (v *vm) checkWords(L *lua.LState, words []string) {
 		if n > maxWordLen {
 			L.RaiseError("im.words: %q is longer than %d characters", clip(word, 80), maxWordLen)
 		}
+		if !how.fits(word) {
+			L.RaiseError("im.words: with these options a word has letters, digits and spaces only, and %q has others", clip(word, 80))
+		}
 		sum += n
 	}
 	if sum > maxWordsSum {
 		L.RaiseError("im.words: %d characters, the limit is %d", sum, maxWordsSum)
+	}
+	if v.wordSum += sum; v.wordSum > maxAllWords {
+		L.RaiseError("im.words: all lists together have more than %d characters", maxAllWords)
 	}
 	v.spend(L, sum/16)
 }

@@ -1,0 +1,281 @@
+package engine
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// What im.text finds in one text, at most.
+const (
+	maxURLs     = 32
+	maxMentions = 64
+)
+
+// findSymbols are the parts of im.text that know what people write.
+func findSymbols() []symbol {
+	text := []param{{"text", "string", ""}}
+	return []symbol{
+		{name: "im.text.normalize", in: anywhere, args: text, results: []param{{"", "string", ""}}, fn: (*vm).textNormalize,
+			doc: "The text in NFKC: composed letters, and compatible forms made plain.", example: `assert(im.text.normalize("ﬁ①") == "fi1")`},
+		{name: "im.text.skeleton", in: anywhere, args: text, results: []param{{"", "string", ""}}, fn: (*vm).textSkeleton,
+			doc:     "What the text looks like: NFKD without marks and invisible characters, lower case, look-alikes of Latin letters (Cyrillic, Greek, digits) made Latin. Compare skeletons, do not show them: i, l and 1 are one.",
+			example: `assert(im.text.skeleton("ЅР0ІLЕR") == im.text.skeleton("spoiler"))`},
+		{name: "im.text.width", in: anywhere, args: text, results: []param{{"columns", "integer", ""}}, fn: (*vm).textWidth,
+			doc: "How many columns the text takes: wide characters 2, marks and invisible ones 0.", example: `assert(im.text.width("日本x") == 5)`},
+		{name: "im.text.urls", in: anywhere, args: text, results: []param{{"", "{url: string, host: string}[]", "32 at most"}}, fn: (*vm).textURLs,
+			doc:     "The links of a text: with a scheme, with www., or a bare name under a common top-level domain.",
+			example: `local links = im.text.urls("see https://a.example/x, or b.com!") assert(#links == 2 and links[2].host == "b.com")`},
+		{name: "im.text.mentions", in: anywhere, args: text, results: []param{{"names", "string[]", "64 at most"}}, fn: (*vm).textMentions,
+			doc: "The names after an @ that does not follow a letter or digit.", example: `assert(im.text.mentions("@all, a@b.example")[1] == "all")`},
+		{name: "im.text.emoji", in: anywhere, args: text, results: []param{{"n", "integer", ""}}, fn: (*vm).textEmoji,
+			doc: "How many emoji a text shows; a joined sequence, a flag and a skin tone are part of one.", example: `assert(im.text.emoji("👍🏽 👨‍👩‍👧 🇩🇪") == 3)`},
+		{name: "im.text.similarity", in: anywhere, args: []param{{"a", "string", ""}, {"b", "string", ""}}, results: []param{{"", "number", ""}}, fn: (*vm).textSimilarity,
+			doc: "From 0 to 1: the share of pairs of neighbouring characters that both folded texts have (Dice).", example: `assert(im.text.similarity("buy now!", "Buy now!!") > 0.9)`},
+	}
+}
+
+// searched is argument n as a text that may be searched, paid for.
+func (v *vm) searched(L *lua.LState, n int) string {
+	text := L.CheckString(n)
+	v.subject(L, text)
+	v.spend(L, len(text)/2+1)
+	return text
+}
+
+func (v *vm) textNormalize(L *lua.LState) int {
+	out := norm.NFKC.String(v.searched(L, 1))
+	v.claim(L, len(out))
+	L.Push(lua.LString(out))
+	return 1
+}
+
+func (v *vm) textSkeleton(L *lua.LState) int {
+	out := skeleton(v.searched(L, 1))
+	v.claim(L, len(out))
+	L.Push(lua.LString(out))
+	return 1
+}
+
+func (v *vm) textWidth(L *lua.LState) int {
+	columns := 0
+	for _, r := range v.searched(L, 1) {
+		switch kind := width.LookupRune(r).Kind(); {
+		case mark(r) || invisible(r) || unicode.In(r, unicode.Mn, unicode.Me, unicode.Cc):
+		case kind == width.EastAsianWide || kind == width.EastAsianFullwidth:
+			columns += 2
+		default:
+			columns++
+		}
+	}
+	L.Push(lua.LNumber(columns))
+	return 1
+}
+
+// link is a link as written, and its host in lower case.
+type link struct{ url, host string }
+
+// links finds the links of a text.
+func links(text string) []link {
+	var out []link
+	for _, word := range strings.FieldsFunc(text, ends) {
+		if len(out) == maxURLs {
+			break
+		}
+		if at := strings.Index(word, "://"); at > 0 {
+			for at > 0 && isAlpha(word[at-1]) {
+				at--
+			}
+			word = word[at:]
+		} else {
+			word = strings.TrimLeftFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+		}
+		word = strings.TrimRight(word, ".,;:!?)]}*_~'")
+		if host := hostOf(word); host != "" {
+			out = append(out, link{word, host})
+		}
+	}
+	return out
+}
+
+// ends reports what a link cannot contain.
+func ends(r rune) bool {
+	return unicode.IsSpace(r) || strings.ContainsRune("<>\"`|，。！？；：、“”‘’（）【】《》「」", r)
+}
+
+// hostOf is the host of what may be a link, empty when it is none.
+func hostOf(word string) string {
+	scheme, rest, schemed := strings.Cut(word, "://")
+	if !schemed {
+		rest = word
+	} else if scheme == "" {
+		return ""
+	}
+	host := rest
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		host = rest[:end]
+	}
+	if at := strings.LastIndexByte(host, '@'); at >= 0 {
+		if !schemed {
+			return "" // an address of e-mail
+		}
+		host = host[at+1:]
+	}
+	if at := strings.LastIndexByte(host, ':'); at >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:at]
+	}
+	host = strings.TrimSuffix(fold(host), ".")
+	if schemed {
+		return host
+	}
+	last := strings.LastIndexByte(host, '.')
+	if last <= 0 || strings.Contains(host, "..") {
+		return ""
+	}
+	for _, r := range host {
+		if r != '-' && r != '.' && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return ""
+		}
+	}
+	if strings.HasPrefix(host, "www.") || common(host[last+1:]) {
+		return host
+	}
+	return ""
+}
+
+// common reports top-level domains that people write without a scheme.
+func common(domain string) bool {
+	switch domain {
+	case "com", "net", "org", "info", "biz", "io", "co", "me", "cc", "tv", "ly", "gg", "gl", "to", "cn", "hk", "tw", "jp", "kr", "ru", "de", "fr", "uk", "eu", "in", "br",
+		"xyz", "top", "vip", "club", "site", "online", "shop", "link", "live", "app", "dev", "work", "icu", "fun", "store", "website", "space", "click", "中国", "公司", "网络":
+		return true
+	}
+	return false
+}
+
+func (v *vm) textURLs(L *lua.LState) int {
+	list := L.NewTable()
+	for _, one := range links(v.searched(L, 1)) {
+		entry := L.CreateTable(0, 2)
+		entry.RawSetString("url", lua.LString(one.url))
+		entry.RawSetString("host", lua.LString(one.host))
+		list.Append(entry)
+	}
+	L.Push(list)
+	return 1
+}
+
+// mentions finds the names after an @.
+func mentions(text string) []string {
+	var out []string
+	before := ' '
+	for i, r := range text {
+		if (r == '@' || r == '＠') && !unicode.IsLetter(before) && !unicode.IsDigit(before) && len(out) < maxMentions {
+			rest := text[i+utf8.RuneLen(r):]
+			end := strings.IndexFunc(rest, func(r rune) bool { return r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+			if end < 0 {
+				end = len(rest)
+			}
+			if end > 0 {
+				out = append(out, rest[:end])
+			}
+		}
+		before = r
+	}
+	return out
+}
+
+func (v *vm) textMentions(L *lua.LState) int {
+	list := L.NewTable()
+	for _, name := range mentions(v.searched(L, 1)) {
+		v.claim(L, len(name))
+		list.Append(lua.LString(name))
+	}
+	L.Push(list)
+	return 1
+}
+
+// emoji counts what is shown as one picture each.
+func emoji(text string) int {
+	n, joined, flag := 0, false, false
+	before := ' '
+	for _, r := range text {
+		switch {
+		case r >= 0x1F1E6 && r <= 0x1F1FF: // two letters make a flag
+			if !flag {
+				n++
+			}
+			flag = !flag
+			before = r
+			continue
+		case r >= 0x1F3FB && r <= 0x1F3FF && pictured(before): // skin tones
+		case r == '\uFE0F' && !pictured(before) && before > ' ' && !isDigit(byte(min(before, 127))) && before != '#' && before != '*':
+			n++ // ©️
+		case r == '\u20E3': // keycaps
+			n++
+		case pictured(r):
+			if !joined {
+				n++
+			}
+		}
+		joined, flag = r == '\u200D', false
+		if r != '\uFE0F' {
+			before = r
+		}
+	}
+	return n
+}
+
+// pictured reports characters that are shown as a picture.
+func pictured(r rune) bool {
+	return r >= 0x1F300 && r <= 0x1FAFF || r >= 0x2600 && r <= 0x27BF || r >= 0x2B1B && r <= 0x2B55 || r == 0x231A || r == 0x231B || r >= 0x23E9 && r <= 0x23F3 || r >= 0x1F000 && r <= 0x1F2FF
+}
+
+func (v *vm) textEmoji(L *lua.LState) int {
+	L.Push(lua.LNumber(emoji(v.searched(L, 1))))
+	return 1
+}
+
+// similarity is the Dice coefficient of the pairs of neighbours.
+func similarity(a, b string) float64 {
+	a, b = fold(a), fold(b)
+	if a == b {
+		return 1
+	}
+	pairs := map[[2]rune]int{}
+	count := func(text string, each func(pair [2]rune)) (n int) {
+		before := rune(-1)
+		for _, r := range text {
+			if before >= 0 {
+				each([2]rune{before, r})
+				n++
+			}
+			before = r
+		}
+		return n
+	}
+	common := 0
+	n := count(a, func(pair [2]rune) { pairs[pair]++ })
+	m := count(b, func(pair [2]rune) {
+		if pairs[pair] > 0 {
+			pairs[pair]--
+			common++
+		}
+	})
+	if n+m == 0 {
+		return 0
+	}
+	return 2 * float64(common) / float64(n+m)
+}
+
+func (v *vm) textSimilarity(L *lua.LState) int {
+	a, b := v.searched(L, 1), v.searched(L, 2)
+	v.spend(L, len(a)+len(b)) // a map is slower than a scan
+	L.Push(lua.LNumber(similarity(a, b)))
+	return 1
+}

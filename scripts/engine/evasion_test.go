@@ -119,13 +119,13 @@ func TestTextBombs(t *testing.T) {
 			}
 		}
 	}
-	words := ""
+	var words strings.Builder
 	for i := range 64 {
-		words += fmt.Sprintf("%s\n", strings.Repeat("a", i+1))
+		fmt.Fprintln(&words, strings.Repeat("a", i+1))
 	}
 	for _, text := range []string{"a", "a ", "a.", "剧", "\u200b"} {
 		e := load(t, map[string]string{"rule.lua": `local im = require("im")
-local list = im.words([[` + words + `]], {spacing = true, confusables = true})
+local list = im.words([[` + words.String() + `]], {spacing = true, confusables = true})
 im.on_message(function(c) while true do list:mask(c.text) end end, {name = "rule", on_error = "closed"})`}, nil)
 		v, _ := ask(t, e, strings.Repeat(text, 20000/len(text)))
 		if f := fault(t, v); f.Kind != "budget" {

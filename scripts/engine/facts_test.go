@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,9 +23,7 @@ function fails(want, fn, ...)
 	if not string.find(got, want, 1, true) then error("got " .. got .. ", want " .. want, 2) end
 end`, "a.lua": `require("lib.same") local im = require("im")
 ` + statements}
-	for name, text := range files {
-		all[name] = text
-	}
+	maps.Copy(all, files)
 	if _, err := try(t, all); err != nil {
 		t.Error(err)
 	}

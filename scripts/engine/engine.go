@@ -22,6 +22,7 @@ type Engine struct {
 	active    atomic.Pointer[bundle] // never nil after New
 	reloading chan struct{}          // holds one token: the right to reload
 	off       atomic.Bool            // no hook is asked
+	shelf     *shelf                 // static after New
 
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
@@ -45,39 +46,46 @@ func New(o Options) (*Engine, error) {
 	if o.state, err = newState(o.KV, o.Now, usualBounds(), false); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1)}
-	b, err := e.first()
+	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1),
+		shelf: openShelf(o.StateDir, o.Log)}
+	b, entry, held, err := e.first()
 	if err != nil {
 		e.dog.close()
 		o.state.close()
 		return nil, err
 	}
 	e.activate(b)
+	e.decided(entry, held)
 	return e, nil
 }
 
-// first builds the bundle to start with.
-func (e *Engine) first() (*bundle, error) {
+// first builds the bundle to start with: what is on disk, unless another is held
+// against it.
+func (e *Engine) first() (*bundle, Entry, *Held, error) {
 	ctx := context.Background() // the budgets of Options bound it
 	t, err := readTree(e.opts.Dir)
+	if held := e.shelf.held(); held != nil && held.Disk == t.hash {
+		b, heldErr := e.stored(ctx, held.Bundle)
+		if heldErr == nil {
+			e.opts.Log.Warn("going on with a bundle that is held against what is on disk", "bundle", held.Bundle, "by", held.Who, "why", held.Why)
+			return b, Entry{What: "started, held", Bundle: held.Bundle, By: held.By}, held, nil
+		}
+		e.opts.Log.Error("the bundle that was held cannot be used, going on with what is on disk", "bundle", held.Bundle, "err", heldErr)
+	}
 	if err == nil {
 		var b *bundle
 		if b, err = e.build(ctx, t); err == nil {
-			return b, nil
+			return b, Entry{What: "started", Bundle: t.hash}, nil, nil
 		}
 	}
 	err = fmt.Errorf("scripts in %s: %w", e.opts.Dir, err)
-	old, oldErr := lastGood(e.opts.StateDir)
+	b, oldErr := e.lastGood(ctx)
 	if oldErr != nil {
-		return nil, err
-	}
-	b, oldErr := e.build(ctx, old)
-	if oldErr != nil {
-		return nil, errors.Join(err, fmt.Errorf("the last good bundle: %w", oldErr))
+		return nil, Entry{}, nil, errors.Join(err, oldErr)
 	}
 	e.reject(t.hash, err)
-	e.opts.Log.Warn("scripts are broken, going on with the last good bundle", "bundle", old.hash)
-	return b, nil
+	e.opts.Log.Warn("scripts are broken, going on with the last good bundle", "bundle", b.tree.hash)
+	return b, Entry{What: "started with the last good", Bundle: b.tree.hash}, nil, nil
 }
 
 // build makes a bundle that is ready to be swapped in.
@@ -101,9 +109,6 @@ func (e *Engine) activate(b *bundle) {
 	b.words.settle()
 	if old != nil {
 		old.pool.close()
-	}
-	if err := keep(e.opts.StateDir, b.tree); err != nil {
-		e.opts.Log.Warn("the bundle is active, but could not be kept for the next start", "bundle", b.tree.hash, "err", err)
 	}
 }
 

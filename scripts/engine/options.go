@@ -12,8 +12,9 @@ import (
 type Options struct {
 	// Dir holds the scripts; it must exist. Sub-directories belong to it.
 	Dir string
-	// StateDir is where the last bundle that worked is kept, so that a start with
-	// broken scripts can go on with it. Empty: nothing is kept.
+	// StateDir is where the last 20 bundles are kept, and what was decided about
+	// them: one can go back to them, and a start with broken scripts goes on with the
+	// last that worked. Empty: only the bundle before is kept, until the end.
 	StateDir string
 	Log      *slog.Logger     // nil: slog.Default
 	Now      func() time.Time // what im.now shows to scripts; nil: time.Now

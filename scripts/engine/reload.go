@@ -38,12 +38,16 @@ func (e *Engine) Reload(ctx context.Context) (Report, error) { return e.reload(c
 // reload is Reload, told apart from a reload by Run: that one does not try the
 // same broken content again, and lets a bundle that lost hooks wait.
 func (e *Engine) reload(ctx context.Context, asked bool) (Report, error) {
-	select {
-	case e.reloading <- struct{}{}:
-		defer func() { <-e.reloading }()
-	case <-ctx.Done():
-		return Report{}, ctx.Err()
+	release, err := e.take(ctx)
+	if err != nil {
+		return Report{}, err
 	}
+	defer release()
+	return e.reloadAs(ctx, asked, By{Who: "files"})
+}
+
+// reloadAs is reload by whoever holds the token.
+func (e *Engine) reloadAs(ctx context.Context, asked bool, by By) (Report, error) {
 	began := time.Now()
 	active := e.active.Load()
 	report := Report{From: active.tree.hash, To: active.tree.hash}
@@ -57,7 +61,16 @@ func (e *Engine) reload(ctx context.Context, asked bool) (Report, error) {
 	if t.hash == active.tree.hash {
 		e.pending = pending{}
 		e.settled()
+		if e.shelf.held() != nil {
+			e.decided(Entry{What: "on disk again", Bundle: t.hash, By: by}, nil)
+		}
 		return report, nil
+	}
+	if held := e.shelf.held(); held != nil && held.Disk == t.hash {
+		if asked {
+			err = fmt.Errorf("%w: %s in the place of %s, which is on disk, by %s: %s", ErrHeld, held.Bundle, held.Disk, held.Who, held.Why)
+		}
+		return report, err
 	}
 	if !asked && e.isRejected(t.hash) {
 		return report, nil
@@ -73,6 +86,7 @@ func (e *Engine) reload(ctx context.Context, asked bool) (Report, error) {
 	}
 	e.pending = pending{}
 	e.activate(b)
+	e.decided(Entry{What: "activated", Bundle: t.hash, From: report.From, By: by}, nil)
 	e.settled()
 	report.Took = time.Since(began)
 	e.announce(report)

@@ -366,17 +366,34 @@ func TestLastGood(t *testing.T) {
 	e.Close()
 
 	put(t, dir, map[string]string{"a.lua": "nonsense"})
-	kept := filepath.Join(state, "last-good-scripts.json")
-	data, err := os.ReadFile(kept)
+	stored, err := filepath.Glob(filepath.Join(state, "bundles", "*.json"))
+	if err != nil || len(stored) != 2 {
+		t.Fatalf("got %v, %v", stored, err)
+	}
+	damage := func(word string) {
+		for _, name := range stored {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte(strings.Replace(string(data), word, "six", 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	damage("two")
+	e, err = start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(kept, []byte(strings.Replace(string(data), "two", "six", 1)), 0o600); err != nil {
-		t.Fatal(err)
+	if _, m := ask(t, e, "hi"); m.Text != "one" {
+		t.Errorf("got %q, want the one before the damaged one", m.Text)
 	}
+	e.Close()
+	damage("one")
 	if e, err := start(); err == nil {
 		e.Close()
-		t.Error("got no error from a damaged copy")
+		t.Error("got no error from damaged copies")
 	}
 }
 

@@ -12,7 +12,8 @@ type Status struct {
 	Files    []string
 	Hooks    []HookStatus // in the order they run
 	Tests    int          // of the bundle's own that passed
-	Rejected *Rejected    // nil: the files on disk are what is active
+	Rejected *Rejected    // nil: nothing is wrong with the files on disk
+	Held     *Held        // nil: the files on disk decide what is active
 	VMs      VMStatus
 	Dropped  int64 // log lines of scripts over the limit of a call
 }
@@ -49,7 +50,7 @@ type Rejected struct {
 // Status describes the active bundle and what was rejected since.
 func (e *Engine) Status() Status {
 	b := e.active.Load()
-	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Dropped: b.dropped.Load()}
+	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Held: e.shelf.held(), Dropped: b.dropped.Load()}
 	for _, h := range b.hooks {
 		s.Hooks = append(s.Hooks, h.status())
 	}

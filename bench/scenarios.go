@@ -105,7 +105,9 @@ func (b *bench) connections(ctx context.Context, name string, hold bool) error {
 		}
 		connected := s.row(report.Connect, p, sp, nil, &load.Result{})
 		connected.Connected, connected.Latency = c.Count, latency(&c.Took)
-		connected.Errors = c.Failed
+		if c.Failed > 0 {
+			connected.Notes = append(connected.Notes, fmt.Sprintf("%d attempts were put off by the server, and made again", c.Failed))
+		}
 		if g.Of > 0 {
 			connected.Notes = append(connected.Notes, "they filled one edge after the other, two at a time")
 		}

@@ -39,6 +39,7 @@ type server struct {
 	plant func(member int, push []byte) [][]byte // what the member is sent instead
 
 	mu      sync.Mutex // guards the fields below and all writing
+	putOff  int        // so many Auths are refused with advice first
 	members []*client
 	byUser  map[int64]*client
 	seq     int64
@@ -51,16 +52,17 @@ type client struct {
 }
 
 func serve(t *testing.T, plant func(member int, push []byte) [][]byte) (address string) {
-	return serveAndTell(t, plant, func() {})
+	return (&server{t: t, plant: plant}).serve(func() {})
 }
 
-// serveAndTell is serve that tells of each connection before it is served.
-func serveAndTell(t *testing.T, plant func(member int, push []byte) [][]byte, connected func()) (address string) {
+// serve listens until the test ends, and tells of each connection before it is served.
+func (s *server) serve(connected func()) (address string) {
+	t := s.t
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, plant: plant, byUser: map[int64]*client{}}
+	s.byUser = map[int64]*client{}
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
 		for {
@@ -97,6 +99,11 @@ func (s *server) handle(c *client, f frame.Frame) error {
 	defer s.mu.Unlock()
 	switch f.Action {
 	case idl.ActionAuth:
+		if s.putOff > 0 {
+			s.putOff--
+			s.send(c, s.frame(idl.ActionError, f.Sequence, &wirepb.Error{Code: idl.CodeUnavailable, RetryAfterMs: 1}))
+			return nil
+		}
 		c.user = int64(100001 + len(s.byUser))
 		s.byUser[c.user] = c
 		s.send(c, s.frame(f.Action, f.Sequence, &accountpb.AuthReply{UserId: c.user}))
@@ -292,6 +299,24 @@ func TestWorkersSayWhatFailed(t *testing.T) {
 	}
 }
 
+// TestPutOffSessionsAskAgain: who is told when to come again does, and it is counted.
+func TestPutOffSessionsAskAgain(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: the load needs epoll")
+	}
+	f, err := load.StartFleet(1, os.Args[0], "load-worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	address := (&server{t: t, putOff: 3}).serve(func() {})
+	c, err := f.Connect(t.Context(), []load.Plan{{Dialing: 2, Groups: []load.Group{{
+		Name: "g", Kind: load.Idle, Count: 4, Target: []load.Target{{Address: address}}, Codec: idl.CodecProtobuf}}}}, 0, time.Minute)
+	if err != nil || c.Count != 4 || c.Failed != 3 {
+		t.Fatalf("got %+v, %v; want 4 connected and 3 attempts put off", c, err)
+	}
+}
+
 // TestSessionsFillOneTargetAfterTheOther: in three workers, one after the other.
 func TestSessionsFillOneTargetAfterTheOther(t *testing.T) {
 	if runtime.GOOS != "linux" {
@@ -302,7 +327,7 @@ func TestSessionsFillOneTargetAfterTheOther(t *testing.T) {
 	var order []int // the targets, as they are connected to
 	targets := make([]load.Target, 2)
 	for i := range targets {
-		targets[i].Address = serveAndTell(t, nil, func() {
+		targets[i].Address = (&server{t: t}).serve(func() {
 			mu.Lock()
 			order = append(order, i)
 			mu.Unlock()

@@ -484,7 +484,7 @@ func (l *loop) refused(s *session, f frame.Frame) error {
 		return err
 	}
 	if f.Sequence >= authSequence || s.talk == nil {
-		if l.plan.Reconnect > 0 && s.state != ready && (refusal.Code == idl.CodeUnavailable || refusal.Code == idl.CodeRateLimited) {
+		if s.state != ready && refusal.RetryAfterMs > 0 { // as clients do; it is counted, and the time to connect bounds it
 			l.connects.Failed++
 			l.leave(s)
 			l.later(s, time.Duration(refusal.RetryAfterMs)*time.Millisecond)

@@ -202,7 +202,7 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	x.types("/quit")
-	x.exits(exitOK) // some commands failed, and every message was sent
+	x.exits(exitFailed) // it was not always clear to whom to write
 }
 
 func (x *terminal) ready() { x.sees(x.errs, "signed in") }
@@ -223,7 +223,11 @@ func TestPipedInput(t *testing.T) {
 		{"all committed", "one\ntwo\nthree", exitOK, []string{"one", "two", "three"}, ""},
 		{"nothing", "", exitOK, nil, ""},
 		{"one refused", "one\nTWO\nthree\n", exitFailed, []string{"one", "three"}, "no shouting"},
-		{"a command fails", "/to nobody\none\n", exitOK, []string{"one"}, "there is no user"},
+		{"a command fails", "/history 0\none\n", exitOK, []string{"one"}, "from 1 to 500"},
+		{"nobody of that name", "one\n/to nobody\ntwo\n/to alice\nthree\n", exitFailed, []string{"one", "three"}, "to send to (/to NAME or /room NAME): two"},
+		{"no name", "/to \none\n", exitFailed, nil, "not sent, nobody to send to"},
+		{"no room", "/room\none\n", exitFailed, nil, "not sent, nobody to send to"},
+		{"a command misspelt", "/too bob\none\n", exitFailed, nil, "not sent, nobody to send to"},
 		{"nobody to send to", "/room lobby\n/leave\none\n/quit\n", exitFailed, nil, "not sent, nobody to send to (/to NAME or /room NAME): one"},
 		{"sign out", "one\ntwo\n/signout\nthree\n", exitOK, []string{"one", "two"}, "signed out"},
 		{"quit", "one\n/quit\ntwo\n", exitOK, []string{"one"}, ""},

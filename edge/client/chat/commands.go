@@ -42,15 +42,9 @@ func (t *talker) obey(ctx context.Context, text string) (leave bool, err error) 
 	arg = strings.TrimSpace(arg)
 	switch name {
 	case "to":
-		if arg == "" {
-			return false, errors.New("/to needs a name")
-		}
-		return false, t.turnTo(ctx, arg)
+		return false, t.turn(ctx, name, arg, t.turnTo)
 	case "room":
-		if arg == "" {
-			return false, errors.New("/room needs a name")
-		}
-		return false, t.enter(ctx, arg)
+		return false, t.turn(ctx, name, arg, t.enter)
 	case "leave":
 		return false, t.leave(ctx, arg)
 	case "history":
@@ -68,8 +62,27 @@ func (t *talker) obey(ctx context.Context, text string) (leave bool, err error) 
 		}
 		return false, nil
 	}
+	t.turnAway() // it may have been to turn to somebody
 	return false, fmt.Errorf("there is no command /%s; /help lists them", name)
 }
+
+// turn has lines go to a person or into a room. When that fails they go nowhere: what was
+// meant for one must not reach whoever was written to before.
+func (t *talker) turn(ctx context.Context, command, name string, to func(context.Context, string) error) error {
+	var err error
+	if name == "" {
+		err = fmt.Errorf("/%s needs a name", command)
+	} else {
+		err = to(ctx, name)
+	}
+	if err != nil {
+		t.turnAway()
+	}
+	return err
+}
+
+// turnAway has lines go nowhere until /to or /room works, and the exit code tell.
+func (t *talker) turnAway() { t.to, t.room, t.failed = person{}, "", true }
 
 func (t *talker) history(ctx context.Context, arg string) error {
 	n := 20

@@ -32,7 +32,7 @@ func main() {
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // a message was refused or not confirmed, or the session ended
+	exitFailed = 1 // a message was refused or not confirmed, a command to turn to somebody failed, or the session ended
 	exitUsage  = 2
 )
 

@@ -37,7 +37,7 @@ type talker struct {
 	// Owned by the goroutine of talk.
 	to     person
 	room   string // lines go there if it is not empty, else to
-	failed bool
+	failed bool   // not every line was sent, or it is not clear to whom
 
 	watched chan *sent // from talk, closed by it, to watch
 
@@ -163,7 +163,7 @@ func (t *talker) line(ctx context.Context, line string) (leave bool) {
 	case isCommand:
 		var err error
 		if leave, err = t.obey(ctx, text); err != nil {
-			t.screen.notice("%s", plain(err)) // a command is no message: nothing stays unsent
+			t.screen.notice("%s", plain(err))
 		}
 	case strings.TrimSpace(text) == "":
 	case t.room != "":

@@ -53,19 +53,21 @@ format:
 	@wrong=$$(gofmt -l -s bench conf core edge idl plugins scripts); \
 	if [ -n "$$wrong" ]; then echo "gofmt -s -w is needed for:"; echo "$$wrong"; exit 1; fi
 
-gen: ## generate idl/kitex_gen from the .proto files
+gen: ## generate idl/kitex_gen from the .proto files, and what describes the API of scripts
 	@rm -rf idl/kitex_gen
 	@for proto in $(PROTOS); do \
 		said=$$($(GO) tool kitex -type protobuf -module freeim -gen-path idl/kitex_gen -I idl idl/$$proto.proto 2>&1) || \
 			{ echo "$$said"; exit 1; }; \
 	done
+	@$(GO) run ./scripts/stubs scripts
 
 # Generates a second time in a directory of its own and compares.
 generated:
 	@set -e; beside=$$(mktemp -d); trap 'rm -rf "$$beside"' EXIT; \
-	cp -R go.mod go.sum Makefile idl "$$beside"; \
+	cp -R go.mod go.sum Makefile idl scripts "$$beside"; \
 	$(MAKE) --no-print-directory -C "$$beside" gen; \
-	diff -r "$$beside/idl" idl || { echo "the generated code is not that of the .proto files: make gen"; exit 1; }
+	diff -r "$$beside/idl" idl && diff -r "$$beside/scripts" scripts || \
+		{ echo "what is generated is not that of the .proto files and the API's table: make gen"; exit 1; }
 
 fuzz: ## fuzz every decoder for 30 s each (FUZZTIME=5m: longer)
 	@set -e; grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | \

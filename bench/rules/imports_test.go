@@ -50,6 +50,7 @@ var inside = map[string]sees{
 	"core/server":                {contract + " core/archive core/dispatch core/fanout core/hooks core/rpc core/limit core/redis core/sql core/pebble scripts/engine", "core/engines"},
 	"core":                       {"conf conf/tracing core/admin core/command core/plugin core/server plugins", ""},
 	"scripts/engine":             {"", ""},
+	"scripts/stubs":              {"scripts/engine", ""},
 
 	// The plugins see the contract only, and never each other.
 	"plugins/account": {contract, "core/plugin/plugintest"},
@@ -83,7 +84,7 @@ var inside = map[string]sees{
 }
 
 // mains may be imported by nobody outside bench: wiring stays where it is.
-const mains = "core edge bench bench/cluster"
+const mains = "core edge bench bench/cluster scripts/stubs"
 
 // homes says where an outside package, or any below it, may be imported. One that
 // is not listed is an error.

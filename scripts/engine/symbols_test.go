@@ -94,3 +94,17 @@ func TestCallFields(t *testing.T) {
 		t.Error(v.Err)
 	}
 }
+
+// Every type that the table names is declared for the language server.
+func TestStubTypes(t *testing.T) {
+	stubs := Stubs()
+	for _, s := range symbols() {
+		for _, p := range append(s.args, s.results...) {
+			for _, class := range regexp.MustCompile(`im\.[A-Z]\w+`).FindAllString(p.typ, -1) {
+				if !strings.Contains(stubs, "---@class "+class+"\n") {
+					t.Errorf("%s: %s is not declared", s.name, class)
+				}
+			}
+		}
+	}
+}

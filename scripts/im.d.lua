@@ -1,0 +1,414 @@
+---@meta im
+-- Made by "make gen" from the table in scripts/engine: do not edit.
+
+---@class im
+local im = {}
+
+---What a hook may return.
+---@class im.Verdict
+
+---The fields of the request, as the proto files name them.
+---@class im.Request
+---@field [string] any
+
+---What the hooks said in a test.
+---@class im.Told
+---@field denied boolean
+---@field code string
+---@field reason string
+---@field retry_after number
+---@field rule string
+---@field text string
+---@field rewritten boolean
+---@field rewrites table<string, string>
+---@field tags table<string, boolean>
+---@field scores table<string, number>
+---@field score number
+
+---@class im.Call
+---@field action string Name of the action: "chat.send".
+---@field user string? ID of the sender; nil before Auth.
+---@field device string? ID of the sender's device; nil before Auth.
+---@field device_type string? "web", "mobile", "desktop" or "tablet"; nil before Auth.
+---@field client_addr string? Address and port of the client.
+---@field trace string? The trace's ID; nil when the action is not traced.
+---@field language string? What the client asked to be answered in, if that is known.
+---@field account_age number? How old the account is in seconds, if that is known.
+---@field req im.Request The request, with its fields as the proto files name them.
+---@field text string? The text of a message; may be assigned: not empty, UTF-8, no longer than a client's may be. Later hooks see it.
+---@field conversation string? ID of the conversation of a message.
+---@field conversation_type string? "chat", "group" or "room", of a message.
+---@field kind string? What a message is: "text".
+local Call = {}
+
+---@class im.log
+im.log = {}
+
+---@class im.kv
+im.kv = {}
+
+---@class im.count
+im.count = {}
+
+---@class im.text
+im.text = {}
+
+---@class im.Words
+local Words = {}
+
+---@class im.Re
+local Re = {}
+
+---@class im.json
+im.json = {}
+
+---@class im.Cidr
+local Cidr = {}
+
+---@class im.Test
+local Test = {}
+
+---Registers a hook before actions, when they are valid and permitted.
+---
+---For loading.
+---@param action string "chat.send", or several: "chat.*", "*"
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+function im.before(action, fn, options) end
+
+---Registers a hook on messages, before they are stored.
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+function im.on_message(fn, options) end
+
+---The verdict to go on with the next hook; returning nothing is the same.
+---@return im.Verdict
+function im.allow() end
+
+---The verdict to allow, and ask no further hook.
+---@return im.Verdict
+function im.pass() end
+
+---The verdict to refuse. The first denial ends the chain.
+---
+---For hooks and tests.
+---@param code string lower-case name of a wire code that rules may use, mostly "rejected" or "rate_limited"
+---@param reason? string for operators and the client's developer
+---@param options? {retry_after?: number} retry_after: advice in milliseconds
+---@return im.Verdict
+function im.deny(code, reason, options) end
+
+---The verdict to refuse for now, as rate_limited.
+---
+---For hooks and tests.
+---@param ms number when to come again
+---@param reason? string
+---@return im.Verdict
+function im.throttle(ms, reason) end
+
+---Marks the action; 16 times at most.
+---
+---For hooks.
+---@param name string
+function Call:tag(name) end
+
+---Adds to the action's score; 32 times at most.
+---
+---For hooks.
+---@param name string
+---@param points number
+function Call:score(name, points) end
+
+---Writes a line to the log at level debug: 8 lines per call, the rest is counted.
+---@param text string
+---@param fields? table<string, any> 8 at most
+function im.log.debug(text, fields) end
+
+---Writes a line to the log at level info: 8 lines per call, the rest is counted.
+---@param text string
+---@param fields? table<string, any> 8 at most
+function im.log.info(text, fields) end
+
+---Writes a line to the log at level warn: 8 lines per call, the rest is counted.
+---@param text string
+---@param fields? table<string, any> 8 at most
+function im.log.warn(text, fields) end
+
+---Writes a line to the log at level error: 8 lines per call, the rest is counted.
+---@param text string
+---@param fields? table<string, any> 8 at most
+function im.log.error(text, fields) end
+
+---Milliseconds since 1970; stands still during a call.
+---
+---For hooks and tests.
+---@return integer ms
+function im.now() end
+
+---Is im.log.info of its arguments as one text.
+---@param ... any
+function print(...) end
+
+---The value of a key; nil when there is none. Values are shared by all hooks and survive a reload, not a restart; when 32 MiB are full, rarely used ones are forgotten. A call may ask im.kv, im.rate and im.count 16 times together.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@return string? value
+function im.kv.get(key) end
+
+---Sets a key.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param value string|number at most 64 KiB; a number is kept as its text
+---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
+function im.kv.set(key, value, ttl) end
+
+---Adds to a whole number and gives the sum. A new key begins at 0 and lives for ttl; adding does not prolong it.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
+---@param by? integer 1 if left out
+---@return integer sum
+function im.kv.incr(key, ttl, by) end
+
+---Removes a key.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@return boolean existed
+function im.kv.del(key) end
+
+---Sets a key if it holds old. Whoever gets true was the only one.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param old string|number|nil nil: the key must not be there
+---@param value string|number
+---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
+---@return boolean set
+function im.kv.cas(key, old, value, ttl) end
+
+---Takes one of n tokens, which come back evenly over per. A refused call takes nothing. 100,000 buckets are kept, each by key, n and per.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param n integer from 1 to 1,000,000
+---@param per string|number "10s", "5m", "1h" or milliseconds
+---@return boolean ok
+---@return integer retry_ms # 0 when ok
+function im.rate(key, n, per) end
+
+---Counts, and gives how many were counted within the last span; what is older than its beginning weighs in by its share. 100,000 counters are kept.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param span string|number "10s", "5m", "1h" or milliseconds
+---@param add? number 1 if left out, 0 to look
+---@return integer n
+function im.count.window(key, span, add) end
+
+---Adds a member, and gives how many different ones were added within the last span. 100,000 sets are kept.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param member string|number
+---@param span string|number "10s", "5m", "1h" or milliseconds
+---@return integer n # 256 means 256 or more
+function im.count.uniq(key, member, span) end
+
+---How many characters a text has.
+---@param text string
+---@return integer n
+function im.text.len(text) end
+
+---Is string.sub by characters.
+---@param text string
+---@param from integer counts from 1, or from the end when negative
+---@param to? integer -1 if left out
+---@return string
+function im.text.sub(text, from, to) end
+
+---Lower case, of all scripts.
+---@param text string
+---@return string
+function im.text.lower(text) end
+
+---Without the white space around it.
+---@param text string
+---@return string
+function im.text.trim(text) end
+
+---Lower case, full-width to ASCII: compare folded texts.
+---@param text string
+---@return string
+function im.text.fold(text) end
+
+---Whether part occurs, both folded.
+---@param text string
+---@param part string
+---@return boolean
+function im.text.contains(text, part) end
+
+---The text in NFKC: composed letters, and compatible forms made plain.
+---@param text string
+---@return string
+function im.text.normalize(text) end
+
+---What the text looks like: NFKD without marks and invisible characters, lower case, look-alikes of Latin letters (Cyrillic, Greek, digits) made Latin. Compare skeletons, do not show them: i, l and 1 are one.
+---@param text string
+---@return string
+function im.text.skeleton(text) end
+
+---How many columns the text takes: wide characters 2, marks and invisible ones 0.
+---@param text string
+---@return integer columns
+function im.text.width(text) end
+
+---The links of a text: with a scheme, with www., or a bare name under a common top-level domain.
+---@param text string
+---@return {url: string, host: string}[] # 32 at most
+function im.text.urls(text) end
+
+---The names after an @ that does not follow a letter or digit.
+---@param text string
+---@return string[] names # 64 at most
+function im.text.mentions(text) end
+
+---How many emoji a text shows; a joined sequence, a flag and a skin tone are part of one.
+---@param text string
+---@return integer n
+function im.text.emoji(text) end
+
+---From 0 to 1: the share of pairs of neighbouring characters that both folded texts have (Dice).
+---@param a string
+---@param b string
+---@return number
+function im.text.similarity(a, b) end
+
+---Builds a list of words. One pass over a text finds them all, however long the list; case and width do not matter. Lists are shared by content across VMs and reloads.
+---
+---For loading.
+---@param list string|string[] words, or a text with a word per line, where # begins a comment; at most 50,000 of 64 characters
+---@param options? {spacing?: boolean, confusables?: boolean} spacing: also s p o i l e r, 剧-透; confusables: also ѕр0ïler, as im.text.skeleton; both: also with invisible characters between
+---@return im.Words
+function im.words(list, options) end
+
+---Whether any word occurs.
+---@param text string
+---@return boolean found
+function Words:any(text) end
+
+---The leftmost word, the longest of those, and its first and last character.
+---@param text string
+---@return string? word # as in the list; nil: none occurs
+---@return integer? first
+---@return integer? last
+function Words:find(text) end
+
+---The text with the words masked, and how many there were.
+---@param text string
+---@param with? string one character, "*" if left out
+---@return string masked
+---@return integer count
+function Words:mask(text, with) end
+
+---A regular expression in RE2's syntax, without back references: no text can make it slow. A call costs a unit per 8 octets of the text and step of the program, so prefer short patterns for long texts.
+---
+---For loading.
+---@param pattern string at most 1 KiB, with a program of 500 steps at most
+---@return im.Re
+function im.re(pattern) end
+
+---The leftmost match.
+---@param text string
+---@return string ... # the captures, or the match if the pattern has none; nil: no match. A capture that took no part is empty
+function Re:match(text) end
+
+---The first and last octet of the leftmost match, as string.find.
+---@param text string
+---@param from? integer octet to begin at, 1 if left out
+---@return integer? first
+---@return integer? last
+function Re:find(text, from) end
+
+---The text with all matches replaced, and how many there were.
+---@param text string
+---@param with string where ${1} stands for a capture, $$ for $
+---@return string replaced
+---@return integer count
+function Re:replace(text, with) end
+
+---A JSON text as a Lua value. Whole numbers from 2^53 on become strings. null is left out of objects and is false in arrays.
+---@param text string 64 KiB, 32 levels and 4,096 values at most
+---@return any value # nil when it is no JSON or beyond a limit
+---@return string? problem # what is wrong then
+function im.json.decode(text) end
+
+---A Lua value as JSON. A table with the keys 1 to n is an array, others and the empty one are objects with sorted keys.
+---@param value any the same limits
+---@return string text
+function im.json.encode(value) end
+
+---A set of networks.
+---
+---For loading.
+---@param list string|string[] prefixes or addresses, or a text with one per line, where # begins a comment; 10,000 at most
+---@return im.Cidr
+function im.cidr(list) end
+
+---Whether an address is in one of the networks.
+---@param addr string an address, or address and port
+---@return boolean # false for what is no address
+function Cidr:has(addr) end
+
+---SHA-256: a short name for a long text, the same on every server.
+---@param text string
+---@return string hex # 64 digits
+function im.hash(text) end
+
+---The time of im.now as date and clock; weekday is 1 on Monday.
+---
+---For hooks and tests.
+---@param offset? string east of UTC, as "+08:00"; UTC if left out
+---@return {date: string, year: integer, month: integer, day: integer, hour: integer, minute: integer, weekday: integer}
+function im.today(offset) end
+
+---The content of a data file. It belongs to the bundle: a change is a new bundle.
+---
+---For loading.
+---@param path string of a *.txt or *.json file of the bundle, from its root: "moderation/words.txt"
+---@return string text
+function im.file(path) end
+
+---Declares a test. It runs before the bundle is activated; a failure refuses the bundle.
+---
+---For loading.
+---@param name string
+---@param fn fun(t: im.Test)
+function test(name, fn) end
+
+---What all hooks say about such a message. A hook that fails makes the test fail.
+---
+---For tests.
+---@param fields table<string, any> fields of im.Call; those left out have defaults
+---@return im.Told
+function Test.message(fields) end
+
+---What the hooks say about any action. A hook that fails makes the test fail.
+---
+---For tests.
+---@param fields table<string, any> action, other fields of im.Call, and req, a table of the request's fields
+---@return im.Told
+function Test.call(fields) end
+
+---Moves the clock, which otherwise stands still.
+---
+---For tests.
+---@param ms number
+function Test.wait(ms) end
+
+return im

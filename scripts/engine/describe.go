@@ -139,13 +139,14 @@ func (s *symbol) call() string {
 // described is what it does, with all that the table says of its arguments and
 // results.
 func (s *symbol) described() string {
-	text := s.doc
+	var text strings.Builder
+	text.WriteString(s.doc)
 	if s.in != anywhere {
-		text += " For " + s.in.String() + "."
+		text.WriteString(" For " + s.in.String() + ".")
 	}
 	for _, p := range s.args {
 		if p.doc != "" {
-			text += " `" + strings.TrimSuffix(p.name, "?") + "`: " + p.doc + "."
+			text.WriteString(" `" + strings.TrimSuffix(p.name, "?") + "`: " + p.doc + ".")
 		}
 	}
 	var results []string
@@ -160,9 +161,9 @@ func (s *symbol) described() string {
 		results = append(results, what)
 	}
 	if len(results) > 0 {
-		text += " Gives " + strings.Join(results, ", ") + "."
+		text.WriteString(" Gives " + strings.Join(results, ", ") + ".")
 	}
-	return strings.ReplaceAll(text, "|", "\\|")
+	return strings.ReplaceAll(text.String(), "|", "\\|")
 }
 
 // LuaRC is .luarc.json: how lua-language-server is to read the scripts.

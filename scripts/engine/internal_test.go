@@ -521,7 +521,7 @@ func FuzzJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		v.budget.begin(1<<40, time.Hour)
 		defer v.budget.end()
-		value, err := decodeJSON(v.L, text)
+		value, err := v.decodeJSON(v.L, text)
 		if err != nil {
 			return
 		}

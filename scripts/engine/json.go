@@ -33,6 +33,7 @@ func jsonSymbols() []symbol {
 
 // decoder reads one JSON text into Lua values.
 type decoder struct {
+	v      *vm
 	L      *lua.LState
 	tokens *json.Decoder
 	values int
@@ -46,8 +47,8 @@ func (v *vm) jsonDecode(L *lua.LState) int {
 		L.Push(lua.LString("longer than 64 KiB"))
 		return 2
 	}
-	v.spend(L, len(text)/2+10)
-	value, err := decodeJSON(L, text)
+	v.spend(L, len(text)+10)
+	value, err := v.decodeJSON(L, text)
 	if err != nil {
 		L.Push(lua.LNil)
 		L.Push(lua.LString(clip(err.Error(), 256)))
@@ -57,8 +58,8 @@ func (v *vm) jsonDecode(L *lua.LState) int {
 	return 1
 }
 
-func decodeJSON(L *lua.LState, text string) (lua.LValue, error) {
-	d := decoder{L: L, tokens: json.NewDecoder(strings.NewReader(text))}
+func (v *vm) decodeJSON(L *lua.LState, text string) (lua.LValue, error) {
+	d := decoder{v: v, L: L, tokens: json.NewDecoder(strings.NewReader(text))}
 	d.tokens.UseNumber()
 	value, err := d.value(1)
 	if err == nil {
@@ -82,6 +83,7 @@ func (d *decoder) value(depth int) (lua.LValue, error) {
 	if d.values++; d.values > maxJSONValues {
 		return nil, errors.New("more than 4096 values")
 	}
+	d.v.spend(d.L, 16)
 	switch token := token.(type) {
 	case string:
 		return lua.LString(token), nil

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The table says of everything what it is, once.
@@ -106,5 +107,55 @@ func TestStubTypes(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Nothing in the table can be called without end: the budget or a cap stops it,
+// and the next call finds a healthy VM.
+func TestEveryFunctionIsBounded(t *testing.T) {
+	for _, s := range symbols() {
+		if s.fn == nil || s.in&inHook == 0 || s.example == "" {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			example := strings.TrimPrefix(s.example, "return ")
+			if strings.HasPrefix(example, "im.") {
+				example = "local _ = " + strings.ReplaceAll(example, ") assert", ") _ = assert")
+			}
+			b := bundleOf(t, "local im = require(\"im\")\n"+s.setup+"\nim.on_message(function(c) if c.text == \"ok\" then return end while true do pcall(function() "+
+				example+" end) end end, {name = \"x\", on_error = \"closed\"})", func(o *Options) { o.Codes = []string{"rejected"} })
+			v := judged(t.Context(), b, "hello")
+			if v.Err == nil || !strings.Contains(v.Err.Error(), "budget spent") {
+				t.Errorf("got %v, want the budget spent", v.Err)
+			}
+			if v := judged(t.Context(), b, "ok"); v.Err != nil {
+				t.Errorf("the next call got %v", v.Err)
+			}
+		})
+	}
+}
+
+// What is as large as it may be is paid for by its size: with the usual budget
+// none of these goes on for long.
+func TestLargeArguments(t *testing.T) {
+	const large = `local big = ("[1,"):rep(20000) local value = ("v"):rep(65536) `
+	for _, body := range []string{
+		`im.json.decode(big)`,
+		`im.json.decode("[" .. ("1,"):rep(4000) .. "1]")`,
+		`im.json.decode(("{\"a\":"):rep(30) .. "1" .. ("}"):rep(30))`,
+		`local t = {} for i = 1, 4000 do t[i] = i end while true do im.json.encode(t) end`,
+		`local t = {} for i = 1, 60 do t["k" .. i] = value:sub(1, 1000) end while true do im.json.encode(t) end`,
+		`im.hash(value)`,
+		`im.text.contains(value, value)`,
+		`pcall(im.kv.set, "k", value, "1s")`,
+		`pcall(im.count.uniq, "k", value, "1s")`,
+	} {
+		b := bundleOf(t, hookSource(large+"while true do "+body+" end"), nil)
+		began := time.Now()
+		v := judged(t.Context(), b, "hello")
+		if v.Err == nil || !strings.Contains(v.Err.Error(), "budget spent") {
+			t.Errorf("%s: got %v, want the budget spent", body, v.Err)
+		}
+		t.Logf("%s: %v", body, time.Since(began).Round(time.Microsecond))
 	}
 }

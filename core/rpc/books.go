@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +19,8 @@ const (
 	waitingPages = 256
 	// booking bounds one call to the registry.
 	booking = 5 * time.Second
-	// admitting is how many sessions of one page are asked about at once.
-	admitting = 16
+	// ending is how many sessions of one page that may not come back are ended at once.
+	ending = 16
 )
 
 // note hands what up says of sessions to the bookkeeper. Past the bound it is
@@ -152,18 +153,21 @@ func (s *Server) restore(l *link, registers []*corepb.Register, census bool) boo
 
 // admit ends the sessions that may not come back, and gives the others.
 func (s *Server) admit(routes []presence.Route) (admitted []uint64) {
-	var mu sync.Mutex
+	if len(routes) == 0 {
+		return nil
+	}
+	var out []presence.Route
+	for i, in := range s.options.Admit(s.work, routes) {
+		if in {
+			admitted = append(admitted, routes[i].Session)
+		} else {
+			out = append(out, routes[i])
+		}
+	}
 	var all sync.WaitGroup
-	each := (len(routes) + admitting - 1) / admitting
-	for from := 0; from < len(routes); from += each {
+	for some := range slices.Chunk(out, max(1, (len(out)+ending-1)/ending)) {
 		all.Go(func() {
-			for _, r := range routes[from:min(from+each, len(routes))] {
-				if s.options.Admit(s.work, r) {
-					mu.Lock()
-					admitted = append(admitted, r.Session)
-					mu.Unlock()
-					continue
-				}
+			for _, r := range some {
 				s.unregister(r)
 				s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseSignedOut, "signed out", 0)
 			}

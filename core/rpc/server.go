@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,10 +53,10 @@ type Options struct {
 	LinkKey  string
 	CoreID   string            // names this core to edges and in logs; required
 	Registry presence.Registry // required
-	// Admit is asked about each session that an edge lists and that had no route:
-	// it may have missed a kick. False ends the session with idl.CloseSignedOut.
+	// Admit is asked about the sessions of each page that an edge lists and that had no
+	// route: they may have missed a kick. False ends a session with idl.CloseSignedOut.
 	// nil admits all. Safe for concurrent use.
-	Admit func(ctx context.Context, r presence.Route) bool
+	Admit func(ctx context.Context, routes []presence.Route) []bool
 	// Register is how edges find this core by discovery; zero: not at all.
 	Register Register
 	// Rooms hears what edges say of rooms; nil: nobody does. It must not block.
@@ -90,7 +91,9 @@ func (o *Options) setDefaults() {
 		o.Rooms = func(presence.Life, []fanout.RoomState) {}
 	}
 	if o.Admit == nil {
-		o.Admit = func(context.Context, presence.Route) bool { return true }
+		o.Admit = func(_ context.Context, routes []presence.Route) []bool {
+			return slices.Repeat([]bool{true}, len(routes))
+		}
 	}
 }
 

@@ -507,11 +507,14 @@ func TestNewerSessionStays(t *testing.T) {
 func TestAdmit(t *testing.T) {
 	h := open(t, echo, func(o *rpc.Options) {
 		registry := o.Registry
-		o.Admit = func(ctx context.Context, r presence.Route) bool {
-			if there, err := registry.Routes(ctx, r.User); err != nil || len(there[0]) != 1 {
-				t.Errorf("asked about %+v, registered is %+v, %v", r, there, err)
+		o.Admit = func(ctx context.Context, routes []presence.Route) (in []bool) {
+			for _, r := range routes {
+				if there, err := registry.Routes(ctx, r.User); err != nil || len(there[0]) != 1 {
+					t.Errorf("asked about %+v, registered is %+v, %v", r, there, err)
+				}
+				in = append(in, r.User != 2)
 			}
-			return r.User != 2
+			return in
 		}
 	})
 	e := h.link("edge-a", 1, live(1), live(2))
@@ -526,7 +529,10 @@ func TestAdmit(t *testing.T) {
 func TestAdmitIsAskedOnlyWhatHadNoRoute(t *testing.T) {
 	var asked atomic.Int64
 	h := open(t, echo, func(o *rpc.Options) {
-		o.Admit = func(context.Context, presence.Route) bool { asked.Add(1); return true }
+		o.Admit = func(_ context.Context, routes []presence.Route) []bool {
+			asked.Add(int64(len(routes)))
+			return slices.Repeat([]bool{true}, len(routes))
+		}
 	})
 	first := h.link("edge-a", 1, live(1), live(2))
 	if got := asked.Load(); got != 2 {

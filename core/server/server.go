@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,23 +142,23 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	return s.register(o.Figures)
 }
 
-// admit asks the account plugin whether a session that an edge registers again
-// after a lost link still rests on a valid sign-in.
-func (s *Server) admit(ctx context.Context, r presence.Route) bool {
+// admit asks the account plugin whether sessions that an edge registers again after a
+// lost link still rest on valid sign-ins.
+func (s *Server) admit(ctx context.Context, routes []presence.Route) []bool {
 	service, ok := s.services.Service("account.admission")
 	if !ok {
-		return true
+		return slices.Repeat([]bool{true}, len(routes))
 	}
-	return service.(Admission).Admit(ctx, r)
+	return service.(Admission).Admit(ctx, routes)
 }
 
 // hear takes what an edge says of rooms: edges link when all is assembled.
 func (s *Server) hear(life presence.Life, told []fanout.RoomState) { s.rooms.States(life, told) }
 
-// Admission says whether a session may go on; the account plugin provides it as
-// the service "account.admission".
+// Admission says which sessions may go on; the account plugin provides it as the
+// service "account.admission".
 type Admission interface {
-	Admit(ctx context.Context, r presence.Route) bool
+	Admit(ctx context.Context, routes []presence.Route) []bool
 }
 
 // Start serves edges until Close.

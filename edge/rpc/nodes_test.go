@@ -272,7 +272,12 @@ func TestCensusFindsWhatIsMissing(t *testing.T) {
 	figures := prometheus.NewRegistry()
 	c := startNode(t, newAddress(t), registry, echo, func(o *corerpc.Options) {
 		o.Figures = figures
-		o.Admit = func(_ context.Context, r presence.Route) bool { return r.User != 2 || r.TokenID != 5 }
+		o.Admit = func(_ context.Context, routes []presence.Route) (in []bool) {
+			for _, r := range routes {
+				in = append(in, r.User != 2 || r.TokenID != 5)
+			}
+			return in
+		}
 	})
 	h := newHub()
 	h.sessions[1], h.sessions[3] = someone(1), someone(3)

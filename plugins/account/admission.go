@@ -2,8 +2,8 @@ package account
 
 import (
 	"context"
-	"slices"
 
+	"freeim/core/im"
 	"freeim/core/presence"
 )
 
@@ -11,14 +11,28 @@ import (
 // lost its link lists its live sessions again, and may have missed a kick.
 type admission struct{ *Account }
 
-// Admit reports whether the sign-in that the session rests on is still there. To
-// leave no gap it must be asked after the route is registered, see README.md.
-// While the directory does not answer, sessions are let in: they passed Auth.
-func (a admission) Admit(ctx context.Context, r presence.Route) bool {
-	all, err := a.store.devices(ctx, r.User)
-	if err != nil {
-		a.host.Log().Warn("a session came back unchecked", "user", r.User, "err", err)
-		return true
+// Admit reports, for each of a page of sessions, whether the sign-in that it rests on is
+// still there, by one query for all. To leave no gap it must be asked after the routes are
+// registered, see README.md. While the directory does not answer, sessions are let in:
+// they passed Auth.
+func (a admission) Admit(ctx context.Context, routes []presence.Route) (in []bool) {
+	in = make([]bool, len(routes))
+	if len(routes) == 0 {
+		return in
 	}
-	return slices.ContainsFunc(all, func(d device) bool { return d.signIn == r.TokenID && d.id == r.Device })
+	users := make([]im.UserID, len(routes))
+	for i, r := range routes {
+		users[i] = r.User
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	there, err := a.store.signIns(ctx, users)
+	if err != nil {
+		a.host.Log().Warn("sessions came back unchecked", "sessions", len(routes), "err", err)
+	}
+	for i, r := range routes {
+		device, known := there[signIn{r.User, r.TokenID}]
+		in[i] = err != nil || known && device == r.Device
+	}
+	return in
 }

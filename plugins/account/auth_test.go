@@ -3,6 +3,7 @@ package account_test
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,9 +212,10 @@ func TestAdmissionKnowsEndedSignIns(t *testing.T) {
 	fresh := online(t, h, "alice", "fresh", idl.DeviceMobile).Identity()
 	service, _ := h.Service("account.admission")
 	admission := service.(interface {
-		Admit(ctx context.Context, r presence.Route) bool
+		Admit(ctx context.Context, routes []presence.Route) []bool
 	})
-	for _, test := range []struct {
+	var page []presence.Route
+	tests := []struct {
 		name  string
 		route presence.Route
 		want  bool
@@ -222,9 +224,20 @@ func TestAdmissionKnowsEndedSignIns(t *testing.T) {
 		{"displaced", presence.Route{User: old.User, Device: old.Device, TokenID: old.TokenID}, false},
 		{"other device", presence.Route{User: fresh.User, Device: "else", TokenID: fresh.TokenID}, false},
 		{"nobody", presence.Route{User: 1, Device: fresh.Device, TokenID: fresh.TokenID}, false},
-	} {
-		if got := admission.Admit(t.Context(), test.route); got != test.want {
-			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+	}
+	for _, test := range tests {
+		page = append(page, test.route)
+	}
+	for _, lap := range [][]bool{admission.Admit(t.Context(), page), admission.Admit(t.Context(), page[:1])} {
+		for i, got := range lap {
+			if got != tests[i].want {
+				t.Errorf("%s: got %v, want %v", tests[i].name, got, tests[i].want)
+			}
 		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := admission.Admit(gone, page); slices.Contains(got, false) || len(got) != len(page) {
+		t.Errorf("without a directory: got %v, want all let in", got)
 	}
 }

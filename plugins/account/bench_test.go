@@ -1,13 +1,17 @@
 package account_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 
+	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
+	"freeim/core/presence"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/plugins/account"
@@ -75,4 +79,35 @@ func file(tb testing.TB, h *plugintest.Host, people int) (tokens []string) {
 		tb.Fatal(err)
 	}
 	return tokens
+}
+
+// BenchmarkAdmit measures what one page of sessions costs that an edge lists again, and
+// what the same does one by one.
+func BenchmarkAdmit(b *testing.B) {
+	const people, page = 20_000, 512
+	h, err := plugintest.Start(b, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	file(b, h, people)
+	service, _ := h.Service("account.admission")
+	admission := service.(interface {
+		Admit(ctx context.Context, routes []presence.Route) []bool
+	})
+	for _, at := range []int{1, page} {
+		b.Run(fmt.Sprint(at), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				routes := make([]presence.Route, page)
+				for n := range routes {
+					routes[n] = presence.Route{User: im.UserID(100_001 + (i*page+n)%people), Device: "phone", TokenID: 1}
+				}
+				for some := range slices.Chunk(routes, at) {
+					if in := admission.Admit(b.Context(), some); slices.Contains(in, false) {
+						b.Fatal("a session was not let in")
+					}
+				}
+			}
+		})
+	}
 }

@@ -201,7 +201,7 @@ func (s *store) holders(ctx context.Context, hashes []string) (map[string]holder
 		args[i] = hash
 	}
 	rows, err := s.db.QueryContext(ctx, "SELECT d.token_hash, d.user_id, d.sign_in, d.device_id, d.device_type, d.last_seen_ms, u.name, u.nickname "+
-		"FROM account_devices d JOIN account_users u ON u.id = d.user_id WHERE d.token_hash IN (?"+strings.Repeat(",?", len(hashes)-1)+")", args...)
+		"FROM account_devices d JOIN account_users u ON u.id = d.user_id WHERE d.token_hash IN "+list(len(args)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("read tokens: %w", err)
 	}
@@ -221,6 +221,42 @@ func (s *store) holders(ctx context.Context, hashes []string) (map[string]holder
 	}
 	return found, nil
 }
+
+// signIn names one: it is a user's n-th.
+type signIn struct {
+	user im.UserID
+	n    int64
+}
+
+// signIns are the sign-ins of all those users that are still there, some, and their
+// devices. There are few of a user: one for each type of device.
+func (s *store) signIns(ctx context.Context, users []im.UserID) (map[signIn]im.DeviceID, error) {
+	args := make([]any, len(users))
+	for i, u := range users {
+		args[i] = int64(u)
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT user_id, sign_in, device_id FROM account_devices WHERE user_id IN "+list(len(args)), args...)
+	if err != nil {
+		return nil, fmt.Errorf("read sign-ins: %w", err)
+	}
+	defer rows.Close()
+	there := make(map[signIn]im.DeviceID, len(users))
+	for rows.Next() {
+		var one signIn
+		var device im.DeviceID
+		if err := rows.Scan(&one.user, &one.n, &device); err != nil {
+			return nil, fmt.Errorf("read a sign-in: %w", err)
+		}
+		there[one] = device
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read sign-ins: %w", err)
+	}
+	return there, nil
+}
+
+// list is a list of n parameters, one at least.
+func list(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
 
 // devices are the devices of u, the newest sign-in first.
 func (s *store) devices(ctx context.Context, u im.UserID) ([]device, error) {

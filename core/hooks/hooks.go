@@ -64,7 +64,7 @@ func (r *Rules) pin(call *plugin.Call) engine.Pin {
 	if pinned, ok := call.Pin.(engine.Pin); ok {
 		return pinned
 	}
-	pinned := r.engine.Pin()
+	pinned := r.engine.PinFor((*facts)(call))
 	call.Pin = pinned
 	return pinned
 }

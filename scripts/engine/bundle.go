@@ -30,6 +30,8 @@ type bundle struct {
 	off         *atomic.Bool // of the engine: no hook is asked
 	since       time.Time    // of its activation
 
+	shadow atomic.Pointer[shadow] // while it is active: what a candidate would say
+
 	dropped atomic.Int64 // log lines over a call's limit
 }
 

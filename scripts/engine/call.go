@@ -53,9 +53,6 @@ type Field struct {
 // zero Pin is none.
 type Pin struct{ b *bundle }
 
-// Pin gives the active bundle.
-func (e *Engine) Pin() Pin { return Pin{e.active.Load()} }
-
 // Bundle is the bundle's hash.
 func (p Pin) Bundle() string {
 	if p.b == nil {
@@ -67,5 +64,12 @@ func (p Pin) Bundle() string {
 // Has reports whether a question would ask any hook: so a host need not prepare
 // one. message tells actions that commit a message.
 func (p Pin) Has(point Point, action string, message bool) bool {
-	return p.b != nil && len(p.b.chain(point, action, message)) > 0
+	if p.b == nil {
+		return false
+	}
+	if len(p.b.chain(point, action, message)) > 0 {
+		return true
+	}
+	s := p.b.shadow.Load()
+	return s != nil && point.deciding() && len(s.b.chain(point, action, message)) > 0
 }

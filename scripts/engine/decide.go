@@ -18,6 +18,35 @@ func (e *Engine) Bundles() []Stored { return e.shelf.bundles() }
 // Journal lists what was decided about the rules, the oldest first.
 func (e *Engine) Journal() []Entry { return e.shelf.journal() }
 
+// Prepare checks scripts, given by their paths, as those on disk are checked, and
+// puts them on the shelf: Activate can take them from there.
+func (e *Engine) Prepare(ctx context.Context, files map[string]string, by By) (Report, error) {
+	release, err := e.take(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer release()
+	began, active := time.Now(), e.active.Load()
+	report := Report{From: active.tree.hash, To: active.tree.hash}
+	t, err := pushedTree(files)
+	if err != nil {
+		return report, err
+	}
+	b, err := e.build(ctx, t)
+	if err != nil {
+		return report, err
+	}
+	defer b.pool.close()
+	report.compare(active, b)
+	report.To, report.Prepared, report.Took = report.From, t.hash, time.Since(began)
+	if err := e.shelf.keep(b, began); err != nil {
+		return report, err
+	}
+	return report, e.shelf.update(func(k *book) {
+		k.Journal = append(k.Journal, Entry{At: began, What: "prepared", Bundle: t.hash, By: by})
+	})
+}
+
 // Rollback activates a stored bundle, the one before if hash is empty, and holds
 // it: what is on disk now does not replace it, not even at the next start, until
 // the files change, or Resume.
@@ -27,15 +56,119 @@ func (e *Engine) Rollback(ctx context.Context, hash string, by By) (Report, erro
 		return Report{}, err
 	}
 	defer release()
-	hash, err = e.shelf.find(hash)
+	if hash, err = e.shelf.find(hash); err != nil {
+		return Report{}, err
+	}
+	return e.switchTo(ctx, hash, "rolled_back", by)
+}
+
+// Activate takes a bundle from the shelf and activates it, at once or as a
+// candidate. Like Rollback it holds what is active then against the files on disk.
+func (e *Engine) Activate(ctx context.Context, hash string, p Policy, by By) (Report, error) {
+	if err := p.validate(); err != nil {
+		return Report{}, err
+	}
+	release, err := e.take(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	return e.back(ctx, hash, by)
+	defer release()
+	if hash == "" {
+		return Report{}, errors.New("no bundle is named")
+	}
+	if hash, err = e.shelf.find(hash); err != nil {
+		return Report{}, err
+	}
+	active := e.active.Load().tree.hash
+	if !p.staged() {
+		return e.switchTo(ctx, hash, "activated", by)
+	}
+	if hash == active {
+		return Report{}, fmt.Errorf("bundle %s is active already", hash)
+	}
+	if c := e.active.candidate(); c != nil && c.b.tree.hash == hash && p.Mode == ModeCanary && c.policy.Mode == ModeCanary {
+		return e.widen(c, p, by), nil
+	}
+	b, err := e.stored(ctx, hash)
+	if err != nil {
+		return Report{}, err
+	}
+	return e.tryOut(b, p, by, false)
 }
 
-// back activates a stored bundle in the place of what is on disk.
-func (e *Engine) back(ctx context.Context, hash string, by By) (Report, error) {
+// widen changes the share of a canary; its VMs and figures stay.
+func (e *Engine) widen(c *candidate, p Policy, by By) Report {
+	wider := *c
+	wider.policy, wider.by = p, by
+	e.active.put(&wider)
+	e.decided(Entry{What: string(p.Mode), Bundle: c.b.tree.hash, From: e.activeHash(), By: by}, e.shelf.held())
+	return Report{From: e.activeHash(), To: e.activeHash(), Staged: c.b.tree.hash}
+}
+
+// tryOut makes b the candidate.
+func (e *Engine) tryOut(b *bundle, p Policy, by By, disk bool) (Report, error) {
+	active := e.active.Load()
+	report := Report{From: active.tree.hash}
+	report.compare(active, b)
+	report.To, report.Staged = report.From, b.tree.hash
+	err := e.shelf.keep(b, time.Now())
+	if err == nil {
+		err = e.stage(b, p, by, disk)
+	}
+	if err != nil {
+		b.pool.close()
+		return Report{From: report.From, To: report.From}, err
+	}
+	e.decided(Entry{What: string(p.Mode), Bundle: b.tree.hash, From: report.From, By: by}, e.hold(report.From, by))
+	e.opts.Log.Info("scripts on trial", "bundle", b.tree.hash, "active", report.From, "policy", p.String(), "by", by.Who,
+		"files", report.Files, "hooks", b.rules(), "tests", b.tests)
+	return report, nil
+}
+
+// Promote makes the candidate the active bundle.
+func (e *Engine) Promote(ctx context.Context, by By) (Report, error) {
+	release, err := e.take(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer release()
+	c, active := e.active.candidate(), e.active.Load()
+	if c == nil {
+		return Report{From: active.tree.hash, To: active.tree.hash}, errNoCandidate
+	}
+	report := Report{From: active.tree.hash}
+	report.compare(active, c.b)
+	e.activate(c.b)
+	e.decided(Entry{What: "promoted", Bundle: c.b.tree.hash, From: report.From, By: by}, e.hold(c.b.tree.hash, by))
+	e.announce(report)
+	return report, nil
+}
+
+// Abort ends the candidate's trial. If it is what is on disk, the active bundle is
+// held against it.
+func (e *Engine) Abort(ctx context.Context, by By) error {
+	release, err := e.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	c := e.active.candidate()
+	if c == nil {
+		return errNoCandidate
+	}
+	e.abort(c, by)
+	return nil
+}
+
+func (e *Engine) abort(c *candidate, by By) {
+	e.unstage(nil)
+	active := e.activeHash()
+	e.decided(Entry{What: "aborted", Bundle: c.b.tree.hash, From: active, By: by}, e.hold(active, by))
+	e.opts.Log.Info("the trial of scripts was ended", "bundle", c.b.tree.hash, "active", active, "by", by.Who, "why", by.Why)
+}
+
+// switchTo activates a stored bundle in the place of what is on disk.
+func (e *Engine) switchTo(ctx context.Context, hash, what string, by By) (Report, error) {
 	began, active := time.Now(), e.active.Load()
 	report := Report{From: active.tree.hash, To: active.tree.hash}
 	if hash != active.tree.hash {
@@ -45,8 +178,10 @@ func (e *Engine) back(ctx context.Context, hash string, by By) (Report, error) {
 		}
 		report.compare(active, b)
 		e.activate(b)
+	} else {
+		e.unstage(nil)
 	}
-	e.decided(Entry{What: "rolled back", Bundle: hash, From: report.From, By: by}, e.hold(hash, by))
+	e.decided(Entry{What: what, Bundle: hash, From: report.From, By: by}, e.hold(hash, by))
 	report.Took = time.Since(began)
 	if report.Activated() {
 		e.announce(report)
@@ -114,6 +249,7 @@ func (e *Engine) lastGood(ctx context.Context) (*bundle, error) {
 // decided writes down what is active now, whether it is held, and why.
 func (e *Engine) decided(entry Entry, held *Held) {
 	entry.At = time.Now()
+	e.count(entry.What)
 	active := e.active.Load()
 	err := e.shelf.keep(active, entry.At)
 	err = errors.Join(err, e.shelf.update(func(b *book) {
@@ -127,4 +263,11 @@ func (e *Engine) decided(entry Entry, held *Held) {
 	if err != nil {
 		e.opts.Log.Warn("what was decided about the rules could not be kept for the next start", "bundle", active.tree.hash, "err", err)
 	}
+}
+
+// count counts a result of a reload or a decision.
+func (e *Engine) count(what string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.results[what]++
 }

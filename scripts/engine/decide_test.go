@@ -17,10 +17,11 @@ var me = engine.By{Who: "op", Why: "too strict"}
 // kept is an engine whose rules and state outlive it.
 type kept struct {
 	*engine.Engine
-	t     *testing.T
-	dir   string
-	state string
-	log   logs
+	t      *testing.T
+	dir    string
+	state  string
+	log    logs
+	policy engine.Policy
 }
 
 func newKept(t *testing.T) *kept {
@@ -34,7 +35,7 @@ func newKept(t *testing.T) *kept {
 func (k *kept) start() {
 	k.t.Helper()
 	o := options(k.dir, &k.log)
-	o.StateDir = k.state
+	o.StateDir, o.Policy = k.state, k.policy
 	var err error
 	if k.Engine, err = engine.New(o); err != nil {
 		k.t.Fatal(err)
@@ -133,12 +134,12 @@ func TestRollbackHolds(t *testing.T) {
 	var what []string
 	for _, entry := range k.Journal() {
 		what = append(what, entry.What)
-		if entry.What == "rolled back" && entry.By != me {
+		if entry.What == "rolled_back" && entry.By != me {
 			t.Errorf("got %+v, want by whom", entry)
 		}
 	}
-	want := []string{"started", "activated", "rolled back", "started, held", "resumed", "activated", "started", "rolled back", "activated",
-		"rolled back", "started", "rolled back"}
+	want := []string{"started", "activated", "rolled_back", "started_held", "resumed", "activated", "started", "rolled_back", "activated",
+		"rolled_back", "started", "rolled_back"}
 	if !slices.Equal(what, want) {
 		t.Errorf("got %q, want %q", what, want)
 	}

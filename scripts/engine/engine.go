@@ -19,14 +19,15 @@ import (
 type Engine struct {
 	opts      Options // static after New
 	dog       *watchdog
-	active    atomic.Pointer[bundle] // never nil after New
-	reloading chan struct{}          // holds one token: the right to reload
-	off       atomic.Bool            // no hook is asked
-	shelf     *shelf                 // static after New
+	active    slots
+	reloading chan struct{} // holds one token: the right to reload
+	off       atomic.Bool   // no hook is asked
+	shelf     *shelf        // static after New
 
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
 	logged   string     // the last rejection that was logged
+	results  map[string]int64
 
 	// Owned by whoever holds the token of reloading.
 	pending pending
@@ -46,7 +47,7 @@ func New(o Options) (*Engine, error) {
 	if o.state, err = newState(o.KV, o.Now, usualBounds(), false); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1),
+	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1), results: map[string]int64{},
 		shelf: openShelf(o.StateDir, o.Log)}
 	b, entry, held, err := e.first()
 	if err != nil {
@@ -68,7 +69,7 @@ func (e *Engine) first() (*bundle, Entry, *Held, error) {
 		b, heldErr := e.stored(ctx, held.Bundle)
 		if heldErr == nil {
 			e.opts.Log.Warn("going on with a bundle that is held against what is on disk", "bundle", held.Bundle, "by", held.Who, "why", held.Why)
-			return b, Entry{What: "started, held", Bundle: held.Bundle, By: held.By}, held, nil
+			return b, Entry{What: "started_held", Bundle: held.Bundle, By: held.By}, held, nil
 		}
 		e.opts.Log.Error("the bundle that was held cannot be used, going on with what is on disk", "bundle", held.Bundle, "err", heldErr)
 	}
@@ -85,7 +86,7 @@ func (e *Engine) first() (*bundle, Entry, *Held, error) {
 	}
 	e.reject(t.hash, err)
 	e.opts.Log.Warn("scripts are broken, going on with the last good bundle", "bundle", b.tree.hash)
-	return b, Entry{What: "started with the last good", Bundle: b.tree.hash}, nil, nil
+	return b, Entry{What: "started_last_good", Bundle: b.tree.hash}, nil, nil
 }
 
 // build makes a bundle that is ready to be swapped in.
@@ -104,6 +105,7 @@ func (e *Engine) build(ctx context.Context, t tree) (*bundle, error) {
 
 // activate is the swap: calls that began keep their bundle, later ones get b.
 func (e *Engine) activate(b *bundle) {
+	e.unstage(b)
 	b.since = time.Now()
 	old := e.active.Swap(b)
 	b.words.settle()
@@ -117,19 +119,37 @@ func (e *Engine) activate(b *bundle) {
 // Options allow; ctx only shortens the wait for a free VM.
 func (e *Engine) Ask(ctx context.Context, p Point, c *Call) Verdict {
 	if c.Pin.b == nil {
-		c.Pin = e.Pin()
+		c.Pin = e.PinFor(c.Facts)
 	}
 	b := c.Pin.b
 	chain := b.chain(p, c.Action, c.Text != nil)
+	if s := b.shadow.Load(); s != nil && p.deciding() {
+		return e.shadowed(ctx, s, b, chain, p, c)
+	}
 	if len(chain) == 0 {
 		return Verdict{Bundle: b.tree.hash}
 	}
 	return b.judge(ctx, chain, c, e.opts.Now)
 }
 
+// shadowed is Ask while a candidate judges after the active bundle.
+func (e *Engine) shadowed(ctx context.Context, s *shadow, b *bundle, chain []*hook, p Point, c *Call) Verdict {
+	verdict := Verdict{Bundle: b.tree.hash}
+	if len(chain) == 0 && len(s.b.chain(p, c.Action, c.Text != nil)) == 0 {
+		return verdict
+	}
+	q := copied(p, c, e.opts.Now())
+	if len(chain) > 0 {
+		verdict = b.judge(ctx, chain, c, e.opts.Now)
+	}
+	s.offer(q, outcomeOf(verdict))
+	return verdict
+}
+
 // Close ends the watchdog. Calls after it are bounded by work, not by time. Run
 // must have ended.
 func (e *Engine) Close() error {
+	e.unstage(nil)
 	e.active.Load().pool.close()
 	e.dog.close()
 	e.opts.state.close()

@@ -16,12 +16,18 @@ type judgement struct {
 	verdict Verdict
 	passed  bool // a hook said that no other is to be asked
 	clock   func() time.Time
+	world   *world // nil: the engine's
 	began   time.Time
 }
 
 // judge runs the chain. The caller has seen that there is one.
 func (b *bundle) judge(ctx context.Context, chain []*hook, c *Call, clock func() time.Time) Verdict {
-	j := judgement{b: b, c: c, clock: clock, began: time.Now(), verdict: Verdict{Bundle: b.tree.hash}}
+	return b.judgeIn(ctx, chain, c, clock, nil)
+}
+
+// judgeIn is judge in a world of its own; nil: in the engine's.
+func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func() time.Time, w *world) Verdict {
+	j := judgement{b: b, c: c, clock: clock, world: w, began: time.Now(), verdict: Verdict{Bundle: b.tree.hash}}
 	for i, h := range chain {
 		if h.off.Load() {
 			continue
@@ -80,7 +86,7 @@ func (j *judgement) acquire(ctx context.Context) error {
 		return err
 	}
 	v.calls++
-	v.now, v.clock = time.Time{}, j.clock
+	v.now, v.clock, v.world = time.Time{}, j.clock, j.world
 	j.v = v
 	return nil
 }

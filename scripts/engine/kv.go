@@ -42,12 +42,12 @@ func stateSymbols() []symbol {
 }
 
 // operation counts one use of the state, and pays for it.
-func (v *vm) operation(L *lua.LState, units int) *state {
+func (v *vm) operation(L *lua.LState, units int) ops {
 	if v.ops++; v.ops > maxOps && v.phase != phaseTesting {
 		L.RaiseError("more than %d operations of im.kv, im.rate and im.count in one call", maxOps)
 	}
 	v.spend(L, 10+units)
-	return v.b.opts.state
+	return v.memory()
 }
 
 // argKey is argument n as a key.
@@ -124,7 +124,7 @@ func (v *vm) failed(L *lua.LState, err error) {
 
 func (v *vm) kvGet(L *lua.LState) int {
 	key := argKey(L, 1)
-	value, ok, err := v.operation(L, 0).kv.Get(L.Context(), key)
+	value, ok, err := v.operation(L, 0).Get(L.Context(), key)
 	v.failed(L, err)
 	if !ok {
 		L.Push(lua.LNil)
@@ -137,13 +137,13 @@ func (v *vm) kvGet(L *lua.LState) int {
 
 func (v *vm) kvSet(L *lua.LState) int {
 	key, value, ttl := argKey(L, 1), argValue(L, 2), argSpan(L, 3)
-	v.failed(L, v.operation(L, len(value)/64).kv.Set(L.Context(), key, value, ttl))
+	v.failed(L, v.operation(L, len(value)/64).Set(L.Context(), key, value, ttl))
 	return 0
 }
 
 func (v *vm) kvIncr(L *lua.LState) int {
 	key, ttl, by := argKey(L, 1), argSpan(L, 2), optInt(L, 3, 1)
-	sum, err := v.operation(L, 0).kv.Incr(L.Context(), key, int64(by), ttl)
+	sum, err := v.operation(L, 0).Incr(L.Context(), key, int64(by), ttl)
 	v.failed(L, err)
 	L.Push(lua.LNumber(sum))
 	return 1
@@ -151,7 +151,7 @@ func (v *vm) kvIncr(L *lua.LState) int {
 
 func (v *vm) kvDel(L *lua.LState) int {
 	key := argKey(L, 1)
-	existed, err := v.operation(L, 0).kv.Del(L.Context(), key)
+	existed, err := v.operation(L, 0).Del(L.Context(), key)
 	v.failed(L, err)
 	L.Push(lua.LBool(existed))
 	return 1
@@ -164,7 +164,7 @@ func (v *vm) kvCAS(L *lua.LState) int {
 		text := argValue(L, 2)
 		old = &text
 	}
-	set, err := v.operation(L, len(value)/64).kv.CAS(L.Context(), key, old, value, ttl)
+	set, err := v.operation(L, len(value)/64).CAS(L.Context(), key, old, value, ttl)
 	v.failed(L, err)
 	L.Push(lua.LBool(set))
 	return 1

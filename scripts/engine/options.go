@@ -45,6 +45,9 @@ type Options struct {
 	VMs     int // at most; 0: 64
 	VMCalls int // messages that one VM judges before it is replaced; 0: 10,000
 
+	// Policy is how bundles are activated that come from changed files.
+	Policy Policy
+
 	// How Run watches Dir.
 	Poll     time.Duration // a rescan whatever the file system says; 0: 30 s
 	Debounce time.Duration // quiet time after a change before a rescan, ten times that at most; 0: 200 ms
@@ -82,6 +85,9 @@ func (o *Options) setDefaults() {
 func (o *Options) validate() error {
 	if o.Dir == "" {
 		return errors.New("scripts: no directory given")
+	}
+	if err := o.Policy.validate(); err != nil {
+		return fmt.Errorf("scripts: %w", err)
 	}
 	for name, n := range map[string]int{"Instructions": o.Instructions, "MaxText": o.MaxText, "VMs": o.VMs, "VMCalls": o.VMCalls} {
 		if n < 1 {

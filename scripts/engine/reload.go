@@ -11,6 +11,8 @@ import (
 // Report says what a reload did.
 type Report struct {
 	From, To string   // hashes; equal when nothing was activated
+	Staged   string   // hash of the candidate that was put beside the active bundle
+	Prepared string   // hash of what was only put on the shelf
 	Files    []string // "+added.lua", "-removed.lua", "~changed.lua"
 	Added    []string // hooks by name
 	Removed  []string
@@ -61,9 +63,15 @@ func (e *Engine) reloadAs(ctx context.Context, asked bool, by By) (Report, error
 	if t.hash == active.tree.hash {
 		e.pending = pending{}
 		e.settled()
-		if e.shelf.held() != nil {
-			e.decided(Entry{What: "on disk again", Bundle: t.hash, By: by}, nil)
+		if c := e.active.candidate(); c != nil && c.disk {
+			e.abort(c, By{by.Who, "the files are again what is active"})
 		}
+		if e.shelf.held() != nil {
+			e.decided(Entry{What: "on_disk_again", Bundle: t.hash, By: by}, nil)
+		}
+		return report, nil
+	}
+	if c := e.active.candidate(); c != nil && c.b.tree.hash == t.hash {
 		return report, nil
 	}
 	if held := e.shelf.held(); held != nil && held.Disk == t.hash {
@@ -85,6 +93,12 @@ func (e *Engine) reloadAs(ctx context.Context, asked bool, by By) (Report, error
 		return Report{From: report.From, To: report.From}, errConfirm
 	}
 	e.pending = pending{}
+	if e.opts.Policy.staged() {
+		e.settled()
+		report, err = e.tryOut(b, e.opts.Policy, by, true)
+		report.Took = time.Since(began)
+		return report, err
+	}
 	e.activate(b)
 	e.decided(Entry{What: "activated", Bundle: t.hash, From: report.From, By: by}, nil)
 	e.settled()

@@ -50,7 +50,7 @@ var ErrNotANumber = errors.New("the value is no whole number within 2^53")
 // state is what rules remember from call to call. It belongs to the engine, so
 // all VMs share it and a reload keeps it; each test of a bundle has its own.
 type state struct {
-	kv      KV
+	KV
 	rates   *otter.Cache[rateKey, int64] // when the bucket is full again, unix ns
 	windows *otter.Cache[windowKey, window]
 	sets    *otter.Cache[windowKey, members]
@@ -73,7 +73,7 @@ type windowKey struct {
 // other goroutine, so that its clock can be moved.
 func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, error) {
 	c := clock{now, test}
-	s := &state{kv: kv, seed: maphash.MakeSeed()}
+	s := &state{KV: kv, seed: maphash.MakeSeed()}
 	var errs [4]error
 	s.rates, errs[0] = otter.New(&otter.Options[rateKey, int64]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
 		ExpiryCalculator: expiry(c, func(_ rateKey, full int64) int64 { return full })})
@@ -83,7 +83,7 @@ func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, erro
 		ExpiryCalculator: expiry(c, func(k windowKey, m members) int64 { return m.latest() + int64(k.span) })})
 	if kv == nil {
 		s.local, errs[3] = newMemory(c, size.octets)
-		s.kv = s.local
+		s.KV = s.local
 	}
 	return s, errors.Join(errs[:]...)
 }

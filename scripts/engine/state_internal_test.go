@@ -24,10 +24,10 @@ func TestStateIsBounded(t *testing.T) {
 	s, ctx := testState(t, time.Now), t.Context()
 	value := strings.Repeat("v", maxValue)
 	for i := range 4 * (2 << 20) / maxValue {
-		if err := s.kv.Set(ctx, fmt.Sprint("flood", i), value, maxTTL); err != nil {
+		if err := s.KV.Set(ctx, fmt.Sprint("flood", i), value, maxTTL); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.kv.Incr(ctx, "used", 1, maxTTL); err != nil {
+		if _, err := s.KV.Incr(ctx, "used", 1, maxTTL); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestStateIsBounded(t *testing.T) {
 	if got := s.local.cache.WeightedSize(); got > (2 << 20) {
 		t.Errorf("got %d octets, want at most %d", got, (2 << 20))
 	}
-	if got, ok, _ := s.kv.Get(ctx, "used"); !ok || got != fmt.Sprint(4*(2<<20)/maxValue) {
+	if got, ok, _ := s.KV.Get(ctx, "used"); !ok || got != fmt.Sprint(4*(2<<20)/maxValue) {
 		t.Errorf("got %q for the key in use", got)
 	}
 	now := time.Now().UnixNano()
@@ -62,7 +62,7 @@ func TestStateExpires(t *testing.T) {
 		s.rate(rateKey{fmt.Sprint(i), 1, time.Second}, now.UnixNano())
 		s.count(windowKey{fmt.Sprint(i), time.Second}, 1, now.UnixNano())
 		s.uniq(windowKey{fmt.Sprint(i), time.Second}, "x", now.UnixNano())
-		if err := s.kv.Set(t.Context(), fmt.Sprint(i), "v", time.Second); err != nil {
+		if err := s.KV.Set(t.Context(), fmt.Sprint(i), "v", time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -15,7 +16,12 @@ type Status struct {
 	Rejected *Rejected    // nil: nothing is wrong with the files on disk
 	Held     *Held        // nil: the files on disk decide what is active
 	VMs      VMStatus
-	Dropped  int64 // log lines of scripts over the limit of a call
+	// Candidate is the bundle on trial; nil: there is none.
+	Candidate *CandidateStatus
+	// Results counts what became of reloads and decisions since the start:
+	// "activated", "rejected", "rolled_back" …
+	Results map[string]int64
+	Dropped int64 // log lines of scripts over the limit of a call
 }
 
 // HookStatus is one hook of the active bundle; counts begin at its activation.
@@ -30,6 +36,19 @@ type HookStatus struct {
 	Faults    int64
 	LastFault string // empty: none
 	Tripped   bool   // the breaker is open: the hook is not called, OnError applies
+}
+
+// CandidateStatus is the bundle beside the active one.
+type CandidateStatus struct {
+	Bundle string
+	Policy Policy
+	Since  time.Time
+	By     By
+	Hooks  []HookStatus
+	// Of a candidate in shadow: questions it was asked, those that were left out
+	// since too many waited, and where it would decide otherwise.
+	Asked, Left int64
+	Diffs       []Diff
 }
 
 // VMStatus counts the Lua VMs of the active bundle.
@@ -51,17 +70,35 @@ type Rejected struct {
 func (e *Engine) Status() Status {
 	b := e.active.Load()
 	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Held: e.shelf.held(), Dropped: b.dropped.Load()}
-	for _, h := range b.hooks {
-		s.Hooks = append(s.Hooks, h.status())
-	}
+	s.Hooks = b.status()
+	s.Candidate = e.active.candidate().status()
 	p := b.pool
 	s.VMs = VMStatus{Live: int(p.made.Load()), Idle: len(p.idle),
 		Replaced: p.replaced.Load(), Broken: p.broken.Load(), Starved: p.starved.Load()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	s.Results = maps.Clone(e.results)
 	if e.rejected != nil {
 		copied := *e.rejected
 		s.Rejected = &copied
+	}
+	return s
+}
+
+func (b *bundle) status() (all []HookStatus) {
+	for _, h := range b.hooks {
+		all = append(all, h.status())
+	}
+	return all
+}
+
+func (c *candidate) status() *CandidateStatus {
+	if c == nil {
+		return nil
+	}
+	s := &CandidateStatus{Bundle: c.b.tree.hash, Policy: c.policy, Since: c.since, By: c.by, Hooks: c.b.status()}
+	if c.shadow != nil {
+		s.Asked, s.Left, s.Diffs = c.shadow.asked.Load(), c.shadow.left.Load(), c.shadow.list()
 	}
 	return s
 }
@@ -85,6 +122,7 @@ func (e *Engine) reject(hash string, err error) {
 	e.rejected = r
 	if key := hash + err.Error(); key != e.logged {
 		e.logged = key
+		e.results["rejected"]++
 		e.opts.Log.Error("scripts rejected, the active bundle stays", "rejected", hash, "active", e.activeHash(), "errors", r.Errors)
 	}
 }

@@ -28,7 +28,7 @@ type By struct {
 // Entry is one line of the journal.
 type Entry struct {
 	At     time.Time
-	What   string // "activated", "rolled back", "held", "resumed", "rejected" …
+	What   string // "started", "activated", "shadow", "canary", "promoted", "aborted", "rolled_back", "resumed" …
 	Bundle string
 	From   string // the bundle before
 	By

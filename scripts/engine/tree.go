@@ -141,9 +141,15 @@ func readFile(rel, full string) (string, error) {
 		return "", fmt.Errorf("%s: not a regular file", rel)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", fmt.Errorf("%s: %w", rel, err)
+	}
+	return checkText(rel, text)
+}
+
+// checkText refuses what cannot be a file of a bundle.
+func checkText(rel string, text []byte) (string, error) {
+	switch {
 	case len(text) > maxFile:
 		return "", fmt.Errorf("%s: larger than %d KiB", rel, maxFile>>10)
 	case len(bytes.TrimSpace(text)) == 0:
@@ -152,6 +158,34 @@ func readFile(rel, full string) (string, error) {
 		return "", fmt.Errorf("%s:%d: not UTF-8", rel, 1+bytes.Count(validPrefix(text), []byte("\n")))
 	}
 	return strings.TrimPrefix(string(text), "\ufeff"), nil
+}
+
+// pushedTree is readTree of files that somebody handed over.
+func pushedTree(pushed map[string]string) (tree, error) {
+	var files []file
+	var faults []error
+	total := 0
+	for name, text := range pushed {
+		text, err := checkText(name, []byte(text))
+		if base := path.Base(name); !filepath.IsLocal(name) || path.Clean(name) != name || !isScript(base) && !isData(base) ||
+			strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || strings.Count(name, "/") > maxDepth {
+			err = fmt.Errorf("%s: no name of a script or of data", clip(name, 200))
+		}
+		faults = append(faults, err)
+		files = append(files, file{name, text})
+		total += len(text)
+	}
+	switch {
+	case total > maxBundle:
+		return tree{}, fmt.Errorf("all scripts together exceed %d KiB", maxBundle>>10)
+	case len(files) > maxFiles:
+		return tree{}, fmt.Errorf("more than %d files", maxFiles)
+	}
+	t := newTree(files)
+	if !t.scripts() {
+		faults = append(faults, errors.New("no script among the files; to have no rules, send one with a comment"))
+	}
+	return t, errors.Join(faults...)
 }
 
 func validPrefix(text []byte) []byte {

@@ -63,6 +63,7 @@ type vm struct {
 	// Of the running call.
 	now   time.Time // zero until a script asks
 	clock func() time.Time
+	world *world // nil: the engine's
 	rule  string
 	logs  int
 	ops   int // of im.kv, im.rate and im.count

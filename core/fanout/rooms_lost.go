@@ -89,13 +89,23 @@ func (r *Rooms) mend() {
 		case <-r.closed:
 			return
 		}
-		for r.ctx.Err() == nil && r.makeGood() {
-		}
+		r.makeAllGood()
+	}
+}
+
+// makeAllGood repeats to each room what it missed, until the registry or a log fails. A
+// room at an edge that does not ease is for the next time, and holds up no other.
+func (r *Rooms) makeAllGood() {
+	slow, later := make(map[presence.Life]bool), make(map[im.ConversationID]int64)
+	for r.ctx.Err() == nil && r.makeGood(slow, later) {
+	}
+	for room, seq := range later {
+		r.lost.add(room, seq)
 	}
 }
 
 // makeGood repeats to one room what it missed; false: there is none, or not yet.
-func (r *Rooms) makeGood() (done bool) {
+func (r *Rooms) makeGood(slow map[presence.Life]bool, later map[im.ConversationID]int64) (more bool) {
 	source := r.serving()
 	room, seq, any := r.lost.take()
 	if !any {
@@ -109,8 +119,9 @@ func (r *Rooms) makeGood() (done bool) {
 	if source != nil {
 		lives, err = r.registry.Edges(ctx, room)
 	}
-	for i := 0; err == nil && i < len(lives[0]); i++ {
-		err = r.pusher.Ease(ctx, lives[0][i])
+	if err == nil && !r.eased(lives[0], slow) {
+		later[room] = seq
+		return true
 	}
 	if err == nil {
 		err = r.repeat(ctx, source, room, seq-1, lives[0])
@@ -119,6 +130,23 @@ func (r *Rooms) makeGood() (done bool) {
 		r.lost.add(room, seq)
 	}
 	return err == nil
+}
+
+// eased waits until all of the edges have eased. Those that do not are slow, and not waited
+// for again.
+func (r *Rooms) eased(lives []presence.Life, slow map[presence.Life]bool) bool {
+	for _, life := range lives {
+		if slow[life] {
+			return false
+		}
+	}
+	for _, life := range lives {
+		if err := r.ease(life); err != nil {
+			slow[life] = true
+			return false
+		}
+	}
+	return true
 }
 
 // repeat gives edges what the log holds after that seq, and puts out whom it says.

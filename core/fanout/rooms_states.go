@@ -36,10 +36,12 @@ type states struct {
 	mu     sync.Mutex // guards the fields below
 	byLife map[presence.Life]map[im.ConversationID]RoomState
 	size   int
+	begun  map[presence.Life]bool // by begin, and not done
 }
 
 func newStates(limit int) *states {
-	return &states{limit: limit, wake: make(chan struct{}, 1), byLife: make(map[presence.Life]map[im.ConversationID]RoomState)}
+	return &states{limit: limit, wake: make(chan struct{}, 1),
+		byLife: make(map[presence.Life]map[im.ConversationID]RoomState), begun: make(map[presence.Life]bool)}
 }
 
 // add files what an edge says, and gives how many rooms were dropped.
@@ -64,11 +66,15 @@ func (s *states) add(life presence.Life, told []RoomState) (dropped int) {
 		rooms[one.Room] = one
 	}
 	s.mu.Unlock()
+	s.signal()
+	return dropped
+}
+
+func (s *states) signal() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return dropped
 }
 
 // take gives all that waits.
@@ -78,6 +84,31 @@ func (s *states) take() map[presence.Life]map[im.ConversationID]RoomState {
 	all := s.byLife
 	s.byLife, s.size = make(map[presence.Life]map[im.ConversationID]RoomState), 0
 	return all
+}
+
+// begin is take for who is done with each life by itself: of a life whose last is not done
+// it gives nothing.
+func (s *states) begin() map[presence.Life]map[im.ConversationID]RoomState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	some := make(map[presence.Life]map[im.ConversationID]RoomState)
+	for life, rooms := range s.byLife {
+		if !s.begun[life] {
+			s.begun[life] = true
+			some[life] = rooms
+			s.size -= len(rooms)
+			delete(s.byLife, life)
+		}
+	}
+	return some
+}
+
+// done ends what begin gave of a life.
+func (s *states) done(life presence.Life) {
+	s.mu.Lock()
+	delete(s.begun, life)
+	s.mu.Unlock()
+	s.signal()
 }
 
 // States takes what an edge says of rooms. It never waits.
@@ -161,8 +192,9 @@ func (r *Rooms) changed(changes []presence.RoomChange) {
 	}
 }
 
-// answer is the worker that gives edges what they miss. A room whose log cannot be
-// read gets no answer: the edge asks again.
+// answer is the worker that gives edges what they miss, each at the pace at which it takes
+// that: a slow one holds up no other. A room whose log cannot be read gets no answer: the
+// edge asks again.
 func (r *Rooms) answer() {
 	places := make(chan struct{}, answering)
 	var all sync.WaitGroup
@@ -177,19 +209,46 @@ func (r *Rooms) answer() {
 		if source == nil {
 			continue
 		}
-		for life, rooms := range r.wants.take() {
-			for _, one := range rooms {
-				if r.ctx.Err() != nil {
-					return
-				}
-				places <- struct{}{}
-				all.Go(func() {
-					defer func() { <-places }()
-					r.answerOne(source, life, one)
-				})
-			}
+		for life, rooms := range r.wants.begin() {
+			all.Go(func() {
+				defer r.wants.done(life)
+				r.answerEdge(source, life, rooms, places)
+			})
 		}
 	}
+}
+
+// answerEdge gives one edge what it misses. When the edge does not ease it has to ask
+// again for the rest.
+func (r *Rooms) answerEdge(source plugin.RoomSource, life presence.Life, rooms map[im.ConversationID]RoomState, places chan struct{}) {
+	defer r.barrier("what an edge misses")
+	var all sync.WaitGroup
+	defer all.Wait()
+	left := len(rooms)
+	for _, one := range rooms {
+		// After an outage an edge asks for all its rooms at once: what is pushed comes first.
+		if err := r.ease(life); err != nil {
+			r.log.Warn("an edge takes in too little to be given what it misses", "edge", life.Edge, "rooms", left, "err", err)
+			return
+		}
+		select {
+		case places <- struct{}{}:
+		case <-r.closed:
+			return
+		}
+		left--
+		all.Go(func() {
+			defer func() { <-places }()
+			r.answerOne(source, life, one)
+		})
+	}
+}
+
+// ease waits until an edge may be given more than what is pushed.
+func (r *Rooms) ease(life presence.Life) error {
+	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
+	defer cancel()
+	return r.pusher.Ease(ctx, life)
 }
 
 func (r *Rooms) answerOne(source plugin.RoomSource, life presence.Life, one RoomState) {
@@ -197,17 +256,13 @@ func (r *Rooms) answerOne(source plugin.RoomSource, life presence.Life, one Room
 	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
 	defer cancel()
 	r.figures.wanted.Inc()
-	// After an outage an edge asks for all its rooms at once: what is pushed comes first.
-	err := r.pusher.Ease(ctx, life)
-	if err == nil {
-		err = r.repeat(ctx, source, one.Room, one.After, []presence.Life{life})
-	}
-	if err != nil {
+	if err := r.repeat(ctx, source, one.Room, one.After, []presence.Life{life}); err != nil {
 		r.log.Warn("an edge was not given what it misses", "edge", life.Edge, "room", one.Room, "err", err)
 	}
 }
 
-// answerTime bounds the reading of one room's log for an edge, and the wait before.
+// answerTime bounds the reading of one room's log for an edge, and each wait for an edge
+// to ease.
 const answerTime = 5 * time.Second
 
 func (r *Rooms) barrier(doing string) {

@@ -25,11 +25,11 @@ type roomPusher struct {
 	mu    sync.Mutex // guards the fields below
 	lines []string
 	sent  []fanout.RoomFrame
-	full  chan struct{} // closed when there is room for answers; nil: there is
+	full  chan struct{} // closed when there is room for answers to edgeOne; nil: there is
 }
 
-func (p *roomPusher) Ease(ctx context.Context, _ presence.Life) error {
-	if p.full == nil {
+func (p *roomPusher) Ease(ctx context.Context, l presence.Life) error {
+	if p.full == nil || l != edgeOne {
 		return nil
 	}
 	select {
@@ -307,6 +307,51 @@ func TestRoomsAnswersWait(t *testing.T) {
 		ask(time.Second) // it waits
 		close(p.full)
 		ask(time.Second, "one r_a 1", "one r_a answer 0-1 9", "one r_a 1", "one r_a answer 0-1 9")
+		r.Close()
+	})
+}
+
+// TestRoomsSlowEdgeHoldsUpNoOther: however much an edge asks for and does not take in,
+// another is answered at once, and what rooms missed that are not at the slow one is repeated.
+func TestRoomsSlowEdgeHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, source := &roomPusher{full: make(chan struct{})}, new(log)
+		g := &gated{Rooms: presence.NewMemoryRooms(presence.Leases{})}
+		subscribe(t, g.Rooms, edgeOne, "r_both")
+		subscribe(t, g.Rooms, edgeTwo, "r_both", "r_two")
+		r := startRooms(t, fanout.RoomOptions{Registry: g, Pusher: p})
+		source.head.Store(1)
+		r.Serve(source)
+		wants := func(room im.ConversationID) fanout.RoomState {
+			return fanout.RoomState{RoomReport: presence.RoomReport{Room: room, Members: 1}, Want: true}
+		}
+		for range 3 { // it asks again and again
+			var many []fanout.RoomState
+			for n := range 500 {
+				many = append(many, wants(im.ConversationID(fmt.Sprint("r_", n))))
+			}
+			r.States(edgeOne, many)
+			synctest.Wait()
+		}
+		r.States(edgeTwo, []fanout.RoomState{wants("r_a")})
+		synctest.Wait()
+		if got, want := p.all(), []string{"two r_a 1", "two r_a answer 0-1 9"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		g.away.Store(true)
+		r.Broadcast(message("r_both", 1))
+		r.Broadcast(message("r_two", 1))
+		synctest.Wait()
+		g.away.Store(false)
+		time.Sleep(20 * time.Second)
+		if got := p.all()[2:]; !slices.Equal(got, []string{"two r_two 1", "two r_two answer 0-1 9"}) {
+			t.Errorf("what rooms missed: got %q", got)
+		}
+		close(p.full)
+		time.Sleep(20 * time.Second)
+		if got := p.all(); !slices.Contains(got, "one r_both 1") || !slices.Contains(got, "two r_both 1") {
+			t.Errorf("what was kept for the slow edge: got %q", got)
+		}
 		r.Close()
 	})
 }

@@ -63,7 +63,7 @@ var inside = map[string]sees{
 	"edge/room":              {"edge/frame idl idl/kitex_gen/roompb", ""},
 	"edge/session":           {"edge/limits edge/frame edge/room edge/ws idl idl/kitex_gen/wirepb", bodies},
 	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies + " edge/room"},
-	"edge/rpc":               {"edge/room edge/session idl idl/kitex_gen/roompb idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis"}, // against a real core
+	"edge/rpc":               {"edge/room edge/session idl idl/kitex_gen/roompb idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis edge/frame edge/limits"}, // against a real core
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
 	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},

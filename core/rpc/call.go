@@ -55,14 +55,17 @@ func (s *Server) turnAway(t task) {
 // since the edge is about to give up on it.
 const stale = 10 * time.Second
 
-// follow goes on with the calls that follow the first of t.
+// follow goes on with the calls that follow the first of t. When the link has ended the
+// edge has refused them, and what is not begun is left: the clients send it again.
 func (s *Server) follow(t task) {
 	t.calls = t.calls[1:]
-	if time.Since(t.came) > stale {
+	switch {
+	case t.link.ended():
+	case time.Since(t.came) > stale:
 		s.turnAway(t)
-		return
+	default:
+		s.handle(t)
 	}
-	s.handle(t)
 }
 
 // task is a call that came over a link, with those that follow it.

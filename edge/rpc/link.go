@@ -242,13 +242,18 @@ func (k *link) lost(err error) {
 }
 
 // unsent takes the calls back that the sender has not taken. One that was to follow another
-// is left pending: by itself it could get ahead of that. The caller holds mu.
+// goes back to the hub: by itself it could get ahead of that. The caller holds mu.
 func (k *link) unsent() (all []waiting) {
 	for i := range k.outbox.calls {
 		q := &k.outbox.calls[i]
-		if p, ok := k.pending[q.call.Sequence]; ok && !q.call.Follows {
+		p, ok := k.pending[q.call.Sequence]
+		delete(k.pending, q.call.Sequence)
+		switch {
+		case !ok: // refused meanwhile
+		case q.call.Follows:
+			k.links.giveBack(p)
+		default:
 			all = append(all, q.waiting(p))
-			delete(k.pending, q.call.Sequence)
 		}
 	}
 	clear(k.outbox.calls)

@@ -63,7 +63,16 @@ func (l *Links) refuse(p pendingCall, w why) {
 	if w == late {
 		code = idl.CodeDeadlineExceeded
 	}
-	reply := session.Reply{Session: p.session, Action: idl.ActionError, Sequence: p.sequence, Body: refusal(p.codec, code, w.message())}
+	l.tell(session.Reply{Session: p.session, Action: idl.ActionError, Sequence: p.sequence, Body: refusal(p.codec, code, w.message())})
+}
+
+// giveBack tells the hub that no core has a call, which was to follow another.
+func (l *Links) giveBack(p pendingCall) {
+	l.tell(session.Reply{Session: p.session, Sequence: p.sequence, Unsent: true})
+}
+
+// tell has the attendant hand reply to the Receiver.
+func (l *Links) tell(reply session.Reply) {
 	r := &l.refusals
 	r.mu.Lock()
 	defer r.mu.Unlock()

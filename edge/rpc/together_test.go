@@ -3,12 +3,16 @@ package rpc_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"freeim/core/dispatch"
 	"freeim/core/plugin"
+	"freeim/edge/rpc"
 	"freeim/edge/session"
+	"freeim/idl"
 )
 
 // Calls that go up together begin in their order at the core: the next one when the one
@@ -66,5 +70,51 @@ func TestCallTogetherAllOrNone(t *testing.T) {
 	l := startLinks(t, h, nil, newAddress(t))
 	if l.CallTogether(calls) {
 		t.Error("taken without a link")
+	}
+}
+
+// Of calls that a silent core was never sent the first is answered by another core, and those
+// that follow it go back to the hub: by themselves they could get ahead.
+func TestUnsentTogether(t *testing.T) {
+	first := startNode(t, newAddress(t), newShared(), named("first"), nil)
+	second := startNode(t, newAddress(t), newShared(), named("second"), nil)
+	p := newProxy(t, first.address)
+	h := newHub()
+	l := startLinks(t, h, func(o *rpc.Options) { o.Silence = time.Second }, p.address(), second.address)
+	reaches(t, h, l, "first")
+	reaches(t, h, l, "second")
+	p.freeze(true)
+	const sessions, each = 400, 3
+	for s := range session.ID(sessions) {
+		var calls []session.Call
+		for n := range uint32(each) {
+			c := message(s+1, strings.Repeat("x", 100<<10/each)) // far more than all windows hold
+			c.Sequence = n
+			calls = append(calls, c)
+		}
+		if !l.CallTogether(calls) {
+			t.Fatal("not taken")
+		}
+	}
+	counts := map[string]int{}
+	for s := range session.ID(sessions) {
+		h.reply(t, s+1, each)
+		var got [each]string
+		for _, r := range h.replies[s+1] {
+			switch {
+			case r.Unsent:
+				got[r.Sequence] = "unsent"
+			case r.Action == idl.ActionError:
+				unavailable(t, r)
+				got[r.Sequence] = "refused"
+			default:
+				got[r.Sequence] = string(r.Body)
+			}
+		}
+		counts[strings.Join(got[:], " ")]++
+	}
+	whole, sent, moved := counts["second second second"], counts["refused refused refused"], counts["second unsent unsent"]
+	if whole == 0 || sent == 0 || moved == 0 || whole+sent+moved != sessions {
+		t.Errorf("got answers %v", counts)
 	}
 }

@@ -39,6 +39,9 @@ type Reply struct {
 	Bind     *Identity   // set by a successful Auth
 	Enter    *room.Enter // the session is in this room now
 	Leave    string      // and not in this one any more; empty: none
+	// Unsent is no answer: no core has this call of CallTogether, but not the first, and none
+	// will have it before the hub gives it to Call. Only Session and Sequence are set.
+	Unsent bool
 }
 
 // Push is a server-initiated frame for sessions of this edge.
@@ -67,7 +70,8 @@ type Core interface {
 	Call(c Call)
 	// CallTogether is Call for calls of one session, of actions that join: the core
 	// begins them in their order. It takes all of them or, when it is false, none. It
-	// does not read calls once one may be answered.
+	// does not read calls once one may be answered. When it turns out later that no core
+	// was given them, the first goes up all the same, and of the others the Reply is Unsent.
 	CallTogether(calls []Call) bool
 	// Gone says that a bound session has ended.
 	Gone(s ID, who Identity)

@@ -28,6 +28,7 @@ type fakeCore struct {
 	rooms []room.State
 	joins bool // messages may be joined; static
 	apart bool // but no link takes them together; static
+	most  int  // octets of the body of a message; static
 }
 
 func (c *fakeCore) Call(call session.Call) {
@@ -84,7 +85,7 @@ func (c *fakeCore) Action(a idl.Action) (session.ActionInfo, bool) {
 	case idl.ActionAuth, idl.ActionSignIn:
 		return session.ActionInfo{Open: true}, true
 	case idl.ActionMessage:
-		return session.ActionInfo{Joins: c.joins}, true
+		return session.ActionInfo{Joins: c.joins, MaxBody: c.most}, true
 	case idl.ActionSync:
 		return session.ActionInfo{}, true
 	case idl.ActionJoinRoom, idl.ActionRoomMessage, idl.ActionLeaveRoom:

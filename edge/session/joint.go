@@ -25,7 +25,6 @@ type joint struct {
 	frames []joined
 	left   int  // answers that have left, from the front
 	busy   bool // somebody is sending answers
-	alone  bool // no link took them together: each goes up when the one before is answered
 
 	octets int32
 	calls  []Call // scratch
@@ -36,6 +35,7 @@ type joined struct {
 	in       inbound
 	reply    Reply
 	answered bool
+	unsent   bool // no core has it: it goes up when the one before is answered
 }
 
 // Gather is Receive for a transport that has read several frames at once: what may be
@@ -105,7 +105,9 @@ func (s *Session) together(first inbound) (calling bool) {
 	s.hub.counters.calls.Add(int64(len(calls)))
 	if !s.hub.core.CallTogether(calls) {
 		s.mu.Lock()
-		j.alone = true
+		for i := 1; i < len(j.frames); i++ { // the first is never refused here
+			j.frames[i].unsent = !j.frames[i].answered
+		}
 		alone := calls[0]
 		s.mu.Unlock()
 		s.hub.core.Call(alone)
@@ -180,17 +182,18 @@ func (s *Session) callsOf(j *joint, traceparent string) []Call {
 	return j.calls
 }
 
-// replyTogether takes the answer to a frame of j; false when r is none. Called with mu
-// held, which it releases.
+// replyTogether takes the answer to a frame of j, or that it was not sent; false when r is
+// neither. Called with mu held, which it releases.
 func (s *Session) replyTogether(j *joint, r Reply) bool {
 	i := slices.IndexFunc(j.frames, func(f joined) bool {
-		return !f.answered && f.in.sequence == r.Sequence && (r.Action == f.in.action || r.Action == idl.ActionError)
+		return !f.answered && !f.unsent && f.in.sequence == r.Sequence && (r.Unsent || r.Action == f.in.action || r.Action == idl.ActionError)
 	})
 	if s.state >= closing || i < 0 {
 		s.mu.Unlock()
 		return false
 	}
-	j.frames[i].reply, j.frames[i].answered = r, true
+	f := &j.frames[i]
+	f.reply, f.answered, f.unsent = r, !r.Unsent, r.Unsent
 	if i == 0 && s.traced {
 		s.traced = false
 		s.hub.traces.end(s.id, r.Action, "")
@@ -222,16 +225,15 @@ func (s *Session) answerTogether(j *joint) {
 	switch {
 	case s.joint != j: // the session has ended
 		s.mu.Unlock()
-	case j.left < len(j.frames):
-		next := -1
-		if j.alone {
-			next = slices.IndexFunc(j.calls, func(c Call) bool { return c.Sequence == j.frames[j.left].in.sequence })
-		}
+	case j.left < len(j.frames) && !j.frames[j.left].unsent:
 		s.mu.Unlock()
-		if next >= 0 {
-			s.hub.core.Call(j.calls[next])
-		}
-	default:
+	case j.left < len(j.frames) && !s.leaving:
+		f := &j.frames[j.left]
+		f.unsent = false
+		next := j.calls[slices.IndexFunc(j.calls, func(c Call) bool { return c.Sequence == f.in.sequence })]
+		s.mu.Unlock()
+		s.hub.core.Call(next)
+	default: // all are answered, or those that are not were not sent
 		s.joint = nil
 		s.mu.Unlock()
 		s.hub.doneWith(j)

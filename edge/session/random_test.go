@@ -20,8 +20,8 @@ type crowdCore struct {
 	fakeCore
 	t     *testing.T
 	hub   *session.Hub
-	queue chan session.Call // room for every call there can be: Call must not block
-	done  chan struct{}     // closed when no session is left; a frame may still be on its way here
+	queue chan crowdCall // room for every call there can be: Call must not block
+	done  chan struct{}  // closed when no session is left; a frame may still be on its way here
 
 	mu    sync.Mutex // guards the fields below
 	busy  map[session.ID]int
@@ -35,8 +35,20 @@ func (c *crowdCore) CallTogether(calls []session.Call) bool {
 	if rand.IntN(4) == 0 {
 		return false
 	}
+	if rand.IntN(4) == 0 { // it turns out that they were not sent
+		for _, call := range calls[1:] {
+			c.put(crowdCall{call, true})
+		}
+		calls = calls[:1]
+	}
 	c.take(slices.Clone(calls))
 	return true
+}
+
+// crowdCall is a call to be answered, or to be said not to be sent.
+type crowdCall struct {
+	session.Call
+	unsent bool
 }
 
 func (c *crowdCore) take(calls []session.Call) {
@@ -60,6 +72,10 @@ func (c *crowdCore) enqueue(call session.Call) {
 		c.last[call.Session] = call.Sequence
 	}
 	c.mu.Unlock()
+	c.put(crowdCall{call, false})
+}
+
+func (c *crowdCore) put(call crowdCall) {
 	select {
 	case c.queue <- call:
 	case <-c.done:
@@ -77,8 +93,12 @@ func (c *crowdCore) serve() {
 	}
 }
 
-func (c *crowdCore) reply(call session.Call) {
-	r := answer(call)
+func (c *crowdCore) reply(call crowdCall) {
+	if call.unsent {
+		c.hub.Reply(unsent(call.Call))
+		return
+	}
+	r := answer(call.Call)
 	c.mu.Lock()
 	c.busy[call.Session]--
 	if call.Action == idl.ActionAuth {
@@ -98,7 +118,7 @@ func (c *crowdCore) reply(call session.Call) {
 func TestManyThingsAtOnce(t *testing.T) {
 	const clients, lives = 32, 40
 	core := &crowdCore{
-		t: t, queue: make(chan session.Call, clients*lives*64), done: make(chan struct{}), busy: make(map[session.ID]int),
+		t: t, queue: make(chan crowdCall, clients*lives*64), done: make(chan struct{}), busy: make(map[session.ID]int),
 		bound: make(map[session.ID]bool), last: make(map[session.ID]uint32),
 	}
 	core.joins = true

@@ -32,6 +32,7 @@ type bundle struct {
 
 	shadow atomic.Pointer[shadow] // while it is active: what a candidate would say
 
+	tally   tally
 	dropped atomic.Int64 // log lines over a call's limit
 }
 

@@ -139,6 +139,7 @@ func (e *Engine) Promote(ctx context.Context, by By) (Report, error) {
 	report := Report{From: active.tree.hash}
 	report.compare(active, c.b)
 	e.activate(c.b)
+	e.watch(c.b, active, false)
 	e.decided(Entry{What: "promoted", Bundle: c.b.tree.hash, From: report.From, By: by}, e.hold(c.b.tree.hash, by))
 	e.announce(report)
 	return report, nil
@@ -178,6 +179,9 @@ func (e *Engine) switchTo(ctx context.Context, hash, what string, by By) (Report
 		}
 		report.compare(active, b)
 		e.activate(b)
+		if e.unwatch(); what == "activated" {
+			e.watch(b, active, false)
+		}
 	} else {
 		e.unstage(nil)
 	}

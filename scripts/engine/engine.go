@@ -29,8 +29,11 @@ type Engine struct {
 	logged   string     // the last rejection that was logged
 	results  map[string]int64
 
+	guards sync.WaitGroup // goroutines that compare bundles
+
 	// Owned by whoever holds the token of reloading.
 	pending pending
+	unguard context.CancelFunc // ends the comparison; nil: there is none
 }
 
 // New loads the scripts in Options.Dir. If they are broken it goes on with the
@@ -149,7 +152,11 @@ func (e *Engine) shadowed(ctx context.Context, s *shadow, b *bundle, chain []*ho
 // Close ends the watchdog. Calls after it are bounded by work, not by time. Run
 // must have ended.
 func (e *Engine) Close() error {
+	e.reloading <- struct{}{}
+	e.unwatch()
 	e.unstage(nil)
+	<-e.reloading
+	e.guards.Wait()
 	e.active.Load().pool.close()
 	e.dog.close()
 	e.opts.state.close()

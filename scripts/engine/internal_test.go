@@ -572,3 +572,46 @@ func FuzzTexts(f *testing.F) {
 		}
 	})
 }
+
+func TestTallyBuckets(t *testing.T) {
+	last := -1
+	for d := time.Duration(0); d < time.Hour; d += d/50 + 1 {
+		b := bucket(d)
+		if b < last || b > last+1 || b < buckets-1 && (d > ceiling(b) || d > 8 && float64(ceiling(b)) > 1.26*float64(d)) {
+			t.Fatalf("%d ns in bucket %d, after %d, up to %d", d, b, last, ceiling(b))
+		}
+		last = b
+	}
+}
+
+func TestSlowerIsWorse(t *testing.T) {
+	w := Watch{}
+	w.setDefaults()
+	took := func(n int, usual, slow time.Duration) (c counts) {
+		var all tally
+		for i := range n {
+			d := usual
+			if i%50 == 0 {
+				d = slow
+			}
+			all.add(&Verdict{Took: d})
+		}
+		return all.counts()
+	}
+	before := took(1000, 10*time.Microsecond, time.Millisecond)
+	for _, test := range []struct {
+		now  counts
+		back bool
+	}{
+		{took(1000, 10*time.Microsecond, 5*time.Millisecond), true},
+		{took(1000, 10*time.Microsecond, 2*time.Millisecond), false},
+		{took(100, 10*time.Microsecond, 5*time.Millisecond), false},
+	} {
+		if why := w.worse(before, test.now); (why != "") != test.back {
+			t.Errorf("got %q for %v", why, test.now.measured())
+		}
+	}
+	if why := w.worse(took(1000, time.Microsecond, time.Microsecond), took(1000, time.Microsecond, 900*time.Microsecond)); why != "" {
+		t.Errorf("got %q below a millisecond", why)
+	}
+}

@@ -45,6 +45,9 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 		j.verdict.Rewrites = nil
 	}
 	j.verdict.Took = time.Since(j.began)
+	if w == nil {
+		b.tally.add(&j.verdict)
+	}
 	return j.verdict
 }
 

@@ -48,6 +48,8 @@ type Options struct {
 	// Policy is how bundles are activated that come from changed files.
 	Policy Policy
 
+	Watch Watch // what a bundle is compared by, once it decides
+
 	// How Run watches Dir.
 	Poll     time.Duration // a rescan whatever the file system says; 0: 30 s
 	Debounce time.Duration // quiet time after a change before a rescan, ten times that at most; 0: 200 ms
@@ -79,6 +81,7 @@ func (o *Options) setDefaults() {
 	o.LoadWall = cmp.Or(o.LoadWall, 500*time.Millisecond)
 	o.TestWall = cmp.Or(o.TestWall, 5*time.Second)
 	o.Poll = cmp.Or(o.Poll, 30*time.Second)
+	o.Watch.setDefaults()
 	o.Debounce = cmp.Or(o.Debounce, 200*time.Millisecond)
 }
 
@@ -88,6 +91,9 @@ func (o *Options) validate() error {
 	}
 	if err := o.Policy.validate(); err != nil {
 		return fmt.Errorf("scripts: %w", err)
+	}
+	if err := o.Watch.validate(); err != nil {
+		return err
 	}
 	for name, n := range map[string]int{"Instructions": o.Instructions, "MaxText": o.MaxText, "VMs": o.VMs, "VMCalls": o.VMCalls} {
 		if n < 1 {

@@ -100,6 +100,7 @@ func (e *Engine) reloadAs(ctx context.Context, asked bool, by By) (Report, error
 		return report, err
 	}
 	e.activate(b)
+	e.watch(b, active, false)
 	e.decided(Entry{What: "activated", Bundle: t.hash, From: report.From, By: by}, nil)
 	e.settled()
 	report.Took = time.Since(began)

@@ -83,6 +83,7 @@ func (b *bundle) untested() error {
 
 // forget resets what the tests left in the hooks' counters.
 func (b *bundle) forget() {
+	b.tally = tally{}
 	for _, h := range b.hooks {
 		h.figures = figures{}
 	}

@@ -133,6 +133,9 @@ func (e *Engine) stage(b *bundle, p Policy, by By, disk bool) error {
 	b.words.settle()
 	e.active.put(c)
 	e.active.Load().shadow.Store(c.shadow)
+	if p.Mode == ModeCanary {
+		e.watch(b, e.active.Load(), true)
+	}
 	return nil
 }
 
@@ -144,6 +147,9 @@ func (e *Engine) unstage(keep *bundle) {
 	c := e.active.candidate()
 	e.active.Load().shadow.Store(nil)
 	e.active.put(nil)
+	if c.policy.Mode == ModeCanary {
+		e.unwatch()
+	}
 	if c.shadow != nil {
 		c.shadow.close()
 	}

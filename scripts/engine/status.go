@@ -15,6 +15,7 @@ type Status struct {
 	Tests    int          // of the bundle's own that passed
 	Rejected *Rejected    // nil: nothing is wrong with the files on disk
 	Held     *Held        // nil: the files on disk decide what is active
+	Measured Measured
 	VMs      VMStatus
 	// Candidate is the bundle on trial; nil: there is none.
 	Candidate *CandidateStatus
@@ -45,6 +46,8 @@ type CandidateStatus struct {
 	Since  time.Time
 	By     By
 	Hooks  []HookStatus
+	// Measured is what a canary did; of a candidate in shadow, nothing.
+	Measured Measured
 	// Of a candidate in shadow: questions it was asked, those that were left out
 	// since too many waited, and where it would decide otherwise.
 	Asked, Left int64
@@ -71,6 +74,7 @@ func (e *Engine) Status() Status {
 	b := e.active.Load()
 	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Held: e.shelf.held(), Dropped: b.dropped.Load()}
 	s.Hooks = b.status()
+	s.Measured = b.tally.counts().measured()
 	s.Candidate = e.active.candidate().status()
 	p := b.pool
 	s.VMs = VMStatus{Live: int(p.made.Load()), Idle: len(p.idle),
@@ -96,7 +100,7 @@ func (c *candidate) status() *CandidateStatus {
 	if c == nil {
 		return nil
 	}
-	s := &CandidateStatus{Bundle: c.b.tree.hash, Policy: c.policy, Since: c.since, By: c.by, Hooks: c.b.status()}
+	s := &CandidateStatus{Bundle: c.b.tree.hash, Policy: c.policy, Since: c.since, By: c.by, Hooks: c.b.status(), Measured: c.b.tally.counts().measured()}
 	if c.shadow != nil {
 		s.Asked, s.Left, s.Diffs = c.shadow.asked.Load(), c.shadow.left.Load(), c.shadow.list()
 	}

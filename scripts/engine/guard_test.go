@@ -1,0 +1,164 @@
+package engine_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freeim/scripts/engine"
+)
+
+// breaking is a rule that fails for some texts and denies others.
+func breaking(tag string) string {
+	return `local im = require("im")
+im.on_message(function(c)
+	if c.text == "fail" then error("` + tag + `") end
+	if c.text == "deny" then return im.deny("rejected") end
+	if c.text == "loop" then while true do end end
+	c.text = "` + tag + `"
+end, {name = "answer", on_error = "open"})
+`
+}
+
+// send asks n times about text.
+func send(t *testing.T, e *engine.Engine, n int, text string) {
+	t.Helper()
+	for range n {
+		ask(t, e, text)
+	}
+}
+
+// guarded is an engine in a bubble, with n good calls of bundle one behind it, and
+// bundle two activated.
+func guarded(t *testing.T, n int) *kept {
+	k := &kept{t: t, dir: t.TempDir(), state: t.TempDir()}
+	put(t, k.dir, map[string]string{"a.lua": breaking("one")})
+	k.start()
+	t.Cleanup(func() { k.Close() })
+	send(t, k.Engine, n, "hi")
+	put(t, k.dir, map[string]string{"a.lua": breaking("two")})
+	if _, err := k.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.says("two")
+	return k
+}
+
+// later lets time go on, and what happens then happen.
+func later(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestWorseBundleIsTakenBack(t *testing.T) {
+	for _, test := range []struct {
+		name, text string
+		before     int // good calls of the bundle before
+		bad, good  int
+		back       bool
+		why        string
+	}{
+		{"faults", "fail", 300, 30, 270, true, "failed"},
+		{"faults, and nothing known of the one before", "fail", 0, 30, 270, true, "failed"},
+		{"all fail, and the breaker opens", "fail", 300, 300, 0, true, "failed"},
+		{"work without end", "loop", 300, 15, 300, true, "exceeded their budget"},
+		{"denials", "deny", 300, 90, 210, true, "were denied"},
+		{"denials, and nothing known of the one before", "deny", 100, 90, 210, false, ""},
+		{"few faults", "fail", 300, 9, 300, false, ""},
+		{"few calls", "fail", 300, 50, 50, false, ""},
+		{"three denials of five", "deny", 300, 3, 2, false, ""},
+		{"no more denials than the threshold", "deny", 300, 27, 273, false, ""},
+		{"nothing wrong", "hi", 300, 300, 0, false, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := guarded(t, test.before)
+				one, two := k.Bundles()[1].Hash, k.Status().Bundle
+				send(t, k.Engine, test.good, "hi")
+				send(t, k.Engine, test.bad, test.text)
+				later(2 * time.Second)
+				s := k.Status()
+				if !test.back {
+					if s.Bundle != two || s.Rejected != nil {
+						t.Errorf("got %+v, want that it stays", s)
+					}
+					return
+				}
+				if s.Bundle != one || s.Rejected == nil || s.Rejected.Bundle != two || !strings.Contains(s.Rejected.Errors[0], test.why) {
+					t.Fatalf("got %s, %+v, want the one before", s.Bundle, s.Rejected)
+				}
+				if s.Held == nil || s.Held.Who != "watch" || s.Held.Disk != two {
+					t.Errorf("got %+v, want it held", s.Held)
+				}
+				k.restart()
+				k.says("one")
+				for _, stored := range k.Bundles() {
+					if (stored.Rejected != "") != (stored.Hash == two) {
+						t.Errorf("got %+v", stored)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What gets worse later is for the breaker and for people.
+func TestWatchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := guarded(t, 300)
+		later(5*time.Minute + time.Second)
+		send(t, k.Engine, 300, "fail")
+		later(time.Minute)
+		k.says("two")
+	})
+}
+
+// One that was taken back stays away until the files are other ones, and the next
+// bundle is watched again.
+func TestTakenBackAndMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := guarded(t, 300)
+		send(t, k.Engine, 300, "fail")
+		later(2 * time.Second)
+		k.says("one")
+		put(t, k.dir, map[string]string{"a.lua": breaking("three")})
+		if _, err := k.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		k.says("three")
+		send(t, k.Engine, 300, "fail")
+		later(2 * time.Second)
+		k.says("one")
+		if n := k.Status().Results["rolled_back"]; n != 2 {
+			t.Errorf("counted %d", n)
+		}
+	})
+}
+
+func TestWorseCanaryIsAborted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &kept{t: t, dir: t.TempDir(), state: t.TempDir(), policy: engine.Policy{Mode: engine.ModeCanary, Percent: 50}}
+		put(t, k.dir, map[string]string{"a.lua": breaking("one")})
+		k.start()
+		defer func() { k.Close() }()
+		one := k.Status().Bundle
+		put(t, k.dir, map[string]string{"a.lua": strings.Replace(breaking("two"), `"deny"`, `"hi"`, 1)})
+		if _, err := k.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		two := k.Status().Candidate.Bundle
+		for n := range 1000 {
+			sendAs(t, k.Engine, fmt.Sprint(n), "hi")
+		}
+		if m := k.Status().Candidate.Measured; m.Calls < 300 || m.Denied != m.Calls {
+			t.Errorf("got %+v", m)
+		}
+		later(2 * time.Second)
+		s := k.Status()
+		if s.Candidate != nil || s.Bundle != one || s.Rejected == nil || s.Rejected.Bundle != two || s.Held == nil {
+			t.Errorf("got %+v, want the canary aborted", s)
+		}
+	})
+}

@@ -35,6 +35,8 @@ local im = {}
 ---@field language string? What the client asked to be answered in, if that is known.
 ---@field account_age number? How old the account is in seconds, if that is known.
 ---@field req im.Request The request, with its fields as the proto files name them.
+---@field code string? In after hooks: how the action was answered, "ok" or the lower-case name of a wire code.
+---@field reply im.Request? In after hooks: the reply, if the action was not refused.
 ---@field text string? The text of a message; may be assigned: not empty, UTF-8, no longer than a client's may be. Later hooks see it.
 ---@field conversation string? ID of the conversation of a message.
 ---@field conversation_type string? "chat", "group" or "room", of a message.
@@ -82,6 +84,57 @@ function im.before(action, fn, options) end
 ---@param fn fun(c: im.Call): im.Verdict?
 ---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
 function im.on_message(fn, options) end
+
+---Registers a hook on people who sign in or connect, when their credentials were right.
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+function im.on_login(fn, options) end
+
+---Registers a hook on people who come into a room, c.conversation, and may.
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+function im.on_join(fn, options) end
+
+---Is im.before("room.create", …).
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+function im.on_room_create(fn, options) end
+
+---Is im.before("account.sign_up", …).
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+function im.on_sign_up(fn, options) end
+
+---Registers a hook that follows actions aside, when they are answered. It decides nothing.
+---
+---For loading.
+---@param action string "chat.send", or several: "chat.*", "*"
+---@param fn fun(c: im.Call)
+---@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique
+function im.after(action, fn, options) end
+
+---Is im.after("room.leave", …).
+---
+---For loading.
+---@param fn fun(c: im.Call)
+---@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique
+function im.on_leave(fn, options) end
+
+---Registers a function that is called again and again, by every core, while the bundle is active.
+---
+---For loading.
+---@param every string "1s" or more, as "30s", "5m", "1h30m"
+---@param fn fun()
+---@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique
+function im.on_tick(every, fn, options) end
 
 ---The verdict to go on with the next hook; returning nothing is the same.
 ---@return im.Verdict
@@ -404,6 +457,32 @@ function Test.message(fields) end
 ---@param fields table<string, any> action, other fields of im.Call, and req, a table of the request's fields
 ---@return im.Told
 function Test.call(fields) end
+
+---What the hooks say about somebody who signs in.
+---
+---For tests.
+---@param fields table<string, any> fields of im.Call
+---@return im.Told
+function Test.login(fields) end
+
+---What the hooks say about somebody who comes into a room.
+---
+---For tests.
+---@param fields table<string, any> fields of im.Call; conversation is the room
+---@return im.Told
+function Test.join(fields) end
+
+---Runs the after hooks of an answered action.
+---
+---For tests.
+---@param fields table<string, any> action, other fields of im.Call, code, and req and reply as tables
+function Test.after(fields) end
+
+---Runs an on_tick hook.
+---
+---For tests.
+---@param name string of the hook
+function Test.tick(name) end
 
 ---Moves the clock, which otherwise stands still.
 ---

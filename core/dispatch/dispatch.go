@@ -29,6 +29,11 @@ const usualReply = 64
 // Hooks is the operators' say; core/hooks implements it with scripts/engine.
 type Hooks interface {
 	plugin.Rules
+	// Bundle names the version of the rules that the call keeps to.
+	Bundle(call *plugin.Call) string
+	// Answered hears of a call that is answered, with its code in lower case, "ok" if
+	// it was not refused. It must not block.
+	Answered(call *plugin.Call, code string)
 }
 
 // Options configures a Dispatcher.
@@ -138,7 +143,8 @@ func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Rep
 		return d.refuse(ctx, call, span, err)
 	}
 	a.done.Inc()
-	finish(span, "OK", false)
+	d.answered(call, "ok")
+	d.finish(span, call, "OK", false)
 	return Reply{Action: call.Action, Body: answer, Bound: call.Bound(), Entered: call.Entered(), Left: call.Left()}
 }
 

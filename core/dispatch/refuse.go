@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"freeim/core/im"
@@ -19,7 +20,8 @@ import (
 func (d *Dispatcher) refuse(ctx context.Context, call *plugin.Call, span trace.Span, err error) Reply {
 	refusal := known(err)
 	d.record(ctx, call, refusal, err)
-	finish(span, refusal.Code.String(), ours(refusal))
+	d.answered(call, strings.ToLower(strings.TrimPrefix(refusal.Code.String(), "CODE_")))
+	d.finish(span, call, refusal.Code.String(), ours(refusal))
 	body, encodeErr := idl.Append(nil, call.Codec, &wirepb.Error{
 		Code:         refusal.Code,
 		Message:      refusal.Reason,
@@ -30,6 +32,13 @@ func (d *Dispatcher) refuse(ctx context.Context, call *plugin.Call, span trace.S
 		d.log.ErrorContext(ctx, "refusal could not be encoded", "action", call.Name, "err", encodeErr)
 	}
 	return Reply{Action: idl.ActionError, Body: body}
+}
+
+// answered tells the rules of a call whose request was read.
+func (d *Dispatcher) answered(call *plugin.Call, code string) {
+	if d.hooks != nil && call.Request != nil {
+		d.hooks.Answered(call, code)
+	}
 }
 
 // ours reports whether a refusal is the server's fault, not the client's.
@@ -72,13 +81,17 @@ func (d *Dispatcher) record(ctx context.Context, call *plugin.Call, refusal *im.
 	if name == "" {
 		name = "unknown"
 	}
+	log := d.log
+	if call.Rule != "" {
+		log = log.With("rule", call.Rule, "bundle", d.hooks.Bundle(call))
+	}
 	d.results.WithLabelValues(name, refusal.Code.String()).Inc()
 	switch {
 	case refusal.Code == idl.CodeInternal:
-		d.log.ErrorContext(ctx, "action broke", "action", name, "user", call.User, "err", err)
+		log.ErrorContext(ctx, "action broke", "action", name, "user", call.User, "err", err)
 	case refusal.Code == idl.CodeUnavailable && refusal.Err != nil:
-		d.log.WarnContext(ctx, "action unavailable", "action", name, "err", refusal.Err)
+		log.WarnContext(ctx, "action unavailable", "action", name, "err", refusal.Err)
 	default:
-		d.log.DebugContext(ctx, "action refused", "action", name, "user", call.User, "code", refusal.Code, "reason", refusal.Reason)
+		log.DebugContext(ctx, "action refused", "action", name, "user", call.User, "code", refusal.Code, "reason", refusal.Reason)
 	}
 }

@@ -25,13 +25,19 @@ func (d *Dispatcher) begin(ctx context.Context, call *plugin.Call) (_ context.Co
 		trace.WithAttributes(attribute.String("freeim.action", call.Name)))
 }
 
-// finish ends a span with the code that the action was answered with; fault says
-// that it is the server's.
-func finish(span trace.Span, code string, fault bool) {
+// finish ends a span with the code that the action was answered with, and the
+// version of the rules that judged it; fault says that it is the server's.
+func (d *Dispatcher) finish(span trace.Span, call *plugin.Call, code string, fault bool) {
 	if span == nil {
 		return
 	}
 	span.SetAttributes(attribute.String("freeim.code", code))
+	if d.hooks != nil {
+		span.SetAttributes(attribute.String("freeim.bundle", d.hooks.Bundle(call)))
+	}
+	if call.Rule != "" {
+		span.SetAttributes(attribute.String("freeim.rule", call.Rule))
+	}
 	if fault {
 		span.SetStatus(codes.Error, code)
 	}

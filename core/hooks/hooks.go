@@ -49,7 +49,7 @@ func (r *Rules) Close() error {
 // actions is what the engine must know of the actions.
 func actions(specs []plugin.Spec) (all []engine.Action) {
 	for _, s := range specs {
-		a := engine.Action{Name: s.Name, Message: s.Message, Request: s.Request}
+		a := engine.Action{Name: s.Name, Message: s.Message, Request: s.Request, Reply: s.Reply}
 		for _, f := range s.Rewritable {
 			a.Rewritable = append(a.Rewritable, engine.Field(f))
 		}
@@ -76,11 +76,46 @@ func (r *Rules) Wants(call *plugin.Call, message bool) bool {
 
 // Review implements plugin.Rules.
 func (r *Rules) Review(ctx context.Context, call *plugin.Call, m plugin.Reviewed) error {
-	asked := engine.Call{Action: call.Name, Facts: (*facts)(call), Request: m.Request, Pin: r.pin(call), Text: m.Text}
+	asked := engine.Call{Action: call.Name, Facts: (*facts)(call), Request: call.Request, Pin: r.pin(call), Text: m.Text}
 	if m.Text != nil {
 		asked.Conversation, asked.ConversationType, asked.Kind = string(m.Conversation), conversationType(m.Conversation.Type()), m.Kind
 	}
 	return r.ask(ctx, call, engine.Before, &asked)
+}
+
+// Bundle implements dispatch.Hooks.
+func (r *Rules) Bundle(call *plugin.Call) string { return r.pin(call).Bundle() }
+
+// Answered implements dispatch.Hooks.
+func (r *Rules) Answered(call *plugin.Call, code string) {
+	if pinned := r.pin(call); pinned.Has(engine.After, call.Name, false) {
+		r.engine.Answered(&engine.Call{Action: call.Name, Facts: (*facts)(call), Request: call.Request, Reply: call.Reply, Code: code, Pin: pinned})
+	}
+}
+
+// OnLogin implements the account plugin's Rules: somebody's credentials are right.
+func (r *Rules) OnLogin(ctx context.Context, call *plugin.Call, who plugin.Identity) error {
+	pinned := r.pin(call)
+	if !pinned.Has(engine.Login, call.Name, false) {
+		return nil
+	}
+	as := plugin.Call{Address: call.Address, Trace: call.Trace, User: who.User, Device: who.Device, DeviceType: who.DeviceType}
+	return r.ask(ctx, call, engine.Login, &engine.Call{Action: call.Name, Facts: (*facts)(&as), Request: call.Request, Pin: pinned})
+}
+
+// OnJoin implements the room plugin's Rules: somebody comes into a room, and may.
+func (r *Rules) OnJoin(ctx context.Context, call *plugin.Call, room im.ConversationID) error {
+	pinned := r.pin(call)
+	if !pinned.Has(engine.Join, call.Name, false) {
+		return nil
+	}
+	return r.ask(ctx, call, engine.Join, &engine.Call{Action: call.Name, Facts: (*facts)(call), Request: call.Request, Pin: pinned,
+		Conversation: string(room), ConversationType: conversationType(room.Type())})
+}
+
+// OnRoomPolicy implements the room plugin's Rules: what the room's settings say holds.
+func (r *Rules) OnRoomPolicy(_ context.Context, _ im.ConversationID, p plugin.RoomPolicy) plugin.RoomPolicy {
+	return p
 }
 
 // ask puts one question, and gives the refusal that the verdict means.

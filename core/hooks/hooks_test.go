@@ -84,6 +84,9 @@ end, {name = "message", on_error = "closed"})`)
 	if pin, ok := call.Pin.(engine.Pin); !ok || pin.Bundle() != rules.Engine().Status().Bundle {
 		t.Errorf("got pin %v", call.Pin)
 	}
+	if rules.Bundle(call) != rules.Engine().Status().Bundle {
+		t.Errorf("got bundle %q", rules.Bundle(call))
+	}
 	if _, call, ok := do(t, d, &chatpb.SendRequest{Text: "hi", ToUserId: 1<<53 - 1}); ok || !strings.HasPrefix(call.Rule, "before@a.lua:") {
 		t.Errorf("got %v, refused by %q", ok, call.Rule)
 	}
@@ -96,6 +99,7 @@ im.before("chat.send", function(c) end, {name = "before", on_error = "closed"})`
 	call := &plugin.Call{Name: "room.send"}
 	if n := testing.AllocsPerRun(1000, func() {
 		call.Pin = nil
+		rules.Answered(call, "ok")
 		if rules.Wants(call, false) {
 			t.Fatal("a hook for another action")
 		}

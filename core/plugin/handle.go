@@ -29,6 +29,10 @@ type Call struct {
 	// Rooms are those that the session is in; of actions with InRooms only.
 	Rooms []im.ConversationID
 
+	// Request is the decoded body and Reply the answer, pointers to generated structs,
+	// for the rules: nil until there is one. Set by Handle.
+	Request, Reply any
+
 	// Pin is the rules that the call keeps to, and Rule the one that refused it, for
 	// the log. Both are set by whoever is dispatch's Hooks.
 	Pin  any
@@ -99,10 +103,9 @@ func (c *Call) Route(id Identity) presence.Route {
 	}
 }
 
-// Reviewed is a request as the rules see it before it is handled.
+// Reviewed is what the rules see of a message before it is handled, beside the
+// request. Of an action that commits none all is empty.
 type Reviewed struct {
-	Request any // the decoded body, a pointer to a generated struct
-	// Of an action that commits a message; Text is nil for any other.
 	Conversation im.ConversationID
 	Kind         string  // "text"
 	Text         *string // rules may change what it points to
@@ -127,6 +130,7 @@ type Spec struct {
 	Message    bool         // it commits a message
 	Rewritable []Rewritable // of its request
 	Request    func() any   // makes an empty request
+	Reply      func() any   // and an empty reply
 
 	// Invoke decodes body, runs check, answered, permit, the rules (nil: none) and the
 	// handler, and appends the encoded reply to dst.
@@ -138,8 +142,8 @@ type Rules interface {
 	// Wants reports whether there is anything to ask about the call, and pins it to
 	// the rules of this moment. message tells an action that commits one.
 	Wants(call *Call, message bool) bool
-	// Review judges a request: nil allows it, and may have changed the texts that r
-	// shows; an *im.Error refuses it.
+	// Review judges the request of the call: nil allows it, and may have changed its
+	// texts; an *im.Error refuses it.
 	Review(ctx context.Context, call *Call, r Reviewed) error
 }
 
@@ -237,16 +241,18 @@ func Handle[Req, Rep any, PReq Body[Req], PRep Body[Rep]](r *Registrar, number i
 			panic(fmt.Sprintf("plugin %s registers %s (%d) twice", r.plugin, a.spec.Name, number))
 		}
 	}
-	a.spec.Request = func() any { return new(Req) }
+	a.spec.Request, a.spec.Reply = func() any { return new(Req) }, func() any { return new(Rep) }
 	a.spec.Invoke = func(ctx context.Context, call *Call, body []byte, rules Rules, dst []byte) ([]byte, error) {
 		req := new(Req)
 		if err := idl.Decode(body, call.Codec, PReq(req)); err != nil {
 			return dst, malformed(err)
 		}
+		call.Request = req
 		rep, err := a.run(ctx, call, req, rules, fn)
 		if err != nil {
 			return dst, err
 		}
+		call.Reply = rep
 		return idl.Append(dst, call.Codec, PRep(rep))
 	}
 	r.specs = append(r.specs, a.spec)
@@ -285,7 +291,6 @@ func (a *action[Req, Rep]) review(ctx context.Context, call *Call, req *Req, rul
 	if a.message != nil {
 		r = a.message(call, req)
 	}
-	r.Request = req
 	if r.Text == nil {
 		return rules.Review(ctx, call, r)
 	}

@@ -83,9 +83,9 @@ type rewriter func(station, what string) error
 
 func (r rewriter) Wants(_ *plugin.Call, message bool) bool { return message }
 
-func (r rewriter) Review(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error {
+func (r rewriter) Review(_ context.Context, call *plugin.Call, m plugin.Reviewed) error {
 	*m.Text = "rewritten"
-	return r("review", m.Request.(*findRequest).Account)
+	return r("review", call.Request.(*findRequest).Account)
 }
 
 func invoke(t *testing.T, spec plugin.Spec, codec idl.Codec, rules plugin.Rules) (string, error) {

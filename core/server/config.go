@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"freeim/core/redis"
 	"freeim/core/rpc"
+	"freeim/scripts/engine"
 )
 
 // Config is the core's section of the configuration.
@@ -31,10 +33,63 @@ type Config struct {
 	Redis redis.Config `yaml:"redis"`
 	// Scripts is the directory of the Lua rules; empty: no rules.
 	Scripts string `yaml:"scripts"`
+	Rules   Rules  `yaml:"rules"`
 	// ActionTimeout bounds an action that names no deadline of its own. 0: 10 s.
 	ActionTimeout time.Duration `yaml:"action_timeout"`
 	// DrainTimeout bounds the wait for actions under way at the end. 0: 10 s.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Rules is the section core.rules.
+type Rules struct {
+	// Thresholds say what happens to an action whose scores, as hooks give them,
+	// add up to so much, and about which no hook decides. The highest that is
+	// reached holds.
+	Thresholds []Threshold `yaml:"thresholds"`
+	// AfterQueue bounds the answered actions that wait for after hooks; beyond it the
+	// newest gets none. 0: 1,024.
+	AfterQueue int `yaml:"after_queue"`
+}
+
+// Threshold is one of core.rules.thresholds.
+type Threshold struct {
+	Score float64 `yaml:"score"` // this and more
+	// Verdict is "throttle" or "deny". A throttled client is told RetryAfter, 1 s if
+	// that is 0.
+	Verdict    string        `yaml:"verdict"`
+	Code       string        `yaml:"code"`   // of a denial; empty: "rejected"
+	Reason     string        `yaml:"reason"` // for the client's developer
+	RetryAfter time.Duration `yaml:"retry_after"`
+}
+
+func (r Rules) thresholds() (all []engine.Threshold) {
+	for _, t := range r.Thresholds {
+		e := engine.Threshold{Score: t.Score, Code: cmp.Or(t.Code, "rejected"), Reason: t.Reason, RetryAfter: t.RetryAfter}
+		if t.Verdict == "throttle" {
+			e.Code, e.RetryAfter = engine.ThrottleCode, cmp.Or(t.RetryAfter, time.Second)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func (r Rules) validate() error {
+	for i, t := range r.Thresholds {
+		switch {
+		case t.Verdict != "throttle" && t.Verdict != "deny":
+			return fmt.Errorf("core.rules.thresholds[%d].verdict is %q: throttle or deny", i, t.Verdict)
+		case t.Verdict == "throttle" && t.Code != "":
+			return fmt.Errorf("core.rules.thresholds[%d].code: a throttled action has no other", i)
+		case t.Score <= 0:
+			return fmt.Errorf("core.rules.thresholds[%d].score is %v: must be positive", i, t.Score)
+		case t.RetryAfter < 0:
+			return fmt.Errorf("core.rules.thresholds[%d].retry_after is negative", i)
+		}
+	}
+	if r.AfterQueue < 1 {
+		return fmt.Errorf("core.rules.after_queue is %d: at least 1", r.AfterQueue)
+	}
+	return nil
 }
 
 // MySQL is the section core.mysql.
@@ -71,6 +126,9 @@ func (c *Config) setDefaults() {
 	if c.MySQL.Connections == 0 {
 		c.MySQL.Connections = 32
 	}
+	if c.Rules.AfterQueue == 0 {
+		c.Rules.AfterQueue = 1024
+	}
 	if c.ActionTimeout == 0 {
 		c.ActionTimeout = 10 * time.Second
 	}
@@ -88,6 +146,9 @@ func (c *Config) validate() error {
 	}
 	if c.MySQL.Connections < 1 {
 		return fmt.Errorf("core.mysql.connections is %d: at least 1", c.MySQL.Connections)
+	}
+	if err := c.Rules.validate(); err != nil {
+		return err
 	}
 	if c.Redis.Enabled() && c.MySQL.DSN == "" {
 		return errors.New("core.redis is set, core.mysql.dsn is not: Redis is never the only copy of a message")

@@ -33,7 +33,7 @@ func (s *Server) register(r prometheus.Registerer) error {
 type ruleFigures struct {
 	engine *engine.Engine
 
-	calls, verdicts, faults, tripped, rejected, vms, starved *prometheus.Desc
+	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost *prometheus.Desc
 }
 
 func newRuleFigures(e *engine.Engine) *ruleFigures {
@@ -42,13 +42,16 @@ func newRuleFigures(e *engine.Engine) *ruleFigures {
 	}
 	return &ruleFigures{
 		engine:   e,
-		calls:    desc("calls_total", "Times that a hook was asked.", "hook"),
-		verdicts: desc("verdicts_total", "Messages that a hook denied or rewrote.", "hook", "verdict"),
-		faults:   desc("faults_total", "Times that a hook failed.", "hook"),
+		calls:    desc("calls_total", "Times that a hook was asked.", "bundle", "hook"),
+		verdicts: desc("verdicts_total", "Actions that a hook denied or rewrote.", "bundle", "hook", "verdict"),
+		faults:   desc("faults_total", "Times that a hook failed.", "bundle", "hook"),
 		tripped:  desc("tripped", "Hooks that are not called for a while, since they failed too often."),
 		rejected: desc("rejected", "1 while the files on disk are wrong, and an earlier bundle is active."),
 		vms:      desc("vms", "Lua VMs of the active bundle."),
 		starved:  desc("starved_total", "Hooks that got no Lua VM in time."),
+		off:      desc("off", "1 while no hook is asked, since the rules were switched off."),
+		late:     desc("after_queue", "Answered actions that wait for after hooks."),
+		lost:     desc("after_lost_total", "Answered actions whose after hooks were left out, since too many waited."),
 	}
 }
 
@@ -74,15 +77,21 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	for name, h := range byName {
-		count(f.calls, h.Calls, name)
-		count(f.verdicts, h.Denied, name, "denied")
-		count(f.verdicts, h.Rewritten, name, "rewritten")
-		count(f.faults, h.Faults, name)
+		count(f.calls, h.Calls, status.Bundle, name)
+		count(f.verdicts, h.Denied, status.Bundle, name, "denied")
+		count(f.verdicts, h.Rewritten, status.Bundle, name, "rewritten")
+		count(f.faults, h.Faults, status.Bundle, name)
 	}
-	rejected := 0
+	rejected, off := 0, 0
 	if status.Rejected != nil {
 		rejected = 1
 	}
+	if status.Off {
+		off = 1
+	}
+	gauge(f.off, off)
+	gauge(f.late, status.Late)
+	count(f.lost, status.Lost)
 	gauge(f.tripped, tripped)
 	gauge(f.rejected, rejected)
 	gauge(f.vms, status.VMs.Live)

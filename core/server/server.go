@@ -90,18 +90,26 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// openRules gives dispatch its hooks, nil when there are no scripts.
-func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
+// offerRules makes the rules, if there are scripts, and offers them to the plugins.
+func (s *Server) offerRules() {
 	if s.config.Scripts == "" {
+		return
+	}
+	s.rules = hooks.New()
+	for _, service := range []string{"account.rules", "room.rules"} {
+		s.services.Provide("core", service, s.rules)
+	}
+}
+
+// openRules loads the scripts, now that the actions are known, and gives dispatch
+// its hooks: nil when there are no scripts.
+func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
+	if s.rules == nil {
 		return nil, nil
 	}
-	rules := hooks.New()
-	if err := rules.Open(specs, engine.Options{
-		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log}); err != nil {
-		return nil, err
-	}
-	s.rules = rules
-	return rules, nil
+	return s.rules, s.rules.Open(specs, engine.Options{
+		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log,
+		Thresholds: s.config.Rules.thresholds(), AfterQueue: s.config.Rules.AfterQueue})
 }
 
 // assemble joins the parts: calls come in by rpc, go through the dispatcher to
@@ -126,6 +134,7 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	if s.plugins, err = plugin.NewSet(o.Plugins); err != nil {
 		return err
 	}
+	s.offerRules()
 	specs, err := s.plugins.Start(ctx, s.hostFor, s.directory.Migrate)
 	if err != nil {
 		return err

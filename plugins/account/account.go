@@ -59,6 +59,7 @@ type Account struct {
 
 	// Static after Provision.
 	host      plugin.Host
+	rules     Rules
 	store     *store
 	hasher    *hasher
 	failures  plugin.Limiter // of sign-ins, by account and by address
@@ -128,6 +129,20 @@ func (p *Account) Validate() error {
 	return nil
 }
 
+// Rules are the operator's say about sign-ins. Whoever has some provides them as the
+// service "account.rules", before this plugin; nobody has to.
+type Rules interface {
+	// OnLogin judges somebody whose credentials are right, before a device is filed or
+	// a session bound: nil lets him, an *im.Error refuses. It is asked with each
+	// sign-in and each Auth.
+	OnLogin(ctx context.Context, call *plugin.Call, who plugin.Identity) error
+}
+
+// noRules is what holds when nobody provides Rules.
+type noRules struct{}
+
+func (noRules) OnLogin(context.Context, *plugin.Call, plugin.Identity) error { return nil }
+
 // Provision implements plugin.Provisioner.
 func (p *Account) Provision(_ context.Context, h plugin.Host) error {
 	p.host = h
@@ -139,6 +154,13 @@ func (p *Account) Provision(_ context.Context, h plugin.Host) error {
 	p.seen = newSeen(p.store, h.Log())
 	p.looks.host, p.looks.find = h, p.store.holders
 	p.alone = h.Dialect() == "sqlite"
+	p.rules = noRules{}
+	if _, ok := h.Service("account.rules"); ok {
+		var err error
+		if p.rules, err = plugin.Need[Rules](h, "account.rules"); err != nil {
+			return err
+		}
+	}
 	h.Provide("account.directory", p.directory)
 	h.Provide("account.admission", admission{p})
 	return nil

@@ -29,6 +29,9 @@ func (p *Account) auth(ctx context.Context, call *plugin.Call, req *accountpb.Au
 		return p.again(ctx, call, d, u)
 	}
 	id := p.identity(ctx, d)
+	if err := p.rules.OnLogin(ctx, call, id); err != nil {
+		return nil, err
+	}
 	route := call.Route(id)
 	registered, err := p.appear(ctx, route)
 	if err != nil {

@@ -27,6 +27,10 @@ func (p *Account) signIn(ctx context.Context, call *plugin.Call, req *accountpb.
 		if err != nil {
 			return nil, err
 		}
+		who := plugin.Identity{User: u.id, Device: im.DeviceID(req.Device.Id), DeviceType: req.Device.Type}
+		if err := p.rules.OnLogin(ctx, call, who); err != nil {
+			return nil, err
+		}
 		rep, err := p.file(ctx, call, u, password, req.Device)
 		if !errors.Is(err, errChanged) {
 			return rep, err

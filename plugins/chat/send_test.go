@@ -151,6 +151,8 @@ func TestResendRace(t *testing.T) {
 type judge func(m plugin.Reviewed) error
 
 func (j judge) Wants(_ *plugin.Call, message bool) bool                           { return message }
+func (judge) Bundle(*plugin.Call) string                                          { return "" }
+func (judge) Answered(*plugin.Call, string)                                       {}
 func (j judge) Review(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error { return j(m) }
 
 // A rewritten message is told so to its sender, at first and when resent; what

@@ -116,6 +116,10 @@ type rules struct{}
 
 func (rules) Wants(_ *plugin.Call, message bool) bool { return message }
 
+func (rules) Bundle(*plugin.Call) string { return "" }
+
+func (rules) Answered(*plugin.Call, string) {}
+
 func (rules) Review(_ context.Context, _ *plugin.Call, m plugin.Reviewed) error {
 	if m.Conversation != "r_lobby" || m.Kind != "text" {
 		return im.Errorf(idl.CodeRejected, "%s of kind %s", m.Conversation, m.Kind)

@@ -68,8 +68,8 @@ func (v *vm) deny(L *lua.LState) int {
 	return 1
 }
 
-// throttleCode is the code of a denial by im.throttle.
-const throttleCode = "rate_limited"
+// ThrottleCode is the code of a denial by im.throttle.
+const ThrottleCode = "rate_limited"
 
 // throttle is im.throttle(ms [, reason]): not now, but in so many milliseconds.
 func (v *vm) throttle(L *lua.LState) int {
@@ -77,7 +77,7 @@ func (v *vm) throttle(L *lua.LState) int {
 	if !ok {
 		L.ArgError(1, "must be milliseconds, at most a day")
 	}
-	L.Push(v.handle(&answer{ruling{Decision: Deny, Code: throttleCode,
+	L.Push(v.handle(&answer{ruling{Decision: Deny, Code: ThrottleCode,
 		Reason: clip(L.OptString(2, "too often"), maxReason), RetryAfter: retry}, v.calls}, v.opaque))
 	return 1
 }

@@ -16,6 +16,11 @@ type Call struct {
 	Kind             string // "text"
 	Text             *string
 
+	// Of an action that is answered: the code, in lower case, and a pointer to the
+	// reply, nil if it was refused. After hooks read them.
+	Code  string
+	Reply any
+
 	// Pin is the bundle that is asked. Zero: the active one, at the first question.
 	Pin Pin
 }

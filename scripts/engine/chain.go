@@ -40,7 +40,7 @@ func (b *bundle) arrange(regs []*registration) error {
 		return err
 	}
 	for _, r := range order {
-		if r.glob != "" && !b.opts.anyAction(r.glob) {
+		if r.glob != "" && !r.sugar && !b.opts.anyAction(r.glob) {
 			return fmt.Errorf("%s: no action is named %q", r.place(), r.glob)
 		}
 		b.hooks = append(b.hooks, &hook{registered: r.registered, rule: r.rule(), number: slices.Index(regs, r)})
@@ -149,10 +149,7 @@ func (b *bundle) chain(p Point, action string, message bool) []*hook {
 	if p != Before && p != Message && p != After {
 		return b.at[p]
 	}
-	r := b.routes[action]
-	if r == nil {
-		r = b.other(action)
-	}
+	r := b.route(action)
 	switch {
 	case p == After:
 		return r.after
@@ -162,8 +159,10 @@ func (b *bundle) chain(p Point, action string, message bool) []*hook {
 	return r.before
 }
 
-// other is the route of an action that is not in Options.
-func (b *bundle) other(action string) *route {
+func (b *bundle) route(action string) *route {
+	if r := b.routes[action]; r != nil {
+		return r
+	}
 	known, ok := b.others.Load(action)
 	if !ok {
 		known, _ = b.others.LoadOrStore(action, b.routeOf(action))
@@ -189,6 +188,7 @@ type registered struct {
 	name       string
 	point      Point
 	glob       string // of Before and After
+	sugar      bool   // the glob is not the script's
 	phase      int
 	priority   int
 	runsBefore []string

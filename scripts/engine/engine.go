@@ -23,17 +23,20 @@ type Engine struct {
 	reloading chan struct{} // holds one token: the right to reload
 	off       atomic.Bool   // no hook is asked
 	shelf     *shelf        // static after New
+	aside     *aside        // static after New
 
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
 	logged   string     // the last rejection that was logged
 	results  map[string]int64
+	offNames map[string]bool // hooks that are switched off, of whatever bundle
 
 	guards sync.WaitGroup // goroutines that compare bundles
 
 	// Owned by whoever holds the token of reloading.
 	pending pending
 	unguard context.CancelFunc // ends the comparison; nil: there is none
+	ticker  *ticker            // of the active bundle; nil: it has no such hooks
 }
 
 // New loads the scripts in Options.Dir. If they are broken it goes on with the
@@ -50,7 +53,7 @@ func New(o Options) (*Engine, error) {
 	if o.state, err = newState(o.KV, o.Now, usualBounds(), false); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1), results: map[string]int64{},
+	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1), results: map[string]int64{}, offNames: map[string]bool{},
 		shelf: openShelf(o.StateDir, o.Log)}
 	b, entry, held, err := e.first()
 	if err != nil {
@@ -58,6 +61,7 @@ func New(o Options) (*Engine, error) {
 		o.state.close()
 		return nil, err
 	}
+	e.aside = newAside(e.opts.AfterQueue, e.opts.Now)
 	e.activate(b)
 	e.decided(entry, held)
 	return e, nil
@@ -110,7 +114,12 @@ func (e *Engine) build(ctx context.Context, t tree) (*bundle, error) {
 func (e *Engine) activate(b *bundle) {
 	e.unstage(b)
 	b.since = time.Now()
+	e.mu.Lock()
+	e.switchHooks(b)
 	old := e.active.Swap(b)
+	e.mu.Unlock()
+	e.ticker.close()
+	e.ticker = newTicker(b, e.opts.Now)
 	b.words.settle()
 	if old != nil {
 		old.pool.close()
@@ -157,6 +166,8 @@ func (e *Engine) Close() error {
 	e.unstage(nil)
 	<-e.reloading
 	e.guards.Wait()
+	e.ticker.close() // nobody activates any more
+	e.aside.close()
 	e.active.Load().pool.close()
 	e.dog.close()
 	e.opts.state.close()

@@ -57,7 +57,9 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 		return j.failed(ctx, h, FaultBreaker, "not called for a while, it failed too often")
 	}
 	wall := j.b.opts.Wall
-	if i > 0 {
+	if !h.point.deciding() {
+		wall = j.b.opts.AsideWall
+	} else if i > 0 {
 		if wall = min(wall, j.left()); wall <= 0 {
 			return j.failed(ctx, h, FaultBudget, "the hooks before it used up the time for the chain")
 		}
@@ -102,13 +104,24 @@ func (j *judgement) release() {
 	}
 }
 
+// asideWork is how many times the work of others a hook may do that no action
+// waits for.
+const asideWork = 10
+
 // call calls one function of a hook's. What it left behind counts only if it does
 // not fail, and what it wrote is undone if it does.
 func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LValue, error) {
 	v := j.v
 	v.rule = h.rule
-	v.proxy.open(j.c)
-	result, err := v.run(fn, v.message, j.b.opts.Instructions, wall, phaseRunning)
+	v.proxy.open(j.c, !h.point.deciding())
+	units, argument := j.b.opts.Instructions, lua.LValue(v.message)
+	if !h.point.deciding() {
+		units *= asideWork
+	}
+	if h.point == Tick {
+		argument = lua.LNil
+	}
+	result, err := v.run(fn, argument, units, wall, phaseRunning)
 	j.verdict.Units += v.used
 	if err != nil {
 		undo(v.proxy.writes)
@@ -152,7 +165,7 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 	if result == lua.LNil {
 		return false, nil
 	}
-	if handle, ok := result.(*lua.LUserData); ok {
+	if handle, ok := result.(*lua.LUserData); ok && h.point.deciding() {
 		switch a, isAnswer := handle.Value.(*answer); {
 		case isAnswer && a.call == j.v.calls:
 			if a.Decision == Deny {
@@ -168,6 +181,9 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 		}
 	}
 	j.v.broken = true
+	if !h.point.deciding() {
+		return false, errVerdict{fmt.Sprintf("returned a %s: %s decides nothing", result.Type(), h.point.function())}
+	}
 	return false, errVerdict{fmt.Sprintf("returned a %s, which is no verdict of this call", result.Type())}
 }
 

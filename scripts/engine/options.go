@@ -33,6 +33,8 @@ type Options struct {
 	Instructions int           // units of work, about 45 ns each; 0: 100,000
 	Wall         time.Duration // 0: 5 ms
 	ChainWall    time.Duration // all hooks of one message together; 0: 10 ms
+	AsideWall    time.Duration // one after or on_tick hook, which has ten times the work; 0: 50 ms
+	AfterQueue   int           // actions that wait for after hooks; beyond, the newest is dropped. 0: 1,024
 	MaxText      int           // characters that a rewritten text may have; 0: 5,000
 
 	// What a bundle must keep to be activated.
@@ -63,6 +65,7 @@ type Action struct {
 	// Request makes an empty request, a pointer to a generated struct; nil: there is
 	// none. Tests of rules fill it in.
 	Request func() any
+	Reply   func() any // the same of its reply
 }
 
 func (o *Options) setDefaults() {
@@ -74,6 +77,8 @@ func (o *Options) setDefaults() {
 	}
 	o.Instructions = cmp.Or(o.Instructions, 100_000)
 	o.MaxText = cmp.Or(o.MaxText, 5000)
+	o.AfterQueue = cmp.Or(o.AfterQueue, 1024)
+	o.AsideWall = cmp.Or(o.AsideWall, 50*time.Millisecond)
 	o.VMs = cmp.Or(o.VMs, 64)
 	o.VMCalls = cmp.Or(o.VMCalls, 10_000)
 	o.Wall = cmp.Or(o.Wall, 5*time.Millisecond)
@@ -95,15 +100,20 @@ func (o *Options) validate() error {
 	if err := o.Watch.validate(); err != nil {
 		return err
 	}
-	for name, n := range map[string]int{"Instructions": o.Instructions, "MaxText": o.MaxText, "VMs": o.VMs, "VMCalls": o.VMCalls} {
+	for name, n := range map[string]int{"Instructions": o.Instructions, "MaxText": o.MaxText, "AfterQueue": o.AfterQueue, "VMs": o.VMs, "VMCalls": o.VMCalls} {
 		if n < 1 {
 			return fmt.Errorf("scripts: %s is %d, must be positive", name, n)
 		}
 	}
-	for name, d := range map[string]time.Duration{"Wall": o.Wall, "ChainWall": o.ChainWall, "LoadWall": o.LoadWall,
+	for name, d := range map[string]time.Duration{"Wall": o.Wall, "ChainWall": o.ChainWall, "AsideWall": o.AsideWall, "LoadWall": o.LoadWall,
 		"TestWall": o.TestWall, "Poll": o.Poll, "Debounce": o.Debounce} {
 		if d < time.Millisecond {
 			return fmt.Errorf("scripts: %s is %v, must be at least 1ms", name, d)
+		}
+	}
+	for _, t := range o.Thresholds {
+		if !o.knows(t.Code) {
+			return fmt.Errorf("scripts: a threshold has the unknown code %q", t.Code)
 		}
 	}
 	return nil

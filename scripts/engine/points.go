@@ -6,13 +6,12 @@ type Point uint8
 // The points. Before and Message are one place: a host asks Before, and hooks
 // for messages are asked with the others, in one order, when the call has a text.
 const (
-	Before     Point = iota // any action, when nothing else refuses it any more
-	Message                 // one that commits a message
-	Login                   // the credentials are right, the session is not bound yet
-	Join                    // somebody who may come in comes into a room
-	RoomCreate              // a room is about to be made
-	After                   // aside, when the action is answered
-	Tick                    // by the clock
+	Before  Point = iota // any action, when nothing else refuses it any more
+	Message              // one that commits a message
+	Login                // the credentials are right, the session is not bound yet
+	Join                 // somebody who may come in comes into a room
+	After                // aside, when the action is answered
+	Tick                 // by the clock
 	points
 )
 
@@ -30,8 +29,6 @@ func (p Point) function() string {
 		return "im.on_login"
 	case Join:
 		return "im.on_join"
-	case RoomCreate:
-		return "im.on_room_create"
 	case After:
 		return "im.after"
 	}

@@ -18,6 +18,8 @@ type proxy struct {
 	turn  uint64 // the running hook's number: views of the request are good for it only
 	boxes [textField + 1]box
 	req   view // what the handle c.req stands for
+	reply view // and c.reply
+	late  bool // the action is over: nothing can be assigned
 
 	// What the running hook leaves behind.
 	writes []Rewrite
@@ -46,6 +48,8 @@ func callSymbols() []symbol {
 		field("language", "string?", "What the client asked to be answered in, if that is known."),
 		field("account_age", "number?", "How old the account is in seconds, if that is known."),
 		field("req", "im.Request", "The request, with its fields as the proto files name them."),
+		field("code", "string?", `In after hooks: how the action was answered, "ok" or the lower-case name of a wire code.`),
+		field("reply", "im.Request?", "In after hooks: the reply, if the action was not refused."),
 		field("text", "string?", "The text of a message; may be assigned: not empty, UTF-8, no longer than a client's may be. Later hooks see it."),
 		field("conversation", "string?", "ID of the conversation of a message."),
 		field("conversation_type", "string?", `"chat", "group" or "room", of a message.`),
@@ -64,6 +68,7 @@ const (
 	conversationField
 	conversationTypeField
 	kindField
+	codeField
 	textField
 )
 
@@ -83,8 +88,8 @@ func (v *vm) callType() *lua.LTable {
 }
 
 // open shows c, close hides it: a handle that a script kept raises afterwards.
-func (p *proxy) open(c *Call) {
-	p.c = c
+func (p *proxy) open(c *Call, late bool) {
+	p.c, p.late = c, late
 	p.turn++
 	p.writes, p.tags, p.scores = p.writes[:0], p.tags[:0], p.scores[:0]
 }
@@ -92,7 +97,7 @@ func (p *proxy) open(c *Call) {
 func (p *proxy) close() {
 	p.c = nil
 	p.turn++
-	p.req = view{}
+	p.req, p.reply = view{}, view{}
 	p.boxes[textField] = box{}
 	clear(p.writes)
 }
@@ -109,6 +114,9 @@ func (p *proxy) read(L *lua.LState) int {
 	switch name {
 	case "req":
 		L.Push(p.request(L))
+		return 1
+	case "reply":
+		L.Push(p.replied())
 		return 1
 	case "tag":
 		L.Push(p.v.tag)
@@ -164,6 +172,8 @@ func fieldNumber(name string) int {
 		return conversationTypeField
 	case "kind":
 		return kindField
+	case "code":
+		return codeField
 	case "client_addr":
 		return int(FactClientAddr)
 	case "trace":
@@ -191,6 +201,8 @@ func (p *proxy) field(n int) string {
 		return p.c.ConversationType
 	case kindField:
 		return p.c.Kind
+	case codeField:
+		return p.c.Code
 	}
 	if p.c.Facts == nil {
 		return ""
@@ -212,6 +224,8 @@ func (p *proxy) write(L *lua.LState) int {
 		L.RaiseError("c.%s is read-only", name)
 	case p.c.Text == nil:
 		L.RaiseError("%s has no text", p.c.Action)
+	case p.late:
+		L.RaiseError("c.text is read-only: the action is over")
 	}
 	most := p.v.b.opts.MaxText
 	if f := p.v.b.rewritable(p.c.Action, "text"); f != nil {

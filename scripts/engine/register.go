@@ -3,6 +3,7 @@ package engine
 import (
 	"regexp"
 	"slices"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -18,14 +19,37 @@ func pointSymbols() []symbol {
 	options := param{"options", `{name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, ` +
 		`phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`,
 		"name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first"}
+	aside := param{"fn", "fun(c: im.Call)", ""}
+	named := param{"options", `{name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique"}
+	action := param{"action", "string", `"chat.send", or several: "chat.*", "*"`}
 	return []symbol{
-		{name: "im.before", in: inLoad, fn: registering(Before),
-			args:    []param{{"action", "string", `"chat.send", or several: "chat.*", "*"`}, hook, options},
+		{name: "im.before", in: inLoad, fn: registering(Before), args: []param{action, hook, options},
 			doc:     "Registers a hook before actions, when they are valid and permitted.",
 			example: `im.before("chat.*", function(c) c:tag("seen") end, {name = "seen", on_error = "open", phase = "observe"})`},
 		{name: "im.on_message", in: inLoad, fn: registering(Message), args: []param{hook, options},
 			doc:     "Registers a hook on messages, before they are stored.",
 			example: `im.on_message(function(c) c.text = im.text.trim(c.text) end, {name = "trim", on_error = "open"})`},
+		{name: "im.on_login", in: inLoad, fn: registering(Login), args: []param{hook, options},
+			doc:     "Registers a hook on people who sign in or connect, when their credentials were right.",
+			example: `im.on_login(function(c) if c.device_type == "tablet" then return im.deny("rejected") end end, {name = "no_tablets", on_error = "open"})`},
+		{name: "im.on_join", in: inLoad, fn: registering(Join), args: []param{hook, options},
+			doc:     "Registers a hook on people who come into a room, c.conversation, and may.",
+			example: `im.on_join(function(c) if c.conversation == "r_staff" then return im.deny("rejected") end end, {name = "staff", on_error = "closed"})`},
+		{name: "im.on_room_create", in: inLoad, fn: aboutAction(Before, "im.on_room_create", "room.create"), args: []param{hook, options},
+			doc:     `Is im.before("room.create", …).`,
+			example: `im.on_room_create(function(c) return im.throttle(1000) end, {name = "slowly", on_error = "open"})`},
+		{name: "im.on_sign_up", in: inLoad, fn: aboutAction(Before, "im.on_sign_up", "account.sign_up"), args: []param{hook, options},
+			doc:     `Is im.before("account.sign_up", …).`,
+			example: `im.on_sign_up(function(c) return im.deny("rejected", "closed for now") end, {name = "closed", on_error = "open"})`},
+		{name: "im.after", in: inLoad, fn: registering(After), args: []param{action, aside, named},
+			doc:     "Registers a hook that follows actions aside, when they are answered. It decides nothing.",
+			example: `im.after("chat.send", function(c) if c.code ~= "ok" then im.log.info("refused", {code = c.code}) end end, {name = "refusals"})`},
+		{name: "im.on_leave", in: inLoad, fn: aboutAction(After, "im.on_leave", "room.leave"), args: []param{aside, named},
+			doc:     `Is im.after("room.leave", …).`,
+			example: `im.on_leave(function(c) im.log.debug("left", {room = c.req.room}) end, {name = "leaving"})`},
+		{name: "im.on_tick", in: inLoad, fn: registering(Tick), args: []param{{"every", "string", `"1s" or more, as "30s", "5m", "1h30m"`}, {"fn", "fun()", ""}, named},
+			doc:     "Registers a function that is called again and again, by every core, while the bundle is active.",
+			example: `im.on_tick("5m", function() im.log.info("still here") end, {name = "alive"})`},
 	}
 }
 
@@ -33,13 +57,31 @@ func pointSymbols() []symbol {
 func registering(p Point) func(*vm, *lua.LState) int {
 	return func(v *vm, L *lua.LState) int {
 		r, fn := registered{point: p}, 1
-		if p == Before {
+		switch p {
+		case Before, After:
 			r.glob, fn = L.CheckString(1), 2
 			if !globText.MatchString(r.glob) {
 				L.ArgError(1, `must be an action's name, or several: "chat.send", "chat.*", "*"`)
 			}
+		case Tick:
+			fn = 2
+			var err error
+			if r.every, err = time.ParseDuration(L.CheckString(1)); err != nil || r.every < minTick {
+				L.ArgError(1, `must be a time of 1s or more: "30s", "5m"`)
+			}
 		}
 		v.take(L, p.function(), r, fn)
+		return 0
+	}
+}
+
+// minTick is the shortest time between two calls of an on_tick hook.
+const minTick = time.Second
+
+// aboutAction is the function that registers hooks about one action.
+func aboutAction(p Point, function, action string) func(*vm, *lua.LState) int {
+	return func(v *vm, L *lua.LState) int {
+		v.take(L, function, registered{point: p, glob: action, sugar: true}, 1)
 		return 0
 	}
 }
@@ -80,8 +122,12 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 		}
 	}
 	eachOption(L, n+1, function, options)
-	if r.name == "" || r.point.deciding() && !policed {
+	r.onError.open = r.onError.open || !r.point.deciding()
+	switch {
+	case r.point.deciding() && (r.name == "" || !policed):
 		L.RaiseError(`%s: options need name = "…" and on_error = "open" or "closed"`, function)
+	case r.name == "":
+		L.RaiseError(`%s: options need name = "…"`, function)
 	}
 	r.file, r.line = caller(L)
 	v.hooks = append(v.hooks, r)

@@ -142,6 +142,18 @@ func (p *proxy) request(L *lua.LState) lua.LValue {
 	return p.v.request
 }
 
+// replied is c.reply, nil if there is none.
+func (p *proxy) replied() lua.LValue {
+	if p.c.Reply == nil {
+		return lua.LNil
+	}
+	if p.reply.turn != p.turn {
+		value := reflect.ValueOf(p.c.Reply).Elem()
+		p.reply = view{value: value, shape: p.v.b.shapeOf(value.Type()), path: "c.reply", turn: p.turn}
+	}
+	return p.v.reply
+}
+
 // viewed is argument 1 as a view that is still good.
 func (v *vm) viewed(L *lua.LState) *view {
 	handle, ok := L.Get(1).(*lua.LUserData)
@@ -248,7 +260,7 @@ func (v *vm) writeView(L *lua.LState) int {
 	}
 	f := v.fieldOf(L, w)
 	name := string(L.Get(2).(lua.LString))
-	if w.top && f.kind == textKind {
+	if w.top && f.kind == textKind && !v.proxy.late {
 		if may := v.b.rewritable(v.proxy.c.Action, name); may != nil {
 			v.proxy.assign(name, w.value.Field(f.index).Addr().Interface().(*string), newText(L, w.path+"."+name, L.Get(3), may.Max))
 			return 0

@@ -65,6 +65,7 @@ func (b *bundle) selfTest(ctx context.Context) error {
 // the bundle yet.
 func (b *bundle) takeTime() (undo func()) {
 	usual, patient := b.opts, *b.opts
+	patient.AsideWall = usual.TestWall
 	patient.Wall, patient.ChainWall = usual.TestWall, usual.TestWall
 	b.opts = &patient
 	return func() { b.opts = usual }
@@ -118,6 +119,17 @@ func testSymbols() []symbol {
 		{name: "Test.call", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.call(L) },
 			args: []param{{"fields", "table<string, any>", "action, other fields of im.Call, and req, a table of the request's fields"}}, results: verdict,
 			doc: "What the hooks say about any action. A hook that fails makes the test fail."},
+		{name: "Test.login", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.login(L) },
+			args: []param{{"fields", "table<string, any>", "fields of im.Call"}}, results: verdict,
+			doc: "What the hooks say about somebody who signs in."},
+		{name: "Test.join", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.join(L) },
+			args: []param{{"fields", "table<string, any>", "fields of im.Call; conversation is the room"}}, results: verdict,
+			doc: "What the hooks say about somebody who comes into a room."},
+		{name: "Test.after", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.after(L) },
+			args: []param{{"fields", "table<string, any>", "action, other fields of im.Call, code, and req and reply as tables"}},
+			doc:  "Runs the after hooks of an answered action."},
+		{name: "Test.tick", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.tick(L) },
+			args: []param{{"name", "string", "of the hook"}}, doc: "Runs an on_tick hook."},
 		{name: "Test.wait", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.wait(L) },
 			args: []param{{"ms", "number", ""}}, doc: "Moves the clock, which otherwise stands still."},
 	}

@@ -131,7 +131,10 @@ func (e *Engine) stage(b *bundle, p Policy, by By, disk bool) error {
 	e.unstage(b)
 	b.since = c.since
 	b.words.settle()
+	e.mu.Lock()
+	e.switchHooks(b)
 	e.active.put(c)
+	e.mu.Unlock()
 	e.active.Load().shadow.Store(c.shadow)
 	if p.Mode == ModeCanary {
 		e.watch(b, e.active.Load(), true)

@@ -23,6 +23,9 @@ type Status struct {
 	// "activated", "rejected", "rolled_back" …
 	Results map[string]int64
 	Dropped int64 // log lines of scripts over the limit of a call
+	Off     bool  // the kill switch is pulled: no hook is asked
+	Late    int   // actions that wait for after hooks
+	Lost    int64 // actions whose after hooks were dropped since too many waited
 }
 
 // HookStatus is one hook of the active bundle; counts begin at its activation.
@@ -30,6 +33,8 @@ type HookStatus struct {
 	Name      string
 	Rule      string // name@file:line
 	Priority  int
+	Function  string // what registered it: "im.before"
+	Off       bool   // it is switched off
 	OnError   string // "open", "closed", "fallback", or the code of the denial
 	Calls     int64
 	Denied    int64
@@ -72,7 +77,8 @@ type Rejected struct {
 // Status describes the active bundle and what was rejected since.
 func (e *Engine) Status() Status {
 	b := e.active.Load()
-	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Held: e.shelf.held(), Dropped: b.dropped.Load()}
+	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Held: e.shelf.held(), Dropped: b.dropped.Load(),
+		Off: b.off.Load(), Late: len(e.aside.queue), Lost: e.aside.dropped.Load()}
 	s.Hooks = b.status()
 	s.Measured = b.tally.counts().measured()
 	s.Candidate = e.active.candidate().status()
@@ -108,7 +114,7 @@ func (c *candidate) status() *CandidateStatus {
 }
 
 func (h *hook) status() HookStatus {
-	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, OnError: h.onError.String(),
+	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, Function: h.point.function(), Off: h.off.Load(), OnError: h.onError.String(),
 		Calls: h.calls.Load(), Denied: h.denied.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
 		Tripped: h.breaker.open.Load()}
 	if f := h.last.Load(); f != nil {

@@ -61,6 +61,8 @@ func (s *sample) set(name string, value lua.LValue) bool {
 		s.ConversationType = string(text)
 	case kindField:
 		s.Kind = string(text)
+	case codeField:
+		s.Code = string(text)
 	default:
 		s.facts[n] = string(text)
 	}
@@ -81,12 +83,59 @@ func (t *tester) call(L *lua.LState) int {
 	return t.ask(L, s)
 }
 
+// login is t.login{…}: what the hooks say about somebody who signs in.
+func (t *tester) login(L *lua.LState) int {
+	s := newSample()
+	s.Action = "account.auth"
+	t.fill(L, "t.login", s)
+	return t.askAt(L, Login, s)
+}
+
+// join is t.join{…}: what the hooks say about somebody who comes into a room.
+func (t *tester) join(L *lua.LState) int {
+	s := newSample()
+	s.Action, s.Conversation, s.ConversationType = "room.join", "r_lobby", "room"
+	t.fill(L, "t.join", s)
+	return t.askAt(L, Join, s)
+}
+
+// after is t.after{action = …, code = …, req = {…}, reply = {…}}.
+func (t *tester) after(L *lua.LState) int {
+	s := newMessage()
+	s.Code = "ok"
+	t.fill(L, "t.after", s)
+	for _, h := range t.b.chain(After, s.Action, false) {
+		t.mustWork(L, t.b.judge(t.ctx, []*hook{h}, &s.Call, func() time.Time { return t.now }))
+	}
+	return 0
+}
+
+// tick is t.tick(name).
+func (t *tester) tick(L *lua.LState) int {
+	name := L.CheckString(2)
+	for _, h := range t.b.at[Tick] {
+		if h.name == name {
+			t.mustWork(L, t.b.judge(t.ctx, []*hook{h}, &Call{}, func() time.Time { return t.now }))
+			return 0
+		}
+	}
+	L.RaiseError("t.tick: no on_tick hook is named %q", clip(name, 64))
+	return 0
+}
+
+// mustWork makes the test fail when a hook has.
+func (t *tester) mustWork(L *lua.LState, v Verdict) {
+	if v.Err != nil {
+		L.RaiseError("%s", clip(v.Err.Error(), 1024))
+	}
+}
+
 // fill reads a test's table: fields of c by name, and req.
 func (t *tester) fill(L *lua.LState, function string, s *sample) {
 	t.v.spend(L, 100)
 	given := L.CheckTable(1)
 	given.ForEach(func(key, value lua.LValue) {
-		if name := key.String(); name != "req" && !s.set(name, value) {
+		if name := key.String(); name != "req" && name != "reply" && !s.set(name, value) {
 			L.RaiseError("%s: bad field %s", function, clip(name, 64))
 		}
 	})
@@ -94,15 +143,23 @@ func (t *tester) fill(L *lua.LState, function string, s *sample) {
 		if a.Name == s.Action && a.Request != nil {
 			s.Request = a.Request()
 		}
+		if a.Name == s.Action && a.Reply != nil && s.Code == "ok" {
+			s.Reply = a.Reply()
+		}
 	}
-	req := given.RawGetString("req")
-	if req == lua.LNil {
-		return
+	t.fillBody(L, function, "req", s, s.Request, given)
+	t.fillBody(L, function, "reply", s, s.Reply, given)
+}
+
+func (t *tester) fillBody(L *lua.LState, function, name string, s *sample, body any, given *lua.LTable) {
+	from := given.RawGetString(name)
+	switch {
+	case from == lua.LNil:
+	case body == nil:
+		L.RaiseError("%s: %s has no %s", function, clip(s.Action, 64), name)
+	default:
+		t.fillRequest(L, function+": "+name, reflect.ValueOf(body).Elem(), from)
 	}
-	if s.Request == nil {
-		L.RaiseError("%s: %s is no action with a request", function, clip(s.Action, 64))
-	}
-	t.fillRequest(L, function+": req", reflect.ValueOf(s.Request).Elem(), req)
 }
 
 // fillRequest writes a table of a test into a request.
@@ -202,8 +259,10 @@ func setText(into reflect.Value, kind fieldKind, text string) bool {
 }
 
 // ask puts the question, and gives the verdict as a table.
-func (t *tester) ask(L *lua.LState, s *sample) int {
-	if chain := t.b.chain(Before, s.Action, s.Text != nil); len(chain) > 0 {
+func (t *tester) ask(L *lua.LState, s *sample) int { return t.askAt(L, Before, s) }
+
+func (t *tester) askAt(L *lua.LState, p Point, s *sample) int {
+	if chain := t.b.chain(p, s.Action, s.Text != nil); len(chain) > 0 {
 		L.Push(t.answer(L, s, t.b.judge(t.ctx, chain, &s.Call, func() time.Time { return t.now })))
 		return 1
 	}
@@ -213,9 +272,7 @@ func (t *tester) ask(L *lua.LState, s *sample) int {
 
 // answer is a verdict as a table. A hook that failed makes the test fail.
 func (t *tester) answer(L *lua.LState, s *sample, verdict Verdict) *lua.LTable {
-	if verdict.Err != nil {
-		L.RaiseError("%s", clip(verdict.Err.Error(), 1024))
-	}
+	t.mustWork(L, verdict)
 	name, _, _ := strings.Cut(verdict.Rule, "@")
 	out := L.CreateTable(0, 12)
 	out.RawSetString("denied", lua.LBool(verdict.Denied()))

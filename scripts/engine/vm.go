@@ -50,6 +50,7 @@ type vm struct {
 
 	message *lua.LUserData // the proxy's handle, c in a hook
 	request *lua.LUserData // c.req
+	reply   *lua.LUserData // c.reply
 	proxy   proxy
 	tag     *lua.LFunction // c.tag, c.score
 	score   *lua.LFunction

@@ -29,6 +29,9 @@ type Send struct {
 	Outcome      Outcome
 	MessageID    string // what the ack named; empty unless Acked
 	Seq          int64
+	// Stream names what was sent ahead of its answers and acked without being sent again:
+	// what is of one stream stands in the order of Sends. Empty: it is of none.
+	Stream string
 }
 
 // Item is one message as a reader saw it.
@@ -93,9 +96,10 @@ func (r *Report) String() string {
 
 // Check holds the readings against the sends.
 func (h *History) Check() *Report {
-	c := checker{report: &Report{}, sends: make(map[string]*Send, len(h.Sends)), ends: map[string][]*ending{}}
+	c := checker{report: &Report{}, sends: make(map[string]*Send, len(h.Sends)), places: make(map[string]int, len(h.Sends)), ends: map[string][]*ending{}}
 	for i := range h.Sends {
 		c.sent(&h.Sends[i])
+		c.places[h.Sends[i].ID] = i
 	}
 	for i := range h.Readings {
 		if !h.Readings[i].Live {
@@ -114,6 +118,7 @@ func (h *History) Check() *Report {
 type checker struct {
 	report *Report
 	sends  map[string]*Send     // by ID
+	places map[string]int       // of the sends in the history, by ID
 	ends   map[string][]*ending // by conversation: the readings at the end
 }
 
@@ -155,6 +160,7 @@ func (c *checker) readAtTheEnd(r *Reading) {
 func (c *checker) read(r *Reading) {
 	c.doubles(r)
 	c.order(r)
+	c.streams(r)
 	for _, item := range r.Items {
 		c.origin(r, item)
 		for _, end := range c.ends[r.Conversation] {
@@ -211,6 +217,21 @@ func (c *checker) order(r *Reading) {
 		if item.MessageID <= before.MessageID {
 			note(&c.report.Reordered, "%s saw %s with ID %s after %s with ID %s", r.Reader, item.ID, item.MessageID, before.ID, before.MessageID)
 		}
+	}
+}
+
+// streams holds a reading to the order in which each stream was sent.
+func (c *checker) streams(r *Reading) {
+	last := map[string]*Send{}
+	for _, item := range r.Items {
+		s := c.sends[item.ID]
+		if s == nil || s.Stream == "" {
+			continue
+		}
+		if before := last[s.Stream]; before != nil && c.places[before.ID] > c.places[s.ID] {
+			note(&c.report.Reordered, "%s saw %s after %s, which was sent after it over %s", r.Reader, item.ID, before.ID, s.Stream)
+		}
+		last[s.Stream] = s
 	}
 }
 

@@ -94,6 +94,15 @@ func TestPlantedFaults(t *testing.T) {
 				}
 			}
 		}, "twice reordered"},
+		{"what was sent ahead of its answer stands first", func(h *history.History) {
+			h.Sends[3].Stream, h.Sends[4].Stream = "alice's phone", "alice's phone"
+			h.Sends[3].Sent, h.Sends[4].Sent = h.Sends[2].Sent, h.Sends[2].Sent
+			h.Sends[3].Answered, h.Sends[4].Answered = h.Sends[2].Answered, h.Sends[2].Answered
+			h.Readings = h.Readings[:2]
+			swap(&h.Readings[0], 3, 4)
+			swap(&h.Readings[1], 3, 4)
+			renumber(h)
+		}, "reordered"},
 		{"a message that nobody sent", func(h *history.History) {
 			for i := range h.Readings[:2] {
 				h.Readings[i].Items = append(h.Readings[i].Items, history.Item{ID: "eve-1", MessageID: "ID10", Seq: 11})

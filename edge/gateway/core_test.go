@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"crypto/tls"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 // never answered.
 type core struct {
 	hub   *session.Hub
-	calls chan session.Call
+	calls chan called
 	done  chan struct{}
 	hold  chan struct{} // closed by a test that sent a frame of the action "hold"
 	work  sync.WaitGroup
@@ -39,11 +40,18 @@ type core struct {
 	gone map[session.ID]int
 	bind map[session.ID]int
 	from string // the address of the last GetMessageID
+	most int    // calls that came together
+}
+
+// called is a call to be answered, or to be said not to be sent.
+type called struct {
+	session.Call
+	unsent bool
 }
 
 func newCore() *core {
 	c := &core{
-		calls: make(chan session.Call, 1<<16), done: make(chan struct{}), hold: make(chan struct{}),
+		calls: make(chan called, 1<<16), done: make(chan struct{}), hold: make(chan struct{}),
 		gone: make(map[session.ID]int), bind: make(map[session.ID]int),
 	}
 	c.work.Go(c.run)
@@ -54,7 +62,11 @@ func (c *core) run() {
 	for {
 		select {
 		case call := <-c.calls:
-			c.answer(call)
+			if call.unsent {
+				c.hub.Reply(session.Reply{Session: call.Session, Sequence: call.Sequence, Unsent: true})
+			} else {
+				c.answer(call.Call)
+			}
 		case <-c.done:
 			return
 		}
@@ -80,10 +92,33 @@ func (c *core) answer(call session.Call) {
 	c.hub.Reply(r)
 }
 
-func (c *core) Call(call session.Call) { c.calls <- call }
+func (c *core) Call(call session.Call) { c.calls <- called{call, false} }
 
-// CallTogether takes none: they come by Call, one by one.
-func (c *core) CallTogether([]session.Call) bool { return false }
+// CallTogether answers them in any order, or says of all but the first that they were not
+// sent, or takes none.
+func (c *core) CallTogether(calls []session.Call) bool {
+	c.mu.Lock()
+	c.most = max(c.most, len(calls))
+	c.mu.Unlock()
+	chance := rand.N(8)
+	if chance == 0 {
+		return false
+	}
+	all := make([]called, len(calls))
+	for i, to := range rand.Perm(len(calls)) {
+		all[to] = called{calls[i], chance == 1 && i > 0}
+	}
+	for _, call := range all {
+		c.calls <- call
+	}
+	return true
+}
+
+func (c *core) together() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.most
+}
 
 func (c *core) Gone(s session.ID, _ session.Identity) {
 	c.mu.Lock()

@@ -6,10 +6,45 @@ import (
 	"testing"
 	"time"
 
+	"freeim/edge/frame"
 	"freeim/edge/gateway"
 	"freeim/edge/session"
 	"freeim/idl"
 )
+
+// TestSeveralTogether: what a client says at once goes to the core together, and is
+// answered in its order and codec, whichever answer comes first.
+func TestSeveralTogether(t *testing.T) {
+	transports(t, gateway.Options{}, session.Options{}, func(t *testing.T, e *edge, dial func() *peer) {
+		p := dial()
+		p.auth()
+		const rounds, each = 20, 40
+		codec := func(n uint32) idl.Codec { return []idl.Codec{idl.CodecProtobuf, idl.CodecJSON}[n%2] }
+		next := uint32(1)
+		for range rounds {
+			first := next + 1
+			for range 2 { // two writes, one behind the other
+				var said []frame.Frame
+				for range each / 2 {
+					next++
+					said = append(said, frame.Frame{Codec: codec(next), Action: idl.ActionMessage, Sequence: next, Body: fmt.Append(nil, next)})
+				}
+				p.send(append(said, heartbeat(1<<20))...)
+			}
+			for n := first; n <= next; n++ {
+				if f := p.want(idl.ActionMessage, n); string(f.Body) != fmt.Sprint(n) || f.Codec != codec(n) {
+					t.Fatalf("%d is answered with %q by codec %v", n, f.Body, f.Codec)
+				}
+				if (n-first)%(each/2) == each/2-1 {
+					p.want(idl.ActionHeartbeat, 1<<20)
+				}
+			}
+		}
+		if got := e.core.together(); got < each/4 {
+			t.Errorf("at most %d came together, want %d perhaps", got, each/2)
+		}
+	})
+}
 
 // TestDeliveryLeavesInOneWrite for each session, and one thing alone before
 // Deliver returns.

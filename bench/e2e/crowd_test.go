@@ -124,14 +124,23 @@ func (c *crowd) talk(ctx context.Context, count int) {
 }
 
 // talkWhile has everybody send until what happens meanwhile is over, and returns
-// when all is answered.
+// when all is answered. When meanwhile ends the test, no answer is waited for.
 func (c *crowd) talkWhile(ctx context.Context, meanwhile func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := true
 	var over atomic.Bool
 	var talking sync.WaitGroup
 	talking.Go(func() { c.speakUntil(ctx, func(int) bool { return over.Load() }) })
 	defer talking.Wait()
 	defer over.Store(true)
+	defer func() {
+		if failed {
+			cancel()
+		}
+	}()
 	meanwhile()
+	failed = false
 }
 
 func (c *crowd) speakUntil(ctx context.Context, enough func(said int) bool) {

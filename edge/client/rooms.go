@@ -128,8 +128,8 @@ func (s *Session) Leave(ctx context.Context, name string) error {
 }
 
 // SendRoom sends a message to a room that the session is in, over as many
-// connections as it takes, until it is committed, refused, or ctx ends: then
-// nobody knows, and the same ClientID may be sent again.
+// connections as it takes, until it is committed, refused, answered with what makes no
+// sense, or ctx ends: then nobody knows, and the same ClientID may be sent again.
 func (s *Session) SendRoom(ctx context.Context, m RoomOutgoing) (*roompb.RoomSendReply, error) {
 	req := &roompb.RoomSendRequest{Room: m.Room, Kind: m.Kind, Text: m.Text, Data: m.Data, ClientId: cmp.Or(m.ClientID, rand.Text())}
 	pauses := backoff{min: joinPause, max: joinRest}
@@ -143,14 +143,15 @@ func (s *Session) SendRoom(ctx context.Context, m RoomOutgoing) (*roompb.RoomSen
 		if err == nil || !sendAgain(err, tries) {
 			return rep, err
 		}
-		var pause <-chan time.Time
-		if r, refused := errors.AsType[*Refusal](err); refused {
-			pause = time.After(pauses.next(r.RetryAfter))
-		} else {
-			pause = conn.afterEnd()
+		r, refused := errors.AsType[*Refusal](err)
+		switch {
+		case !refused && conn.Err() == nil:
+			return nil, err
+		case !refused: // inRoom waits for another connection
+			continue
 		}
 		select {
-		case <-pause:
+		case <-time.After(pauses.next(r.RetryAfter)):
 		case <-ctx.Done():
 			return nil, err
 		}
@@ -173,12 +174,6 @@ func sendAgain(err error, tries int) bool {
 		return tries < maxUnclear
 	}
 	return false
-}
-
-// afterEnd fires when the connection has ended.
-func (c *Client) afterEnd() <-chan time.Time {
-	<-c.ended
-	return time.After(0)
 }
 
 // inRoom is the connection on which the session is in the room; it waits for one.

@@ -62,6 +62,40 @@ func inFake(t *testing.T, f *clienttest.Fake, account string, change func(*clien
 	return s
 }
 
+// TestSendRoomAnsweredWithNonsense: whoever sends hears of it. The connection goes on, so
+// waiting for its end would be for ever.
+func TestSendRoomAnsweredWithNonsense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, peer, _ := joined(t, forms()[0], nil)
+		in := make(chan error, 1)
+		go func() {
+			_, err := s.Join(t.Context(), client.JoinRoom{Room: "lobby"})
+			in <- err
+		}()
+		peer.Answer(peer.Expect(idl.ActionJoinRoom, nil), &roompb.JoinRoomReply{Info: &roompb.RoomInfo{Room: "lobby"}})
+		if err := <-in; err != nil {
+			t.Fatal(err)
+		}
+		sent := make(chan error, 1)
+		go func() {
+			_, err := s.SendRoom(t.Context(), client.RoomOutgoing{Room: "lobby", Text: "hi"})
+			sent <- err
+		}()
+		r := peer.Expect(idl.ActionRoomMessage, nil)
+		r.Action = idl.ActionRoomInfo
+		peer.Send(r)
+		select {
+		case err := <-sent:
+			if err == nil || client.CodeOf(err) != 0 {
+				t.Errorf("got %v, want an error that is no refusal", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("who sends hears nothing")
+			peer.Cut()
+		}
+	})
+}
+
 func lines(from, to int) (all []string) {
 	for i := from; i <= to; i++ {
 		all = append(all, fmt.Sprintf("%d text %d", i, i))

@@ -74,10 +74,11 @@ func (p *Account) AfterCommit(fn func()) {
 	}
 }
 
-// FailLooks has queries for tokens fail until restore is called.
-func (p *Account) FailLooks(fault error) (restore func()) {
+// FailLooks has queries for tokens fail until restore is called: by what fault gives, or
+// does.
+func (p *Account) FailLooks(fault func() error) (restore func()) {
 	find := p.looks.find
-	p.looks.find = func(context.Context, []string) (map[string]holder, error) { return nil, fault }
+	p.looks.find = func(context.Context, []string) (map[string]holder, error) { return nil, fault() }
 	return func() { p.looks.find = find }
 }
 

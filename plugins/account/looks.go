@@ -2,7 +2,9 @@ package account
 
 import (
 	"context"
+	"errors"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -97,7 +99,7 @@ func (l *looks) ask(ctx context.Context, batch []*look) {
 	for i, one := range batch {
 		hashes[i] = one.hash
 	}
-	found, err := l.find(ctx, hashes)
+	found, err := l.found(ctx, hashes)
 	for _, one := range batch {
 		known := false
 		if one.holder, known = found[one.hash]; !known {
@@ -108,4 +110,15 @@ func (l *looks) ask(ctx context.Context, batch []*look) {
 		}
 		close(one.done)
 	}
+}
+
+// found is find behind a barrier: a panic is an answer too, and the goroutine goes on.
+func (l *looks) found(ctx context.Context, hashes []string) (found map[string]holder, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			l.host.Log().Error("a look-up of tokens panicked", "cause", cause, "stack", string(debug.Stack()))
+			err = errors.New("the look-up panicked")
+		}
+	}()
+	return l.find(ctx, hashes)
 }

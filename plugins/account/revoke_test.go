@@ -224,19 +224,24 @@ func TestLooksFailTogether(t *testing.T) {
 	p := account.Cheap()
 	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}})
 	secrets := file(t, h, 20)
-	restore := p.FailLooks(errors.New("planted fault"))
-	var calls sync.WaitGroup
-	for _, secret := range secrets {
-		calls.Go(func() {
-			_, _, err := auth(h, secret)
-			wantRefusal(t, err, idl.CodeUnavailable, "")
-		})
-	}
-	calls.Wait()
-	restore()
-	for _, secret := range secrets {
-		if _, _, err := auth(h, secret); err != nil {
-			t.Error(err)
+	for _, fault := range []func() error{
+		func() error { return errors.New("planted fault") },
+		func() error { panic("planted fault") },
+	} {
+		restore := p.FailLooks(fault)
+		var calls sync.WaitGroup
+		for _, secret := range secrets {
+			calls.Go(func() {
+				_, _, err := auth(h, secret)
+				wantRefusal(t, err, idl.CodeUnavailable, "")
+			})
+		}
+		calls.Wait()
+		restore()
+		for _, secret := range secrets {
+			if _, _, err := auth(h, secret); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -37,7 +37,7 @@ local im = {}
 ---@field req im.Request The request, with its fields as the proto files name them.
 ---@field code string? In after hooks: how the action was answered, "ok" or the lower-case name of a wire code.
 ---@field reply im.Request? In after hooks: the reply, if the action was not refused.
----@field text string? The text of a message; may be assigned: not empty, UTF-8, no longer than a client's may be. Later hooks see it.
+---@field text string? The text of a message; may be assigned: one that a client could send, not empty, UTF-8. Later hooks see it.
 ---@field conversation string? ID of the conversation of a message.
 ---@field conversation_type string? "chat", "group" or "room", of a message.
 ---@field kind string? What a message is: "text".

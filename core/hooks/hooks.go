@@ -6,7 +6,9 @@ package hooks
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -26,11 +28,19 @@ type Rules struct {
 func New() *Rules { return &Rules{} }
 
 // Open loads the scripts. specs are all actions that there are; o needs neither
-// Codes nor Actions.
+// Codes, nor Actions, nor CheckText.
 func (r *Rules) Open(specs []plugin.Spec, o engine.Options) (err error) {
-	o.Codes, o.Actions = codes(), actions(specs)
+	o.Codes, o.Actions, o.CheckText = codes(), actions(specs), checkText
 	if r.engine, err = engine.New(o); err != nil {
 		return fmt.Errorf("load the rules: %w", err)
+	}
+	return nil
+}
+
+// checkText holds rules to what people may write.
+func checkText(text string) error {
+	if no, refused := errors.AsType[*im.Error](im.CheckText("text", text, 0, math.MaxInt)); refused {
+		return errors.New(no.Reason)
 	}
 	return nil
 }

@@ -92,6 +92,27 @@ end, {name = "message", on_error = "closed"})`)
 	}
 }
 
+// A rule may not make a text of what people may not write: the hook fails.
+func TestRulesKeepToWhatPeopleMayWrite(t *testing.T) {
+	d, _ := scripted(t, `local im = require("im")
+im.before("chat.*", function(c) if c.text:find("^id ") then c.req.client_id = c.text:sub(4) end end, {name = "request", on_error = "closed"})
+im.on_message(function(c) if c.text:find("^text ") then c.text = c.text:sub(6) end end, {name = "message", on_error = "closed"})
+im.on_message(function(c) if c.text:find("^open ") then c.text = c.text:sub(6) end end, {name = "open", on_error = "open"})`)
+	for _, row := range []struct{ text, want string }{
+		{"text a\n\tb", "a\n\tb!"},
+		{"text a\x1bb", ""}, // refused, as by any hook that fails
+		{"text a\u202eb", ""},
+		{"id a\u202eb", ""},
+		{"id ab", "id abab"},
+		{"open a\x1bb", "open a\x1bb!"}, // goes on without
+	} {
+		rep, _, ok := do(t, d, &chatpb.SendRequest{Text: row.text, ClientId: "!"})
+		if ok != (row.want != "") || rep.Text != row.want {
+			t.Errorf("%q: got %q, %v, want %q", row.text, rep.Text, ok, row.want)
+		}
+	}
+}
+
 // What no hook is for costs next to nothing.
 func TestNoHookCostsNothing(t *testing.T) {
 	_, rules := scripted(t, `local im = require("im")

@@ -24,6 +24,9 @@ type Options struct {
 	// Actions are those that there are. Empty: nobody knows, any name will do.
 	Actions    []Action
 	Thresholds []Threshold // what scores lead to
+	// CheckText says what a text that a hook makes may not be, beyond its length: the hook
+	// fails, and the text stays. nil: it may be anything.
+	CheckText func(text string) error
 
 	// KV is where im.kv keeps its values; nil: in this process.
 	KV    KV

@@ -50,7 +50,7 @@ func callSymbols() []symbol {
 		field("req", "im.Request", "The request, with its fields as the proto files name them."),
 		field("code", "string?", `In after hooks: how the action was answered, "ok" or the lower-case name of a wire code.`),
 		field("reply", "im.Request?", "In after hooks: the reply, if the action was not refused."),
-		field("text", "string?", "The text of a message; may be assigned: not empty, UTF-8, no longer than a client's may be. Later hooks see it."),
+		field("text", "string?", "The text of a message; may be assigned: one that a client could send, not empty, UTF-8. Later hooks see it."),
 		field("conversation", "string?", "ID of the conversation of a message."),
 		field("conversation_type", "string?", `"chat", "group" or "room", of a message.`),
 		field("kind", "string?", `What a message is: "text".`),
@@ -231,13 +231,13 @@ func (p *proxy) write(L *lua.LState) int {
 	if f := p.v.b.rewritable(p.c.Action, "text"); f != nil {
 		most = f.Max
 	}
-	p.assign("text", p.c.Text, newText(L, "c.text", L.Get(3), most))
+	p.assign("text", p.c.Text, p.v.newText(L, "c.text", L.Get(3), most))
 	return 0
 }
 
 // newText is a value that may become a text of a request: one that a client could
 // have sent.
-func newText(L *lua.LState, field string, value lua.LValue, most int) string {
+func (v *vm) newText(L *lua.LState, field string, value lua.LValue, most int) string {
 	text, ok := value.(lua.LString)
 	switch {
 	case !ok:
@@ -248,6 +248,11 @@ func newText(L *lua.LState, field string, value lua.LValue, most int) string {
 		L.RaiseError("%s must be UTF-8", field)
 	case len(text) > most && utf8.RuneCountInString(string(text)) > most:
 		L.RaiseError("%s has more than %d characters", field, most)
+	}
+	if check := v.b.opts.CheckText; check != nil {
+		if err := check(string(text)); err != nil {
+			L.RaiseError("%s %v", field, err)
+		}
 	}
 	return string(text)
 }

@@ -262,7 +262,7 @@ func (v *vm) writeView(L *lua.LState) int {
 	name := string(L.Get(2).(lua.LString))
 	if w.top && f.kind == textKind && !v.proxy.late {
 		if may := v.b.rewritable(v.proxy.c.Action, name); may != nil {
-			v.proxy.assign(name, w.value.Field(f.index).Addr().Interface().(*string), newText(L, w.path+"."+name, L.Get(3), may.Max))
+			v.proxy.assign(name, w.value.Field(f.index).Addr().Interface().(*string), v.newText(L, w.path+"."+name, L.Get(3), may.Max))
 			return 0
 		}
 	}

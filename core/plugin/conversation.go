@@ -90,8 +90,9 @@ func Fits[T any](items []T, octets int, size func(T) int) int {
 	return len(items)
 }
 
-// SizeOf is about what a text, or a stored body, takes in codec c: in JSON a quote, a
-// bracket or a control character grows to as many as six octets.
+// SizeOf is about what a text, or a stored body, takes in codec c, and no less: in JSON a
+// quote, a bracket, a control character or a separator of lines grows to as many as six
+// octets.
 func SizeOf[T string | []byte](text T, c idl.Codec) int {
 	size := len(text)
 	if c != idl.CodecJSON {
@@ -103,6 +104,8 @@ func SizeOf[T string | []byte](text T, c idl.Codec) int {
 			size += len(`\u003c`) - 1
 		case b == '"', b == '\\':
 			size++
+		case b == 0xe2 && i+2 < len(text) && text[i+1] == 0x80 && text[i+2]&^1 == 0xa8: // U+2028, U+2029
+			size += len(`\u2028`) - 3
 		}
 	}
 	return size

@@ -121,7 +121,7 @@ func TestPages(t *testing.T) {
 
 // TestSizeOf: never less than what the encoder makes of it.
 func TestSizeOf(t *testing.T) {
-	for _, text := range []string{"", "plain", `"quoted\"`, "<b>&</b>", "a\nb\tc\x00\x7f", "héllo 界"} {
+	for _, text := range []string{"", "plain", `"quoted\"`, "<b>&</b>", "a\nb\tc\x00\x7f", "héllo 界", "a\u2028b\u2029", "\u2027\u202a"} {
 		encoded, err := idl.Append(nil, idl.CodecJSON, &textBody{text})
 		if got, want := plugin.SizeOf(text, idl.CodecJSON), len(encoded)-len(`{"t":""}`); err != nil || got < want {
 			t.Errorf("%q: got %d, it takes %d (%v)", text, got, want, err)

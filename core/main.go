@@ -88,7 +88,9 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 			Alive:  map[string]admin.Check{"core": core.Alive},
 			Checks: map[string]admin.Check{"core": core.Ready},
 			Lesser: map[string]admin.Check{"presence": core.Degraded},
-			Routes: map[string]admin.Page{"GET /backup": {Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"}}})
+			Routes: map[string]admin.Page{
+				"GET /backup":       {Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"},
+				"GET /rules/events": {Handler: core.RuleEvents(), About: "what rules told by im.emit; ?follow=1 goes on"}}})
 		if err != nil {
 			return err
 		}

@@ -67,6 +67,9 @@ im.json = {}
 ---@class im.Cidr
 local Cidr = {}
 
+---@class im.Set
+local Set = {}
+
 ---@class im.Test
 local Test = {}
 
@@ -437,6 +440,32 @@ function im.today(offset) end
 ---@return string text
 function im.file(path) end
 
+---Declares what operators may set, in the server's configuration below core.rules.config. What is wrong there refuses the scripts. Read values in hooks: tests, which see the defaults, can set others for them by t.config, but not for what was read while loading.
+---
+---For loading.
+---@param declared table<string, any> name, `[a-z][a-z0-9_]*`, and by its key what each value is: {type = "number", default = 24, min = 0, max = 720, doc = "…"}. Types are boolean, number, integer, duration ("5m"; min and max are written so too; read as milliseconds), string (with one_of = {…}, if it is one of several) and set (words, separated by spaces, commas or lines)
+---@return table<string, any> # read-only; a key that is not declared is an error
+function im.config(declared) end
+
+---Whether a word is in the set, in upper or lower case.
+---@param word string
+---@return boolean
+function Set:has(word) end
+
+---Tells operators of something: it is in the log, and on the administrative port's page /rules/events. Like all effects it happens when the action's hooks have run, and not if they denied it; 16 effects per action. To tell of denials use im.after and c.code.
+---
+---For hooks.
+---@param event string `[a-z][a-z0-9_.-]*`
+---@param data? table<string, any> 4 KiB as JSON at most
+function im.emit(event, data) end
+
+---Ends all sessions of a person, who may come back with a new connection. An effect, as im.emit.
+---
+---For hooks.
+---@param user string an ID
+---@param reason? string for operators and the client's developer
+function im.kick(user, reason) end
+
 ---Declares a test. It runs before the bundle is activated; a failure refuses the bundle.
 ---
 ---For loading.
@@ -483,6 +512,18 @@ function Test.after(fields) end
 ---For tests.
 ---@param name string of the hook
 function Test.tick(name) end
+
+---Sets values of im.config for hooks, to the test's end; all others have their defaults.
+---
+---For tests.
+---@param values table<string, table<string, any>> by name and key
+function Test.config(values) end
+
+---What im.emit and im.kick would have done since the test began; kind is "emit" or "kick".
+---
+---For tests.
+---@return {kind: string, rule: string, event: string?, data: table?, user: string?, reason: string?}[]
+function Test.effects() end
 
 ---Moves the clock, which otherwise stands still.
 ---

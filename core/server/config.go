@@ -49,6 +49,28 @@ type Rules struct {
 	// AfterQueue bounds the answered actions that wait for after hooks; beyond it the
 	// newest gets none. 0: 1,024.
 	AfterQueue int `yaml:"after_queue"`
+	// Config are the values that scripts declare with im.config, by name and key.
+	Config map[string]map[string]RuleValue `yaml:"config"`
+}
+
+// RuleValue is a value for scripts. Its type is what they declare.
+type RuleValue string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (v *RuleValue) UnmarshalText(text []byte) error {
+	*v = RuleValue(text)
+	return nil
+}
+
+func (r Rules) config() map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for name, values := range r.Config {
+		all[name] = map[string]string{}
+		for key, value := range values {
+			all[name][key] = string(value)
+		}
+	}
+	return all
 }
 
 // Threshold is one of core.rules.thresholds.

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 
+	"freeim/core/hooks"
 	"freeim/scripts/engine"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +24,7 @@ func (s *Server) register(r prometheus.Registerer) error {
 	})
 	err := errors.Join(r.Register(draining), r.Register(collectors.NewDBStatsCollector(s.directory.DB(), "directory")))
 	if s.rules != nil {
-		err = errors.Join(err, r.Register(newRuleFigures(s.rules.Engine())))
+		err = errors.Join(err, r.Register(newRuleFigures(s.rules.Engine(), s.effects)))
 	}
 	return err
 }
@@ -31,17 +32,19 @@ func (s *Server) register(r prometheus.Registerer) error {
 // ruleFigures shows what the rules did, read when Prometheus asks. Counts begin
 // anew with each bundle; there are as many hooks as the operator has written.
 type ruleFigures struct {
-	engine *engine.Engine
+	engine  *engine.Engine
+	effects *hooks.Effects
 
-	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost *prometheus.Desc
+	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost, done, undone *prometheus.Desc
 }
 
-func newRuleFigures(e *engine.Engine) *ruleFigures {
+func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("freeim_rules_"+name, help, labels, nil)
 	}
 	return &ruleFigures{
 		engine:   e,
+		effects:  effects,
 		calls:    desc("calls_total", "Times that a hook was asked.", "bundle", "hook"),
 		verdicts: desc("verdicts_total", "Actions that a hook denied or rewrote.", "bundle", "hook", "verdict"),
 		faults:   desc("faults_total", "Times that a hook failed.", "bundle", "hook"),
@@ -52,6 +55,8 @@ func newRuleFigures(e *engine.Engine) *ruleFigures {
 		off:      desc("off", "1 while no hook is asked, since the rules were switched off."),
 		late:     desc("after_queue", "Answered actions that wait for after hooks."),
 		lost:     desc("after_lost_total", "Answered actions whose after hooks were left out, since too many waited."),
+		done:     desc("effects_total", "What scripts asked for and was done.", "kind"),
+		undone:   desc("effects_lost_total", "What scripts asked for and was not done, since too much waited."),
 	}
 }
 
@@ -92,6 +97,10 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 	gauge(f.off, off)
 	gauge(f.late, status.Late)
 	count(f.lost, status.Lost)
+	emitted, kicked, undone := f.effects.Counts()
+	count(f.done, emitted, "emit")
+	count(f.done, kicked, "kick")
+	count(f.undone, undone)
 	gauge(f.tripped, tripped)
 	gauge(f.rejected, rejected)
 	gauge(f.vms, status.VMs.Live)

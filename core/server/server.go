@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/core/rpc"
+	"freeim/idl"
 	"freeim/scripts/engine"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,6 +52,7 @@ type Server struct {
 	ids       *im.IDGenerator
 	stores
 	rules      *hooks.Rules // nil without scripts
+	effects    *hooks.Effects
 	plugins    *plugin.Set
 	schemas    []archive.Schema // the plugins' tables
 	dispatcher *dispatch.Dispatcher
@@ -95,7 +99,7 @@ func (s *Server) offerRules() {
 	if s.config.Scripts == "" {
 		return
 	}
-	s.rules = hooks.New()
+	s.rules, s.effects = hooks.New(), hooks.NewEffects(s.log, s.kickUser)
 	for _, service := range []string{"account.rules", "room.rules"} {
 		s.services.Provide("core", service, s.rules)
 	}
@@ -109,7 +113,8 @@ func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
 	}
 	return s.rules, s.rules.Open(specs, engine.Options{
 		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log,
-		Thresholds: s.config.Rules.thresholds(), AfterQueue: s.config.Rules.AfterQueue})
+		Thresholds: s.config.Rules.thresholds(), AfterQueue: s.config.Rules.AfterQueue, Config: s.config.Rules.config(),
+		Effects: s.effects, Made: s.accountMade})
 }
 
 // assemble joins the parts: calls come in by rpc, go through the dispatcher to
@@ -173,6 +178,7 @@ type Admission interface {
 // Start serves edges until Close.
 func (s *Server) Start() error {
 	if s.rules != nil {
+		s.work.Go(func() { s.effects.Run(s.ctx) })
 		s.work.Go(func() {
 			if err := s.rules.Engine().Run(s.ctx); err != nil && s.ctx.Err() == nil {
 				s.log.Error("the rules are no longer watched", "err", err)
@@ -194,6 +200,46 @@ func (s *Server) Addr() string {
 		return "unix:" + addr.String()
 	}
 	return addr.String()
+}
+
+// accountMade asks the account plugin, for rules, when an account was made. It does
+// not wait for a database that is slow: then it is not known.
+func (s *Server) accountMade(user string) (time.Time, bool) {
+	service, ok := s.services.Service("account.directory")
+	directory, knows := service.(interface {
+		Made(ctx context.Context, u im.UserID) (at time.Time, exists bool, err error)
+	})
+	id, err := strconv.ParseInt(user, 10, 64)
+	if !ok || !knows || err != nil {
+		return time.Time{}, false
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, madeTime)
+	defer cancel()
+	at, exists, err := directory.Made(ctx, im.UserID(id))
+	return at, exists && err == nil
+}
+
+// madeTime is a part of the time that a rule may take.
+const madeTime = 3 * time.Millisecond
+
+// kickUser ends the sessions of a person, since a rule wants it.
+func (s *Server) kickUser(ctx context.Context, user im.UserID, reason string) error {
+	routes, err := s.registry.Routes(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, all := range routes {
+		s.fanout.Kick(slices.Clone(all), idl.CloseKicked, reason)
+	}
+	return nil
+}
+
+// RuleEvents is the page of what rules tell operators by im.emit.
+func (s *Server) RuleEvents() http.Handler {
+	if s.effects == nil {
+		return http.NotFoundHandler()
+	}
+	return s.effects.Page(s.ctx)
 }
 
 // Rules is the rule engine, nil when the core has no scripts.

@@ -158,6 +158,7 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 	directory := service.(interface {
 		Exists(ctx context.Context, u im.UserID) (bool, error)
 		Nickname(ctx context.Context, u im.UserID) (string, bool, error)
+		Made(ctx context.Context, u im.UserID) (time.Time, bool, error)
 	})
 	for range 2 { // the second time from memory
 		for u, want := range map[im.UserID]bool{alice: true, alice + 1: false, 0: false, -1: false} {
@@ -166,6 +167,9 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 			}
 			if name, got, err := directory.Nickname(t.Context(), u); err != nil || got != want || want != (name == "alice") {
 				t.Errorf("Nickname(%d): got %q, %v, %v, want %v", u, name, got, err, want)
+			}
+			if at, got, err := directory.Made(t.Context(), u); err != nil || got != want || got && !at.Equal(h.Now()) {
+				t.Errorf("Made(%d): got %v, %v, %v, want %v", u, at, got, err, want)
 			}
 		}
 	}

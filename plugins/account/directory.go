@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -18,13 +19,19 @@ type directory struct {
 	store *store
 
 	mu sync.Mutex // guards the fields below
-	// The nicknames of people who exist: neither an account nor its nickname ever
-	// changes. When fresh is full it becomes stale, and what was stale is forgotten.
-	fresh, stale map[im.UserID]string
+	// People who exist: nothing of this ever changes. When fresh is full it becomes
+	// stale, and what was stale is forgotten.
+	fresh, stale map[im.UserID]person
+}
+
+// person is what a directory remembers of one.
+type person struct {
+	nickname string
+	made     time.Time // when the account was
 }
 
 func newDirectory(s *store) *directory {
-	return &directory{store: s, fresh: map[im.UserID]string{}, stale: map[im.UserID]string{}}
+	return &directory{store: s, fresh: map[im.UserID]person{}, stale: map[im.UserID]person{}}
 }
 
 // Exists reports whether there is an account with the ID u.
@@ -36,34 +43,47 @@ func (d *directory) Exists(ctx context.Context, u im.UserID) (bool, error) {
 // Nickname gives the nickname of the person with the ID u; exists is false when there
 // is none.
 func (d *directory) Nickname(ctx context.Context, u im.UserID) (nickname string, exists bool, err error) {
-	if nickname, known := d.known(u); known {
-		return nickname, true, nil
+	found, exists, err := d.person(ctx, u)
+	return found.nickname, exists, err
+}
+
+// Made gives the time when the account of the person with the ID u was made; exists
+// is false when there is none.
+func (d *directory) Made(ctx context.Context, u im.UserID) (at time.Time, exists bool, err error) {
+	found, exists, err := d.person(ctx, u)
+	return found.made, exists, err
+}
+
+func (d *directory) person(ctx context.Context, u im.UserID) (found person, exists bool, err error) {
+	if found, known := d.known(u); known {
+		return found, true, nil
 	}
-	found, err := d.store.userByID(ctx, u)
+	row, err := d.store.userByID(ctx, u)
 	switch {
 	case errors.Is(err, errUnknown):
-		return "", false, nil
+		return person{}, false, nil
 	case err != nil:
-		return "", false, plugin.Stored(ctx, err)
+		return person{}, false, plugin.Stored(ctx, err)
 	}
-	d.remember(u, found.nickname)
-	return found.nickname, true, nil
+	found = person{row.nickname, time.UnixMilli(row.madeMs)}
+	d.remember(u, found)
+	return found, true, nil
 }
 
-func (d *directory) known(u im.UserID) (nickname string, known bool) {
+func (d *directory) known(u im.UserID) (found person, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if nickname, known = d.fresh[u]; !known {
-		nickname, known = d.stale[u]
+	if found, known = d.fresh[u]; !known {
+		found, known = d.stale[u]
 	}
-	return nickname, known
+	return found, known
 }
 
-func (d *directory) remember(u im.UserID, nickname string) {
+func (d *directory) remember(u im.UserID, found person) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.fresh) >= maxKnown {
-		d.fresh, d.stale = map[im.UserID]string{}, d.fresh
+		d.fresh, d.stale = map[im.UserID]person{}, d.fresh
 	}
-	d.fresh[u] = nickname
+	d.fresh[u] = found
 }

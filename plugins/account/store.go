@@ -33,6 +33,7 @@ type user struct {
 	name     string
 	nickname string
 	password string // the hash
+	madeMs   int64
 }
 
 // device is a row of account_devices: a device that is signed in.
@@ -49,15 +50,15 @@ type device struct {
 
 // userByName and userByID return errUnknown when there is none.
 func (s *store) userByName(ctx context.Context, name string) (user, error) {
-	return s.oneUser(ctx, "SELECT id, name, nickname, password FROM account_users WHERE name = ?", name)
+	return s.oneUser(ctx, "SELECT id, name, nickname, password, created_ms FROM account_users WHERE name = ?", name)
 }
 
 func (s *store) userByID(ctx context.Context, id im.UserID) (user, error) {
-	return s.oneUser(ctx, "SELECT id, name, nickname, password FROM account_users WHERE id = ?", int64(id))
+	return s.oneUser(ctx, "SELECT id, name, nickname, password, created_ms FROM account_users WHERE id = ?", int64(id))
 }
 
 func (s *store) oneUser(ctx context.Context, query string, key any) (u user, err error) {
-	err = s.db.QueryRowContext(ctx, query, key).Scan(&u.id, &u.name, &u.nickname, &u.password)
+	err = s.db.QueryRowContext(ctx, query, key).Scan(&u.id, &u.name, &u.nickname, &u.password, &u.madeMs)
 	if errors.Is(err, sql.ErrNoRows) {
 		return user{}, errUnknown
 	}

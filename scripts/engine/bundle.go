@@ -24,6 +24,7 @@ type bundle struct {
 	shapes      sync.Map                      // reflect.Type: *typeShape, of requests
 	words       wordCache
 	expressions expressions // of im.re
+	settings    []Setting   // what im.config declared
 	pool        *pool
 	opts        *Options
 	dog         *watchdog
@@ -56,6 +57,7 @@ func build(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bu
 		first.close()
 		return nil, err
 	}
+	b.settings = settingsOf(first.sections)
 	b.pool = newPool(b, first)
 	if err := b.selfTest(ctx); err != nil {
 		b.pool.close()

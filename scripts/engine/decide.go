@@ -231,7 +231,13 @@ func (e *Engine) stored(ctx context.Context, hash string) (*bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.build(ctx, t)
+	b, err := e.rebuild(ctx, t)
+	if err == nil {
+		if unused := b.unclaimed(); unused != nil {
+			e.opts.Log.Warn("a bundle from the shelf does not use all of the configuration", "bundle", hash, "err", unused)
+		}
+	}
+	return b, err
 }
 
 // lastGood builds the newest stored bundle that can still be built.
@@ -241,9 +247,12 @@ func (e *Engine) lastGood(ctx context.Context) (*bundle, error) {
 		if one.Activated.IsZero() || one.Rejected != "" {
 			continue
 		}
-		b, err := e.stored(ctx, one.Hash)
+		t, err := e.shelf.read(one.Hash)
 		if err == nil {
-			return b, nil
+			var b *bundle
+			if b, err = e.build(ctx, t); err == nil {
+				return b, nil
+			}
 		}
 		faults = append(faults, fmt.Errorf("stored bundle %s: %w", one.Hash, err))
 	}

@@ -98,6 +98,20 @@ func (e *Engine) first() (*bundle, Entry, *Held, error) {
 
 // build makes a bundle that is ready to be swapped in.
 func (e *Engine) build(ctx context.Context, t tree) (*bundle, error) {
+	b, err := e.rebuild(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.unclaimed(); err != nil {
+		b.pool.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// rebuild is build of what was built before: what is configured for scripts that
+// it does not have is let be, so that one can go back.
+func (e *Engine) rebuild(ctx context.Context, t tree) (*bundle, error) {
 	b, err := build(ctx, t, &e.opts, e.dog, e.active.Load())
 	if err != nil {
 		return nil, err

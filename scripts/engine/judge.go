@@ -17,6 +17,7 @@ type judgement struct {
 	passed  bool // a hook said that no other is to be asked
 	clock   func() time.Time
 	world   *world // nil: the engine's
+	effects []Effect
 	began   time.Time
 }
 
@@ -44,6 +45,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 		undo(j.verdict.Rewrites)
 		j.verdict.Rewrites = nil
 	}
+	j.act()
 	j.verdict.Took = time.Since(j.began)
 	if w == nil {
 		b.tally.add(&j.verdict)
@@ -121,11 +123,12 @@ func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LV
 	if h.point == Tick {
 		argument = lua.LNil
 	}
+	v.proxy.asked = len(j.effects)
 	result, err := v.run(fn, argument, units, wall, phaseRunning)
 	j.verdict.Units += v.used
 	if err != nil {
 		undo(v.proxy.writes)
-	} else if len(v.proxy.writes)+len(v.proxy.tags)+len(v.proxy.scores) > 0 {
+	} else if len(v.proxy.writes)+len(v.proxy.tags)+len(v.proxy.scores)+len(v.proxy.effects) > 0 {
 		j.collect(h, &v.proxy)
 	}
 	v.proxy.close()
@@ -143,6 +146,10 @@ func (j *judgement) collect(h *hook, p *proxy) {
 	}
 	if changed {
 		h.rewritten.Add(1)
+	}
+	for _, e := range p.effects {
+		e.Rule = h.rule
+		j.effects = append(j.effects, e)
 	}
 	j.verdict.Tags = append(j.verdict.Tags, p.tags...)
 	j.verdict.Scores = append(j.verdict.Scores, p.scores...)

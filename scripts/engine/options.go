@@ -28,6 +28,18 @@ type Options struct {
 	// fails, and the text stays. nil: it may be anything.
 	CheckText func(text string) error
 
+	// Config is what the operator gives to scripts, by im.config's name and key, as
+	// text. It is no part of a bundle's hash.
+	Config map[string]map[string]string
+	trying *trying // what a bundle's test has set; nil: no test runs
+
+	// Made says when a person's account was made, for c.account_age, if the call's
+	// facts do not give that. It is asked while a hook runs and must answer within a
+	// small part of its time; ok is false when it is not known. nil: nobody knows.
+	Made func(user string) (at time.Time, ok bool)
+
+	Effects Effects // does what scripts ask for; nil: nobody does
+
 	// KV is where im.kv keeps its values; nil: in this process.
 	KV    KV
 	state *state // what rules remember; New makes it

@@ -25,6 +25,9 @@ type proxy struct {
 	writes []Rewrite
 	tags   []string
 	scores []Score
+
+	effects []Effect
+	asked   int // effects that hooks before it asked for
 }
 
 // box is the Lua value of a field, kept from the last call.
@@ -91,7 +94,7 @@ func (v *vm) callType() *lua.LTable {
 func (p *proxy) open(c *Call, late bool) {
 	p.c, p.late = c, late
 	p.turn++
-	p.writes, p.tags, p.scores = p.writes[:0], p.tags[:0], p.scores[:0]
+	p.writes, p.tags, p.scores, p.effects = p.writes[:0], p.tags[:0], p.scores[:0], p.effects[:0]
 }
 
 func (p *proxy) close() {
@@ -100,6 +103,7 @@ func (p *proxy) close() {
 	p.req, p.reply = view{}, view{}
 	p.boxes[textField] = box{}
 	clear(p.writes)
+	clear(p.effects)
 }
 
 func (p *proxy) live(L *lua.LState) {
@@ -207,7 +211,23 @@ func (p *proxy) field(n int) string {
 	if p.c.Facts == nil {
 		return ""
 	}
-	return p.c.Facts.Fact(Fact(n))
+	if text := p.c.Facts.Fact(Fact(n)); text != "" || Fact(n) != FactAccountAge {
+		return text
+	}
+	return p.accountAge()
+}
+
+// accountAge asks the host, but not in a test.
+func (p *proxy) accountAge() string {
+	opts, user := p.v.b.opts, p.c.Facts.Fact(FactUser)
+	if opts.Made == nil || opts.trying != nil || user == "" {
+		return ""
+	}
+	made, ok := opts.Made(user)
+	if !ok {
+		return ""
+	}
+	return strconv.FormatInt(max(0, int64(p.v.frozen().Sub(made).Seconds())), 10)
 }
 
 // write is c.text = "…".

@@ -98,6 +98,7 @@ func (t *tester) run(test *selfTest) error {
 	}
 	defer state.close()
 	t.b.opts.state = state // opts are the tests' own, see takeTime
+	t.b.opts.trying = &trying{values: map[string]map[string]lua.LValue{}}
 	t.v.now, t.v.broken = time.Time{}, false
 	_, err = t.v.run(test.fn, t.last, loadUnits, t.b.opts.TestWall, phaseTesting)
 	if err == nil {
@@ -130,6 +131,11 @@ func testSymbols() []symbol {
 			doc:  "Runs the after hooks of an answered action."},
 		{name: "Test.tick", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.tick(L) },
 			args: []param{{"name", "string", "of the hook"}}, doc: "Runs an on_tick hook."},
+		{name: "Test.config", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.config(L) },
+			args: []param{{"values", "table<string, table<string, any>>", "by name and key"}}, doc: "Sets values of im.config for hooks, to the test's end; all others have their defaults."},
+		{name: "Test.effects", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.effects(L) },
+			results: []param{{"", "{kind: string, rule: string, event: string?, data: table?, user: string?, reason: string?}[]", ""}},
+			doc:     "What im.emit and im.kick would have done since the test began; kind is \"emit\" or \"kick\"."},
 		{name: "Test.wait", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.wait(L) },
 			args: []param{{"ms", "number", ""}}, doc: "Moves the clock, which otherwise stands still."},
 	}

@@ -59,7 +59,7 @@ func (p phases) String() string {
 // symbols is the table.
 func symbols() []symbol {
 	return slices.Concat(pointSymbols(), answerSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), findSymbols(),
-		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), testSymbols())
+		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), configSymbols(), effectSymbols(), testSymbols())
 }
 
 // place splits a name: "im.text.len" is len in the library "im.text", and

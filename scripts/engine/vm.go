@@ -61,6 +61,9 @@ type vm struct {
 	classes map[string]*lua.LTable // metatables of objects, by class
 	tester  *tester                // in a VM for tests
 
+	sections map[string]*section // what im.config declared, by name
+	settings *lua.LTable         // metatable of what it gives
+
 	// Of the running call.
 	now   time.Time // zero until a script asks
 	clock func() time.Time

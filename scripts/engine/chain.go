@@ -146,8 +146,12 @@ func (b *bundle) chain(p Point, action string, message bool) []*hook {
 	if len(b.hooks) == 0 || b.off.Load() {
 		return nil
 	}
-	if p != Before && p != Message && p != After {
+	switch {
+	case p != Before && p != Message && p != After:
 		return b.at[p]
+	case p == After && len(b.at[After]) == 0, // most bundles need no look at the action's name
+		p != After && len(b.at[Before]) == 0 && (!message || len(b.at[Message]) == 0):
+		return nil
 	}
 	r := b.route(action)
 	switch {

@@ -120,6 +120,7 @@ func (b *bundle) connect() {
 		r := b.routeOf(a.Name)
 		r.rewritable = a.Rewritable
 		b.routes[a.Name] = r
+		b.nth = append(b.nth, r)
 	}
 	for _, h := range b.hooks {
 		b.at[h.point] = append(b.at[h.point], h)
@@ -153,7 +154,11 @@ func (b *bundle) chain(p Point, action string, message bool) []*hook {
 		p != After && len(b.at[Before]) == 0 && (!message || len(b.at[Message]) == 0):
 		return nil
 	}
-	r := b.route(action)
+	return b.route(action).at(p, message)
+}
+
+// at is the chain of Before, Message or After.
+func (r *route) at(p Point, message bool) []*hook {
 	switch {
 	case p == After:
 		return r.after

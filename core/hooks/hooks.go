@@ -21,9 +21,7 @@ import (
 // Rules asks the operators' hooks about calls. Its methods but Open are safe for
 // concurrent use.
 type Rules struct {
-	// Static after Open.
-	engine *engine.Engine
-	places [256]int16 // by number: an action's place in the engine's list; -1: not in it
+	engine *engine.Engine // static after Open
 }
 
 // New makes rules that are to be opened before the first call.
@@ -33,14 +31,6 @@ func New() *Rules { return &Rules{} }
 // Codes, nor Actions, nor CheckText.
 func (r *Rules) Open(specs []plugin.Spec, o engine.Options) (err error) {
 	o.Codes, o.Actions, o.CheckText = codes(), actions(specs), checkText
-	for n := range r.places {
-		r.places[n] = -1
-	}
-	for i, s := range specs {
-		if s.Action >= 0 && int(s.Action) < len(r.places) { // dispatch refuses others
-			r.places[s.Action] = int16(i)
-		}
-	}
 	if r.engine, err = engine.New(o); err != nil {
 		return fmt.Errorf("load the rules: %w", err)
 	}
@@ -91,15 +81,7 @@ func (r *Rules) pin(call *plugin.Call) engine.Pin {
 
 // Wants implements plugin.Rules.
 func (r *Rules) Wants(call *plugin.Call, message bool) bool {
-	return r.has(r.pin(call), engine.Before, call, message)
-}
-
-// has reports whether any hook is to be asked about a call at Before or After.
-func (r *Rules) has(pinned engine.Pin, p engine.Point, call *plugin.Call, message bool) bool {
-	if n := r.places[uint8(call.Action)]; n >= 0 {
-		return pinned.HasNth(p, int(n), message)
-	}
-	return pinned.Has(p, call.Name, message)
+	return r.pin(call).Has(engine.Before, call.Name, message)
 }
 
 // Review implements plugin.Rules.
@@ -116,7 +98,7 @@ func (r *Rules) Bundle(call *plugin.Call) string { return r.pin(call).Bundle() }
 
 // Answered implements dispatch.Hooks.
 func (r *Rules) Answered(call *plugin.Call, code string) {
-	if pinned := r.pin(call); r.has(pinned, engine.After, call, false) {
+	if pinned := r.pin(call); pinned.Has(engine.After, call.Name, false) {
 		r.engine.Answered(&engine.Call{Action: call.Name, Facts: (*facts)(call), Request: call.Request, Reply: call.Reply, Code: code, Pin: pinned})
 	}
 }

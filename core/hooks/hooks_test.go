@@ -37,9 +37,6 @@ func scripted(t testing.TB, source string) (*dispatch.Dispatcher, *hooks.Rules) 
 			return plugin.Reviewed{Conversation: im.ChatOf(1, 2), Kind: "text", Text: &req.Text}
 		}),
 		plugin.Rewrite[chatpb.SendRequest, chatpb.SendReply]("client_id", 5))
-	plugin.Handle(r, idl.ActionHistory, "history", func(context.Context, *plugin.Call, *chatpb.HistoryRequest) (*chatpb.HistoryReply, error) {
-		return &chatpb.HistoryReply{}, nil
-	})
 	rules := hooks.New()
 	if err := rules.Open(r.Specs(), engine.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
@@ -120,7 +117,7 @@ im.on_message(function(c) if c.text:find("^open ") then c.text = c.text:sub(6) e
 func TestNoHookCostsNothing(t *testing.T) {
 	_, rules := scripted(t, `local im = require("im")
 im.before("chat.send", function(c) end, {name = "before", on_error = "closed"})`)
-	call := &plugin.Call{Action: idl.ActionHistory, Name: "chat.history"}
+	call := &plugin.Call{Name: "room.send"}
 	if n := testing.AllocsPerRun(1000, func() {
 		call.Pin = nil
 		rules.Answered(call, "ok")
@@ -135,7 +132,7 @@ im.before("chat.send", function(c) end, {name = "before", on_error = "closed"})`
 func BenchmarkNoHookForTheAction(b *testing.B) {
 	_, rules := scripted(b, `local im = require("im")
 im.before("chat.send", function(c) end, {name = "before", on_error = "closed"})`)
-	call := &plugin.Call{Action: idl.ActionHistory, Name: "chat.history"}
+	call := &plugin.Call{Name: "chat.history"}
 	b.ReportAllocs()
 	for b.Loop() {
 		call.Pin = nil

@@ -51,6 +51,13 @@ type Rules struct {
 	AfterQueue int `yaml:"after_queue"`
 	// Config are the values that scripts declare with im.config, by name and key.
 	Config map[string]map[string]RuleValue `yaml:"config"`
+	// Activate is what becomes of changed files: "now" they are active, or they are
+	// tried as candidates, in "shadow" or as a "canary". Empty: "now".
+	Activate string `yaml:"activate"`
+	// Canary is the percentage of users that a canary decides for. 0: 5.
+	Canary float64 `yaml:"canary"`
+	Watch  Watch   `yaml:"watch"`
+	Record Record  `yaml:"record"`
 }
 
 // RuleValue is a value for scripts. Its type is what they declare.
@@ -62,7 +69,7 @@ func (v *RuleValue) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (r Rules) config() map[string]map[string]string {
+func (r *Rules) config() map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for name, values := range r.Config {
 		all[name] = map[string]string{}
@@ -84,7 +91,7 @@ type Threshold struct {
 	RetryAfter time.Duration `yaml:"retry_after"`
 }
 
-func (r Rules) thresholds() (all []engine.Threshold) {
+func (r *Rules) thresholds() (all []engine.Threshold) {
 	for _, t := range r.Thresholds {
 		e := engine.Threshold{Score: t.Score, Code: cmp.Or(t.Code, "rejected"), Reason: t.Reason, RetryAfter: t.RetryAfter}
 		if t.Verdict == "throttle" {
@@ -95,7 +102,7 @@ func (r Rules) thresholds() (all []engine.Threshold) {
 	return all
 }
 
-func (r Rules) validate() error {
+func (r *Rules) validate() error {
 	for i, t := range r.Thresholds {
 		switch {
 		case t.Verdict != "throttle" && t.Verdict != "deny":
@@ -111,7 +118,7 @@ func (r Rules) validate() error {
 	if r.AfterQueue < 1 {
 		return fmt.Errorf("core.rules.after_queue is %d: at least 1", r.AfterQueue)
 	}
-	return nil
+	return r.validateReload()
 }
 
 // MySQL is the section core.mysql.
@@ -133,6 +140,7 @@ func DefaultConfig() Config {
 	c.Listen, c.Data, c.Scripts = "127.0.0.1:7071", "data", "scripts"
 	c.Register.Prefix = "freeim"
 	c.Redis = redis.DefaultConfig()
+	c.Rules.Record.Every = 100
 	c.setDefaults()
 	c.ID = "" // it depends on Listen
 	return c
@@ -148,9 +156,7 @@ func (c *Config) setDefaults() {
 	if c.MySQL.Connections == 0 {
 		c.MySQL.Connections = 32
 	}
-	if c.Rules.AfterQueue == 0 {
-		c.Rules.AfterQueue = 1024
-	}
+	c.Rules.setDefaults()
 	if c.ActionTimeout == 0 {
 		c.ActionTimeout = 10 * time.Second
 	}

@@ -36,6 +36,7 @@ type ruleFigures struct {
 	effects *hooks.Effects
 
 	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost, done, undone *prometheus.Desc
+	bundles, reloads, shadow, diffs                                                         *prometheus.Desc
 }
 
 func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
@@ -57,6 +58,10 @@ func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 		lost:     desc("after_lost_total", "Answered actions whose after hooks were left out, since too many waited."),
 		done:     desc("effects_total", "What scripts asked for and was done.", "kind"),
 		undone:   desc("effects_lost_total", "What scripts asked for and was not done, since too much waited."),
+		bundles:  desc("bundle_info", "1 for the bundle in a slot.", "hash", "slot"),
+		reloads:  desc("reload_total", "What became of changed files and of decisions.", "result"),
+		shadow:   desc("shadow_total", "Actions that a candidate in shadow was asked about, or that were left out.", "result"),
+		diffs:    desc("shadow_diff_total", "Actions about which a candidate in shadow would have decided otherwise.", "hook", "from", "to"),
 	}
 }
 
@@ -72,21 +77,8 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	status := f.engine.Status()
-	byName, tripped := map[string]engine.HookStatus{}, 0
-	for _, h := range status.Hooks {
-		sum := byName[h.Name]
-		sum.Calls, sum.Denied, sum.Rewritten, sum.Faults = sum.Calls+h.Calls, sum.Denied+h.Denied, sum.Rewritten+h.Rewritten, sum.Faults+h.Faults
-		byName[h.Name] = sum
-		if h.Tripped {
-			tripped++
-		}
-	}
-	for name, h := range byName {
-		count(f.calls, h.Calls, status.Bundle, name)
-		count(f.verdicts, h.Denied, status.Bundle, name, "denied")
-		count(f.verdicts, h.Rewritten, status.Bundle, name, "rewritten")
-		count(f.faults, h.Faults, status.Bundle, name)
-	}
+	tripped := f.hooks(out, status.Bundle, status.Hooks)
+	f.slots(out, status)
 	rejected, off := 0, 0
 	if status.Rejected != nil {
 		rejected = 1
@@ -105,4 +97,52 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 	gauge(f.rejected, rejected)
 	gauge(f.vms, status.VMs.Live)
 	count(f.starved, status.VMs.Starved)
+}
+
+// hooks shows those of one bundle, and gives how many are not called for a while.
+func (f *ruleFigures) hooks(out chan<- prometheus.Metric, bundle string, hooks []engine.HookStatus) (tripped int) {
+	count := func(d *prometheus.Desc, v int64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{bundle}, labels...)...)
+	}
+	byName := map[string]engine.HookStatus{}
+	for _, h := range hooks {
+		sum := byName[h.Name]
+		sum.Calls, sum.Denied, sum.Rewritten, sum.Faults = sum.Calls+h.Calls, sum.Denied+h.Denied, sum.Rewritten+h.Rewritten, sum.Faults+h.Faults
+		byName[h.Name] = sum
+		if h.Tripped {
+			tripped++
+		}
+	}
+	for name, h := range byName {
+		count(f.calls, h.Calls, name)
+		count(f.verdicts, h.Denied, name, "denied")
+		count(f.verdicts, h.Rewritten, name, "rewritten")
+		count(f.faults, h.Faults, name)
+	}
+	return tripped
+}
+
+// slots shows the bundles that there are, and how they came to be there.
+func (f *ruleFigures) slots(out chan<- prometheus.Metric, status engine.Status) {
+	count := func(d *prometheus.Desc, v int64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for result, n := range status.Results {
+		count(f.reloads, n, result)
+	}
+	out <- prometheus.MustNewConstMetric(f.bundles, prometheus.GaugeValue, 1, status.Bundle, "active")
+	c := status.Candidate
+	if c == nil {
+		return
+	}
+	out <- prometheus.MustNewConstMetric(f.bundles, prometheus.GaugeValue, 1, c.Bundle, string(c.Policy.Mode))
+	f.hooks(out, c.Bundle, c.Hooks)
+	if c.Policy.Mode != engine.ModeShadow {
+		return
+	}
+	count(f.shadow, c.Asked, "asked")
+	count(f.shadow, c.Left, "left")
+	for _, d := range c.Diffs {
+		count(f.diffs, d.Count, d.Hook, d.From, d.To)
+	}
 }

@@ -111,10 +111,12 @@ func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
 	if s.rules == nil {
 		return nil, nil
 	}
-	return s.rules, s.rules.Open(specs, engine.Options{
+	o := engine.Options{
 		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log,
 		Thresholds: s.config.Rules.thresholds(), AfterQueue: s.config.Rules.AfterQueue, Config: s.config.Rules.config(),
-		Effects: s.effects, Made: s.accountMade})
+		Effects: s.effects, Made: s.accountMade}
+	s.config.Rules.options(&o, s.config.Data)
+	return s.rules, s.rules.Open(specs, o)
 }
 
 // assemble joins the parts: calls come in by rpc, go through the dispatcher to

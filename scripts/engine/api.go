@@ -71,7 +71,7 @@ func (v *vm) print(L *lua.LState) int {
 // say writes a line to the log, at most maxLogs in one call.
 func (v *vm) say(L *lua.LState, level slog.Level, text string, attrs []slog.Attr) {
 	v.spend(L, 20)
-	if v.phase == phaseLoading && v.quiet || v.world != nil {
+	if v.phase == phaseLoading && v.quiet || v.world != nil && v.world.trial {
 		return
 	}
 	if v.logs++; v.logs > maxLogs {

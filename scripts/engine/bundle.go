@@ -18,7 +18,6 @@ type bundle struct {
 	protos      map[string]*lua.FunctionProto // by path
 	hooks       []*hook                       // in the order they run
 	routes      map[string]*route             // by action: its hooks
-	nth         []*route                      // the same by place in Options.Actions
 	others      sync.Map                      // action: *route, of actions that are not in Options
 	at          [points][]*hook               // the hooks of a point
 	tests       int                           // how many of its own tests passed

@@ -78,17 +78,3 @@ func (p Pin) Has(point Point, action string, message bool) bool {
 	s := p.b.shadow.Load()
 	return s != nil && point.deciding() && len(s.b.chain(point, action, message)) > 0
 }
-
-// HasNth is Has at Before or After, about the nth of Options.Actions: for each call of
-// every action, where a look at its name costs most.
-func (p Pin) HasNth(point Point, n int, message bool) bool {
-	b := p.b
-	if b.off.Load() {
-		return false
-	}
-	if len(b.nth[n].at(point, message)) > 0 {
-		return true
-	}
-	s := b.shadow.Load()
-	return s != nil && point == Before && len(s.b.nth[n].at(point, message)) > 0
-}

@@ -120,7 +120,6 @@ func (b *bundle) connect() {
 		r := b.routeOf(a.Name)
 		r.rewritable = a.Rewritable
 		b.routes[a.Name] = r
-		b.nth = append(b.nth, r)
 	}
 	for _, h := range b.hooks {
 		b.at[h.point] = append(b.at[h.point], h)
@@ -147,18 +146,10 @@ func (b *bundle) chain(p Point, action string, message bool) []*hook {
 	if len(b.hooks) == 0 || b.off.Load() {
 		return nil
 	}
-	switch {
-	case p != Before && p != Message && p != After:
+	if p != Before && p != Message && p != After {
 		return b.at[p]
-	case p == After && len(b.at[After]) == 0, // most bundles need no look at the action's name
-		p != After && len(b.at[Before]) == 0 && (!message || len(b.at[Message]) == 0):
-		return nil
 	}
-	return b.route(action).at(p, message)
-}
-
-// at is the chain of Before, Message or After.
-func (r *route) at(p Point, message bool) []*hook {
+	r := b.route(action)
 	switch {
 	case p == After:
 		return r.after

@@ -11,8 +11,7 @@ import (
 // on disk: change the files, or Resume.
 var ErrHeld = errors.New("the active bundle is held")
 
-// Bundles lists the bundles that can be activated again, the one that was active
-// last first.
+// Bundles lists the bundles that can be activated, the one that was used last first.
 func (e *Engine) Bundles() []Stored { return e.shelf.bundles() }
 
 // Journal lists what was decided about the rules, the oldest first.
@@ -37,6 +36,9 @@ func (e *Engine) Prepare(ctx context.Context, files map[string]string, by By) (R
 		return report, err
 	}
 	defer b.pool.close()
+	if err := e.tryOn(ctx, b); err != nil {
+		return report, err
+	}
 	report.compare(active, b)
 	report.To, report.Prepared, report.Took = report.From, t.hash, time.Since(began)
 	if err := e.shelf.keep(b, began); err != nil {
@@ -65,7 +67,7 @@ func (e *Engine) Rollback(ctx context.Context, hash string, by By) (Report, erro
 // Activate takes a bundle from the shelf and activates it, at once or as a
 // candidate. Like Rollback it holds what is active then against the files on disk.
 func (e *Engine) Activate(ctx context.Context, hash string, p Policy, by By) (Report, error) {
-	if err := p.validate(); err != nil {
+	if err := p.Validate(); err != nil {
 		return Report{}, err
 	}
 	release, err := e.take(ctx)

@@ -178,13 +178,20 @@ func TestShelfIsBounded(t *testing.T) {
 	if stored[0].Hash != k.Status().Bundle || !slices.Equal(stored[0].Hooks, []string{"answer"}) {
 		t.Errorf("got %+v first", stored[0])
 	}
+	for range 3 { // what was only prepared is not what goes first
+		r, err := k.Prepare(t.Context(), map[string]string{"a.lua": answer("prepared")}, me)
+		if err != nil || !slices.ContainsFunc(k.Bundles(), func(s engine.Stored) bool { return s.Hash == r.Prepared }) {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+	}
+	stored = k.Bundles()
 	if _, err := k.Rollback(t.Context(), first, me); err == nil {
 		t.Error("went back to a bundle that is gone")
 	}
 	if _, err := k.Rollback(t.Context(), stored[19].Hash, me); err != nil {
 		t.Error(err)
 	}
-	k.says("n5")
+	k.says("n6")
 }
 
 // Without the book the bundles themselves are still there; damaged ones are not.

@@ -88,7 +88,7 @@ func (v *vm) kick(L *lua.LState) int {
 // a copy of it was judged.
 func (j *judgement) act() {
 	all := j.effects
-	if len(all) == 0 || j.world != nil || j.verdict.Denied() {
+	if len(all) == 0 || j.world != nil && j.world.trial || j.verdict.Denied() {
 		return
 	}
 	opts := j.b.opts

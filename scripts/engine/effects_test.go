@@ -75,7 +75,7 @@ func TestEffectsInShadow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer own.close()
-	if said := q.ask(b, &world{state: own}); said.Fault != "" || len(d.all) != 0 {
+	if said := q.ask(b, &world{memory: b.opts.state, trial: true}); said.Fault != "" || len(d.all) != 0 {
 		t.Errorf("got %+v and %v", said, d.all)
 	}
 }
@@ -100,5 +100,18 @@ test("afresh", function(t) assert(#t.effects() == 0) end)`}}), o, dog, nil)
 	b.pool.close()
 	if len(d.all) != 0 {
 		t.Errorf("got %v from a test", d.all)
+	}
+}
+
+// An action that is recorded has its effects all the same.
+func TestEffectsOfRecordedCalls(t *testing.T) {
+	var d done
+	b := bundleOf(t, hookSource(`im.emit("a")`), func(o *Options) { o.Effects = &d })
+	r := &recorder{}
+	w, _ := r.listen(b.opts.state)
+	q := copied(Before, &newMessage().Call, time.Now())
+	b.judgeIn(t.Context(), b.chain(Before, q.Action, true), &q.Call, time.Now, w)
+	if len(d.all) != 1 {
+		t.Errorf("got %v", d.all)
 	}
 }

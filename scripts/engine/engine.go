@@ -24,6 +24,7 @@ type Engine struct {
 	off       atomic.Bool   // no hook is asked
 	shelf     *shelf        // static after New
 	aside     *aside        // static after New
+	recorder  *recorder     // static after New; nil: nothing is recorded
 
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
@@ -55,8 +56,14 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1), results: map[string]int64{}, offNames: map[string]bool{},
 		shelf: openShelf(o.StateDir, o.Log)}
+	if e.recorder, err = newRecorder(o.Record, o.Log); err != nil {
+		e.dog.close()
+		o.state.close()
+		return nil, err
+	}
 	b, entry, held, err := e.first()
 	if err != nil {
+		e.recorder.close()
 		e.dog.close()
 		o.state.close()
 		return nil, err
@@ -117,6 +124,9 @@ func (e *Engine) rebuild(ctx context.Context, t tree) (*bundle, error) {
 		return nil, err
 	}
 	b.off = &e.off
+	e.mu.Lock()
+	e.switchHooks(b)
+	e.mu.Unlock()
 	if err := b.pool.warm(); err != nil {
 		b.pool.close()
 		return nil, err
@@ -149,8 +159,9 @@ func (e *Engine) Ask(ctx context.Context, p Point, c *Call) Verdict {
 	}
 	b := c.Pin.b
 	chain := b.chain(p, c.Action, c.Text != nil)
-	if s := b.shadow.Load(); s != nil && p.deciding() {
-		return e.shadowed(ctx, s, b, chain, p, c)
+	s := b.shadow.Load()
+	if s != nil && p.deciding() || len(chain) > 0 && p.deciding() && e.recorder.wants() {
+		return e.observed(ctx, s, b, chain, p, c)
 	}
 	if len(chain) == 0 {
 		return Verdict{Bundle: b.tree.hash}
@@ -158,17 +169,27 @@ func (e *Engine) Ask(ctx context.Context, p Point, c *Call) Verdict {
 	return b.judge(ctx, chain, c, e.opts.Now)
 }
 
-// shadowed is Ask while a candidate judges after the active bundle.
-func (e *Engine) shadowed(ctx context.Context, s *shadow, b *bundle, chain []*hook, p Point, c *Call) Verdict {
+// observed is Ask while a candidate judges after the active bundle, or about a
+// call that is recorded.
+func (e *Engine) observed(ctx context.Context, s *shadow, b *bundle, chain []*hook, p Point, c *Call) Verdict {
 	verdict := Verdict{Bundle: b.tree.hash}
 	if len(chain) == 0 && len(s.b.chain(p, c.Action, c.Text != nil)) == 0 {
 		return verdict
 	}
 	q := copied(p, c, e.opts.Now())
-	if len(chain) > 0 {
+	records := len(chain) > 0 && (s == nil || e.recorder.wants())
+	if records {
+		w, t := e.recorder.listen(e.opts.state)
+		verdict = b.judgeIn(ctx, chain, c, func() time.Time { return q.at }, w)
+		if f, ok := verdict.Err.(*Fault); !ok || f.Kind != FaultBreaker && f.Kind != FaultStarved { // what no replay can repeat
+			e.recorder.add(q, w, t, outcomeOf(verdict), verdict.Bundle)
+		}
+	} else if len(chain) > 0 {
 		verdict = b.judge(ctx, chain, c, e.opts.Now)
 	}
-	s.offer(q, outcomeOf(verdict))
+	if s != nil {
+		s.offer(q, outcomeOf(verdict))
+	}
 	return verdict
 }
 
@@ -182,6 +203,7 @@ func (e *Engine) Close() error {
 	e.guards.Wait()
 	e.ticker.close() // nobody activates any more
 	e.aside.close()
+	e.recorder.close()
 	e.active.Load().pool.close()
 	e.dog.close()
 	e.opts.state.close()

@@ -26,9 +26,10 @@ func (w *Watch) setDefaults() {
 	w.Slower = cmp.Or(w.Slower, 3)
 }
 
-func (w *Watch) validate() error {
+// Validate reports what is wrong with a Watch that has its defaults.
+func (w *Watch) Validate() error {
 	if w.MinCalls < 1 || w.Faults < 0 || w.Faults > 1 || w.Denied < 0 || w.Denied > 1 || w.Slower < 1 {
-		return fmt.Errorf("scripts: Watch is %+v: shares are from 0 to 1, MinCalls and Slower at least 1", *w)
+		return fmt.Errorf("Watch is %+v: shares are from 0 to 1, MinCalls and Slower at least 1", *w)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 	}
 	j.act()
 	j.verdict.Took = time.Since(j.began)
-	if w == nil {
+	if (w == nil || !w.trial) && chain[0].point.deciding() {
 		b.tally.add(&j.verdict)
 	}
 	return j.verdict
@@ -55,7 +55,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 
 // ask asks one hook; true ends the chain.
 func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
-	if !h.breaker.allows(time.Now) {
+	if plays := j.world != nil && j.world.plays; !plays && !h.breaker.allows(time.Now) {
 		return j.failed(ctx, h, FaultBreaker, "not called for a while, it failed too often")
 	}
 	wall := j.b.opts.Wall
@@ -93,7 +93,8 @@ func (j *judgement) acquire(ctx context.Context) error {
 		return err
 	}
 	v.calls++
-	v.now, v.clock, v.world = time.Time{}, j.clock, j.world
+	v.now, v.clock = time.Time{}, j.clock
+	v.enter(j.world)
 	j.v = v
 	return nil
 }
@@ -101,6 +102,7 @@ func (j *judgement) acquire(ctx context.Context) error {
 func (j *judgement) release() {
 	if j.v != nil {
 		j.v.rule = ""
+		j.v.leave()
 		j.b.pool.put(j.v)
 		j.v = nil
 	}
@@ -212,7 +214,7 @@ func (j *judgement) worked(h *hook) {
 func (j *judgement) faulty(ctx context.Context, h *hook, err error) (stop bool) {
 	kind, msg := j.kind(err), faultText(err)
 	j.release()
-	if h.breaker.failed(time.Now(), h.calls.Load()) {
+	if plays := j.world != nil && j.world.plays; !plays && h.breaker.failed(time.Now(), h.calls.Load()) {
 		j.b.opts.Log.Error("hook fails too often and is not called for a while",
 			"rule", h.rule, "bundle", j.b.tree.hash, "pause", breakerPause, "err", msg)
 	}

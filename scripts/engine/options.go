@@ -65,7 +65,8 @@ type Options struct {
 	// Policy is how bundles are activated that come from changed files.
 	Policy Policy
 
-	Watch Watch // what a bundle is compared by, once it decides
+	Watch  Watch  // what a bundle is compared by, once it decides
+	Record Record // what is kept of actions, to try bundles on
 
 	// How Run watches Dir.
 	Poll     time.Duration // a rescan whatever the file system says; 0: 30 s
@@ -102,6 +103,7 @@ func (o *Options) setDefaults() {
 	o.TestWall = cmp.Or(o.TestWall, 5*time.Second)
 	o.Poll = cmp.Or(o.Poll, 30*time.Second)
 	o.Watch.setDefaults()
+	o.Record.setDefaults()
 	o.Debounce = cmp.Or(o.Debounce, 200*time.Millisecond)
 }
 
@@ -109,11 +111,11 @@ func (o *Options) validate() error {
 	if o.Dir == "" {
 		return errors.New("scripts: no directory given")
 	}
-	if err := o.Policy.validate(); err != nil {
+	if err := o.Policy.Validate(); err != nil {
 		return fmt.Errorf("scripts: %w", err)
 	}
-	if err := o.Watch.validate(); err != nil {
-		return err
+	if err := errors.Join(o.Watch.Validate(), o.Record.Validate()); err != nil {
+		return fmt.Errorf("scripts: %w", err)
 	}
 	for name, n := range map[string]int{"Instructions": o.Instructions, "MaxText": o.MaxText, "AfterQueue": o.AfterQueue, "VMs": o.VMs, "VMCalls": o.VMCalls} {
 		if n < 1 {

@@ -87,6 +87,10 @@ func (e *Engine) reloadAs(ctx context.Context, asked bool, by By) (Report, error
 	if err != nil {
 		return report, e.refused(ctx, t.hash, err)
 	}
+	if err := e.tryOn(ctx, b); err != nil {
+		b.pool.close()
+		return report, e.refused(ctx, t.hash, err)
+	}
 	report.compare(active, b)
 	if !asked && len(report.Removed) > 0 && !e.confirmed(t.hash) {
 		b.pool.close()

@@ -427,7 +427,8 @@ func TestUnreadable(t *testing.T) {
 }
 
 // Two hooks of one bundle must never be joined by one of another, and a verdict
-// names the bundle that gave it.
+// names the bundle that gave it; and 1,000 reloads, some by way of a candidate,
+// leave nothing behind.
 func TestReloadUnderLoad(t *testing.T) {
 	both := func(n int) string {
 		return fmt.Sprintf(`local im = require("im")
@@ -439,13 +440,15 @@ im.on_message(function(c) c.text = c.text .. "+%d" end, {name = "b", on_error = 
 	put(t, dir, map[string]string{"a.lua": both(0)})
 	o := options(dir, &logs{})
 	o.Debounce, o.VMCalls = 4*time.Millisecond, 50
+	o.Record = engine.Record{Every: 100, Keep: 20, Text: engine.TextFull}
 	e, err := engine.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
 	bundles := sync.Map{} // hash to the text it must give
-	bundles.Store(e.Status().Bundle, "0+0")
+	before := e.Status().Bundle
+	bundles.Store(before, "0+0")
 	goroutines := runtime.NumGoroutine()
 	stop := make(chan struct{})
 	var callers sync.WaitGroup
@@ -474,24 +477,62 @@ im.on_message(function(c) c.text = c.text .. "+%d" end, {name = "b", on_error = 
 			}
 		})
 	}
-	for n := 1; n <= 200; n++ {
-		put(t, dir, map[string]string{"a.lua": both(n)})
-		r, err := e.Reload(t.Context())
+	reloads := 1000
+	if testing.Short() {
+		reloads = 100
+	}
+	early := uint64(0)
+	for n := 1; n <= reloads; n++ {
+		hash, err := replace(t, e, dir, both(n), n%10)
 		if err != nil {
 			t.Fatal(err)
 		}
-		bundles.Store(r.To, fmt.Sprintf("%d+%d", n, n))
+		bundles.Store(hash, fmt.Sprintf("%d+%d", n, n))
+		bundles.Delete(before)
+		before = hash
+		if n == reloads/10 {
+			early = heap()
+		}
+	}
+	if late := heap(); late > early+8<<20 {
+		t.Errorf("the heap was %d KiB after %d reloads, and is %d KiB after %d", early>>10, reloads/10, late>>10, reloads)
 	}
 	close(stop)
 	callers.Wait()
 	if calls.Load() < 200 {
 		t.Errorf("got only %d calls in between", calls.Load())
 	}
-	// One may still compare the last bundle with the one before.
-	eventually(t, "goroutines of earlier bundles to end", func() bool { return runtime.NumGoroutine() <= goroutines+1 })
+	eventually(t, "goroutines to end, but for that which watches the last bundle", func() bool { return runtime.NumGoroutine() <= goroutines+1 })
 	if live := e.Status().VMs.Live; live > o.VMs && o.VMs > 0 {
 		t.Errorf("got %d VMs", live)
 	}
+}
+
+// replace makes source the active rules: through the files, or as a candidate that
+// is promoted.
+func replace(t *testing.T, e *engine.Engine, dir, source string, way int) (hash string, err error) {
+	if way > 1 {
+		put(t, dir, map[string]string{"a.lua": source})
+		r, err := e.Reload(t.Context())
+		return r.To, err
+	}
+	p := []engine.Policy{{Mode: engine.ModeShadow}, {Mode: engine.ModeCanary, Percent: 50}}[way]
+	r, err := e.Prepare(t.Context(), map[string]string{"a.lua": source}, me)
+	if err == nil {
+		_, err = e.Activate(t.Context(), r.Prepared, p, me)
+	}
+	if err == nil {
+		r, err = e.Promote(t.Context(), me)
+	}
+	return r.To, err
+}
+
+// heap is what lives on it.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // A reload that fails in any way leaves the calls alone.

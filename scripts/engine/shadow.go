@@ -40,6 +40,7 @@ type Example struct {
 type shadow struct {
 	b     *bundle
 	world *world
+	own   *state // what it remembers
 	queue chan shadowed
 	stop  chan struct{}
 	done  sync.WaitGroup
@@ -63,7 +64,7 @@ func newShadow(b *bundle, now func() time.Time) (*shadow, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shadow{b: b, world: &world{state: own}, queue: make(chan shadowed, shadowQueue), stop: make(chan struct{}), diffs: map[diffKey]*Diff{}}
+	s := &shadow{b: b, world: &world{memory: own, trial: true}, own: own, queue: make(chan shadowed, shadowQueue), stop: make(chan struct{}), diffs: map[diffKey]*Diff{}}
 	s.done.Go(s.run)
 	return s, nil
 }
@@ -72,7 +73,7 @@ func newShadow(b *bundle, now func() time.Time) (*shadow, error) {
 func (s *shadow) close() {
 	close(s.stop)
 	s.done.Wait()
-	s.world.state.close()
+	s.own.close()
 }
 
 // offer hands a question over, unless too many wait.
@@ -103,12 +104,11 @@ func (s *shadow) ask(one shadowed) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	note(s.diffs, one.q, one.said, said)
+	note(s.diffs, diffKey{cmp.Or(said.hook(), one.said.hook()), one.said.What, said.otherwise(one.said)}, one.q, one.said, said)
 }
 
 // note counts a difference.
-func note(diffs map[diffKey]*Diff, q *question, from, to outcome) {
-	key := diffKey{cmp.Or(to.hook(), from.hook()), from.What, to.What}
+func note(diffs map[diffKey]*Diff, key diffKey, q *question, from, to outcome) {
 	d := diffs[key]
 	if d == nil {
 		if len(diffs) >= maxDiffs {
@@ -171,13 +171,21 @@ func outcomeOf(v Verdict) outcome {
 		}
 	}
 	if f, ok := v.Err.(*Fault); ok {
-		o.Fault = f.Kind + ": " + f.Msg
+		o.Fault = f.Kind + " in " + f.Rule + ": " + f.Msg
 	}
 	return o
 }
 
 func (o outcome) equal(other outcome) bool {
 	return o.What == other.What && maps.Equal(o.Texts, other.Texts)
+}
+
+// otherwise is what o is called in comparison with another that it differs from.
+func (o outcome) otherwise(than outcome) string {
+	if o.What == than.What {
+		return o.What + " otherwise"
+	}
+	return o.What
 }
 
 func (o outcome) hook() string {

@@ -27,7 +27,8 @@ type Policy struct {
 
 func (p Policy) staged() bool { return p.Mode == ModeShadow || p.Mode == ModeCanary }
 
-func (p Policy) validate() error {
+// Validate reports what is wrong with a policy.
+func (p Policy) Validate() error {
 	switch p.Mode {
 	case "", ModeNow, ModeShadow:
 		return nil

@@ -55,7 +55,7 @@ func TestShadowCountsDifferences(t *testing.T) {
 			t.Errorf("got example %+v", x)
 		}
 	}
-	want := []string{"rule: rewrite > rewrite 2", "rule: deny rejected > rewrite 1", "rule: rewrite > deny rate_limited 1", "rule: rewrite > deny unavailable 1"}
+	want := []string{"rule: rewrite > rewrite otherwise 2", "rule: deny rejected > rewrite 1", "rule: rewrite > deny rate_limited 1", "rule: rewrite > deny unavailable 1"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -62,7 +62,7 @@ type book struct {
 
 // shelf keeps the last bundles, and what was decided about them: so one can go
 // back, and a restart goes on with what was decided. Bundles are files named by
-// their hash, written all or nothing. Without a directory it keeps the last two,
+// their hash, written all or nothing. Without a directory it keeps the last three,
 // for as long as the engine lives. Whoever holds the token of Engine.reloading
 // changes it.
 type shelf struct {
@@ -125,10 +125,18 @@ func (s *shelf) bookPath() string { return filepath.Join(s.dir, "decisions.json"
 
 func (s *shelf) path(hash string) string { return filepath.Join(s.dir, "bundles", hash+".json") }
 
-// sort puts the bundle first that was active last.
+// used is when the bundle was activated last, or put on the shelf.
+func (one Stored) used() time.Time {
+	if one.Activated.IsZero() {
+		return one.Stored
+	}
+	return one.Activated
+}
+
+// sort puts the bundle first that was used last.
 func (s *shelf) sort() {
 	slices.SortStableFunc(s.book.Bundles, func(a, b Stored) int {
-		return cmp.Or(b.Activated.Compare(a.Activated), b.Stored.Compare(a.Stored), strings.Compare(a.Hash, b.Hash))
+		return cmp.Or(b.used().Compare(a.used()), strings.Compare(a.Hash, b.Hash))
 	})
 }
 
@@ -156,7 +164,7 @@ func (s *shelf) read(hash string) (tree, error) {
 	return tree{}, fmt.Errorf("%s: damaged, or of another version", s.path(hash))
 }
 
-// keep puts a bundle on the shelf, and takes the one off that was not active for
+// keep puts a bundle on the shelf, and takes the one off that was not used for
 // longest when there are too many.
 func (s *shelf) keep(b *bundle, now time.Time) error {
 	if err := s.writeBundle(b.tree); err != nil {
@@ -214,7 +222,7 @@ func (s *shelf) update(change func(*book)) error {
 func (s *shelf) prune() (gone []string) {
 	most := maxStored
 	if s.dir == "" {
-		most = 2
+		most = 3
 	}
 	for i := len(s.book.Bundles) - 1; i >= 0 && len(s.book.Bundles) > most; i-- {
 		hash := s.book.Bundles[i].Hash
@@ -232,7 +240,7 @@ func (s *shelf) index(hash string) int {
 	return slices.IndexFunc(s.book.Bundles, func(one Stored) bool { return one.Hash == hash })
 }
 
-// bundles lists what is on the shelf, the one that was active last first.
+// bundles lists what is on the shelf, the one that was used last first.
 func (s *shelf) bundles() []Stored {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -80,7 +80,7 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 }
 
 // patience is how long one test of the suite may take.
-const patience = 3 * time.Minute
+const patience = time.Minute
 
 // client calls a store. An error of the store fails the test and gives zero
 // values. Safe for concurrent use, but for restart.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,24 @@ im.on_message(function(c) if c.text == "ok" then return end while true do re:` +
 				t.Errorf("%s: the next call got %v", pattern, v.Err)
 			}
 		}
+	}
+}
+
+// A few octets of a replacement may stand for the whole text: a result that is too
+// long is refused before it is made.
+func TestReplacementIsBoundedBeforeItIsMade(t *testing.T) {
+	e := load(t, map[string]string{"rule.lua": `local im = require("im")
+local all = im.re("(?s).*")
+im.on_message(function(c) all:replace(c.text, ("$0"):rep(100000)) end, {name = "rule", on_error = "closed"})`}, nil)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	v, _ := ask(t, e, strings.Repeat("a", 20000)) // 2 GB
+	runtime.ReadMemStats(&after)
+	if f := fault(t, v); !strings.Contains(f.Msg, "string would have") {
+		t.Errorf("got %+v", f)
+	}
+	if made := after.TotalAlloc - before.TotalAlloc; made > 64<<20 {
+		t.Errorf("%d MiB were made", made>>20)
 	}
 }
 

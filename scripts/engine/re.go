@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"regexp/syntax"
+	"strings"
 	"sync"
 
 	lua "github.com/yuin/gopher-lua"
@@ -146,6 +147,8 @@ func (v *vm) reReplace(L *lua.LState) int {
 	for _, at := range re.FindAllStringSubmatchIndex(text, -1) {
 		before := len(out)
 		out = append(out, text[end:at[0]]...)
+		// What one expansion can be at most: a few octets of with stand for a whole match.
+		v.fits(L, len(out)+len(with)+strings.Count(with, "$")*(at[1]-at[0]))
 		out = re.ExpandString(out, with, text, at)
 		v.claim(L, len(out))
 		v.spend(L, (len(out)-before)/16+2)

@@ -283,10 +283,15 @@ func (v *vm) concatObjects(L *lua.LState, n int) lua.LValue {
 // claim pays for a string of size octets and refuses one that is too long,
 // before it is made.
 func (v *vm) claim(L *lua.LState, size int) {
+	v.fits(L, size)
+	v.spend(L, size/64+1)
+}
+
+// fits refuses a string that is too long.
+func (v *vm) fits(L *lua.LState, size int) {
 	if size > maxString {
 		L.RaiseError("string would have %d octets, the limit is %d", size, maxString)
 	}
-	v.spend(L, size/64+1)
 }
 
 // math is the stock library with a generator of the VM's own.

@@ -1,12 +1,13 @@
 -- Words: a few deny a message, others are masked. Edit the lists and save: the
 -- next message obeys. One word or phrase per line; upper and lower case, and
 -- full-width letters, are the same. English words match whole, Chinese anywhere.
+-- Denied ones are also found s p a c e d and with look-alikes between.
 local im = require("im")
 
 local denied = im.words([[
 freeim demo blocked word
 演示屏蔽词
-]])
+]], {spacing = true, confusables = true})
 
 local masked = im.words([[
 spoiler

@@ -1,0 +1,25 @@
+-- New accounts: so many messages and so many different people, until they are older.
+local im = require("im")
+
+local cfg = im.config{
+  name = "newcomers",
+  enabled = {type = "boolean", default = false},
+  new_for = {type = "duration", default = "1d", max = "30d", doc = "how long an account is new"},
+  messages = {type = "integer", default = 30, min = 1, max = 10000, doc = "in an hour"},
+  conversations = {type = "integer", default = 5, min = 1, max = 200, doc = "different ones in an hour"},
+}
+
+-- Whose account's age is not known is not new.
+im.on_message(function(c)
+  if not cfg.enabled or not c.account_age or c.account_age * 1000 >= cfg.new_for then
+    return
+  end
+  c:tag("newcomer")
+  local ok, retry = im.rate("newcomers:" .. c.user, cfg.messages, "1h")
+  if not ok then
+    return im.throttle(retry, "a new account sends too much")
+  end
+  if im.count.uniq("newcomers:" .. c.user, c.conversation, "1h") > cfg.conversations then
+    return im.deny("rate_limited", "a new account writes to too many", {retry_after = 3600000})
+  end
+end, {name = "newcomers", phase = "limits", on_error = "open"})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -52,7 +53,7 @@ func (v *vm) passed(L *lua.LState) int {
 
 // deny is im.deny(code, reason [, {retry_after = ms}]).
 func (v *vm) deny(L *lua.LState) int {
-	a := &answer{ruling{Decision: Deny, Code: L.CheckString(1), Reason: clip(L.OptString(2, ""), maxReason)}, v.calls}
+	a := &answer{ruling{Decision: Deny, Code: L.CheckString(1), Reason: reason(L, "")}, v.calls}
 	if !v.b.opts.knows(a.Code) {
 		L.RaiseError("im.deny: unknown code %q", clip(a.Code, 64))
 	}
@@ -78,8 +79,14 @@ func (v *vm) throttle(L *lua.LState) int {
 		L.ArgError(1, "must be milliseconds, at most a day")
 	}
 	L.Push(v.handle(&answer{ruling{Decision: Deny, Code: ThrottleCode,
-		Reason: clip(L.OptString(2, "too often"), maxReason), RetryAfter: retry}, v.calls}, v.opaque))
+		Reason: reason(L, "too often"), RetryAfter: retry}, v.calls}, v.opaque))
 	return 1
+}
+
+// reason is argument 2 as UTF-8, which it must be on the wire: a script may have cut a
+// character of a text in two.
+func reason(L *lua.LState, standard string) string {
+	return clip(strings.ToValidUTF8(L.OptString(2, standard), "\ufffd"), maxReason)
 }
 
 // advice is a number of milliseconds to wait, at most a day.

@@ -201,6 +201,16 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// A reason goes to the client, in a field that must be UTF-8.
+func TestReasonIsUTF8(t *testing.T) {
+	for _, verdict := range []string{`im.deny("rejected", c.text:sub(1, 4))`, `im.throttle(1000, c.text:sub(1, 4))`} {
+		v, _ := ask(t, load(t, rule("return "+verdict), nil), "剧透")
+		if v.Err != nil || v.Reason != "剧\ufffd" {
+			t.Errorf("%s: got %q, %v", verdict, v.Reason, v.Err)
+		}
+	}
+}
+
 func TestFaults(t *testing.T) {
 	for _, test := range []struct{ name, body, kind, msg string }{
 		{"run-time error", "local x = nil + 1", "script", "rule.lua:2:"},

@@ -20,6 +20,7 @@ type bundle struct {
 	routes      map[string]*route             // by action: its hooks
 	others      sync.Map                      // action: *route, of actions that are not in Options
 	at          [points][]*hook               // the hooks of a point
+	findings    []Finding                     // of Lint
 	tests       int                           // how many of its own tests passed
 	shapes      sync.Map                      // reflect.Type: *typeShape, of requests
 	words       wordCache

@@ -31,7 +31,7 @@ func (e *Engine) Prepare(ctx context.Context, files map[string]string, by By) (R
 	if err != nil {
 		return report, err
 	}
-	b, err := e.build(ctx, t)
+	b, err := e.checked(ctx, t)
 	if err != nil {
 		return report, err
 	}

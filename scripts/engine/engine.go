@@ -36,6 +36,7 @@ type Engine struct {
 
 	// Owned by whoever holds the token of reloading.
 	pending pending
+	linted  string             // the bundle whose findings were logged last
 	unguard context.CancelFunc // ends the comparison; nil: there is none
 	ticker  *ticker            // of the active bundle; nil: it has no such hooks
 }
@@ -103,9 +104,27 @@ func (e *Engine) first() (*bundle, Entry, *Held, error) {
 	return b, Entry{What: "started_last_good", Bundle: b.tree.hash}, nil, nil
 }
 
+// checked is build for files that somebody changed: what Lint calls an error
+// refuses them. A start does not fail because a rule of Lint is new.
+func (e *Engine) checked(ctx context.Context, t tree) (*bundle, error) {
+	findings := lint(t, &e.opts)
+	if err := refusal(findings); err != nil {
+		return nil, err
+	}
+	b, err := e.built(ctx, t, findings)
+	if err == nil {
+		b.findings = append(b.findings, missing(e.active.Load(), b)...)
+	}
+	return b, err
+}
+
 // build makes a bundle that is ready to be swapped in.
 func (e *Engine) build(ctx context.Context, t tree) (*bundle, error) {
-	b, err := e.rebuild(ctx, t)
+	return e.built(ctx, t, lint(t, &e.opts))
+}
+
+func (e *Engine) built(ctx context.Context, t tree, findings []Finding) (*bundle, error) {
+	b, err := e.complete(ctx, t, findings)
 	if err != nil {
 		return nil, err
 	}
@@ -119,17 +138,26 @@ func (e *Engine) build(ctx context.Context, t tree) (*bundle, error) {
 // rebuild is build of what was built before: what is configured for scripts that
 // it does not have is let be, so that one can go back.
 func (e *Engine) rebuild(ctx context.Context, t tree) (*bundle, error) {
+	return e.complete(ctx, t, lint(t, &e.opts))
+}
+
+// complete is build of files that Lint has seen; it logs once what Lint said.
+func (e *Engine) complete(ctx context.Context, t tree, findings []Finding) (*bundle, error) {
 	b, err := build(ctx, t, &e.opts, e.dog, e.active.Load())
 	if err != nil {
 		return nil, err
 	}
-	b.off = &e.off
+	b.off, b.findings = &e.off, findings
 	e.mu.Lock()
 	e.switchHooks(b)
 	e.mu.Unlock()
 	if err := b.pool.warm(); err != nil {
 		b.pool.close()
 		return nil, err
+	}
+	if len(findings) > 0 && e.linted != t.hash {
+		e.linted = t.hash
+		e.opts.Log.Warn("scripts look wrong in places", "bundle", t.hash, "findings", texts(findings))
 	}
 	return b, nil
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,6 +14,7 @@ type Status struct {
 	Files    []string
 	Hooks    []HookStatus // in the order they run
 	Tests    int          // of the bundle's own that passed
+	Findings []Finding    // of Lint: what looks wrong, and did not refuse it
 	Rejected *Rejected    // nil: nothing is wrong with the files on disk
 	Held     *Held        // nil: the files on disk decide what is active
 	Measured Measured
@@ -51,6 +53,8 @@ type CandidateStatus struct {
 	Since  time.Time
 	By     By
 	Hooks  []HookStatus
+	// Findings are those of Lint, as in Status.
+	Findings []Finding
 	// Measured is what a canary did; of a candidate in shadow, nothing.
 	Measured Measured
 	// Of a candidate in shadow: questions it was asked, those that were left out
@@ -77,7 +81,7 @@ type Rejected struct {
 // Status describes the active bundle and what was rejected since.
 func (e *Engine) Status() Status {
 	b := e.active.Load()
-	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Held: e.shelf.held(), Dropped: b.dropped.Load(),
+	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Findings: slices.Clone(b.findings), Held: e.shelf.held(), Dropped: b.dropped.Load(),
 		Off: b.off.Load(), Late: len(e.aside.queue), Lost: e.aside.dropped.Load()}
 	s.Hooks = b.status()
 	s.Measured = b.tally.counts().measured()
@@ -106,7 +110,7 @@ func (c *candidate) status() *CandidateStatus {
 	if c == nil {
 		return nil
 	}
-	s := &CandidateStatus{Bundle: c.b.tree.hash, Policy: c.policy, Since: c.since, By: c.by, Hooks: c.b.status(), Measured: c.b.tally.counts().measured()}
+	s := &CandidateStatus{Bundle: c.b.tree.hash, Policy: c.policy, Since: c.since, By: c.by, Hooks: c.b.status(), Findings: slices.Clone(c.b.findings), Measured: c.b.tally.counts().measured()}
 	if c.shadow != nil {
 		s.Asked, s.Left, s.Diffs = c.shadow.asked.Load(), c.shadow.left.Load(), c.shadow.list()
 	}

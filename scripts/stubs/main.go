@@ -12,9 +12,10 @@ import (
 	"freeim/scripts/engine"
 )
 
-// The lines of the README between which the reference lies.
+// The lines of the README between which the reference lies, and the rules of Lint.
 const (
 	begin = "<!-- Made by make gen from the table in scripts/engine. -->\n"
+	rules = "<!-- Made by make gen from the rules of Lint in scripts/engine. -->\n"
 	end   = "<!-- End of what make gen made. -->\n"
 )
 
@@ -36,7 +37,10 @@ func write(dir string) error {
 	if err != nil {
 		return err
 	}
-	updated, err := insert(string(text), engine.Reference())
+	updated, err := insert(string(text), begin, engine.Reference())
+	if err == nil {
+		updated, err = insert(updated, rules, engine.LintReference())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", readme, err)
 	}
@@ -48,8 +52,8 @@ func write(dir string) error {
 	return nil
 }
 
-// insert puts reference between the two lines.
-func insert(text, reference string) (string, error) {
+// insert puts reference between the lines begin and end.
+func insert(text, begin, reference string) (string, error) {
 	before, rest, found := strings.Cut(text, begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !found || !closed {

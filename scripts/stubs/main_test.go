@@ -31,12 +31,12 @@ func TestCurrent(t *testing.T) {
 }
 
 func TestInsert(t *testing.T) {
-	got, err := insert("a\n"+begin+"old\n"+end+"b\n", "new\n")
+	got, err := insert("a\n"+begin+"old\n"+end+"b\n", begin, "new\n")
 	if want := "a\n" + begin + "new\n\n" + end + "b\n"; err != nil || got != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
 	for _, text := range []string{"", begin, end + begin} {
-		if _, err := insert(text, "new"); err == nil {
+		if _, err := insert(text, begin, "new"); err == nil {
 			t.Errorf("%q: got no error", text)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/core/dispatch"
 	"freeim/core/hooks"
@@ -38,7 +39,8 @@ func scripted(t testing.TB, source string) (*dispatch.Dispatcher, *hooks.Rules) 
 		}),
 		plugin.Rewrite[chatpb.SendRequest, chatpb.SendReply]("client_id", 5))
 	rules := hooks.New()
-	if err := rules.Open(r.Specs(), engine.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := rules.Open(r.Specs(), engine.Options{Dir: dir, Log: slog.New(slog.DiscardHandler),
+		Wall: time.Second, ChainWall: 2 * time.Second, LoadWall: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rules.Close() })

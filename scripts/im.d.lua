@@ -267,7 +267,7 @@ function im.rate(key, n, per) end
 ---@return integer n
 function im.count.window(key, span, add) end
 
----Adds a member, and gives how many different ones were added within the last span. 100,000 sets are kept.
+---Adds a member, and gives how many different ones were added within the last span. 32 MiB of sets are kept.
 ---
 ---For hooks and tests.
 ---@param key string at most 128 octets

@@ -78,24 +78,27 @@ func (p *Room) approach(ctx context.Context, call *plugin.Call, name string) err
 		return &im.Error{Code: idl.CodeLimitExceeded, Field: "room", Reason: "the session is in as many rooms as it may be"}
 	}
 	s, err := p.states.get(ctx, key{name, call.User})
+	unknown := errors.Is(err, errUnknown)
 	switch {
 	case err == nil:
 		if err := p.admits(s, call.User); err != nil {
 			return err
 		}
-	case !errors.Is(err, errUnknown):
+	case !unknown:
 		return plugin.Stored(ctx, err)
 	case !p.config.CreateOnJoin:
 		return noSuchRoom()
-	default:
-		if err := p.make(ctx, call.User, room{name: name}); err != nil && !errors.Is(err, errTaken) {
-			return err
-		}
 	}
 	if err := p.hasPlace(ctx, name); err != nil {
 		return err
 	}
-	return p.rules.OnJoin(ctx, call, conversation(name))
+	if err := p.rules.OnJoin(ctx, call, conversation(name)); err != nil || !unknown {
+		return err
+	}
+	if err := p.make(ctx, call.User, room{name: name}); !errors.Is(err, errTaken) {
+		return err
+	}
+	return nil
 }
 
 // admits refuses who may not be in the room.

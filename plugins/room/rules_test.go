@@ -48,6 +48,11 @@ func TestRulesOnRooms(t *testing.T) {
 	if len(b.Rooms()) != 0 || len(d.asked) != 2 || d.asked[1] != "r_hot" {
 		t.Errorf("bob is in %v, the rules were asked about %v", b.Rooms(), d.asked)
 	}
+	if _, err := joined(b, &roompb.JoinRoomRequest{Room: "bobs"}); err == nil {
+		t.Error("bob came in")
+	}
+	err = a.Call(idl.ActionRoomInfo, &roompb.RoomInfoRequest{Room: "bobs"}, nil)
+	wantRefusal(t, err, idl.CodeNotFound, "room") // a join that the rules refused makes no room
 	if piece, err := h.RoomSource().Since(t.Context(), "r_hot", 0); err != nil || piece.Policy.LowPerSecond != 3 {
 		t.Errorf("got %+v, %v", piece.Policy, err)
 	}

@@ -77,9 +77,10 @@ func constrained(order []*registration, named map[string]*registration) ([]*regi
 		return order, nil
 	}
 	var out []*registration
+	runs := map[*registration]bool{} // what is in out
 	for len(order) > 0 {
 		next := slices.IndexFunc(order, func(r *registration) bool {
-			return !slices.ContainsFunc(behind[r], func(first *registration) bool { return !slices.Contains(out, first) })
+			return !slices.ContainsFunc(behind[r], func(first *registration) bool { return !runs[first] })
 		})
 		if next < 0 {
 			var places []string
@@ -88,7 +89,7 @@ func constrained(order []*registration, named map[string]*registration) ([]*regi
 			}
 			return nil, fmt.Errorf("%s: these hooks wait for each other: %s", order[0].place(), strings.Join(places, ", "))
 		}
-		out = append(out, order[next])
+		out, runs[order[next]] = append(out, order[next]), true
 		order = slices.Delete(order, next, next+1)
 	}
 	return out, nil

@@ -37,7 +37,7 @@ func stateSymbols() []symbol {
 		{name: "im.count.window", in: inCalls, fn: (*vm).countWindow, args: []param{key, span, {"add?", "number", "1 if left out, 0 to look"}}, results: []param{{"n", "integer", ""}},
 			doc: "Counts, and gives how many were counted within the last span; what is older than its beginning weighs in by its share. 100,000 counters are kept.", example: `assert(im.count.window("hits", "1m") == 1)`},
 		{name: "im.count.uniq", in: inCalls, fn: (*vm).countUniq, args: []param{key, {"member", "string|number", ""}, span}, results: []param{{"n", "integer", "256 means 256 or more"}},
-			doc: "Adds a member, and gives how many different ones were added within the last span. 100,000 sets are kept.", example: `assert(im.count.uniq("rooms:1", "r_7", "1h") == 1)`},
+			doc: "Adds a member, and gives how many different ones were added within the last span. 32 MiB of sets are kept.", example: `assert(im.count.uniq("rooms:1", "r_7", "1h") == 1)`},
 	}
 }
 

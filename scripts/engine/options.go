@@ -146,6 +146,8 @@ const (
 	maxResults = 8000      // values that one library call returns, as in Lua 5.1
 	maxIndex   = 1 << 16   // of the array part of a table
 	maxCalls   = 120       // nested Lua calls
+	maxHooks   = 1000      // of a bundle
+	maxNames   = 32        // of hooks that one hook runs before, or after
 	loadUnits  = 1_000_000 // units of work for running one file, or one test
 	vmWork     = 1_000_000 // units of work after which a VM is replaced
 )

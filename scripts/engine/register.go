@@ -129,6 +129,9 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 	case r.name == "":
 		L.RaiseError(`%s: options need name = "…"`, function)
 	}
+	if len(v.hooks) == maxHooks {
+		L.RaiseError("%s: a bundle has at most %d hooks", function, maxHooks)
+	}
 	r.file, r.line = caller(L)
 	v.hooks = append(v.hooks, r)
 }
@@ -139,14 +142,14 @@ func names(value lua.LValue) (list []string, ok bool) {
 	case lua.LString:
 		return []string{string(value)}, true
 	case *lua.LTable:
-		for i := 1; i <= value.Len(); i++ {
+		for i := 1; i <= value.Len() && i <= maxNames+1; i++ {
 			name, ok := value.RawGetInt(i).(lua.LString)
 			if !ok {
 				return nil, false
 			}
 			list = append(list, string(name))
 		}
-		return list, len(list) > 0
+		return list, len(list) > 0 && len(list) <= maxNames
 	}
 	return nil, false
 }

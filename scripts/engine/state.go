@@ -15,7 +15,7 @@ import (
 // rarely used are forgotten first (W-TinyLFU), so a flood of new keys does not
 // push out those in use.
 type bounds struct {
-	octets uint64 // of im.kv's keys and values, kvOverhead for each among them
+	octets uint64 // of im.kv's keys and values, and as many of im.count.uniq's sets; kvOverhead for each among them
 	keys   int    // of each kind of counter: rates, windows, sets
 }
 
@@ -79,7 +79,8 @@ func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, erro
 		ExpiryCalculator: expiry(c, func(_ rateKey, full int64) int64 { return full })})
 	s.windows, errs[1] = otter.New(&otter.Options[windowKey, window]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
 		ExpiryCalculator: expiry(c, func(k windowKey, w window) int64 { return w.start + 2*int64(k.span) })})
-	s.sets, errs[2] = otter.New(&otter.Options[windowKey, members]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
+	s.sets, errs[2] = otter.New(&otter.Options[windowKey, members]{MaximumWeight: size.octets, Clock: c, Executor: c.executor(),
+		Weigher:          func(k windowKey, m members) uint32 { return uint32(len(k.key) + 16*len(m) + kvOverhead) },
 		ExpiryCalculator: expiry(c, func(k windowKey, m members) int64 { return m.latest() + int64(k.span) })})
 	if kv == nil {
 		s.local, errs[3] = newMemory(c, size.octets)
@@ -254,7 +255,7 @@ func (m *memory) Incr(_ context.Context, key string, by int64, ttl time.Duration
 			v = m.value("0", ttl)
 		}
 		n, bad := strconv.ParseInt(v.text, 10, 64)
-		if sum = n + by; bad != nil || max(n, -n) > exact || max(sum, -sum) > exact {
+		if sum = n + by; bad != nil || n < -exact || n > exact || sum < -exact || sum > exact {
 			err = ErrNotANumber
 			return v, otter.CancelOp
 		}

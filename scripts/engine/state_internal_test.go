@@ -42,12 +42,18 @@ func TestStateIsBounded(t *testing.T) {
 	for i := range 2 * 1000 {
 		s.rate(rateKey{fmt.Sprint(i), 1, maxTTL}, now)
 		s.count(windowKey{fmt.Sprint(i), maxTTL}, 1, now)
-		s.uniq(windowKey{fmt.Sprint(i), maxTTL}, "x", now)
+	}
+	const set = 16*maxUniq + kvOverhead // octets of a full one
+	for i := range 2 * (2 << 20) / set * maxUniq {
+		s.uniq(windowKey{fmt.Sprint(i / maxUniq), maxTTL}, fmt.Sprint(i), now)
 	}
 	s.rates.CleanUp()
 	s.windows.CleanUp()
 	s.sets.CleanUp()
-	for name, got := range map[string]int{"rates": s.rates.EstimatedSize(), "windows": s.windows.EstimatedSize(), "sets": s.sets.EstimatedSize()} {
+	if got := s.sets.WeightedSize(); got > 2<<20 {
+		t.Errorf("got %d octets of sets, want at most %d", got, 2<<20)
+	}
+	for name, got := range map[string]int{"rates": s.rates.EstimatedSize(), "windows": s.windows.EstimatedSize()} {
 		if got > 1000 {
 			t.Errorf("got %d %s, want at most %d", got, name, 1000)
 		}

@@ -65,8 +65,13 @@ func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 	}
 }
 
-// Describe implements prometheus.Collector.
-func (f *ruleFigures) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(f, out) }
+// Describe implements prometheus.Collector: also what has no value yet.
+func (f *ruleFigures) Describe(out chan<- *prometheus.Desc) {
+	prometheus.DescribeByCollect(f, out)
+	for _, d := range []*prometheus.Desc{f.calls, f.verdicts, f.faults, f.shadow, f.diffs} {
+		out <- d
+	}
+}
 
 // Collect implements prometheus.Collector. Hooks of one name are counted as one.
 func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"freeim/core/dispatch"
 	"freeim/core/hooks"
@@ -38,7 +39,8 @@ func BenchmarkMessage(b *testing.B) {
 			o := dispatch.Options{Specs: r.Specs()}
 			if row.rules {
 				rules := hooks.New()
-				if err := rules.Open(r.Specs(), engine.Options{Dir: "../../scripts", Log: slog.New(slog.DiscardHandler), Config: row.config}); err != nil {
+				if err := rules.Open(r.Specs(), engine.Options{Dir: "../../scripts", Log: slog.New(slog.DiscardHandler), Config: row.config,
+					Wall: time.Second, ChainWall: time.Second}); err != nil {
 					b.Fatal(err)
 				}
 				defer rules.Close()

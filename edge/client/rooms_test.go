@@ -257,7 +257,9 @@ func TestSlowRoomHandler(t *testing.T) {
 		if _, err := s.Join(t.Context(), client.JoinRoom{Room: "lobby", Last: -1}); err != nil {
 			t.Fatal(err)
 		}
-		say(f, 11, 30, true)
+		say(f, 11, 11, true)
+		synctest.Wait() // the handler has it
+		say(f, 12, 30, true)
 		synctest.Wait()
 		close(gate)
 		d.expect(t, append(lines(11, 15), "skip 16-30 2")...)

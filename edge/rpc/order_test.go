@@ -120,6 +120,13 @@ func (c *talker) Close(reason idl.CloseReason, message string, _ []byte, _ bool)
 	}
 }
 
+// passed reports whether Auth is answered.
+func (c *talker) passed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.answered > 0
+}
+
 // until waits until all but most of the sequences up to last are answered.
 func (c *talker) until(last, most uint32) {
 	for late := time.After(20 * time.Second); ; {
@@ -208,6 +215,9 @@ func orderOfJoints(t *testing.T, cores int) {
 		talkers[i] = c
 		talking.Go(func() { c.talk(i, &over, &sent) })
 	}
+	for _, c := range talkers {
+		poll(t, "Auth, before anything goes wrong", c.passed)
+	}
 	for round := range rounds {
 		i, upTo := round%cores, sent.Load()+2000
 		switch rand.N(5) {
@@ -252,8 +262,11 @@ func (c *talker) inOrder(name int, book *ledger) {
 			places[n] = at
 		}
 	}
+	if len(c.acked) == 0 || c.acked[0] != 1 {
+		c.t.Fatalf("session %d did not pass Auth", name)
+	}
 	last := -1
-	for _, n := range c.acked[1:] { // the first is Auth
+	for _, n := range c.acked[1:] {
 		at, found := places[n]
 		if !found {
 			c.t.Errorf("session %d: %d is acknowledged and was not committed", name, n)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freeim/scripts/engine"
@@ -361,4 +362,28 @@ func TestLoadErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// laggard is a memory in which each answer takes a while, as everything does on a
+// machine that is busy with other things.
+type laggard struct{ engine.KV }
+
+func (laggard) Get(context.Context, string) (string, bool, error) {
+	time.Sleep(20 * time.Millisecond)
+	return "", false, nil
+}
+
+// A hook that had to wait, and ended by itself, takes no time from those behind it: they
+// would deny what is innocent.
+func TestWaitingFailsNoOtherHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := load(t, map[string]string{"a.lua": `local im = require("im")
+im.on_message(function() im.kv.get("x") end, {name = "waits", on_error = "closed"})
+im.on_message(function(c) c.text = "asked" end, {name = "innocent", on_error = "closed"})`}, func(o *engine.Options) {
+			o.KV, o.Wall, o.ChainWall = laggard{}, 5*time.Millisecond, 10*time.Millisecond
+		})
+		if v, m := ask(t, e, "hi"); v.Denied() || v.Err != nil || m.Text != "asked" {
+			t.Errorf("got %+v, %q", v, m.Text)
+		}
+	})
 }

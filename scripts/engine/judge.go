@@ -19,6 +19,8 @@ type judgement struct {
 	world   *world // nil: the engine's
 	effects []Effect
 	began   time.Time
+	marked  time.Time     // when the last hook had ended
+	spent   time.Duration // of the chain's time
 }
 
 // judge runs the chain. The caller has seen that there is one.
@@ -28,7 +30,8 @@ func (b *bundle) judge(ctx context.Context, chain []*hook, c *Call, clock func()
 
 // judgeIn is judge in a world of its own; nil: in the engine's.
 func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func() time.Time, w *world) Verdict {
-	j := judgement{b: b, c: c, clock: clock, world: w, began: time.Now(), verdict: Verdict{Bundle: b.tree.hash}}
+	now := time.Now()
+	j := judgement{b: b, c: c, clock: clock, world: w, began: now, marked: now, verdict: Verdict{Bundle: b.tree.hash}}
 	for i, h := range chain {
 		if h.off.Load() {
 			continue
@@ -47,7 +50,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 	}
 	j.act()
 	j.verdict.Took = time.Since(j.began)
-	if (w == nil || !w.trial) && chain[0].point.deciding() {
+	if len(chain) > 0 && (w == nil || !w.trial) && chain[0].point.deciding() {
 		b.tally.add(&j.verdict)
 	}
 	return j.verdict
@@ -82,7 +85,19 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 }
 
 // left is what remains of the chain's time.
-func (j *judgement) left() time.Duration { return j.b.opts.ChainWall - time.Since(j.began) }
+func (j *judgement) left() time.Duration { return j.b.opts.ChainWall - j.spent }
+
+// spend charges a hook that had that wall time to the chain. One that ended by itself was
+// struck once at most, so it is taken to have run for half of it at most: a busy machine
+// that had the hook wait does not fail those behind it.
+func (j *judgement) spend(wall time.Duration, stopped bool) {
+	if !stopped {
+		wall /= 2
+	}
+	now := time.Now()
+	j.spent += min(now.Sub(j.marked), wall)
+	j.marked = now
+}
 
 func (j *judgement) acquire(ctx context.Context) error {
 	if j.v != nil {
@@ -128,6 +143,7 @@ func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LV
 	v.proxy.asked = len(j.effects)
 	result, err := v.run(fn, argument, units, wall, phaseRunning)
 	j.verdict.Units += v.used
+	j.spend(wall, err != nil && j.kind(err) == FaultBudget)
 	if err != nil {
 		undo(v.proxy.writes)
 	} else if len(v.proxy.writes)+len(v.proxy.tags)+len(v.proxy.scores)+len(v.proxy.effects) > 0 {

@@ -97,7 +97,7 @@ func (s *shadow) run() {
 }
 
 func (s *shadow) ask(one shadowed) {
-	s.asked.Add(1)
+	defer s.asked.Add(1) // when what was found can be read
 	said := one.q.ask(s.b, s.world)
 	if one.said.equal(said) {
 		return

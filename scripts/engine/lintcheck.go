@@ -32,8 +32,8 @@ func (f *linted) fieldName(n *ast.AttrGetExpr) string {
 	switch {
 	case !ok:
 		return ""
-	case of.library != "":
-		return of.library + "." + key.Value
+	case of.lib != "":
+		return of.lib + "." + key.Value
 	case of.class != "":
 		return of.class + "." + key.Value
 	}
@@ -92,8 +92,8 @@ func (f *linted) checkField(n *ast.AttrGetExpr, fn *function) {
 		}
 		return
 	}
-	if !slices.Contains(f.members(of.library), key.Value) {
-		f.unknown(fn, f.callees[n] && !f.probed[name], key, clip(name, 64)+" does not exist", f.members(of.library))
+	if !slices.Contains(f.members(of.lib), key.Value) {
+		f.unknown(fn, f.callees[n] && !f.probed[name], key, clip(name, 64)+" does not exist", f.members(of.lib))
 	}
 }
 
@@ -169,8 +169,8 @@ func (f *linted) checkMethod(n *ast.FuncCallExpr, callee kind, fn *function) {
 		if members := f.fields(of.class); len(members) > 0 {
 			f.unknown(fn, !f.probed[of.class+"."+n.Method], key, shown(of.class)+" has no method '"+clip(n.Method, 64)+"'", members)
 		}
-	case of.library != "" && !slices.Contains(f.members(of.library), n.Method):
-		f.unknown(fn, !f.probed[of.library+"."+n.Method], key, of.library+"."+clip(n.Method, 64)+" does not exist", f.members(of.library))
+	case of.lib != "" && !slices.Contains(f.members(of.lib), n.Method):
+		f.unknown(fn, !f.probed[of.lib+"."+n.Method], key, of.lib+"."+clip(n.Method, 64)+" does not exist", f.members(of.lib))
 	case of.typ == "string" && !slices.Contains(f.lua["string"], n.Method):
 		f.unknown(fn, true, key, "a string has no method '"+clip(n.Method, 64)+"'", f.lua["string"])
 	}

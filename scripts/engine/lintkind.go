@@ -9,7 +9,7 @@ import (
 
 // kind is what Lint knows of a value; the zero value: nothing.
 type kind struct {
-	library string  // "im", "im.kv", "string"
+	lib     string  // "im", "im.kv", "string"
 	sym     *symbol // a function of the table
 	stock   string  // a function of Lua's: "string.find", "pcall"
 	class   string  // an object: "Words"
@@ -109,7 +109,7 @@ func (f *linted) kindOfGlobal(name string) kind {
 		return kind{sym: s}
 	}
 	if _, ok := f.lua[name]; ok {
-		return kind{library: name}
+		return kind{lib: name}
 	}
 	return kind{stock: name}
 }
@@ -122,16 +122,16 @@ func (f *linted) field(n *ast.AttrGetExpr) kind {
 	}
 	of := f.kindOf(n.Object)
 	switch {
-	case of.library != "":
-		name := of.library + "." + key.Value
+	case of.lib != "":
+		name := of.lib + "." + key.Value
 		if s := f.table[name]; s != nil {
 			return kind{sym: s}
 		}
-		if slices.Contains(f.lua[of.library], key.Value) {
+		if slices.Contains(f.lua[of.lib], key.Value) {
 			return kind{stock: name}
 		}
 		if f.below[name] {
-			return kind{library: name}
+			return kind{lib: name}
 		}
 	case of.class != "":
 		if s := f.member(of.class, key.Value); s != nil && s.fn == nil {
@@ -164,8 +164,8 @@ func (f *linted) callee(n *ast.FuncCallExpr) kind {
 		return kind{stock: "string." + n.Method}
 	case of.class != "":
 		return kind{sym: f.member(of.class, n.Method)}
-	case of.library != "":
-		return kind{sym: f.table[of.library+"."+n.Method]}
+	case of.lib != "":
+		return kind{sym: f.table[of.lib+"."+n.Method]}
 	}
 	return kind{}
 }
@@ -185,7 +185,7 @@ func (f *linted) result(n *ast.FuncCallExpr, nth int) kind {
 	switch of.stock {
 	case "require":
 		if name, ok := one(n.Args).(*ast.StringExpr); ok && name.Value == "im" {
-			return kind{library: "im"}
+			return kind{lib: "im"}
 		}
 	case "tostring", "type", "string.lower", "string.upper", "string.sub", "string.rep", "string.reverse", "string.format", "string.gsub",
 		"string.char", "table.concat":

@@ -28,8 +28,8 @@ func (f *linted) checkWrite(to ast.Expr, fn *function) {
 		of := f.kindOf(n.Object)
 		key, _ := n.Key.(*ast.StringExpr)
 		switch {
-		case of.library != "":
-			f.fail(fn, n.Line(), "", "read-only", "%s is read-only", of.library)
+		case of.lib != "":
+			f.fail(fn, n.Line(), "", "read-only", "%s is read-only", of.lib)
 		case of.class == "Call" && key != nil && f.member("Call", key.Value) == nil:
 			f.unknown(fn, true, key, "a call has no field '"+clip(key.Value, 64)+"'", f.fields("Call"))
 		case of.class == "Call" && key != nil && key.Value != "text":

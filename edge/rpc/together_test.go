@@ -54,6 +54,8 @@ func TestCallTogether(t *testing.T) {
 	for s := range session.ID(sessions) {
 		h.reply(t, s+1, each)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	for s, bodies := range begun {
 		for n, body := range bodies {
 			if body != fmt.Sprint(n) {

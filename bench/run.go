@@ -41,6 +41,8 @@ type settings struct {
 	how        string
 	hold       time.Duration
 	heartbeat  time.Duration
+	silence    time.Duration
+	coreNice   int
 	warm       time.Duration
 	measure    time.Duration
 	rounds     int
@@ -77,6 +79,8 @@ func (s *settings) flags(f *flag.FlagSet) {
 	f.StringVar(&s.how, "how", s.how, "reconnect: cut (all connections break at once) or kill (the edges are killed and started)")
 	f.DurationVar(&s.hold, "hold", s.hold, "idle: how long the sessions are held")
 	f.DurationVar(&s.heartbeat, "heartbeat", s.heartbeat, "how often an idle session says something; beyond 30s the servers ask for it too, up to 1h")
+	f.DurationVar(&s.silence, "silence", s.silence, "after how long an edge takes a core that does not answer for silent; 0: as usual")
+	f.IntVar(&s.coreNice, "core-nice", s.coreNice, "priority of the core among many edges on few processors, as nice(1) counts it: below 0, which root may set, is before them")
 	f.DurationVar(&s.warm, "warm", s.warm, "how long before measuring")
 	f.DurationVar(&s.measure, "for", s.measure, "how long to measure")
 	f.IntVar(&s.rounds, "rounds", s.rounds, "how often everything is repeated; what is compared takes turns in each round")

@@ -96,6 +96,9 @@ func (s *stage) openSite(ctx context.Context, o stageOptions) error {
 		site.EdgeEnv = append(site.EdgeEnv, "FREEIM_EDGE_HEARTBEAT="+beat.String())
 		site.CoreEnv = append(site.CoreEnv, "FREEIM_PLUGINS_ACCOUNT_HEARTBEAT="+beat.String())
 	}
+	if set.silence > 0 {
+		site.EdgeEnv = append(site.EdgeEnv, "FREEIM_EDGE_SILENCE="+set.silence.String())
+	}
 	echo := ""
 	if o.echo {
 		var err error
@@ -107,6 +110,11 @@ func (s *stage) openSite(ctx context.Context, o stageOptions) error {
 	var err error
 	if s.site, err = cluster.StartSite(ctx, site); err != nil {
 		return err
+	}
+	if nice := set.coreNice; nice != 0 {
+		if err := proc.Renice(s.site.Cores[0].PID(), nice); err != nil {
+			return err
+		}
 	}
 	for _, e := range s.site.Edges {
 		s.edges = append(s.edges, edgeAddress{e.TCP, e.HTTP, echo})

@@ -52,7 +52,11 @@ func (s *stage) judged(ctx context.Context, rows ...func(found []load.Result) re
 		return err
 	}
 	for _, row := range rows {
-		s.bench.add(row(found))
+		row := row(found)
+		s.bench.add(row)
+		if row.Faults() != "" {
+			s.quote()
+		}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -444,6 +445,22 @@ func (s *stage) memory(ctx context.Context) (map[string]report.Memory, error) {
 		all[class] = sum
 	}
 	return all, nil
+}
+
+// quote shows what servers said last, a few of them: the place where a fault is explained.
+func (s *stage) quote() {
+	if s.site == nil {
+		return
+	}
+	left := 10
+	for _, p := range append(slices.Clone(s.site.Cores), s.site.Edges...) {
+		said := strings.TrimSpace(p.Said())
+		if said == "" || left == 0 {
+			continue
+		}
+		left--
+		fmt.Fprintf(s.bench.out, "    %s said:\n%s\n", p.Name, said)
+	}
 }
 
 // close ends everything and removes what it wrote.

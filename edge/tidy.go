@@ -12,12 +12,12 @@ const (
 	// counts as quiet.
 	tidyEvery = 20 * time.Second
 	// tidyPart of what lives must be garbage for a collection to be worth its time.
-	tidyPart = 10
+	tidyPart = 20
 )
 
 // tidy gives memory back while the edge is quiet. With many sessions that only keep up
 // heartbeats the collector runs every two minutes, and garbage would take as much
-// memory as what lives before it had to: here it takes a tenth. A busy edge collects
+// memory as what lives before it had to: here it takes a twentieth. A busy edge collects
 // often enough by itself, and is left alone. It runs until ctx ends.
 func tidy(ctx context.Context) {
 	tick := time.NewTicker(tidyEvery)

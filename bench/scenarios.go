@@ -31,7 +31,7 @@ func scenarios() []scenario {
 		{"slow", "one member of a room in a hundred reads nothing: what that does to the others", flooded, slow},
 		{"mixed", "idle sessions, pairs and a room at once, by rate", func(s *settings) { s.sessions, s.members, s.rate = 2000, 500, 100 }, mixed},
 		{"reconnect", "all connections are lost at once, and come back", func(s *settings) { s.sessions = 2000 }, reconnect},
-		{"hooks", "1:1 without and with the Lua rules", nil, hooks},
+		{"hooks", "1:1 and a room, without and with the shipped Lua rules", nil, hooks},
 		{"echo", "through the edge alone: heartbeats, and its WebSocket echo", func(s *settings) { s.sessions = 500 }, echo},
 	}
 }
@@ -285,19 +285,36 @@ func (s *stage) restartEdges(ctx context.Context) error {
 	return nil
 }
 
-// hooks compares 1:1 without rules and with them.
+// allRules switches on what is shipped, with limits that this load does not reach:
+// all is looked at, and nothing refused.
+const allRules = "FREEIM_CORE_RULES_CONFIG={flood: {enabled: true, messages: 10000, per: 1s, alike: 1}, newcomers: {enabled: true, new_for: 1s}, " +
+	"links: {enabled: true, new_for: 1s}, rooms: {slow: r_other, gate_mention_all: true}}"
+
+// hooks compares messages without rules and with them, between two and in a room.
 func hooks(ctx context.Context, b *bench) error {
 	dir, err := filepath.Abs(b.set.rules)
 	if err != nil {
 		return err
 	}
-	for _, rules := range []string{"", dir} {
+	set := &b.set
+	for _, o := range []stageOptions{{}, {rules: dir, core: []string{allRules}}} {
 		what := "no rules"
-		if rules != "" {
+		if o.rules != "" {
 			what = "rules"
 		}
-		o := stageOptions{target: report.Freeim, people: b.set.sessions, edges: b.set.edges, rules: rules}
+		o.target, o.people, o.edges, o.core = report.Freeim, set.sessions, set.edges, append(o.core, noBounds...)
 		if err := b.staged(ctx, o, func(s *stage) error { return b.pairs(ctx, s, "hooks", what) }); err != nil {
+			return err
+		}
+		o.people = set.members
+		err := b.staged(ctx, o, func(s *stage) error {
+			if _, err := s.connect(ctx, "hooks", 0, s.roomGroup(0, set.members, 0)); err != nil {
+				return err
+			}
+			return b.paced(ctx, s, "hooks", load.Room, report.Params{
+				Transport: set.transport, Codec: set.codec, Members: set.members, Rooms: 1, Publishers: min(set.publishers, set.members), Variant: what})
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -102,7 +102,7 @@ var homes = map[string]string{
 	"golang.org/x/crypto":                 "plugins/account edge/certs",
 	"golang.org/x/text":                   "plugins/account plugins/room scripts/engine",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
-	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load",
+	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load bench/proc",
 	"github.com/redis/go-redis":           "core/redis",
 	"github.com/go-sql-driver/mysql":      "core/sql core/engines",
 	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",

@@ -21,7 +21,9 @@ import (
 // Rules asks the operators' hooks about calls. Its methods but Open are safe for
 // concurrent use.
 type Rules struct {
-	engine *engine.Engine // static after Open
+	// Static after Open.
+	engine  *engine.Engine
+	targets map[string]*plugin.Target
 }
 
 // New makes rules that are to be opened before the first call.
@@ -31,6 +33,10 @@ func New() *Rules { return &Rules{} }
 // Codes, nor Actions, nor CheckText.
 func (r *Rules) Open(specs []plugin.Spec, o engine.Options) (err error) {
 	o.Codes, o.Actions, o.CheckText = codes(), actions(specs), checkText
+	if o.Targets == nil {
+		o.Targets = map[string]engine.Target{} // none, rather than any
+	}
+	r.targets = targets(o.Targets)
 	if r.engine, err = engine.New(o); err != nil {
 		return fmt.Errorf("load the rules: %w", err)
 	}
@@ -59,11 +65,19 @@ func (r *Rules) Close() error {
 // actions is what the engine must know of the actions.
 func actions(specs []plugin.Spec) (all []engine.Action) {
 	for _, s := range specs {
-		a := engine.Action{Name: s.Name, Message: s.Message, Request: s.Request, Reply: s.Reply}
+		a := engine.Action{Name: s.Name, Message: s.Message, Shadows: s.Shadows, Reroutes: string(s.Reroutes), Request: s.Request, Reply: s.Reply}
 		for _, f := range s.Rewritable {
 			a.Rewritable = append(a.Rewritable, engine.Field(f))
 		}
 		all = append(all, a)
+	}
+	return all
+}
+
+func targets(declared map[string]engine.Target) map[string]*plugin.Target {
+	all := map[string]*plugin.Target{}
+	for name, t := range declared {
+		all[name] = &plugin.Target{Name: name, User: im.UserID(t.User), Room: t.Room}
 	}
 	return all
 }
@@ -128,12 +142,21 @@ func (r *Rules) OnRoomPolicy(_ context.Context, _ im.ConversationID, p plugin.Ro
 	return p
 }
 
-// ask puts one question, and gives the refusal that the verdict means.
+// ask puts one question, gives the refusal that the verdict means, and leaves in call
+// what else it does. The engine gives no verdict that the action cannot have.
 func (r *Rules) ask(ctx context.Context, call *plugin.Call, p engine.Point, asked *engine.Call) error {
 	ctx, span := begin(ctx)
 	verdict := r.engine.Ask(ctx, p, asked)
 	finish(span, verdict)
-	if !verdict.Denied() {
+	switch verdict.Decision {
+	case engine.Deny:
+	case engine.Shadow:
+		call.Shadowed = true
+		return nil
+	case engine.Reroute:
+		call.Target = r.targets[verdict.Target]
+		return nil
+	default:
 		return nil
 	}
 	call.Rule = verdict.Rule
@@ -156,6 +179,9 @@ func finish(span trace.Span, v engine.Verdict) {
 	}
 	span.SetAttributes(attribute.String("freeim.bundle", v.Bundle), attribute.String("freeim.verdict", v.Decision.String()),
 		attribute.Int("freeim.rewrites", len(v.Rewrites)), attribute.Int("freeim.units", v.Units))
+	if v.Target != "" {
+		span.SetAttributes(attribute.String("freeim.target", v.Target))
+	}
 	if v.Rule != "" {
 		span.SetAttributes(attribute.String("freeim.rule", v.Rule))
 	}

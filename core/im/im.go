@@ -71,6 +71,22 @@ func (c ConversationID) Pair() (a, b UserID, ok bool) {
 	return UserID(l), UserID(h), true
 }
 
+// beside separates a conversation's ID from a person's in the name of a shadow: no
+// conversation that people can name holds it.
+const beside = "\x1f"
+
+// Shadow is the log of what u sent to c and nobody but u is to see. It has seqs of its
+// own, and c's type.
+func (c ConversationID) Shadow(u UserID) ConversationID {
+	return c + beside + ConversationID(u.String())
+}
+
+// Shadowed gives the conversation that c is a shadow of; ok is false when c is none.
+func (c ConversationID) Shadowed() (of ConversationID, ok bool) {
+	before, _, ok := strings.Cut(string(c), beside)
+	return ConversationID(before), ok
+}
+
 // Message is one committed entry of a conversation's log.
 type Message struct {
 	ID           MessageID

@@ -42,8 +42,12 @@ type Call struct {
 	// by the Answered function of an idempotent action, for its handler.
 	Digest [32]byte
 
-	// Rewritten says that the rules changed the text of the message.
+	// What the rules said of a message: its text was changed; nobody but the sender is to
+	// see it; it goes to a target instead (nil: it does not). The last two only of actions
+	// with Shadows and Reroutes.
 	Rewritten bool
+	Shadowed  bool
+	Target    *Target
 
 	placed  func()
 	bound   *Identity
@@ -128,6 +132,8 @@ type Spec struct {
 	Timeout time.Duration // 0: dispatch's default
 
 	Message    bool         // it commits a message
+	Shadows    bool         // which rules may keep from all but its sender
+	Reroutes   TargetKind   // or send to what is declared; empty: they may not
 	Rewritable []Rewritable // of its request
 	Request    func() any   // makes an empty request
 	Reply      func() any   // and an empty reply
@@ -143,7 +149,7 @@ type Rules interface {
 	// the rules of this moment. message tells an action that commits one.
 	Wants(call *Call, message bool) bool
 	// Review judges the request of the call: nil allows it, and may have changed its
-	// texts; an *im.Error refuses it.
+	// texts, Shadowed and Target; an *im.Error refuses it.
 	Review(ctx context.Context, call *Call, r Reviewed) error
 }
 

@@ -51,6 +51,9 @@ type Rules struct {
 	AfterQueue int `yaml:"after_queue"`
 	// Config are the values that scripts declare with im.config, by name and key.
 	Config map[string]map[string]RuleValue `yaml:"config"`
+	// Targets are the conversations that im.reroute can send messages to, by the names
+	// that scripts use: {support: {user: 42}}, {lounge: {room: lounge}}.
+	Targets map[string]RuleTarget `yaml:"targets"`
 	// Activate is what becomes of changed files: "now" they are active, or they are
 	// tried as candidates, in "shadow" or as a "canary". Empty: "now".
 	Activate string `yaml:"activate"`
@@ -113,6 +116,11 @@ func (r *Rules) validate() error {
 			return fmt.Errorf("core.rules.thresholds[%d].score is %v: must be positive", i, t.Score)
 		case t.RetryAfter < 0:
 			return fmt.Errorf("core.rules.thresholds[%d].retry_after is negative", i)
+		}
+	}
+	for name, t := range r.Targets {
+		if (t.User > 0) == (t.Room != "") || t.User < 0 {
+			return fmt.Errorf("core.rules.targets.%s: name a user or a room", name)
 		}
 	}
 	if r.AfterQueue < 1 {

@@ -47,7 +47,7 @@ func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 		engine:   e,
 		effects:  effects,
 		calls:    desc("calls_total", "Times that a hook was asked.", "bundle", "hook"),
-		verdicts: desc("verdicts_total", "Actions that a hook denied or rewrote.", "bundle", "hook", "verdict"),
+		verdicts: desc("verdicts_total", "Actions that a hook denied, shadowed, rerouted or rewrote.", "bundle", "hook", "verdict"),
 		faults:   desc("faults_total", "Times that a hook failed.", "bundle", "hook"),
 		tripped:  desc("tripped", "Hooks that are not called for a while, since they failed too often."),
 		rejected: desc("rejected", "1 while the files on disk are wrong, and an earlier bundle is active."),
@@ -113,6 +113,7 @@ func (f *ruleFigures) hooks(out chan<- prometheus.Metric, bundle string, hooks [
 	for _, h := range hooks {
 		sum := byName[h.Name]
 		sum.Calls, sum.Denied, sum.Rewritten, sum.Faults = sum.Calls+h.Calls, sum.Denied+h.Denied, sum.Rewritten+h.Rewritten, sum.Faults+h.Faults
+		sum.Shadowed, sum.Rerouted = sum.Shadowed+h.Shadowed, sum.Rerouted+h.Rerouted
 		byName[h.Name] = sum
 		if h.Tripped {
 			tripped++
@@ -121,6 +122,8 @@ func (f *ruleFigures) hooks(out chan<- prometheus.Metric, bundle string, hooks [
 	for name, h := range byName {
 		count(f.calls, h.Calls, name)
 		count(f.verdicts, h.Denied, name, "denied")
+		count(f.verdicts, h.Shadowed, name, "shadowed")
+		count(f.verdicts, h.Rerouted, name, "rerouted")
 		count(f.verdicts, h.Rewritten, name, "rewritten")
 		count(f.faults, h.Faults, name)
 	}

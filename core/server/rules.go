@@ -42,6 +42,20 @@ type Record struct {
 	MaxFlip float64 `yaml:"max_flip"`
 }
 
+// RuleTarget is one of core.rules.targets. It has one of both.
+type RuleTarget struct {
+	User int64  `yaml:"user"` // whose chat with the sender gets messages of chats
+	Room string `yaml:"room"` // which gets messages of rooms
+}
+
+func (r *Rules) targets() map[string]engine.Target {
+	all := map[string]engine.Target{}
+	for name, t := range r.Targets {
+		all[name] = engine.Target(t)
+	}
+	return all
+}
+
 func (r *Rules) setDefaults() {
 	r.AfterQueue = cmp.Or(r.AfterQueue, 1024)
 	r.Activate = cmp.Or(r.Activate, string(engine.ModeNow))
@@ -52,8 +66,9 @@ func (r *Rules) setDefaults() {
 	r.Record.Keep, r.Record.Text = cmp.Or(r.Record.Keep, 500), cmp.Or(r.Record.Text, engine.TextOff)
 }
 
-// options puts what the configuration says of reloads into o.
+// options puts what the configuration says of targets and reloads into o.
 func (r *Rules) options(o *engine.Options, data string) {
+	o.Targets = r.targets()
 	o.Policy = engine.Policy{Mode: engine.Mode(r.Activate)}
 	if o.Policy.Mode == engine.ModeCanary {
 		o.Policy.Percent = r.Canary

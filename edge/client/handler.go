@@ -29,7 +29,8 @@ type Handler struct {
 	Disconnected func(ctx context.Context, d Disconnect)
 	// RoomMessage gets every message of the rooms that the session is in (Join),
 	// once: from history when it came back, else as it is pushed. Important kinds
-	// overtake text; among themselves both come in the order of their seqs.
+	// overtake text; among themselves both come in the order of their seqs. One whose Seq
+	// is 0 is in no log: it comes as it is pushed, or not at all.
 	RoomMessage func(ctx context.Context, m *RoomEntry)
 	// RoomSkip tells which seqs of a room were not given to RoomMessage and will not
 	// be: the room was too busy, the application too slow (ROOM_SKIP_SLOW), or they

@@ -455,6 +455,8 @@ func (s *Session) roomPushed(m *roompb.RoomMessage) {
 	r := s.rooms[m.Room]
 	switch {
 	case r == nil || !r.joined && !r.asked:
+	case m.Seq == 0:
+		s.tellUnplaced(m)
 	case r.joined && r.head == 0:
 		s.tellRoom(r, m)
 	case len(r.held) < heldPushes:
@@ -488,6 +490,13 @@ func (s *Session) tellRoom(r *room, m *roompb.RoomMessage) {
 		return
 	}
 	s.events.add(&event{kind: roomMessageEvent, roomEntry: &RoomEntry{RoomMessage: m, Mine: m.SenderId == s.inbox.user}})
+}
+
+// tellUnplaced hands a message that is in no log to the application, if there is room.
+func (s *Session) tellUnplaced(m *roompb.RoomMessage) {
+	if s.events.crowd < s.events.max {
+		s.events.add(&event{kind: roomMessageEvent, roomEntry: &RoomEntry{RoomMessage: m, Mine: m.SenderId == s.inbox.user}})
+	}
 }
 
 // with is the set's spans with seq among them.

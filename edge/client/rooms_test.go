@@ -159,6 +159,16 @@ func TestRoom(t *testing.T) {
 	})
 }
 
+// TestRoomMessageInNoLog: it is told and takes no seq.
+func TestRoomMessageInNoLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _, d := inLobby(t, clienttest.FakeOptions{}, nil)
+		f.ShowInRoom("lobby", "aside")
+		say(f, 11, 12, true)
+		d.expect(t, append([]string{"0 aside"}, lines(11, 12)...)...)
+	})
+}
+
 // TestRoomCatchesUp: who comes back gets what he missed in order, before what is
 // pushed meanwhile, and past a bound is told what is skipped.
 func TestRoomCatchesUp(t *testing.T) {

@@ -353,7 +353,11 @@ function send(text) {
 function sendRoom(chat, text) {
   const clientId = randomId();
   chat.putWritten(clientId, text);
-  client.sendRoom(chat.room, text, { clientId }).catch((error) => {
+  client.sendRoom(chat.room, text, { clientId }).then(({ room }) => {
+    if (!room) return;
+    chat.remove(clientId); // a rule sent it to another room
+    draw();
+  }, (error) => {
     chat.refuse(clientId, error);
     draw();
   });

@@ -115,6 +115,7 @@ export interface Moderation {
 /** All fields are present. */
 export interface RoomMessage {
   room: string;
+  /** 0: it is in no log, show it where it comes. */
   seq: number;
   id: string;
   sender_id: number;
@@ -157,6 +158,8 @@ export interface RoomSent {
   duplicate: boolean;
   rewritten: boolean;
   text?: string;
+  /** Where it is, when a rule sent it to another room. */
+  room?: string;
 }
 
 export interface Receipt {

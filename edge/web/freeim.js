@@ -1229,6 +1229,10 @@ export class Client extends EventTarget {
   #tellRoom(room, message) {
     if (room.settled.has(message.seq)) return;
     this.#settleSeqs(room, message.seq, message.seq);
+    this.#emitRoomMessage(message);
+  }
+
+  #emitRoomMessage(message) {
     this.#emit('roommessage', { message, own: message.sender_id === this.#me?.user_id });
   }
 
@@ -1257,7 +1261,8 @@ export class Client extends EventTarget {
     switch (action) {
       case Action.ROOM_MESSAGE: {
         const message = wholeRoomMessage(body);
-        if (room.link && room.target === 0) this.#tellRoom(room, message);
+        if (message.seq === 0) this.#emitRoomMessage(message); // in no log: told as it comes
+        else if (room.link && room.target === 0) this.#tellRoom(room, message);
         else if (room.held.length < MAX_HELD) room.held.push(message);
         else this.#skip(room, message.seq, message.seq, RoomSkipReason.SLOW);
         break;

@@ -49,6 +49,7 @@ export class Chat {
     const item = this.#find(message) ?? this.#add({ key: message.client_id || message.id, clientId: message.client_id, own });
     const { id, seq, text, time_ms: timeMs } = message;
     Object.assign(item, { id, seq, text, timeMs, state: 'committed', reason: '' });
+    if (!seq) item.after ??= this.#newestSeq();
     this.#sort();
     return item;
   }
@@ -83,12 +84,13 @@ export class Chat {
     return Math.max(0, ...this.items.map(({ seq }) => seq));
   }
 
-  /** Committed ones by seq, refused ones where they happened, queued ones last. */
   #sort() {
-    const rank = (item) => item.seq || (item.state === 'refused' ? item.after + 0.5 : Infinity);
     this.items.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
   }
 }
+
+/** Committed ones by seq, those that are in no log where they happened, queued ones last. */
+const rank = (item) => item.seq || (item.state === 'queued' ? Infinity : item.after + 0.5);
 
 /** A room. Its bubbles say who speaks; nothing in it is delivered to anybody in particular. */
 export class RoomChat extends Chat {
@@ -130,7 +132,7 @@ export class RoomChat extends Chat {
     const count = ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0);
     const seq = ranges[0][0];
     this.items.push({ key: `skip ${seq}`, skipped: count, seq, timeMs: this.last?.timeMs ?? Date.now(), text: '', state: 'committed' });
-    this.items.sort((a, b) => (a.seq || Infinity) - (b.seq || Infinity));
+    this.items.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
   }
 
   /** Up to which seq the room is known. */
@@ -225,7 +227,9 @@ export class Chats {
 
   /** The client's "outgoing" event, or a message that was just queued. */
   takeOutgoing(out) {
-    const chat = out.message ? this.#open(out.message.conversation_id) : typeof out.to === 'number' ? this.with(out.to) : this.#open(out.to);
+    const asked = typeof out.to === 'number' ? this.with(out.to) : this.#open(out.to);
+    const chat = out.message ? this.#open(out.message.conversation_id) : asked;
+    if (chat !== asked) asked.remove(out.clientId); // a rule sent it elsewhere
     chat.putOutgoing(out);
   }
 

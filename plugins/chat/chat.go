@@ -75,7 +75,9 @@ func (p *Chat) Register(r *plugin.Registrar) {
 		plugin.Answered(p.answered),
 		plugin.Message[chatpb.SendRequest, chatpb.SendReply](p.reviewed),
 		plugin.Joins[chatpb.SendRequest, chatpb.SendReply](),
-		plugin.Rewrite[chatpb.SendRequest, chatpb.SendReply]("text", p.config.MaxText))
+		plugin.Rewrite[chatpb.SendRequest, chatpb.SendReply]("text", p.config.MaxText),
+		plugin.Shadows[chatpb.SendRequest, chatpb.SendReply](),
+		plugin.Reroutes[chatpb.SendRequest, chatpb.SendReply](plugin.TargetUser))
 	plugin.Handle(r, idl.ActionMessageAck, "ack", p.ack, plugin.Joins[chatpb.AckRequest, chatpb.AckReply]())
 	plugin.Handle(r, idl.ActionSync, "sync", p.sync)
 	plugin.Handle(r, idl.ActionHistory, "history", p.history)
@@ -110,11 +112,25 @@ func conversation(id string, with int64, withField string, user im.UserID) (im.C
 	return "", 0, im.Invalid(withField, "must be the ID of a user")
 }
 
-// fits gives how many of the first items make up a page of the configured size in codec
-// c, at least one if there is one.
-func fits[T any](p *Chat, items []T, c idl.Codec, body func(T) []byte) int {
-	const perMessage = 160 // IDs, seqs and names around a text, in JSON
-	return plugin.Fits(items, p.config.PageBytes, func(item T) int { return plugin.SizeOf(body(item), c) + perMessage })
+// perMessage are the IDs, seqs and names around a text, in JSON.
+const perMessage = 160
+
+// fits gives how many of the first messages make up a page of so many octets in codec c,
+// at least one if there is one.
+func fits(items []im.Message, octets int, c idl.Codec) int {
+	return plugin.Fits(items, octets, func(m im.Message) int { return plugin.SizeOf(m.Body, c) + perMessage })
+}
+
+func shownAll(items []im.Message) ([]*chatpb.Message, error) {
+	var all []*chatpb.Message
+	for _, item := range items {
+		m, err := shown(item)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
 }
 
 // shown is a message as clients see it.
@@ -123,8 +139,9 @@ func shown(m im.Message) (*chatpb.Message, error) {
 	if err := content.Unmarshal(m.Body); err != nil {
 		return nil, fmt.Errorf("body of message %s: %w", m.ID, err)
 	}
+	c, seq := place(m, &content)
 	return &chatpb.Message{
-		Id: m.ID.String(), ConversationId: string(m.Conversation), Seq: m.Seq, SenderId: int64(m.Sender),
+		Id: m.ID.String(), ConversationId: string(c), Seq: seq, SenderId: int64(m.Sender),
 		ClientId: m.ClientID, TimeMs: m.Time.UnixMilli(), Kind: content.Kind, Text: content.Text,
 	}, nil
 }

@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 
-	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/idl/kitex_gen/chatpb"
 )
@@ -24,18 +23,27 @@ func (p *Chat) history(ctx context.Context, call *plugin.Call, req *chatpb.Histo
 	if err != nil {
 		return nil, err
 	}
-	page, err := plugin.History(ctx, p.timelines, c, plugin.Span{BeforeSeq: req.BeforeSeq, AfterSeq: req.AfterSeq}, limit)
+	span := plugin.Span{BeforeSeq: req.BeforeSeq, AfterSeq: req.AfterSeq}
+	page, err := plugin.History(ctx, p.timelines, c, span, limit)
 	if err != nil {
 		return nil, err
 	}
-	n := fits(p, page.Items, call.Codec, func(m im.Message) []byte { return m.Body })
-	rep := &chatpb.HistoryReply{ConversationId: string(c), Floor: page.Floor, HasMore: page.HasMore || n < len(page.Items)}
-	for _, item := range page.Items[:n] {
-		m, err := shown(item)
-		if err != nil {
-			return nil, err
-		}
-		rep.Messages = append(rep.Messages, m)
+	own, err := p.shadows(ctx, c, call.User, call.Codec)
+	if err != nil {
+		return nil, err
+	}
+	octets := p.config.PageBytes
+	if len(own) > 0 {
+		octets /= 2
+	}
+	n := fits(page.Items, octets, call.Codec)
+	page.Items, page.HasMore = page.Items[:n], page.HasMore || n < len(page.Items)
+	rep := &chatpb.HistoryReply{ConversationId: string(c), Floor: page.Floor, HasMore: page.HasMore}
+	if rep.Messages, err = shownAll(page.Items); err != nil {
+		return nil, err
+	}
+	if len(own) > 0 {
+		rep.Messages = withShadows(rep.Messages, own, span, page)
 	}
 	return rep, nil
 }

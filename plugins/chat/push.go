@@ -31,8 +31,9 @@ func sent(done timeline.Committed) (*chatpb.SendReply, error) {
 	if err := content.Unmarshal(done.Body); err != nil {
 		return nil, im.Unavailable(0, err)
 	}
+	c, seq := place(done.Message, &content)
 	rep := &chatpb.SendReply{
-		MessageId: done.ID.String(), ConversationId: string(done.Conversation), Seq: done.Seq,
+		MessageId: done.ID.String(), ConversationId: string(c), Seq: seq,
 		TimeMs: done.Time.UnixMilli(), Duplicate: done.Duplicate, Rewritten: content.Rewritten,
 	}
 	if len(done.InboxSeqs) > 0 {

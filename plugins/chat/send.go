@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -55,26 +56,36 @@ func (p *Chat) reviewed(call *plugin.Call, req *chatpb.SendRequest) plugin.Revie
 	return plugin.Reviewed{Conversation: c, Kind: "text", Text: &req.Text}
 }
 
-// send commits a message and has it pushed to every other device of both people.
+// send commits a message and has it pushed to every other device of both people; to the
+// sender's only if the rules shadow it.
 func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
 	c, peer, err := conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.mustExist(ctx, peer); err != nil {
+	if call.Target != nil {
+		peer = call.Target.User
+		c = im.ChatOf(call.User, peer)
+	}
+	if err := p.mustExist(ctx, call, peer); err != nil {
 		return nil, err
 	}
-	body, err := (&chatpb.Content{
-		Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten,
-	}).Marshal(make([]byte, 0, len(req.Text)+16)) // its other fields take less
+	log, people, content := c, both(call.User, peer), chatpb.Content{Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten}
+	if call.Shadowed {
+		log, people = c.Shadow(call.User), people[:1]
+		if content.ShadowSeq, err = p.nextSeq(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	body, err := content.Marshal(make([]byte, 0, len(req.Text)+32)) // its other fields take less
 	if err != nil {
 		return nil, err
 	}
 	session := call.Session
 	committed, err := p.timelines.Append(ctx, timeline.Draft{
-		Conversation: c, Sender: call.User, ClientID: req.ClientId, Digest: call.Digest,
-		Body: body, Inboxes: both(call.User, peer), Queued: call.Placed,
-		OnCommit: func(done timeline.Committed) { p.push(done, both(call.User, peer), session) },
+		Conversation: log, Sender: call.User, ClientID: req.ClientId, Digest: call.Digest,
+		Body: body, Inboxes: people, Queued: call.Placed,
+		OnCommit: func(done timeline.Committed) { p.push(done, people, session) },
 	})
 	if err != nil {
 		return nil, plugin.Stored(ctx, err)
@@ -82,15 +93,18 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 	return sent(committed)
 }
 
-func (p *Chat) mustExist(ctx context.Context, u im.UserID) error {
+func (p *Chat) mustExist(ctx context.Context, call *plugin.Call, u im.UserID) error {
 	exists, err := p.people.Exists(ctx, u)
-	if err != nil {
+	switch {
+	case err != nil:
 		return plugin.Stored(ctx, err)
-	}
-	if !exists {
+	case exists:
+		return nil
+	case call.Target != nil:
+		return fmt.Errorf("the rules sent a message to the target %s: there is no user %d", call.Target.Name, u)
+	default:
 		return &im.Error{Code: idl.CodeNotFound, Field: "to_user_id", Reason: "no such user"}
 	}
-	return nil
 }
 
 // both are the people of a chat, once each, the sender first.

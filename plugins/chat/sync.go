@@ -83,7 +83,7 @@ func (p *Chat) cursor(ctx context.Context, user im.UserID, req *chatpb.SyncReque
 
 // fill puts as many entries into the answer as a page may hold.
 func (p *Chat) fill(rep *chatpb.SyncReply, page timeline.Page[timeline.Entry], c idl.Codec) error {
-	n := fits(p, page.Items, c, func(e timeline.Entry) []byte { return e.Body })
+	n := plugin.Fits(page.Items, p.config.PageBytes, func(e timeline.Entry) int { return plugin.SizeOf(e.Body, c) + perMessage })
 	for _, e := range page.Items[:n] {
 		m, err := shown(e.Message)
 		if err != nil {

@@ -16,8 +16,12 @@ func shown(m im.Message) (*roompb.RoomMessage, error) {
 	if err := content.Unmarshal(m.Body); err != nil {
 		return nil, fmt.Errorf("read message %s: %w", m.ID, err)
 	}
+	room, seq := m.Conversation, m.Seq
+	if of, shadowed := room.Shadowed(); shadowed {
+		room, seq = of, 0 // the room's log has it not
+	}
 	return &roompb.RoomMessage{
-		Room: nameOf(m.Conversation), Seq: m.Seq, Id: m.ID.String(), SenderId: int64(m.Sender), Nickname: content.Nickname,
+		Room: nameOf(room), Seq: seq, Id: m.ID.String(), SenderId: int64(m.Sender), Nickname: content.Nickname,
 		ClientId: m.ClientID, TimeMs: m.Time.UnixMilli(), Kind: content.Kind, Text: content.Text, Data: content.Data,
 		Moderation: content.Moderation,
 	}, nil
@@ -51,6 +55,17 @@ func (p *Room) tell(done timeline.Committed) {
 		return
 	}
 	p.rooms.Broadcast(broadcast(m))
+}
+
+// tellSender pushes a message that nobody else is to see to the sender's devices. Those
+// that are not in the room pass it over.
+func (p *Room) tellSender(done timeline.Committed) {
+	m, err := shown(done.Message)
+	if err != nil {
+		p.host.Log().Error("committed message cannot be shown", "id", done.ID, "err", err)
+		return
+	}
+	p.host.Push(plugin.Push{Action: idl.ActionRoomMessage, Body: m, Users: []im.UserID{done.Sender}})
 }
 
 // fits gives how many of the first messages make up a page of the configured size in

@@ -138,7 +138,9 @@ func (p *Room) Register(r *plugin.Registrar) {
 		plugin.Answered(p.answered),
 		plugin.Permit[roompb.RoomSendRequest, roompb.RoomSendReply](p.permitSend),
 		plugin.Message[roompb.RoomSendRequest, roompb.RoomSendReply](reviewed),
-		plugin.Rewrite[roompb.RoomSendRequest, roompb.RoomSendReply]("text", p.config.MaxText))
+		plugin.Rewrite[roompb.RoomSendRequest, roompb.RoomSendReply]("text", p.config.MaxText),
+		plugin.Shadows[roompb.RoomSendRequest, roompb.RoomSendReply](),
+		plugin.Reroutes[roompb.RoomSendRequest, roompb.RoomSendReply](plugin.TargetRoom))
 	plugin.Handle(r, idl.ActionRoomHistory, "history", p.history,
 		plugin.InRooms[roompb.RoomHistoryRequest, roompb.RoomHistoryReply]())
 	plugin.Handle(r, idl.ActionRoomInfo, "info", p.getInfo)

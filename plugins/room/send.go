@@ -11,6 +11,7 @@ import (
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/timeline"
+	"freeim/idl"
 	"freeim/idl/kitex_gen/roompb"
 )
 
@@ -49,7 +50,7 @@ func (p *Room) answered(ctx context.Context, call *plugin.Call, req *roompb.Room
 	if err != nil || !found {
 		return nil, err
 	}
-	return sent(committed)
+	return sent(committed, req.Room)
 }
 
 // digest identifies what the sender asked for, however it was encoded.
@@ -68,31 +69,40 @@ func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.Ro
 	if !call.In(conversation(req.Room)) {
 		return outside()
 	}
-	s, err := p.states.get(ctx, key{req.Room, call.User})
+	s, err := p.mayWrite(ctx, key{req.Room, call.User}, req.Kind)
+	if err != nil {
+		return err
+	}
+	return p.keepPace(ctx, s.room, p.role(s, call.User), call.User, req.Kind)
+}
+
+// mayWrite refuses somebody who may not write to a room, whether or not he is in it.
+func (p *Room) mayWrite(ctx context.Context, k key, kind roompb.RoomKind) (state, error) {
+	s, err := p.states.get(ctx, k)
 	if errors.Is(err, errUnknown) { // another core may have made it just now
-		s, err = p.store.state(ctx, key{req.Room, call.User})
+		s, err = p.store.state(ctx, k)
 	}
 	switch {
 	case errors.Is(err, errUnknown):
-		return noSuchRoom()
+		return s, noSuchRoom()
 	case err != nil:
-		return plugin.Stored(ctx, err)
+		return s, plugin.Stored(ctx, err)
 	}
-	role, now := p.role(s, call.User), p.host.Now().UnixMilli()
+	role, now := p.role(s, k.user), p.host.Now().UnixMilli()
 	switch {
 	case s.room.closed:
-		return closed()
-	case holds(s.person.bannedUntilMs, now) && !p.operator(call.User):
-		return denied("room", "banned from the room")
-	case holds(s.person.mutedUntilMs, now) && !p.operator(call.User):
-		return denied("room", "muted in the room")
+		return s, closed()
+	case holds(s.person.bannedUntilMs, now) && !p.operator(k.user):
+		return s, denied("room", "banned from the room")
+	case holds(s.person.mutedUntilMs, now) && !p.operator(k.user):
+		return s, denied("room", "muted in the room")
 	case role >= roompb.RoomRole_ROOM_ROLE_ADMIN:
-	case req.Kind == roompb.RoomKind_ROOM_KIND_ANNOUNCEMENT:
-		return denied("kind", "only owner and admins announce")
+	case kind == roompb.RoomKind_ROOM_KIND_ANNOUNCEMENT:
+		return s, denied("kind", "only owner and admins announce")
 	case s.room.muted:
-		return denied("room", "only owner and admins speak now")
+		return s, denied("room", "only owner and admins speak now")
 	}
-	return p.keepPace(ctx, s.room, role, call.User, req.Kind)
+	return s, nil
 }
 
 // keepPace refuses what comes too fast: of one person, by the room's slow mode, and
@@ -171,34 +181,63 @@ func reviewed(_ *plugin.Call, req *roompb.RoomSendRequest) plugin.Reviewed {
 	return plugin.Reviewed{Conversation: conversation(req.Room), Kind: kinds[req.Kind], Text: &req.Text}
 }
 
-// send commits a message, which every member gets by broadcast, the sender too.
+// send commits a message, which every member gets by broadcast, the sender too; only he
+// gets it, by a push, if the rules shadow it.
 func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (rep *roompb.RoomSendReply, err error) {
 	defer func() {
 		if err != nil {
 			p.owe(ctx, req.Room, call.User)
 		}
 	}()
+	room, err := p.destination(ctx, call, req)
+	if err != nil {
+		return nil, err
+	}
 	nickname, _, err := p.people.Nickname(ctx, call.User)
 	if err != nil {
 		return nil, err
 	}
-	body, err := (&roompb.RoomContent{
-		Kind: req.Kind, Text: req.Text, Data: req.Data, Nickname: nickname, Rewritten: call.Rewritten,
-	}).Marshal(nil)
+	log, tell := conversation(room), p.tell
+	content := roompb.RoomContent{Kind: req.Kind, Text: req.Text, Data: req.Data, Nickname: nickname, Rewritten: call.Rewritten}
+	if call.Shadowed {
+		end, err := p.timelines.Log(ctx, log, 0, 0)
+		if err != nil {
+			return nil, plugin.Stored(ctx, err)
+		}
+		content.ShadowSeq = end.Head + 1
+		log, tell = log.Shadow(call.User), p.tellSender
+	}
+	body, err := content.Marshal(nil)
 	if err != nil {
 		return nil, err
 	}
 	committed, err := p.timelines.Append(ctx, timeline.Draft{
-		Conversation: conversation(req.Room), Sender: call.User, ClientID: req.ClientId, Digest: call.Digest, Body: body, OnCommit: p.tell,
+		Conversation: log, Sender: call.User, ClientID: req.ClientId, Digest: call.Digest, Body: body, OnCommit: tell,
 	})
 	if err != nil {
 		return nil, plugin.Stored(ctx, err)
 	}
-	return sent(committed)
+	return sent(committed, req.Room)
 }
 
-// sent is the answer to the sender of a committed message.
-func sent(done timeline.Committed) (*roompb.RoomSendReply, error) {
+// destination is the room that a message goes to: the one that it was sent to, unless the
+// rules send it elsewhere. There its sender need not be, but must be allowed to write.
+func (p *Room) destination(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (string, error) {
+	if call.Target == nil || call.Target.Room == req.Room {
+		return req.Room, nil
+	}
+	name, err := canonical(call.Target.Room)
+	if err == nil {
+		_, err = p.mayWrite(ctx, key{name, call.User}, req.Kind)
+	}
+	if code := im.CodeOf(err); err != nil && (code == idl.CodeInvalidArgument || code == idl.CodeNotFound) {
+		return "", fmt.Errorf("the rules sent a message to the target %s: %v", call.Target.Name, err)
+	}
+	return name, err
+}
+
+// sent is the answer to the sender of a committed message, which he sent to a room.
+func sent(done timeline.Committed, asked string) (*roompb.RoomSendReply, error) {
 	var content roompb.RoomContent
 	if err := content.Unmarshal(done.Body); err != nil {
 		return nil, fmt.Errorf("read message %s: %w", done.ID, err)
@@ -208,6 +247,13 @@ func sent(done timeline.Committed) (*roompb.RoomSendReply, error) {
 	}
 	if content.Rewritten {
 		rep.Text = content.Text
+	}
+	c := done.Conversation
+	if of, shadowed := c.Shadowed(); shadowed {
+		c, rep.Seq = of, content.ShadowSeq
+	}
+	if name := nameOf(c); name != asked {
+		rep.Room = name
 	}
 	return rep, nil
 }

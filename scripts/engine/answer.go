@@ -11,6 +11,7 @@ import (
 // ruling is what a hook, or a threshold, wants to happen.
 type ruling struct {
 	Decision   Decision
+	Target     string
 	Code       string
 	Reason     string
 	RetryAfter time.Duration

@@ -132,6 +132,8 @@ type figures struct {
 	breaker   breaker
 	calls     atomic.Int64
 	denied    atomic.Int64
+	shadowed  atomic.Int64
+	rerouted  atomic.Int64
 	rewritten atomic.Int64
 	faults    atomic.Int64
 	last      atomic.Pointer[Fault]

@@ -17,6 +17,8 @@ const otherClasses = `---What a hook may return.
 ---What the hooks said in a test.
 ---@class im.Told
 ---@field denied boolean
+---@field shadowed boolean
+---@field target string?
 ---@field code string
 ---@field reason string
 ---@field retry_after number

@@ -193,8 +193,13 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 	if handle, ok := result.(*lua.LUserData); ok && h.point.deciding() {
 		switch a, isAnswer := handle.Value.(*answer); {
 		case isAnswer && a.call == j.v.calls:
-			if a.Decision == Deny {
+			switch a.Decision {
+			case Deny:
 				h.denied.Add(1)
+			case Shadow:
+				h.shadowed.Add(1)
+			case Reroute:
+				h.rerouted.Add(1)
 			}
 			j.settle(h, a.ruling)
 			return true, nil
@@ -215,7 +220,7 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 // settle makes a ruling the verdict.
 func (j *judgement) settle(h *hook, r ruling) {
 	v := &j.verdict
-	v.Decision, v.Code, v.Reason, v.RetryAfter = r.Decision, r.Code, r.Reason, r.RetryAfter
+	v.Decision, v.Target, v.Code, v.Reason, v.RetryAfter = r.Decision, r.Target, r.Code, r.Reason, r.RetryAfter
 	v.Rule = h.rule
 }
 

@@ -45,8 +45,8 @@ func (f Finding) String() string {
 const maxFindings = 100
 
 // Lint reads scripts, given by their paths, without running them. It says nothing
-// while one of them is no valid Lua: the compiler does. Of o it needs Codes and
-// Actions; without them it knows less.
+// while one of them is no valid Lua: the compiler does. Of o it needs Codes, Targets
+// and Actions; without them it knows less.
 func Lint(files map[string]string, o Options) []Finding {
 	var list []file
 	for path, text := range files {

@@ -132,6 +132,7 @@ func (f *linted) checkCall(n *ast.FuncCallExpr, fn *function) {
 	if of.sym != nil && of.sym.fn != nil {
 		f.checkPhase(n, of.sym, fn)
 		f.checkArguments(n, of.sym, fn)
+		f.checkDivert(n, of.sym, fn)
 		for i, p := range of.sym.args {
 			if i >= len(n.Args) {
 				break

@@ -275,27 +275,31 @@ func (f *linted) role(n *ast.FuncCallExpr) {
 	if of.sym == nil {
 		return
 	}
+	glob := ""
+	if len(n.Args) > 0 {
+		glob = f.kindOf(n.Args[0]).text
+	}
 	for i, p := range of.sym.args {
 		if i >= len(n.Args) {
 			break
 		}
 		class, callback := takes(p.typ)
 		if options, ok := n.Args[i].(*ast.TableExpr); ok && !callback {
-			f.fallback(of.sym, options)
+			f.fallback(of.sym, glob, options)
 			continue
 		}
 		if fn, named := f.function(n.Args[i]); fn != nil && callback {
-			f.register(of.sym, class, fn, named)
+			f.register(of.sym, glob, class, fn, named)
 		}
 	}
 }
 
 // register notes that fn is called with an object of a class.
-func (f *linted) register(s *symbol, class string, fn *function, named bool) {
+func (f *linted) register(s *symbol, glob, class string, fn *function, named bool) {
 	if class == "Test" {
 		fn.test = true
 	} else {
-		fn.hook, fn.named = s, named
+		fn.hook, fn.glob, fn.named = s, glob, named
 	}
 	if len(fn.params) > 0 && !named {
 		fn.params[0].class = class
@@ -303,17 +307,17 @@ func (f *linted) register(s *symbol, class string, fn *function, named bool) {
 }
 
 // fallback finds on_error = {fallback = fn}.
-func (f *linted) fallback(s *symbol, options *ast.TableExpr) {
+func (f *linted) fallback(s *symbol, glob string, options *ast.TableExpr) {
 	for _, field := range options.Fields {
 		if nested, ok := field.Value.(*ast.TableExpr); ok {
-			f.fallback(s, nested)
+			f.fallback(s, glob, nested)
 			continue
 		}
 		if key, ok := field.Key.(*ast.StringExpr); !ok || key.Value != "fallback" {
 			continue
 		}
 		if fn, named := f.function(field.Value); fn != nil {
-			f.register(s, "Call", fn, named)
+			f.register(s, glob, "Call", fn, named)
 		}
 	}
 }

@@ -60,6 +60,7 @@ type function struct {
 	params []*variable
 	runs   []*function // what it calls by name, and what is written in it
 	hook   *symbol     // what it is registered with; nil: it is no hook
+	glob   string      // of the actions that it is asked about; empty: not known
 	named  bool        // and has a name, so it may be called elsewhere too
 	test   bool        // it is a test of the bundle
 	called bool        // from a hook

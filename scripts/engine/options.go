@@ -24,6 +24,8 @@ type Options struct {
 	// Actions are those that there are. Empty: nobody knows, any name will do.
 	Actions    []Action
 	Thresholds []Threshold // what scores lead to
+	// Targets are what im.reroute can name. nil: nobody knows, any name will do.
+	Targets map[string]Target
 	// CheckText says what a text that a hook makes may not be, beyond its length: the hook
 	// fails, and the text stays. nil: it may be anything.
 	CheckText func(text string) error
@@ -77,6 +79,8 @@ type Options struct {
 type Action struct {
 	Name       string  // "chat.send"
 	Message    bool    // it commits a message
+	Shadows    bool    // which can be kept from everybody but its sender
+	Reroutes   string  // or be sent to targets of this kind, "user" or "room"; empty: it cannot
 	Rewritable []Field // of its request
 	// Request makes an empty request, a pointer to a generated struct; nil: there is
 	// none. Tests of rules fill it in.
@@ -133,7 +137,7 @@ func (o *Options) validate() error {
 			return fmt.Errorf("scripts: a threshold has the unknown code %q", t.Code)
 		}
 	}
-	return nil
+	return o.validateTargets()
 }
 
 // The limits that are the same everywhere.

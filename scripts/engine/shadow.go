@@ -161,6 +161,9 @@ func outcomeOf(v Verdict) outcome {
 	if v.Denied() {
 		o.What += " " + v.Code
 	}
+	if v.Target != "" {
+		o.What += " " + v.Target
+	}
 	if len(v.Rewrites) > 0 {
 		o.Texts = map[string]string{}
 		for _, w := range v.Rewrites {

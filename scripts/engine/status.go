@@ -40,6 +40,8 @@ type HookStatus struct {
 	OnError   string // "open", "closed", "fallback", or the code of the denial
 	Calls     int64
 	Denied    int64
+	Shadowed  int64
+	Rerouted  int64
 	Rewritten int64
 	Faults    int64
 	LastFault string // empty: none
@@ -119,7 +121,7 @@ func (c *candidate) status() *CandidateStatus {
 
 func (h *hook) status() HookStatus {
 	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, Function: h.point.function(), Off: h.off.Load(), OnError: h.onError.String(),
-		Calls: h.calls.Load(), Denied: h.denied.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
+		Calls: h.calls.Load(), Denied: h.denied.Load(), Shadowed: h.shadowed.Load(), Rerouted: h.rerouted.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
 		Tripped: h.breaker.open.Load()}
 	if f := h.last.Load(); f != nil {
 		s.LastFault = f.Kind + ": " + f.Msg

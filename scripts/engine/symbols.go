@@ -58,7 +58,7 @@ func (p phases) String() string {
 
 // symbols is the table.
 func symbols() []symbol {
-	return slices.Concat(pointSymbols(), answerSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), findSymbols(),
+	return slices.Concat(pointSymbols(), answerSymbols(), divertSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), findSymbols(),
 		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), configSymbols(), effectSymbols(), testSymbols())
 }
 

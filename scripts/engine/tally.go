@@ -16,13 +16,13 @@ const (
 type tally struct {
 	faults atomic.Int64 // of scripts, but for:
 	budget atomic.Int64
-	denied atomic.Int64
+	denied atomic.Int64 // or shadowed, or rerouted: those whom they were for do not get them
 	took   [buckets]atomic.Int64
 }
 
 func (t *tally) add(v *Verdict) {
 	t.took[bucket(v.Took)].Add(1)
-	if v.Denied() {
+	if v.Decision != Allow {
 		t.denied.Add(1)
 	}
 	if f, ok := v.Err.(*Fault); ok {
@@ -93,10 +93,10 @@ func (c counts) share(n int64) float64 {
 
 // Measured is what a bundle did since it became active, or a candidate.
 type Measured struct {
-	Calls  int64 // actions about which hooks were asked
-	Faults int64 // of which a script failed
-	Budget int64 // of which a script worked too much or too long
-	Denied int64
+	Calls  int64         // actions about which hooks were asked
+	Faults int64         // of which a script failed
+	Budget int64         // of which a script worked too much or too long
+	Denied int64         // or shadowed, or rerouted
 	P50    time.Duration // of all hooks of one action, to a fifth
 	P99    time.Duration
 }

@@ -274,8 +274,12 @@ func (t *tester) askAt(L *lua.LState, p Point, s *sample) int {
 func (t *tester) answer(L *lua.LState, s *sample, verdict Verdict) *lua.LTable {
 	t.mustWork(L, verdict)
 	name, _, _ := strings.Cut(verdict.Rule, "@")
-	out := L.CreateTable(0, 12)
+	out := L.CreateTable(0, 14)
 	out.RawSetString("denied", lua.LBool(verdict.Denied()))
+	out.RawSetString("shadowed", lua.LBool(verdict.Decision == Shadow))
+	if verdict.Target != "" {
+		out.RawSetString("target", lua.LString(verdict.Target))
+	}
 	out.RawSetString("code", lua.LString(verdict.Code))
 	out.RawSetString("reason", lua.LString(verdict.Reason))
 	out.RawSetString("retry_after", lua.LNumber(verdict.RetryAfter.Milliseconds()))

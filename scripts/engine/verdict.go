@@ -34,6 +34,7 @@ func (d Decision) String() string {
 // Bundle, allows it.
 type Verdict struct {
 	Decision   Decision
+	Target     string        // where it goes, a name of Options.Targets
 	Code       string        // of a denial, as the lower-case name of a wire code: "rejected"
 	Reason     string        // for operators and the client's developer
 	RetryAfter time.Duration // advice; 0: none

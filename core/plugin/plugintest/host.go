@@ -36,7 +36,8 @@ type Options struct {
 	// Scripts are rules in Lua, instead of Hooks: their files by path. They run by the
 	// host's clock.
 	Scripts map[string]string
-	Start   time.Time // of the clock; zero: 2026-01-01 00:00 UTC
+	Targets map[string]engine.Target // what the rules can send messages to
+	Start   time.Time                // of the clock; zero: 2026-01-01 00:00 UTC
 	// Presence is the registry of live sessions; nil: one of the host's own.
 	Presence presence.Registry
 	// Dir holds the directory database, for a host that is to find what another
@@ -143,7 +144,7 @@ func (h *Host) start(o Options) (err error) {
 		return err
 	}
 	if h.rules != nil {
-		if err := h.openRules(specs, o.Scripts); err != nil {
+		if err := h.openRules(specs, o); err != nil {
 			return err
 		}
 	}
@@ -152,20 +153,20 @@ func (h *Host) start(o Options) (err error) {
 }
 
 // openRules loads scripts from a directory that nobody watches.
-func (h *Host) openRules(specs []plugin.Spec, files map[string]string) error {
+func (h *Host) openRules(specs []plugin.Spec, o Options) error {
 	dir, err := os.MkdirTemp("", "rules")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for name, text := range files {
+	for name, text := range o.Scripts {
 		full := filepath.Join(dir, filepath.FromSlash(name))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, []byte(text), 0o644)); err != nil {
 			return err
 		}
 	}
 	// The machine may be busy: only what a script does wrong must fail a test.
-	return h.rules.Open(specs, engine.Options{Dir: dir, Log: h.log, Now: h.Now,
+	return h.rules.Open(specs, engine.Options{Dir: dir, Log: h.log, Now: h.Now, Targets: o.Targets,
 		Wall: time.Second, ChainWall: 2 * time.Second, AsideWall: time.Second, LoadWall: 10 * time.Second})
 }
 

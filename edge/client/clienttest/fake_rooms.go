@@ -55,6 +55,15 @@ func (f *Fake) SayInRoom(name, text string, told bool) {
 	}
 }
 
+// ShowInRoom pushes a message to a room's sessions that is in no log.
+func (f *Fake) ShowInRoom(name, text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.room(name).members {
+		s.queue(idl.ActionRoomMessage, 0, &roompb.RoomMessage{Room: name, Id: f.id(), Text: text})
+	}
+}
+
 func (f *Fake) roomCommit(r *fakeRoom, m *roompb.RoomMessage) *roompb.RoomMessage {
 	m.Id, m.Seq, m.TimeMs = f.id(), int64(len(r.log)+1), time.Now().UnixMilli()
 	r.log = append(r.log, m)

@@ -165,6 +165,11 @@ export class FakeServer {
     return message;
   }
 
+  /** A message to a room's sessions that is in no log. */
+  showInRoom(name, text) {
+    for (const socket of this.room(name).members) this.push(socket, Action.ROOM_MESSAGE, { room: name, id: 'S', text });
+  }
+
   closeRoom(name) {
     const room = this.room(name);
     room.closed = true;

@@ -49,6 +49,14 @@ test('a room: told, skipped, sent, left', async () => {
   await assert.rejects(outcome(clock, client.sendRoom('lobby', 'x')), { name: 'Unanswered' });
 });
 
+test('a message that is in no log takes no seq', async () => {
+  const { clock, server, seen } = await inLobby();
+  server.showInRoom('lobby', 'aside');
+  say(server, 11, 12);
+  await clock.advance(100);
+  assert.deepEqual(seen.rooms, ['0 aside', ...lines(11, 12)]);
+});
+
 for (const [name, until, want] of [
   ['one page', 60, lines(11, 60)],
   ['some pages', 360, lines(11, 360)],

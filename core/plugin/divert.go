@@ -1,0 +1,34 @@
+package plugin
+
+import "freeim/core/im"
+
+// This file is what rules may do with a message beside refusing it: let nobody but its
+// sender see it, or send it elsewhere. An action that can do so says it by an option, and
+// its handler then looks at Call.Shadowed and Call.Target.
+
+// Target is a conversation that the operator declared, for rules to send messages to.
+type Target struct {
+	Name string    // as the rules call it
+	User im.UserID // the person who gets them, in a chat with their sender; 0: a room does
+	Room string    // a room's name
+}
+
+// TargetKind is what a message of an action can be sent to instead.
+type TargetKind string
+
+// The kinds.
+const (
+	TargetUser TargetKind = "user"
+	TargetRoom TargetKind = "room"
+)
+
+// Shadows says that the handler keeps a message from everybody but its sender, if
+// Call.Shadowed.
+func Shadows[Req, Rep any]() Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.Shadows = true }
+}
+
+// Reroutes says that the handler commits a message to Call.Target, unless that is nil.
+func Reroutes[Req, Rep any](to TargetKind) Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.Reroutes = to }
+}

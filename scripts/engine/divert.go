@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// Target is a conversation that messages can be sent to instead of where they were meant
+// for: a user's chat with their sender, or a room. One of both is set.
+type Target struct {
+	User int64
+	Room string
+}
+
+// kind is what Action.Reroutes calls it.
+func (t Target) kind() string {
+	if t.Room != "" {
+		return "room"
+	}
+	return "user"
+}
+
+func (o *Options) validateTargets() error {
+	for name, t := range o.Targets {
+		switch {
+		case !hookName.MatchString(name):
+			return fmt.Errorf("scripts: a target is named like support, not %q", name)
+		case (t.User != 0) == (t.Room != "") || t.User < 0:
+			return fmt.Errorf("scripts: target %s must be a user or a room", name)
+		}
+	}
+	return nil
+}
+
+// targets are the declared names.
+func (o *Options) targets() []string { return slices.Sorted(maps.Keys(o.Targets)) }
+
+// divertSymbols are the verdicts that have an action succeed, for its sender, without
+// those whom it was for. Whether an action can have one is the host's to say.
+func divertSymbols() []symbol {
+	verdict := []param{{"", "im.Verdict", ""}}
+	return []symbol{
+		{name: "im.shadow", in: inHook, fn: (*vm).shadowed, results: verdict,
+			doc:     "The verdict to have a message succeed for its sender, who sees it on all his devices, and keep it from everybody else for ever. Of messages only. It ends the chain.",
+			example: `return im.shadow()`},
+		{name: "im.reroute", in: inHook, fn: (*vm).rerouted, results: verdict,
+			args: []param{{"target", "string", "a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms"}},
+			doc:  "The verdict to send a message elsewhere; the answer tells its sender where. It ends the chain.", example: `return im.reroute("support")`},
+	}
+}
+
+// shadowed is im.shadow().
+func (v *vm) shadowed(L *lua.LState) int {
+	if a := v.diverted(L, "im.shadow"); a != nil && !a.Shadows {
+		L.RaiseError("im.shadow: %s cannot be kept from others", a.Name)
+	}
+	L.Push(v.handle(&answer{ruling{Decision: Shadow}, v.calls}, v.opaque))
+	return 1
+}
+
+// rerouted is im.reroute(target).
+func (v *vm) rerouted(L *lua.LState) int {
+	name := L.CheckString(1)
+	a, opts := v.diverted(L, "im.reroute"), v.b.opts
+	t, declared := opts.Targets[name]
+	switch {
+	case opts.Targets != nil && !declared:
+		L.RaiseError("im.reroute: no target is named %q in core.rules.targets", clip(name, 64))
+	case a != nil && a.Reroutes == "":
+		L.RaiseError("im.reroute: %s cannot go elsewhere", a.Name)
+	case a != nil && declared && a.Reroutes != t.kind():
+		L.RaiseError("im.reroute: %s goes to a %s, and %q is a %s", a.Name, a.Reroutes, clip(name, 64), t.kind())
+	}
+	L.Push(v.handle(&answer{ruling{Decision: Reroute, Target: name}, v.calls}, v.opaque))
+	return 1
+}
+
+// diverted is the action that is asked about, nil if nobody knows which there are.
+func (v *vm) diverted(L *lua.LState, function string) *Action {
+	c := v.proxy.c
+	if c == nil || v.proxy.late {
+		L.RaiseError("%s: nothing is decided here", function)
+	}
+	if len(v.b.opts.Actions) == 0 {
+		return nil
+	}
+	for i := range v.b.opts.Actions {
+		if a := &v.b.opts.Actions[i]; a.Name == c.Action {
+			return a
+		}
+	}
+	return &Action{Name: c.Action}
+}

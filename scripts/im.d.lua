@@ -14,6 +14,8 @@ local im = {}
 ---What the hooks said in a test.
 ---@class im.Told
 ---@field denied boolean
+---@field shadowed boolean
+---@field target string?
 ---@field code string
 ---@field reason string
 ---@field retry_after number
@@ -163,6 +165,19 @@ function im.deny(code, reason, options) end
 ---@param reason? string
 ---@return im.Verdict
 function im.throttle(ms, reason) end
+
+---The verdict to have a message succeed for its sender, who sees it on all his devices, and keep it from everybody else for ever. Of messages only. It ends the chain.
+---
+---For hooks.
+---@return im.Verdict
+function im.shadow() end
+
+---The verdict to send a message elsewhere; the answer tells its sender where. It ends the chain.
+---
+---For hooks.
+---@param target string a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms
+---@return im.Verdict
+function im.reroute(target) end
 
 ---Marks the action; 16 times at most.
 ---

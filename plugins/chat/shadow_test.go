@@ -12,7 +12,6 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/plugins/chat"
-	"freeim/scripts/engine"
 )
 
 // diverting are rules that go by what a text begins with.
@@ -35,7 +34,7 @@ func diverted(t *testing.T, change ...func(*chat.Config)) *plugintest.Host {
 	}
 	return plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Stubs: []plugintest.Stub{directory},
 		Scripts: map[string]string{"a.lua": diverting},
-		Targets: map[string]engine.Target{"support": {User: int64(carol)}, "nobody": {User: 5}}})
+		Targets: []plugin.Target{{Name: "support", User: carol}, {Name: "nobody", User: 5}}})
 }
 
 func history(t *testing.T, s *plugintest.Session, req *chatpb.HistoryRequest) (*chatpb.HistoryReply, string) {

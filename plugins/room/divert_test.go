@@ -7,7 +7,6 @@ import (
 	"freeim/core/plugin/plugintest"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/roompb"
-	"freeim/scripts/engine"
 )
 
 func diverted(t *testing.T) *plugintest.Host {
@@ -19,7 +18,7 @@ im.on_message(function(c)
 	if c.text == "off topic" then return im.reroute("lounge") end
 	if c.text == "lost" then return im.reroute("nowhere") end
 end, {name = "divert", on_error = "closed"})`},
-		Targets: map[string]engine.Target{"lounge": {Room: "lounge"}, "nowhere": {Room: "nowhere"}}})
+		Targets: []plugin.Target{{Name: "lounge", Room: "lounge"}, {Name: "nowhere", Room: "nowhere"}}})
 }
 
 // What is shadowed reaches its sender's devices, takes no place in the room's log, and is

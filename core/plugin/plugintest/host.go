@@ -36,8 +36,8 @@ type Options struct {
 	// Scripts are rules in Lua, instead of Hooks: their files by path. They run by the
 	// host's clock.
 	Scripts map[string]string
-	Targets map[string]engine.Target // what the rules can send messages to
-	Start   time.Time                // of the clock; zero: 2026-01-01 00:00 UTC
+	Targets []plugin.Target // what the rules can send messages to
+	Start   time.Time       // of the clock; zero: 2026-01-01 00:00 UTC
 	// Presence is the registry of live sessions; nil: one of the host's own.
 	Presence presence.Registry
 	// Dir holds the directory database, for a host that is to find what another
@@ -165,8 +165,12 @@ func (h *Host) openRules(specs []plugin.Spec, o Options) error {
 			return err
 		}
 	}
+	targets := map[string]engine.Target{}
+	for _, t := range o.Targets {
+		targets[t.Name] = engine.Target{User: int64(t.User), Room: t.Room}
+	}
 	// The machine may be busy: only what a script does wrong must fail a test.
-	return h.rules.Open(specs, engine.Options{Dir: dir, Log: h.log, Now: h.Now, Targets: o.Targets,
+	return h.rules.Open(specs, engine.Options{Dir: dir, Log: h.log, Now: h.Now, Targets: targets,
 		Wall: time.Second, ChainWall: 2 * time.Second, AsideWall: time.Second, LoadWall: 10 * time.Second})
 }
 

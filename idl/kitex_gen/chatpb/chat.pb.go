@@ -35,7 +35,7 @@ func (x MessageKind) String() string {
 type Message struct {
 	Id             string      `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"` // 16 characters; sorts by time; the key for de-duplication
 	ConversationId string      `protobuf:"bytes,2,opt,name=conversation_id" json:"conversation_id,omitempty"`
-	Seq            int64       `protobuf:"varint,3,opt,name=seq" json:"seq,omitempty"` // dense in the conversation, from 1
+	Seq            int64       `protobuf:"varint,3,opt,name=seq" json:"seq,omitempty"` // dense in the conversation, from 1; a message of one's own may have that of another's
 	SenderId       int64       `protobuf:"varint,4,opt,name=sender_id" json:"sender_id,omitempty"`
 	ClientId       string      `protobuf:"bytes,5,opt,name=client_id" json:"client_id,omitempty"` // as the sender chose it
 	TimeMs         int64       `protobuf:"varint,6,opt,name=time_ms" json:"time_ms,omitempty"`    // when it was committed
@@ -110,7 +110,8 @@ func (x *Message) GetText() string {
 type Content struct {
 	Kind      MessageKind `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
 	Text      string      `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
-	Rewritten bool        `protobuf:"varint,3,opt,name=rewritten" json:"rewritten,omitempty"` // a rule changed what the sender gave
+	Rewritten bool        `protobuf:"varint,3,opt,name=rewritten" json:"rewritten,omitempty"`   // a rule changed what the sender gave
+	ShadowSeq int64       `protobuf:"varint,4,opt,name=shadow_seq" json:"shadow_seq,omitempty"` // the seq that the sender is told of what nobody else sees; 0: everybody does
 }
 
 func (x *Content) Reset() { *x = Content{} }
@@ -138,6 +139,13 @@ func (x *Content) GetRewritten() bool {
 		return x.Rewritten
 	}
 	return false
+}
+
+func (x *Content) GetShadowSeq() int64 {
+	if x != nil {
+		return x.ShadowSeq
+	}
+	return 0
 }
 
 // SendRequest is the request body of action 3. Resend it unchanged until it is
@@ -193,7 +201,7 @@ func (x *SendRequest) GetText() string {
 
 type SendReply struct {
 	MessageId      string `protobuf:"bytes,1,opt,name=message_id" json:"message_id,omitempty"`
-	ConversationId string `protobuf:"bytes,2,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	ConversationId string `protobuf:"bytes,2,opt,name=conversation_id" json:"conversation_id,omitempty"` // where it is: a rule may have sent it to another than was asked for
 	Seq            int64  `protobuf:"varint,3,opt,name=seq" json:"seq,omitempty"`
 	InboxSeq       int64  `protobuf:"varint,4,opt,name=inbox_seq" json:"inbox_seq,omitempty"` // in the sender's own inbox
 	TimeMs         int64  `protobuf:"varint,5,opt,name=time_ms" json:"time_ms,omitempty"`

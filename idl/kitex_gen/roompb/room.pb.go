@@ -220,7 +220,7 @@ func (x ModerationVerb) String() string {
 // session that sent it gets it too, in its place.
 type RoomMessage struct {
 	Room       string      `protobuf:"bytes,1,opt,name=room" json:"room,omitempty"`
-	Seq        int64       `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"` // dense in the room, from 1
+	Seq        int64       `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"` // dense in the room, from 1; 0: it is in no log, show it where it comes
 	Id         string      `protobuf:"bytes,3,opt,name=id" json:"id,omitempty"`    // 16 characters
 	SenderId   int64       `protobuf:"varint,4,opt,name=sender_id" json:"sender_id,omitempty"`
 	Nickname   string      `protobuf:"bytes,5,opt,name=nickname" json:"nickname,omitempty"`   // the sender's, when it was sent
@@ -323,6 +323,7 @@ type RoomContent struct {
 	Nickname   string      `protobuf:"bytes,4,opt,name=nickname" json:"nickname,omitempty"`
 	Rewritten  bool        `protobuf:"varint,5,opt,name=rewritten" json:"rewritten,omitempty"`
 	Moderation *Moderation `protobuf:"bytes,6,opt,name=moderation" json:"moderation,omitempty"`
+	ShadowSeq  int64       `protobuf:"varint,7,opt,name=shadow_seq" json:"shadow_seq,omitempty"` // the seq that the sender is told of what nobody else sees; 0: everybody does
 }
 
 func (x *RoomContent) Reset() { *x = RoomContent{} }
@@ -371,6 +372,13 @@ func (x *RoomContent) GetModeration() *Moderation {
 		return x.Moderation
 	}
 	return nil
+}
+
+func (x *RoomContent) GetShadowSeq() int64 {
+	if x != nil {
+		return x.ShadowSeq
+	}
+	return 0
 }
 
 // JoinRoomRequest is the request body of action 70. A session that is in the room
@@ -599,6 +607,7 @@ type RoomSendReply struct {
 	Duplicate bool   `protobuf:"varint,4,opt,name=duplicate" json:"duplicate,omitempty"`
 	Rewritten bool   `protobuf:"varint,5,opt,name=rewritten" json:"rewritten,omitempty"`
 	Text      string `protobuf:"bytes,6,opt,name=text" json:"text,omitempty"` // as stored, when rewritten
+	Room      string `protobuf:"bytes,7,opt,name=room" json:"room,omitempty"` // where it is, when a rule sent it to another room than was asked for
 }
 
 func (x *RoomSendReply) Reset() { *x = RoomSendReply{} }
@@ -645,6 +654,13 @@ func (x *RoomSendReply) GetRewritten() bool {
 func (x *RoomSendReply) GetText() string {
 	if x != nil {
 		return x.Text
+	}
+	return ""
+}
+
+func (x *RoomSendReply) GetRoom() string {
+	if x != nil {
+		return x.Room
 	}
 	return ""
 }

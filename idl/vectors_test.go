@@ -245,6 +245,7 @@ func TestVectorsOfBodies(t *testing.T) {
 		"account.AuthRequest": func() idl.Message { return new(accountpb.AuthRequest) },
 		"wire.Error":          func() idl.Message { return new(wirepb.Error) },
 		"wire.Quit":           func() idl.Message { return new(wirepb.Quit) },
+		"wire.Scripted":       func() idl.Message { return new(idl.Scripted) },
 	}
 	for _, tt := range load(t).Bodies {
 		t.Run(tt.Message, func(t *testing.T) {

@@ -26,6 +26,8 @@ local im = {}
 ---@field tags table<string, boolean>
 ---@field scores table<string, number>
 ---@field score number
+---@field reply table?
+---@field field string?
 
 ---@class im.Call
 ---@field action string Name of the action: "chat.send".
@@ -71,6 +73,9 @@ local Cidr = {}
 
 ---@class im.Set
 local Set = {}
+
+---@class im.shared
+im.shared = {}
 
 ---@class im.Test
 local Test = {}
@@ -481,6 +486,88 @@ function im.emit(event, data) end
 ---@param reason? string for operators and the client's developer
 function im.kick(user, reason) end
 
+---Defines an action that clients can call.
+---
+---For loading.
+---@param name string "lua.poll.create": begins with lua.
+---@param options {number: integer, auth?: boolean, rate?: string, max_body?: integer, rooms?: boolean, request?: table, reply?: table} number is the action's on the wire, 200 to 254, and for good; auth = false allows it before Auth; rate = "5/m" is how often one user may call it (s, m, h or d); max_body is in octets, 4,096 if left out; rooms = true tells c:in_room; request and reply are schemas
+---@param fn fun(c: im.Call): table|im.Verdict? gives the reply, or im.deny(…)
+function im.action(name, options, fn) end
+
+---Whether the session is in a room; only of an action that says rooms = true, and of those of the server that do.
+---
+---For hooks.
+---@param conversation string "r_lobby"
+---@return boolean
+function Call:in_room(conversation) end
+
+---As im.kv.get, of keys that all cores of the system share, where they have something to share them by (core.redis); one core alone keeps them in its memory. Each takes a way to a server and back, 10 ms at most, and may fail: then it gives nil and the reason, and raises nothing. Nothing here is durable: a server that loses its memory loses it. Counts among the 16 operations of im.kv.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@return string? value
+---@return string? problem # why there is no answer: then the first is nil, and it may have happened or not
+function im.shared.get(key) end
+
+---Sets a key.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param value string|number at most 64 KiB
+---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
+---@return boolean? ok
+---@return string? problem # why there is no answer: then the first is nil, and it may have happened or not
+function im.shared.set(key, value, ttl) end
+
+---As im.kv.incr. It may count twice when an answer was lost.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
+---@param by? integer 1 if left out
+---@return integer? sum
+---@return string? problem # why there is no answer: then the first is nil, and it may have happened or not
+function im.shared.incr(key, ttl, by) end
+
+---Removes a key, with its marks.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@return boolean? existed
+---@return string? problem # why there is no answer: then the first is nil, and it may have happened or not
+function im.shared.del(key) end
+
+---Sets a key if it holds old: of all cores, whoever gets true was the only one.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param old string|number|nil nil: the key must not be there
+---@param value string|number
+---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
+---@return boolean? set
+---@return string? problem # why there is no answer: then the first is nil, and it may have happened or not
+function im.shared.cas(key, old, value, ttl) end
+
+---Marks a member of a key with a value, once: a member that is marked stays so, and the same call again gives the same. Exact over all cores, also when answers are lost: for votes, and who takes part. 100,000 members of a key, "full" beyond. Keys of marks are others than those of values.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param member string|number at most 128 octets
+---@param value string|number at most 64 octets, 32 different ones of a key
+---@param ttl string|number from the first mark of the key
+---@return string? value # what the member is marked with, by this call or an earlier one
+---@return boolean|string fresh # whether it was this call; the problem when there is no value
+function im.shared.mark(key, member, value, ttl) end
+
+---Counts the marks of a key.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param member? string|number
+---@return table<string, integer>? counts # how many members have each value
+---@return string? value # the member's, or the problem when there are no counts
+function im.shared.marks(key, member) end
+
 ---Declares a test. It runs before the bundle is activated; a failure refuses the bundle.
 ---
 ---For loading.
@@ -545,5 +632,12 @@ function Test.effects() end
 ---For tests.
 ---@param ms number
 function Test.wait(ms) end
+
+---Calls a scripted action: its schema, the before hooks and its function, not its rate. What it gives has the reply, and the field that breaks the schema, besides what the hooks said.
+---
+---For tests.
+---@param fields table<string, any> name, request as a table, rooms as a list, and other fields of im.Call
+---@return im.Told
+function Test.action(fields) end
 
 return im

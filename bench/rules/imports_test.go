@@ -41,7 +41,7 @@ var inside = map[string]sees{
 	"core/limit":                 {"", ""},
 	"core/redis":                 {"core/im core/limit core/plugin core/presence core/timeline idl", "core/engines core/pebble core/presence/presencetest core/sql core/timeline/timelinetest"},
 	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},
-	"core/hooks":                 {"core/im core/plugin idl idl/kitex_gen/wirepb scripts/engine", contract + " core/dispatch"},
+	"core/hooks":                 {"core/im core/plugin idl idl/kitex_gen/wirepb scripts/engine", contract + " core/dispatch core/limit"},
 	"core/fanout":                {"core/im core/plugin core/presence idl", bodies},
 	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},
 	"core/archive":               {"core/im core/sql core/timeline", "core/engines core/pebble"},

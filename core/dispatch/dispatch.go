@@ -38,12 +38,15 @@ type Hooks interface {
 
 // Options configures a Dispatcher.
 type Options struct {
-	Specs   []plugin.Spec         // of all plugins; names and numbers must be unique
-	Hooks   Hooks                 // nil: no rules
-	Log     *slog.Logger          // nil: slog.Default
-	Timeout time.Duration         // of actions that set none; 0: 10 s
-	Figures prometheus.Registerer // nil: figures are kept nowhere
-	Tracer  trace.Tracer          // makes the spans of calls that the edge traces; nil: none
+	Specs []plugin.Spec // of all plugins; names and numbers must be unique
+	Hooks Hooks         // nil: no rules
+	// Scripted gives the action that scripts define under a number, 200 to 254, for the
+	// call; ok is false when they do not. nil: scripts define none.
+	Scripted func(call *plugin.Call) (spec plugin.Spec, ok bool)
+	Log      *slog.Logger          // nil: slog.Default
+	Timeout  time.Duration         // of actions that set none; 0: 10 s
+	Figures  prometheus.Registerer // nil: figures are kept nowhere
+	Tracer   trace.Tracer          // makes the spans of calls that the edge traces; nil: none
 }
 
 // Dispatcher is safe for concurrent use.
@@ -52,6 +55,7 @@ type Dispatcher struct {
 	specs   []plugin.Spec
 	actions [256]*action // by number; nil: no handler
 	hooks   Hooks        // nil: no rules
+	scripts scripts
 	log     *slog.Logger
 	tracer  trace.Tracer           // nil: no traces
 	results *prometheus.CounterVec // action, code
@@ -63,7 +67,7 @@ type action struct {
 	done    prometheus.Counter // answered without a refusal
 	seconds prometheus.Observer
 
-	deadlines deadlines
+	deadlines *deadlines
 }
 
 // Reply is the answer to one call.
@@ -111,9 +115,10 @@ func New(o Options) (*Dispatcher, error) {
 		}
 		d.actions[spec.Action] = &action{
 			Spec: spec, done: d.results.WithLabelValues(spec.Name, "OK"), seconds: seconds.WithLabelValues(spec.Name),
-			deadlines: deadlines{timeout: spec.Timeout},
+			deadlines: &deadlines{timeout: spec.Timeout},
 		}
 	}
+	d.scripts = scripts{find: o.Scripted, results: d.results, seconds: seconds, timeout: o.Timeout, known: map[string]*action{}}
 	return d, nil
 }
 
@@ -150,10 +155,16 @@ func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Rep
 
 // admit finds the handler and refuses what must not reach it.
 func (d *Dispatcher) admit(call *plugin.Call, body []byte) (*action, error) {
-	if call.Action < 0 || int(call.Action) >= len(d.actions) || d.actions[call.Action] == nil {
+	var a *action
+	if call.Action >= 0 && int(call.Action) < len(d.actions) {
+		a = d.actions[call.Action]
+	}
+	if a == nil {
+		a = d.scripts.action(call)
+	}
+	if a == nil {
 		return nil, im.Errorf(idl.CodeUnknownAction, "no handler for action %d", call.Action)
 	}
-	a := d.actions[call.Action]
 	call.Name = a.Name
 	if call.User == 0 && !a.Open {
 		return nil, im.Errorf(idl.CodeUnauthenticated, "%s needs Auth first", a.Name)

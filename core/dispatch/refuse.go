@@ -77,15 +77,15 @@ func known(err error) *im.Error {
 // record counts a refusal and logs the ones that are the server's fault; what a
 // stranger can cause stays at debug.
 func (d *Dispatcher) record(ctx context.Context, call *plugin.Call, refusal *im.Error, err error) {
-	name := call.Name
+	name, label := call.Name, d.scripts.label(call)
 	if name == "" {
-		name = "unknown"
+		name, label = "unknown", "unknown"
 	}
 	log := d.log
 	if call.Rule != "" {
 		log = log.With("rule", call.Rule, "bundle", d.hooks.Bundle(call))
 	}
-	d.results.WithLabelValues(name, refusal.Code.String()).Inc()
+	d.results.WithLabelValues(label, refusal.Code.String()).Inc()
 	switch {
 	case refusal.Code == idl.CodeInternal:
 		log.ErrorContext(ctx, "action broke", "action", name, "user", call.User, "err", err)

@@ -21,6 +21,12 @@ import (
 // Rules asks the operators' hooks about calls. Its methods but Open are safe for
 // concurrent use.
 type Rules struct {
+	// Set before Open. Limiter counts the calls of scripted actions that have a rate, each
+	// key at its own; nil: only the edges do. Offer is told which actions scripts define,
+	// at Open and when that changes, and must not block; nil: nobody is told.
+	Limiter plugin.Limiter
+	Offer   func(specs []plugin.Spec)
+
 	// Static after Open.
 	engine  *engine.Engine
 	targets map[string]*plugin.Target
@@ -29,10 +35,10 @@ type Rules struct {
 // New makes rules that are to be opened before the first call.
 func New() *Rules { return &Rules{} }
 
-// Open loads the scripts. specs are all actions that there are; o needs neither
-// Codes, nor Actions, nor CheckText.
+// Open loads the scripts. specs are all actions that plugins have; o needs neither
+// Codes, nor Actions, CheckText or Offer.
 func (r *Rules) Open(specs []plugin.Spec, o engine.Options) (err error) {
-	o.Codes, o.Actions, o.CheckText = codes(), actions(specs), checkText
+	o.Codes, o.Actions, o.CheckText, o.Offer = codes(), actions(specs), checkText, r.offer
 	if o.Targets == nil {
 		o.Targets = map[string]engine.Target{} // none, rather than any
 	}
@@ -65,7 +71,7 @@ func (r *Rules) Close() error {
 // actions is what the engine must know of the actions.
 func actions(specs []plugin.Spec) (all []engine.Action) {
 	for _, s := range specs {
-		a := engine.Action{Name: s.Name, Message: s.Message, Shadows: s.Shadows, Reroutes: string(s.Reroutes), Request: s.Request, Reply: s.Reply}
+		a := engine.Action{Name: s.Name, Number: int(s.Action), Message: s.Message, Shadows: s.Shadows, Reroutes: string(s.Reroutes), Request: s.Request, Reply: s.Reply}
 		for _, f := range s.Rewritable {
 			a.Rewritable = append(a.Rewritable, engine.Field(f))
 		}
@@ -101,6 +107,9 @@ func (r *Rules) Wants(call *plugin.Call, message bool) bool {
 // Review implements plugin.Rules.
 func (r *Rules) Review(ctx context.Context, call *plugin.Call, m plugin.Reviewed) error {
 	asked := engine.Call{Action: call.Name, Facts: (*facts)(call), Request: call.Request, Pin: r.pin(call), Text: m.Text}
+	for _, room := range call.Rooms {
+		asked.Rooms = append(asked.Rooms, string(room))
+	}
 	if m.Text != nil {
 		asked.Conversation, asked.ConversationType, asked.Kind = string(m.Conversation), conversationType(m.Conversation.Type()), m.Kind
 	}

@@ -130,6 +130,10 @@ type Spec struct {
 	Rooms   bool          // its calls say in which rooms the session is
 	Joins   bool          // several calls of one session may be under way: see Call.Placed
 	Timeout time.Duration // 0: dispatch's default
+	// Rate is how often one user may call it per Per, or one address before Auth: edges
+	// refuse what is more. 0: no limit of its own.
+	Rate int
+	Per  time.Duration
 
 	Message    bool         // it commits a message
 	Shadows    bool         // which rules may keep from all but its sender

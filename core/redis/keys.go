@@ -18,6 +18,8 @@ import (
 //	PREFIX:edges                       hash: the life of each edge, and when it was kept
 //	PREFIX:g:{NUMBER}                  string: the generation of one shard
 //	PREFIX:q:NAME:{KEY}                string: when a limited key will be full again
+//	PREFIX:k:{KEY}                     string: what operators' scripts keep for all cores
+//	PREFIX:m:{KEY}                     hash: the members that they marked, and counts
 //
 // EPOCH is the record's: what was copied from a record that was reset or restored
 // is never seen again, and ends by its age.
@@ -44,3 +46,7 @@ func (k keys) edges() string { return k.prefix + ":edges" }
 func (k keys) generation(n int) string { return k.prefix + ":g:{" + strconv.Itoa(n) + "}" }
 
 func (k keys) limit(name, key string) string { return k.prefix + ":q:" + name + ":{" + key + "}" }
+
+func (k keys) shared(key string) string { return k.prefix + ":k:{" + key + "}" }
+
+func (k keys) marks(key string) string { return k.prefix + ":m:{" + key + "}" }

@@ -10,6 +10,7 @@ import (
 // of them work in a Cluster. A server that does not know one yet is told.
 type scripts struct {
 	add, keep, register, unregister, generation, room, roomReport, limit *goredis.Script
+	incr, cas, mark, marks                                               *goredis.Script // of Shared
 }
 
 func newScripts() scripts {
@@ -22,6 +23,10 @@ func newScripts() scripts {
 		room:       goredis.NewScript(roomScript),
 		roomReport: goredis.NewScript(roomReportScript),
 		limit:      goredis.NewScript(limitScript),
+		incr:       goredis.NewScript(incrScript),
+		cas:        goredis.NewScript(casScript),
+		mark:       goredis.NewScript(markScript),
+		marks:      goredis.NewScript(marksScript),
 	}
 }
 

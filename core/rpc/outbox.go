@@ -70,6 +70,9 @@ type item struct {
 	expel     *corepb.Expel
 	policy    *corepb.RoomPolicy
 
+	// catalogue is all actions that there are from now on.
+	catalogue *corepb.Catalogue
+
 	drain bool
 	// census asks the edge to list its sessions.
 	census bool
@@ -92,6 +95,8 @@ func (i item) size() int {
 		return overhead + len(i.broadcast.Room) + len(i.broadcast.Protobuf) + len(i.broadcast.Json)
 	case i.expel != nil:
 		return overhead + len(i.expel.Room) + len(i.expel.Protobuf) + len(i.expel.Json) + 8*len(i.expel.UserIds)
+	case i.catalogue != nil:
+		return overhead * (1 + len(i.catalogue.Actions))
 	}
 	return overhead
 }
@@ -125,6 +130,8 @@ func (o *outbox) add(i item) bool {
 		last.Expels = append(last.Expels, i.expel)
 	case i.policy != nil:
 		last.Policies = append(last.Policies, i.policy)
+	case i.catalogue != nil:
+		last.Catalogue = i.catalogue // a later one says all
 	case i.drain:
 		last.Drain = true
 	case i.census:

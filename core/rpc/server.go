@@ -125,9 +125,10 @@ type Server struct {
 
 	// Static after Start.
 	dispatcher Dispatcher
-	actions    []*corepb.ActionInfo
 	entry      *registration // nil: none
 	started    bool
+
+	catalogue catalogue
 
 	counts   counts
 	told     atomic.Int64   // when a stranger was last told of, in seconds
@@ -169,10 +170,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // actions, and returns when edges are being served.
 func (s *Server) Start(d Dispatcher) error {
 	s.dispatcher, s.started = d, true
-	for _, spec := range d.Actions() {
-		s.actions = append(s.actions, &corepb.ActionInfo{
-			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody), Rooms: spec.Rooms, Joins: spec.Joins})
-	}
+	s.catalogue.setCompiled(d.Actions())
 	s.links.Go(s.edges.keep)
 	if err := s.serve(); err != nil {
 		return err
@@ -182,7 +180,7 @@ func (s *Server) Start(d Dispatcher) error {
 }
 
 func (s *Server) welcome(l *link) *corepb.Welcome {
-	return &corepb.Welcome{CoreId: s.options.CoreID, Instance: s.instance, Actions: s.actions, Missed: l.missed}
+	return &corepb.Welcome{CoreId: s.options.CoreID, Instance: s.instance, Actions: s.catalogue.all().Actions, Missed: l.missed}
 }
 
 // draining is how often Drain looks whether the work is done.

@@ -100,6 +100,7 @@ func (s *Server) offerRules() {
 		return
 	}
 	s.rules, s.effects = hooks.New(), hooks.NewEffects(s.log, s.kickUser)
+	s.rules.Limiter, s.rules.Offer = s.limiter("rules.actions", 1, time.Minute), s.rpc.Offer
 	for _, service := range []string{"account.rules", "room.rules"} {
 		s.services.Provide("core", service, s.rules)
 	}
@@ -114,9 +115,17 @@ func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
 	o := engine.Options{
 		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log,
 		Thresholds: s.config.Rules.thresholds(), AfterQueue: s.config.Rules.AfterQueue, Config: s.config.Rules.config(),
-		Effects: s.effects, Made: s.accountMade}
+		Effects: s.effects, Made: s.accountMade, Shared: s.shared}
 	s.config.Rules.options(&o, s.config.Data)
 	return s.rules, s.rules.Open(specs, o)
+}
+
+// scripted finds the actions that scripts define; nil when there are no scripts.
+func (s *Server) scripted() func(call *plugin.Call) (plugin.Spec, bool) {
+	if s.rules == nil {
+		return nil
+	}
+	return s.rules.Scripted
 }
 
 // assemble joins the parts: calls come in by rpc, go through the dispatcher to
@@ -151,7 +160,7 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.dispatcher, err = dispatch.New(dispatch.Options{
-		Specs: specs, Hooks: rules, Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
+		Specs: specs, Hooks: rules, Scripted: s.scripted(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"freeim/core/redis"
 	"freeim/core/sql"
 	"freeim/core/timeline"
+	"freeim/scripts/engine"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -28,6 +29,7 @@ type stores struct {
 	healthy   func(context.Context) error // of the timelines
 	broken    func() error                // of the timelines: what only a restart mends
 	redis     *redis.Client               // nil without Redis
+	shared    engine.Shared               // what scripts share; nil: this core is alone
 }
 
 // openStores opens the profile that the configuration names. What it opened
@@ -108,6 +110,7 @@ func (s *Server) openRedis(figures prometheus.Registerer) (err error) {
 	}
 	s.timelines = hot
 	s.registry, s.inRooms = redis.NewPresence(s.redis, presence.Leases{}), redis.NewRooms(s.redis, presence.Leases{})
+	s.shared = shared{redis.NewShared(s.redis, 0)}
 	s.limiter = func(name string, n int, per time.Duration) plugin.Limiter {
 		return redis.NewLimiter(s.redis, name, n, per)
 	}

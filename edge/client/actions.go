@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
@@ -104,6 +106,31 @@ func (a Actions) CloseRoom(ctx context.Context, room, reason string) error {
 // RoomRoles lists the people with a role, a mute or a ban in a room.
 func (a Actions) RoomRoles(ctx context.Context, req *roompb.ListRolesRequest) (*roompb.ListRolesReply, error) {
 	return ask[roompb.ListRolesReply](ctx, a.call, idl.ActionRoomRoles, req)
+}
+
+// Scripted calls an action that the operator's scripts define, by its number, 200 to 254.
+// req is marshalled to the JSON object of its request; nil: an empty one. The reply's JSON
+// is unmarshalled into rep, unless that is nil. Whether it may be sent again when there is
+// no answer, the action's own description says.
+func (a Actions) Scripted(ctx context.Context, action idl.Action, req, rep any) error {
+	in, out := new(idl.Scripted), new(idl.Scripted)
+	if req != nil {
+		text, err := json.Marshal(req)
+		if err != nil {
+			return fmt.Errorf("body of action %d: %w", action, err)
+		}
+		in.JSON = text
+	}
+	if err := a.call(ctx, action, in, out); err != nil || rep == nil {
+		return err
+	}
+	if len(out.JSON) == 0 {
+		out.JSON = []byte("{}")
+	}
+	if err := json.Unmarshal(out.JSON, rep); err != nil {
+		return fmt.Errorf("answer to action %d: %w", action, err)
+	}
+	return nil
 }
 
 // SignUp makes an account. An empty nickname is the account's name.

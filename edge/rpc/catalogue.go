@@ -3,6 +3,7 @@ package rpc
 import (
 	"maps"
 	"strings"
+	"time"
 
 	"freeim/edge/session"
 	"freeim/idl"
@@ -15,24 +16,31 @@ type catalogue struct {
 	numbers map[string]idl.Action
 }
 
-func newCatalogue(w *corepb.Welcome) *catalogue {
+func newCatalogue(actions []*corepb.ActionInfo) *catalogue {
 	c := &catalogue{make(map[idl.Action]session.ActionInfo), make(map[string]idl.Action)}
-	for _, a := range w.Actions {
+	for _, a := range actions {
 		name := strings.Clone(a.Name)
-		c.actions[idl.Action(a.Action)] = session.ActionInfo{Name: name, Open: a.Open, MaxBody: int(a.MaxBody), Rooms: a.Rooms, Joins: a.Joins}
+		c.actions[idl.Action(a.Action)] = session.ActionInfo{Name: name, Open: a.Open, MaxBody: int(a.MaxBody), Rooms: a.Rooms, Joins: a.Joins,
+			Rate: int(a.Rate), Per: time.Duration(a.PerMs) * time.Millisecond}
 		c.numbers[name] = idl.Action(a.Action)
 	}
 	return c
 }
 
-// learn takes what the core of a link that comes up says. Of an action that several linked
+// learn takes what the core of a link says when that comes up, and when its scripts
+// define other actions. Of an action that several linked
 // cores have, what was said last holds, but its calls say the rooms for any that asks:
 // while versions are mixed no core gets less than it needs.
 func (l *Links) learn(k *link, said *catalogue) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k.catalogue = said
-	all := &catalogue{maps.Clone(said.actions), maps.Clone(said.numbers)}
+	l.merge(k)
+}
+
+// merge makes one catalogue of what the linked cores said, k last. The caller holds mu.
+func (l *Links) merge(k *link) {
+	all := &catalogue{maps.Clone(k.catalogue.actions), maps.Clone(k.catalogue.numbers)}
 	for _, other := range *l.up.Load() {
 		if other != k {
 			all.add(other.catalogue)

@@ -200,7 +200,7 @@ func (k *link) introduce(stream core.Core_LinkClient, late *time.Timer) (*corepb
 
 // opened lets calls go up.
 func (k *link) opened(w *corepb.Welcome, drop context.CancelFunc) {
-	k.links.learn(k, newCatalogue(w))
+	k.links.learn(k, newCatalogue(w.Actions))
 	k.links.log.Info("core is linked", "core", k.address, "core_id", w.CoreId, "actions", len(w.Actions))
 	k.mu.Lock()
 	k.instance = strings.Clone(w.Instance)

@@ -351,6 +351,7 @@ func (l *Links) rise(k *link, missed bool) {
 		up = append(slices.Clone(up), k)
 		slices.SortFunc(up, func(a, b *link) int { return a.index - b.index })
 		l.up.Store(&up)
+		l.merge(k) // another core may have told of its actions since k did
 	}
 	parked := l.parked
 	l.parked = nil

@@ -34,6 +34,9 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		addRooms(&down, d)
 		k.links.receiver.Deliver(down)
 		down.Reset()
+		if d.Catalogue != nil {
+			k.links.learn(k, newCatalogue(d.Catalogue.Actions))
+		}
 		if d.Drain {
 			k.leave()
 		}

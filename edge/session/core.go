@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"freeim/edge/room"
 	"freeim/idl"
 )
@@ -60,6 +62,10 @@ type ActionInfo struct {
 	MaxBody int    // octets; 0: the edge's own limit
 	Rooms   bool   // its calls say in which rooms the session is
 	Joins   bool   // several calls of one session may be at the core, which begins them in their order
+	// Rate is how often one user may call it per Per, or one address before Auth; 0: no
+	// limit of its own.
+	Rate int
+	Per  time.Duration
 }
 
 // Core is where the hub's actions go; edge/rpc implements it over Kitex.

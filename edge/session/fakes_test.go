@@ -78,6 +78,8 @@ func (c *fakeCore) take() []session.Call {
 	return calls
 }
 
+const scripted idl.Action = 201 // an action with a rate: 2 a minute
+
 const shortBodies = idl.ActionFindUser // an action whose body may have 8 octets
 
 func (c *fakeCore) Action(a idl.Action) (session.ActionInfo, bool) {
@@ -90,6 +92,8 @@ func (c *fakeCore) Action(a idl.Action) (session.ActionInfo, bool) {
 		return session.ActionInfo{}, true
 	case idl.ActionJoinRoom, idl.ActionRoomMessage, idl.ActionLeaveRoom:
 		return session.ActionInfo{Rooms: true}, true
+	case scripted:
+		return session.ActionInfo{Name: "lua.poll.vote", Rate: 2, Per: time.Minute, MaxBody: 100}, true
 	case shortBodies:
 		return session.ActionInfo{MaxBody: 8}, true
 	}

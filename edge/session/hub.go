@@ -117,6 +117,7 @@ type Hub struct {
 	counters counters
 	rooms    *room.Rooms
 	traces   traces
+	rates    *limits.Actions // of single actions
 
 	beat     atomic.Int64 // when the clock last went on, in unix nanoseconds; 0: not yet
 	draining atomic.Bool
@@ -137,7 +138,7 @@ func New(o Options) (*Hub, error) {
 	h := &Hub{
 		opts: o, core: o.Core, log: o.Log,
 		empty: make(chan struct{}), stop: make(chan struct{}),
-		traces: traces{tracer: o.Tracer, sample: o.Sample},
+		traces: traces{tracer: o.Tracer, sample: o.Sample}, rates: limits.NewActions(),
 	}
 	h.buffers.New = h.newBuffer
 	h.corks.New = func() any { return &corks{hub: h} }

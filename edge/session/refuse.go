@@ -28,6 +28,10 @@ func (s *Session) admit(in inbound) *wirepb.Error {
 	case info.MaxBody > 0 && len(in.body) > info.MaxBody:
 		return &wirepb.Error{Code: idl.CodeTooLarge, Message: "the body is over this action's limit"}
 	}
+	if wait := s.tooOften(in.action, info); wait > 0 {
+		ms := (wait + time.Millisecond - 1).Milliseconds()
+		return &wirepb.Error{Code: idl.CodeRateLimited, Message: "this action was called too often", RetryAfterMs: ms}
+	}
 	return nil
 }
 

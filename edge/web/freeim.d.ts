@@ -296,6 +296,8 @@ export declare class Client extends EventTarget {
   roomHistory(room: string, range?: { beforeSeq?: number; afterSeq?: number; limit?: number }): Promise<{ messages: RoomMessage[]; has_more: boolean; floor: number }>;
   roomInfo(room: string): Promise<RoomInfo>;
   request(action: number, body?: object): Promise<Body>;
+  /** An action that the operator's scripts define: by number, or in mode 'text' by name. */
+  action(action: number | string, body?: object): Promise<Body>;
 
   addEventListener<Type extends keyof ClientEvents>(
     type: Type, listener: (event: ClientEvents[Type]) => void, options?: boolean | AddEventListenerOptions,

@@ -1301,6 +1301,21 @@ export class Client extends EventTarget {
     return this.#link.request(action, body);
   }
 
+  /**
+   * Calls an action that the operator's scripts define, by its number, 200 to 254, or in
+   * mode 'text' by its name. It is sent once: after an Unanswered nobody knows whether it
+   * happened, and the action's description says whether it may be sent again.
+   * @param {number | string} action 200, "lua.poll.create"
+   * @param {object} [body] the fields of its request
+   * @returns {Promise<object>} its reply
+   */
+  async action(action, body = {}) {
+    if (typeof action === 'string' && this.#options.mode !== 'text') {
+      throw new TypeError(`${action}: in binary frames an action has a number, not a name`);
+    }
+    return this.request(action, body);
+  }
+
   // ------------------------------------------------------ the life of a client
 
   /** Starts a life, on a link that is open already or none. */

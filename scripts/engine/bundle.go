@@ -17,6 +17,7 @@ type bundle struct {
 	tree        tree
 	protos      map[string]*lua.FunctionProto // by path
 	hooks       []*hook                       // in the order they run
+	scripted    map[int]*Scripted             // by number: the actions that scripts define
 	routes      map[string]*route             // by action: its hooks
 	others      sync.Map                      // action: *route, of actions that are not in Options
 	at          [points][]*hook               // the hooks of a point
@@ -100,7 +101,7 @@ func (b *bundle) newVM() (*vm, error) {
 		return nil, fmt.Errorf("%d hooks were registered, then %d: loading must always do the same", len(b.hooks), len(v.hooks))
 	}
 	for _, h := range b.hooks {
-		if again := v.hooks[h.number]; again.rule() != h.rule || again.point != h.point || again.glob != h.glob {
+		if again := v.hooks[h.number]; again.rule() != h.rule || again.point != h.point || again.glob != h.glob || !again.scripted.same(h.scripted) {
 			v.close()
 			return nil, fmt.Errorf("hook %s was registered, then %s: loading must always do the same", h.rule, again.rule())
 		}

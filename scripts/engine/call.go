@@ -21,6 +21,8 @@ type Call struct {
 	Code  string
 	Reply any
 
+	Rooms []string // those that the session is in, if the host says it; for c:in_room
+
 	// Pin is the bundle that is asked. Zero: the active one, at the first question.
 	Pin Pin
 }

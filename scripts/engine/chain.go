@@ -39,11 +39,20 @@ func (b *bundle) arrange(regs []*registration) error {
 	if err != nil {
 		return err
 	}
+	b.scripted = map[int]*Scripted{}
 	for _, r := range order {
-		if r.glob != "" && !r.sugar && !b.opts.anyAction(r.glob) {
-			return fmt.Errorf("%s: no action is named %q", r.place(), r.glob)
+		h := &hook{registered: r.registered, rule: r.rule(), number: slices.Index(regs, r)}
+		b.hooks = append(b.hooks, h)
+		if r.point == Act {
+			if err := b.define(h); err != nil {
+				return err
+			}
 		}
-		b.hooks = append(b.hooks, &hook{registered: r.registered, rule: r.rule(), number: slices.Index(regs, r)})
+	}
+	for _, h := range b.hooks {
+		if h.glob != "" && !h.sugar && !b.opts.anyAction(h.glob) && !b.anyScripted(h.glob) {
+			return fmt.Errorf("%s: no action is named %q", h.place(), h.glob)
+		}
 	}
 	b.connect()
 	return nil
@@ -196,6 +205,7 @@ type registered struct {
 	runsAfter  []string
 	onError    policy
 	every      time.Duration // of Tick
+	scripted   *Scripted     // of Act
 	file       string
 	line       int
 }

@@ -29,6 +29,8 @@ const otherClasses = `---What a hook may return.
 ---@field tags table<string, boolean>
 ---@field scores table<string, number>
 ---@field score number
+---@field reply table?
+---@field field string?
 `
 
 // Stubs is im.d.lua: what lua-language-server has to know of the API.

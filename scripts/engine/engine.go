@@ -39,6 +39,7 @@ type Engine struct {
 	linted  string             // the bundle whose findings were logged last
 	unguard context.CancelFunc // ends the comparison; nil: there is none
 	ticker  *ticker            // of the active bundle; nil: it has no such hooks
+	offered []*Scripted        // what Options.Offer was told last
 }
 
 // New loads the scripts in Options.Dir. If they are broken it goes on with the
@@ -54,6 +55,9 @@ func New(o Options) (*Engine, error) {
 	var err error
 	if o.state, err = newState(o.KV, o.Now, usualBounds(), false); err != nil {
 		return nil, err
+	}
+	if o.Shared != nil {
+		o.state.shared = o.Shared
 	}
 	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1), results: map[string]int64{}, offNames: map[string]bool{},
 		shelf: openShelf(o.StateDir, o.Log)}
@@ -173,6 +177,7 @@ func (e *Engine) activate(b *bundle) {
 	e.ticker.close()
 	e.ticker = newTicker(b, e.opts.Now)
 	b.words.settle()
+	e.offer()
 	if old != nil {
 		old.pool.close()
 	}

@@ -134,7 +134,10 @@ func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LV
 	v.rule = h.rule
 	v.proxy.open(j.c, !h.point.deciding())
 	units, argument := j.b.opts.Instructions, lua.LValue(v.message)
-	if !h.point.deciding() {
+	switch {
+	case h.point == Act:
+		units *= actionWork
+	case !h.point.deciding():
 		units *= asideWork
 	}
 	if h.point == Tick {

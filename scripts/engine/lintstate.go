@@ -127,7 +127,7 @@ func (f *linted) checkReturn(n *ast.ReturnStmt, fn *function) {
 	decides := false
 	for _, p := range fn.hook.args {
 		_, callback := takes(p.typ)
-		decides = decides || callback && strings.HasSuffix(p.typ, "im.Verdict?")
+		decides = decides || callback && strings.HasSuffix(p.typ, ": im.Verdict?")
 	}
 	k := f.kindOf(n.Exprs[0])
 	if !decides || k.typ == "" || !k.literal && k.typ != "table" && k.typ != "function" {

@@ -22,7 +22,10 @@ type Options struct {
 	// Empty: any lower-case word.
 	Codes []string
 	// Actions are those that there are. Empty: nobody knows, any name will do.
-	Actions    []Action
+	Actions []Action
+	// Offer is told which actions scripts define, at the start and whenever that changes.
+	// It must not block. nil: nobody is told.
+	Offer      func(all []*Scripted)
 	Thresholds []Threshold // what scores lead to
 	// Targets are what im.reroute can name. nil: nobody knows, any name will do.
 	Targets map[string]Target
@@ -43,13 +46,17 @@ type Options struct {
 	Effects Effects // does what scripts ask for; nil: nobody does
 
 	// KV is where im.kv keeps its values; nil: in this process.
-	KV    KV
-	state *state // what rules remember; New makes it
+	KV KV
+	// Shared is where im.shared keeps its values; nil: in this process, which then is the
+	// only one.
+	Shared Shared
+	state  *state // what rules remember; New makes it
 
 	// The budget of one hook call; whoever exceeds it is stopped.
 	Instructions int           // units of work, about 45 ns each; 0: 100,000
 	Wall         time.Duration // 0: 5 ms
 	ChainWall    time.Duration // all hooks of one message together; 0: 10 ms
+	ActionWall   time.Duration // the function of a scripted action, which has four times the work; 0: 20 ms
 	AsideWall    time.Duration // one after or on_tick hook, which has ten times the work; 0: 50 ms
 	AfterQueue   int           // actions that wait for after hooks; beyond, the newest is dropped. 0: 1,024
 	MaxText      int           // characters that a rewritten text may have; 0: 5,000
@@ -78,6 +85,7 @@ type Options struct {
 // Action is one that hooks may be asked about.
 type Action struct {
 	Name       string  // "chat.send"
+	Number     int     // on the wire; 0: nobody knows
 	Message    bool    // it commits a message
 	Shadows    bool    // which can be kept from everybody but its sender
 	Reroutes   string  // or be sent to targets of this kind, "user" or "room"; empty: it cannot
@@ -98,6 +106,7 @@ func (o *Options) setDefaults() {
 	o.Instructions = cmp.Or(o.Instructions, 100_000)
 	o.MaxText = cmp.Or(o.MaxText, 5000)
 	o.AfterQueue = cmp.Or(o.AfterQueue, 1024)
+	o.ActionWall = cmp.Or(o.ActionWall, 20*time.Millisecond)
 	o.AsideWall = cmp.Or(o.AsideWall, 50*time.Millisecond)
 	o.VMs = cmp.Or(o.VMs, 64)
 	o.VMCalls = cmp.Or(o.VMCalls, 10_000)
@@ -126,7 +135,7 @@ func (o *Options) validate() error {
 			return fmt.Errorf("scripts: %s is %d, must be positive", name, n)
 		}
 	}
-	for name, d := range map[string]time.Duration{"Wall": o.Wall, "ChainWall": o.ChainWall, "AsideWall": o.AsideWall, "LoadWall": o.LoadWall,
+	for name, d := range map[string]time.Duration{"Wall": o.Wall, "ChainWall": o.ChainWall, "AsideWall": o.AsideWall, "ActionWall": o.ActionWall, "LoadWall": o.LoadWall,
 		"TestWall": o.TestWall, "Poll": o.Poll, "Debounce": o.Debounce} {
 		if d < time.Millisecond {
 			return fmt.Errorf("scripts: %s is %v, must be at least 1ms", name, d)

@@ -12,6 +12,7 @@ const (
 	Join                 // somebody who may come in comes into a room
 	After                // aside, when the action is answered
 	Tick                 // by the clock
+	Act                  // a scripted action itself
 	points
 )
 
@@ -31,6 +32,8 @@ func (p Point) function() string {
 		return "im.on_join"
 	case After:
 		return "im.after"
+	case Act:
+		return "im.action"
 	}
 	return "im.on_tick"
 }

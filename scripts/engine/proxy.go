@@ -78,6 +78,7 @@ const (
 // callType is the metatable of c.
 func (v *vm) callType() *lua.LTable {
 	methods := v.classes["Call"].RawGetString("__index").(*lua.LTable)
+	v.room = methods.RawGetString("in_room").(*lua.LFunction)
 	v.tag, v.score = methods.RawGetString("tag").(*lua.LFunction), methods.RawGetString("score").(*lua.LFunction)
 	mt := v.metatable(nil, v.proxy.read)
 	v.set(mt, map[string]lua.LGFunction{
@@ -127,6 +128,9 @@ func (p *proxy) read(L *lua.LState) int {
 		return 1
 	case "score":
 		L.Push(p.v.score)
+		return 1
+	case "in_room":
+		L.Push(p.v.room)
 		return 1
 	}
 	n := fieldNumber(string(name))

@@ -130,6 +130,9 @@ func (e *Engine) question(one *Recorded) (*question, error) {
 			q.Request = a.Request()
 		}
 	}
+	if s := e.active.Load().scriptedNamed(one.Action); s != nil {
+		q.Request = s.NewRequest()
+	}
 	if q.Request == nil {
 		return nil, fmt.Errorf("no action %s with a request", clip(one.Action, 64))
 	}

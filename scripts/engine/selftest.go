@@ -65,7 +65,7 @@ func (b *bundle) selfTest(ctx context.Context) error {
 // the bundle yet.
 func (b *bundle) takeTime() (undo func()) {
 	usual, patient := b.opts, *b.opts
-	patient.AsideWall = usual.TestWall
+	patient.AsideWall, patient.ActionWall = usual.TestWall, usual.TestWall
 	patient.Wall, patient.ChainWall = usual.TestWall, usual.TestWall
 	b.opts = &patient
 	return func() { b.opts = usual }

@@ -14,7 +14,7 @@ import (
 // The rules that are shipped load, pass their tests, and have tests for all.
 func TestShippedRules(t *testing.T) {
 	o := options("..", &logs{})
-	o.RequireRules, o.RequireTests = true, true
+	o.RequireRules, o.RequireTests, o.Codes = true, true, nil
 	e, err := engine.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -25,6 +25,9 @@ func TestShippedRules(t *testing.T) {
 		if !slices.Contains(s.Files, "moderation/"+rule+".lua") || !slices.Contains(s.Files, "moderation/"+rule+"_test.lua") {
 			t.Errorf("%s is not among %v", rule, s.Files)
 		}
+	}
+	if !slices.Contains(s.Files, "actions/poll.lua") || e.Pin().Scripted(200) == nil {
+		t.Errorf("no poll among %v", s.Files)
 	}
 	if v, m := ask(t, e, "hello"); v.Denied() || m.Rewritten {
 		t.Errorf("got %+v for an ordinary message", v)

@@ -140,6 +140,7 @@ func (e *Engine) stage(b *bundle, p Policy, by By, disk bool) error {
 	if p.Mode == ModeCanary {
 		e.watch(b, e.active.Load(), true)
 	}
+	e.offer()
 	return nil
 }
 
@@ -151,6 +152,7 @@ func (e *Engine) unstage(keep *bundle) {
 	c := e.active.candidate()
 	e.active.Load().shadow.Store(nil)
 	e.active.put(nil)
+	e.offer()
 	if c.policy.Mode == ModeCanary {
 		e.unwatch()
 	}

@@ -56,6 +56,8 @@ type state struct {
 	sets    *otter.Cache[windowKey, members]
 	seed    maphash.Seed
 	local   *memory // closed with the state
+	shared  Shared  // of im.shared
+	alone   *localShared
 }
 
 type rateKey struct {
@@ -74,7 +76,9 @@ type windowKey struct {
 func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, error) {
 	c := clock{now, test}
 	s := &state{KV: kv, seed: maphash.MakeSeed()}
-	var errs [4]error
+	var errs [5]error
+	s.alone, errs[4] = newLocalShared(c, size.octets)
+	s.shared = s.alone
 	s.rates, errs[0] = otter.New(&otter.Options[rateKey, int64]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
 		ExpiryCalculator: expiry(c, func(_ rateKey, full int64) int64 { return full })})
 	s.windows, errs[1] = otter.New(&otter.Options[windowKey, window]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
@@ -94,10 +98,14 @@ func (s *state) close() {
 	s.rates.StopAllGoroutines()
 	s.windows.StopAllGoroutines()
 	s.sets.StopAllGoroutines()
+	s.alone.cache.StopAllGoroutines()
 	if s.local != nil {
 		s.local.cache.StopAllGoroutines()
 	}
 }
+
+// common is what im.shared uses.
+func (s *state) common() Shared { return s.shared }
 
 // clock is the caches' time.
 type clock struct {

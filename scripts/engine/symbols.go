@@ -59,7 +59,7 @@ func (p phases) String() string {
 // symbols is the table.
 func symbols() []symbol {
 	return slices.Concat(pointSymbols(), answerSymbols(), divertSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), findSymbols(),
-		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), configSymbols(), effectSymbols(), testSymbols())
+		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), configSymbols(), effectSymbols(), actionSymbols(), sharedSymbols(), testSymbols(), testActionSymbols())
 }
 
 // place splits a name: "im.text.len" is len in the library "im.text", and

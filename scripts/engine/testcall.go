@@ -147,6 +147,11 @@ func (t *tester) fill(L *lua.LState, function string, s *sample) {
 			s.Reply = a.Reply()
 		}
 	}
+	if a := t.b.scriptedNamed(s.Action); a != nil {
+		if s.Request = a.NewRequest(); s.Code == "ok" {
+			s.Reply = a.NewReply()
+		}
+	}
 	t.fillBody(L, function, "req", s, s.Request, given)
 	t.fillBody(L, function, "reply", s, s.Reply, given)
 }

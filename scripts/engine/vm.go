@@ -54,6 +54,7 @@ type vm struct {
 	proxy   proxy
 	tag     *lua.LFunction // c.tag, c.score
 	score   *lua.LFunction
+	room    *lua.LFunction // c.in_room
 	allow   *lua.LUserData
 	pass    *lua.LUserData
 	opaque  *lua.LTable            // metatable without anything

@@ -15,6 +15,7 @@ type ops interface {
 	rate(k rateKey, now int64) (ok bool, retry time.Duration)
 	count(k windowKey, add float64, now int64) float64
 	uniq(k windowKey, member string, now int64) int
+	common() Shared
 }
 
 // world is what a judgement sees and changes beside its call. The engine's own is

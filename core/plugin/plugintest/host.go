@@ -148,7 +148,11 @@ func (h *Host) start(o Options) (err error) {
 			return err
 		}
 	}
-	h.dispatcher, err = dispatch.New(dispatch.Options{Specs: specs, Hooks: o.Hooks, Log: h.log})
+	options := dispatch.Options{Specs: specs, Hooks: o.Hooks, Log: h.log}
+	if h.rules != nil {
+		options.Scripted = h.rules.Scripted
+	}
+	h.dispatcher, err = dispatch.New(options)
 	return err
 }
 
@@ -171,7 +175,7 @@ func (h *Host) openRules(specs []plugin.Spec, o Options) error {
 	}
 	// The machine may be busy: only what a script does wrong must fail a test.
 	return h.rules.Open(specs, engine.Options{Dir: dir, Log: h.log, Now: h.Now, Targets: targets,
-		Wall: time.Second, ChainWall: 2 * time.Second, AsideWall: time.Second, LoadWall: 10 * time.Second})
+		Wall: time.Second, ChainWall: 2 * time.Second, ActionWall: time.Second, AsideWall: time.Second, LoadWall: 10 * time.Second})
 }
 
 // Rules is the engine of Options.Scripts.

@@ -414,6 +414,8 @@ test('queries and actions of one\'s own', async () => {
   assert.equal((await outcome(clock, client.history('c_1001_1002'))).messages[0].text, 'one');
   assert.equal((await outcome(clock, client.devices())).length, 1);
   await assert.rejects(outcome(clock, client.request(200, { a: 1 })), { codeName: 'UNKNOWN_ACTION' });
+  await assert.rejects(outcome(clock, client.action(200, { a: 1 })), { codeName: 'UNKNOWN_ACTION' });
+  await assert.rejects(client.action('lua.poll.vote'), TypeError);
   server.push(server.sessions(alice.user_id)[0], 201, { b: 2 });
   await clock.until(() => seen.pushes.length === 1);
   assert.deepEqual(seen.pushes, [{ action: 201, body: { b: 2 } }]);

@@ -92,6 +92,8 @@ type ActionInfo struct {
 	MaxBody int64  `protobuf:"varint,4,opt,name=max_body" json:"max_body,omitempty"` // octets
 	Rooms   bool   `protobuf:"varint,5,opt,name=rooms" json:"rooms,omitempty"`       // its calls say which rooms the session is in
 	Joins   bool   `protobuf:"varint,6,opt,name=joins" json:"joins,omitempty"`       // several calls of one session may be under way: they begin, and count, in their order
+	Rate    int64  `protobuf:"varint,7,opt,name=rate" json:"rate,omitempty"`         // how often one user may call it, or one address before Auth, in per_ms; 0: no limit of its own
+	PerMs   int64  `protobuf:"varint,8,opt,name=per_ms" json:"per_ms,omitempty"`
 }
 
 func (x *ActionInfo) Reset() { *x = ActionInfo{} }
@@ -140,6 +142,38 @@ func (x *ActionInfo) GetJoins() bool {
 		return x.Joins
 	}
 	return false
+}
+
+func (x *ActionInfo) GetRate() int64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *ActionInfo) GetPerMs() int64 {
+	if x != nil {
+		return x.PerMs
+	}
+	return 0
+}
+
+// Catalogue is all actions of a core, in the place of those that it told before.
+type Catalogue struct {
+	Actions []*ActionInfo `protobuf:"bytes,1,rep,name=actions" json:"actions,omitempty"`
+}
+
+func (x *Catalogue) Reset() { *x = Catalogue{} }
+
+func (x *Catalogue) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Catalogue) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Catalogue) GetActions() []*ActionInfo {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
 }
 
 // Identity is whom a session belongs to, as Auth found out.
@@ -887,9 +921,10 @@ type Downlink struct {
 	Census     bool          `protobuf:"varint,6,opt,name=census" json:"census,omitempty"` // the registry has lost routes: list the live sessions now
 	Missed     bool          `protobuf:"varint,7,opt,name=missed" json:"missed,omitempty"` // the census that was asked for is in the registry; before it pushes were lost: clients should sync
 	Broadcasts []*Broadcast  `protobuf:"bytes,8,rep,name=broadcasts" json:"broadcasts,omitempty"`
-	Answers    []*RoomAnswer `protobuf:"bytes,9,rep,name=answers" json:"answers,omitempty"`    // behind the broadcasts of the same message
-	Expels     []*Expel      `protobuf:"bytes,10,rep,name=expels" json:"expels,omitempty"`     // behind both
-	Policies   []*RoomPolicy `protobuf:"bytes,11,rep,name=policies" json:"policies,omitempty"` // behind these; then come the kicks
+	Answers    []*RoomAnswer `protobuf:"bytes,9,rep,name=answers" json:"answers,omitempty"`      // behind the broadcasts of the same message
+	Expels     []*Expel      `protobuf:"bytes,10,rep,name=expels" json:"expels,omitempty"`       // behind both
+	Policies   []*RoomPolicy `protobuf:"bytes,11,rep,name=policies" json:"policies,omitempty"`   // behind these; then come the kicks
+	Catalogue  *Catalogue    `protobuf:"bytes,12,opt,name=catalogue" json:"catalogue,omitempty"` // scripts define other actions now
 }
 
 func (x *Downlink) Reset() { *x = Downlink{} }
@@ -971,6 +1006,13 @@ func (x *Downlink) GetExpels() []*Expel {
 func (x *Downlink) GetPolicies() []*RoomPolicy {
 	if x != nil {
 		return x.Policies
+	}
+	return nil
+}
+
+func (x *Downlink) GetCatalogue() *Catalogue {
+	if x != nil {
+		return x.Catalogue
 	}
 	return nil
 }

@@ -401,3 +401,23 @@ func (x *HeartbeatReply) Reset() { *x = HeartbeatReply{} }
 func (x *HeartbeatReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
 
 func (x *HeartbeatReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+// Scripted is, in protobuf, the body of the requests and answers of actions that
+// scripts define (200-254): no .proto file has their fields. In JSON the object itself
+// is the body.
+type Scripted struct {
+	Json string `protobuf:"bytes,1,opt,name=json" json:"json,omitempty"` // an object; empty: {}
+}
+
+func (x *Scripted) Reset() { *x = Scripted{} }
+
+func (x *Scripted) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Scripted) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Scripted) GetJson() string {
+	if x != nil {
+		return x.Json
+	}
+	return ""
+}

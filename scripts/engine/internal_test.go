@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -139,7 +141,7 @@ func TestBreakerInTheChain(t *testing.T) {
 
 func TestPoolStarves(t *testing.T) {
 	for _, policy := range []string{"open", "closed"} {
-		b := bundleOf(t, strings.Replace(hookSource(""), "open", policy, 1), func(o *Options) { o.VMs, o.Wall = 1, time.Millisecond })
+		b := bundleOf(t, strings.Replace(hookSource(""), "open", policy, 1), func(o *Options) { o.VMs, o.Wait = 1, time.Millisecond })
 		v, err := b.pool.get(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -159,8 +161,33 @@ func TestPoolStarves(t *testing.T) {
 	}
 }
 
+// A rush waits for VMs, and is not refused.
+func TestRushWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bundleOf(t, hookSource(""), func(o *Options) { o.VMs = 1 })
+		v, err := b.pool.get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rush sync.WaitGroup
+		for range 20 {
+			rush.Go(func() {
+				v, err := b.pool.get(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				b.pool.put(v)
+			})
+		}
+		time.Sleep(900 * time.Millisecond) // of the bubble's clock
+		b.pool.put(v)
+		rush.Wait()
+	})
+}
+
 func TestPoolWaitEndsWithTheContext(t *testing.T) {
-	b := bundleOf(t, hookSource(""), func(o *Options) { o.VMs, o.Wall = 1, time.Hour })
+	b := bundleOf(t, hookSource(""), func(o *Options) { o.VMs, o.Wait = 1, time.Hour })
 	v, err := b.pool.get(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -70,6 +70,9 @@ type Options struct {
 	// The pool of Lua VMs of the active bundle.
 	VMs     int // at most; 0: 64
 	VMCalls int // messages that one VM judges before it is replaced; 0: 10,000
+	// Wait is how long an action waits for a VM while all are busy, if it has that much
+	// time: a rush is late, and not refused. 0: 1 s.
+	Wait time.Duration
 
 	// Policy is how bundles are activated that come from changed files.
 	Policy Policy
@@ -110,6 +113,7 @@ func (o *Options) setDefaults() {
 	o.AsideWall = cmp.Or(o.AsideWall, 50*time.Millisecond)
 	o.VMs = cmp.Or(o.VMs, 64)
 	o.VMCalls = cmp.Or(o.VMCalls, 10_000)
+	o.Wait = cmp.Or(o.Wait, time.Second)
 	o.Wall = cmp.Or(o.Wall, 5*time.Millisecond)
 	o.ChainWall = cmp.Or(o.ChainWall, 10*time.Millisecond)
 	o.LoadWall = cmp.Or(o.LoadWall, 500*time.Millisecond)
@@ -135,7 +139,7 @@ func (o *Options) validate() error {
 			return fmt.Errorf("scripts: %s is %d, must be positive", name, n)
 		}
 	}
-	for name, d := range map[string]time.Duration{"Wall": o.Wall, "ChainWall": o.ChainWall, "AsideWall": o.AsideWall, "ActionWall": o.ActionWall, "LoadWall": o.LoadWall,
+	for name, d := range map[string]time.Duration{"Wait": o.Wait, "Wall": o.Wall, "ChainWall": o.ChainWall, "AsideWall": o.AsideWall, "ActionWall": o.ActionWall, "LoadWall": o.LoadWall,
 		"TestWall": o.TestWall, "Poll": o.Poll, "Debounce": o.Debounce} {
 		if d < time.Millisecond {
 			return fmt.Errorf("scripts: %s is %v, must be at least 1ms", name, d)

@@ -61,7 +61,7 @@ func (p *pool) grow() (*vm, error) {
 	return v, nil
 }
 
-// get gives a VM, waiting for one at most as long as a hook may run.
+// get gives a VM, waiting for one at most for Options.Wait.
 func (p *pool) get(ctx context.Context) (*vm, error) {
 	select {
 	case v := <-p.idle:
@@ -71,7 +71,7 @@ func (p *pool) get(ctx context.Context) (*vm, error) {
 	if v, err := p.grow(); v != nil || err != nil {
 		return v, err
 	}
-	wait := time.NewTimer(p.b.opts.Wall)
+	wait := time.NewTimer(p.b.opts.Wait)
 	defer wait.Stop()
 	select {
 	case v := <-p.idle:

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -247,23 +248,22 @@ func similarity(a, b string) float64 {
 	if a == b {
 		return 1
 	}
-	pairs := map[[2]rune]int{}
-	count := func(text string, each func(pair [2]rune)) (n int) {
-		before := rune(-1)
-		for _, r := range text {
-			if before >= 0 {
-				each([2]rune{before, r})
-				n++
-			}
-			before = r
-		}
-		return n
+	var space [1024]pairCount // for texts of usual length
+	counts := pairCounts(space[:])
+	if 2*len(a) > len(space) {
+		counts = make(pairCounts, 1<<bits.Len(uint(2*len(a))))
 	}
-	common := 0
-	n := count(a, func(pair [2]rune) { pairs[pair]++ })
-	m := count(b, func(pair [2]rune) {
-		if pairs[pair] > 0 {
-			pairs[pair]--
+	n, m, common := 0, 0, 0
+	eachPair(a, func(pair uint64) {
+		n++
+		c := counts.of(pair)
+		c.pair = pair
+		c.n++
+	})
+	eachPair(b, func(pair uint64) {
+		m++
+		if c := counts.of(pair); c.n > 0 {
+			c.n--
 			common++
 		}
 	})
@@ -273,9 +273,40 @@ func similarity(a, b string) float64 {
 	return 2 * float64(common) / float64(n+m)
 }
 
+// eachPair gives the pairs of neighbours of a text. None is 0.
+func eachPair(text string, take func(pair uint64)) {
+	before := rune(-1)
+	for _, r := range text {
+		if before >= 0 {
+			take(uint64(before)<<32 | uint64(r) | 1<<63)
+		}
+		before = r
+	}
+}
+
+// pairCounts is a table of counts by pair: a power of two of places, at most half of which
+// are taken.
+type pairCounts []pairCount
+
+type pairCount struct {
+	pair uint64 // 0: the place is free
+	n    int32
+}
+
+// of is the place of a pair, or the free one where it belongs.
+func (t pairCounts) of(pair uint64) *pairCount {
+	at := pair * 0x9E3779B97F4A7C15 >> (64 - bits.Len(uint(len(t)-1))) // Fibonacci hashing
+	for ; ; at++ {
+		c := &t[at&uint64(len(t)-1)]
+		if c.pair == pair || c.pair == 0 {
+			return c
+		}
+	}
+}
+
 func (v *vm) textSimilarity(L *lua.LState) int {
 	a, b := v.searched(L, 1), v.searched(L, 2)
-	v.spend(L, len(a)+len(b)) // a map is slower than a scan
+	v.spend(L, len(a)+len(b)) // sorting is slower than a scan
 	L.Push(lua.LNumber(similarity(a, b)))
 	return 1
 }

@@ -3,32 +3,42 @@ package engine
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
+
+// plainLooks is looksLike of ASCII, which most texts are of: by the character's number.
+const plainLooks = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f" +
+	" l\"#s%&'()*t,-./olzeas6tbg:;<=>?" +
+	"aABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_" +
+	"`abcdefghljklmnopqrstuvwxyz{l}~\x7f"
 
 // looksLike maps a folded character to the Latin letter that readers take it for:
 // Cyrillic and Greek letters, Latin ones with marks, and the digits and signs of
 // "leet". i, l, 1 and | are one.
 func looksLike(r rune) rune {
+	if r >= 0 && r < utf8.RuneSelf {
+		return rune(plainLooks[r])
+	}
 	switch r {
-	case 'а', 'ӓ', 'ӑ', 'α', 'ά', 'à', 'á', 'â', 'ã', 'ä', 'å', 'ā', 'ă', 'ą', 'ǎ', 'ạ', 'ả', 'ɑ', '4', '@':
+	case 'а', 'ӓ', 'ӑ', 'α', 'ά', 'à', 'á', 'â', 'ã', 'ä', 'å', 'ā', 'ă', 'ą', 'ǎ', 'ạ', 'ả', 'ɑ':
 		return 'a'
-	case 'в', 'ь', 'β', 'ß', 'ḃ', 'ḅ', '8':
+	case 'в', 'ь', 'β', 'ß', 'ḃ', 'ḅ':
 		return 'b'
 	case 'с', 'ϲ', 'ç', 'ć', 'ĉ', 'ċ', 'č', '¢', 'ⅽ':
 		return 'c'
 	case 'ԁ', 'ď', 'đ', 'ḋ', 'ḍ', 'ⅾ':
 		return 'd'
-	case 'е', 'ё', 'ӗ', 'є', 'ε', 'έ', 'è', 'é', 'ê', 'ë', 'ē', 'ĕ', 'ė', 'ę', 'ě', 'ẹ', 'ẻ', 'ẽ', '3', '€':
+	case 'е', 'ё', 'ӗ', 'є', 'ε', 'έ', 'è', 'é', 'ê', 'ë', 'ē', 'ĕ', 'ė', 'ę', 'ě', 'ẹ', 'ẻ', 'ẽ', '€':
 		return 'e'
 	case 'ғ', 'ƒ', 'ḟ', 'ſ':
 		return 'f'
-	case 'ԍ', 'ɡ', 'ĝ', 'ğ', 'ġ', 'ģ', 'ǧ', '9':
+	case 'ԍ', 'ɡ', 'ĝ', 'ğ', 'ġ', 'ģ', 'ǧ':
 		return 'g'
 	case 'һ', 'н', 'ĥ', 'ħ', 'ḣ', 'ḥ':
 		return 'h'
-	case 'i', 'і', 'ї', 'ι', 'ί', 'ì', 'í', 'î', 'ï', 'ĩ', 'ī', 'ĭ', 'į', 'ı', 'ị', 'ỉ', 'ǐ', 'ӏ', '1', '|', '!', 'ĺ', 'ľ', 'ļ', 'ł', 'ŀ', 'ⅰ', 'ⅼ':
+	case 'і', 'ї', 'ι', 'ί', 'ì', 'í', 'î', 'ï', 'ĩ', 'ī', 'ĭ', 'į', 'ı', 'ị', 'ỉ', 'ǐ', 'ӏ', 'ĺ', 'ľ', 'ļ', 'ł', 'ŀ', 'ⅰ', 'ⅼ':
 		return 'l'
 	case 'ј', 'ĵ', 'ǰ', 'ϳ':
 		return 'j'
@@ -38,7 +48,7 @@ func looksLike(r rune) rune {
 		return 'm'
 	case 'п', 'η', 'ή', 'ñ', 'ń', 'ņ', 'ň', 'ṅ', 'ṇ':
 		return 'n'
-	case 'о', 'ӧ', 'ο', 'ό', 'σ', 'ò', 'ó', 'ô', 'õ', 'ö', 'ø', 'ō', 'ŏ', 'ő', 'ơ', 'ǒ', 'ọ', 'ỏ', 'օ', '0':
+	case 'о', 'ӧ', 'ο', 'ό', 'σ', 'ò', 'ó', 'ô', 'õ', 'ö', 'ø', 'ō', 'ŏ', 'ő', 'ơ', 'ǒ', 'ọ', 'ỏ', 'օ':
 		return 'o'
 	case 'р', 'ρ', 'ṗ', 'þ':
 		return 'p'
@@ -46,9 +56,9 @@ func looksLike(r rune) rune {
 		return 'q'
 	case 'г', 'ŕ', 'ŗ', 'ř', 'ṙ', 'ṛ':
 		return 'r'
-	case 'ѕ', 'ś', 'ŝ', 'ş', 'š', 'ș', 'ṡ', 'ṣ', '5', '$':
+	case 'ѕ', 'ś', 'ŝ', 'ş', 'š', 'ș', 'ṡ', 'ṣ':
 		return 's'
-	case 'т', 'τ', 'ţ', 'ť', 'ț', 'ṫ', 'ṭ', '7', '+':
+	case 'т', 'τ', 'ţ', 'ť', 'ț', 'ṫ', 'ṭ':
 		return 't'
 	case 'υ', 'ύ', 'ù', 'ú', 'û', 'ü', 'ũ', 'ū', 'ŭ', 'ů', 'ű', 'ų', 'ư', 'ǔ', 'ụ', 'ủ', 'ц', 'µ', 'μ':
 		return 'u'
@@ -60,7 +70,7 @@ func looksLike(r rune) rune {
 		return 'x'
 	case 'у', 'ў', 'γ', 'ý', 'ÿ', 'ŷ', 'ỳ', 'ỵ', 'ỷ', 'ỹ':
 		return 'y'
-	case 'ź', 'ż', 'ž', 'ẓ', 'ʐ', '2':
+	case 'ź', 'ż', 'ž', 'ẓ', 'ʐ':
 		return 'z'
 	}
 	return r
@@ -81,7 +91,7 @@ func mark(r rune) bool {
 // one another.
 func skeleton(text string) string {
 	return norm.NFC.String(strings.Map(func(r rune) rune {
-		if mark(r) || invisible(r) {
+		if r >= utf8.RuneSelf && (mark(r) || invisible(r)) {
 			return -1
 		}
 		return looksLike(foldRune(r))

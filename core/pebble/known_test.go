@@ -19,7 +19,7 @@ func TestKnown(t *testing.T) {
 		t.Error("before it is ready it says that a key cannot be there")
 	}
 	k.ready.Store(true)
-	keys := keysPerBlock * len(k.blocks)
+	keys := keysPerBlock * len(*k.blocks.Load())
 	key := func(n int) []byte { return dedupeKey(nil, im.UserID(n%100), fmt.Sprint("m", n)) }
 	for n := range keys {
 		k.add(key(n))
@@ -97,8 +97,12 @@ func TestKnownGivesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.load(iter, nil); err != nil || k.ready.Load() {
-		t.Errorf("got %v, ready %t, want it not to be", err, k.ready.Load())
+	if err := k.load(iter, nil); err != nil || k.ready.Load() || k.blocks.Load() != nil {
+		t.Errorf("got %v, ready %t, want it not to be, and its memory back", err, k.ready.Load())
+	}
+	k.add([]byte("later")) // the committer goes on adding
+	if !k.may([]byte("anything")) {
+		t.Error("it says that a key cannot be there")
 	}
 }
 

@@ -175,6 +175,7 @@ func (s *Server) send(l *link, stream corepb.Core_LinkServer) {
 			if err := stream.SendMsg(batch); err != nil {
 				return
 			}
+			l.out.sent(batch)
 		}
 		if l.out.finished() {
 			return

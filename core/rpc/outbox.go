@@ -28,7 +28,7 @@ type outbox struct {
 	held    bool       // nothing is taken before release
 	sealed  bool       // nothing is added, what there is still leaves
 	closed  bool
-	size    int           // octets in batches
+	size    int           // octets in batches, and in those that the sender has taken and not sent
 	eased   chan struct{} // closed when it is not over half full any more; nil: nobody waits
 }
 
@@ -176,7 +176,8 @@ func (b *batch) overtakes(i item) bool {
 	return false
 }
 
-// take gives everything that is queued, oldest first.
+// take gives everything that is queued, oldest first. Each batch waits still, until sent
+// says that it does not.
 func (o *outbox) take() []*batch {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -184,9 +185,18 @@ func (o *outbox) take() []*batch {
 		return nil
 	}
 	all := o.batches
-	o.batches, o.size = nil, 0
-	o.ease()
+	o.batches = nil
 	return all
+}
+
+// sent says that the stream has taken a batch in: as long as an edge takes nothing in,
+// nothing of what waits for it gets less.
+func (o *outbox) sent(b *batch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.size -= b.octets; o.size <= o.limit/2 {
+		o.ease()
+	}
 }
 
 // easing is closed when at most half of what may wait does, or the outbox is; nil: that

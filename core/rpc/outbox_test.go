@@ -67,11 +67,15 @@ func TestOutboxBatches(t *testing.T) {
 					t.Fatal("an item was declined")
 				}
 			}
-			if got := shape(o.take()); got != test.want {
+			taken := o.take()
+			if got := shape(taken); got != test.want {
 				t.Errorf("got batches %q, want %q", got, test.want)
 			}
+			for _, b := range taken {
+				o.sent(b)
+			}
 			if got := o.take(); got != nil || o.size != 0 {
-				t.Errorf("after take: got %q and %d octets, want nothing", shape(got), o.size)
+				t.Errorf("after all was sent: got %q and %d octets, want nothing", shape(got), o.size)
 			}
 		})
 	}
@@ -155,9 +159,33 @@ func TestBatchEncodes(t *testing.T) {
 	}
 }
 
-// TestOutboxEases: who waits for it to be half empty goes on when it is taken, or closed.
+// TestOutboxCountsWhatIsTaken: what the sender has taken and the edge has not waits still.
+func TestOutboxCountsWhatIsTaken(t *testing.T) {
+	o := newOutbox(4 * (overhead + 100))
+	o.held = false
+	for range 3 {
+		o.add(replyOf(100))
+	}
+	taken := o.take()
+	if o.easing() == nil {
+		t.Error("it eases while the edge has taken nothing in")
+	}
+	if !o.add(replyOf(100)) || o.add(replyOf(100)) {
+		t.Error("more waits than may, or less")
+	}
+	o.sent(taken[0])
+	if o.easing() != nil || o.size != overhead+100 {
+		t.Errorf("all but one were sent: %d octets wait", o.size)
+	}
+}
+
+// TestOutboxEases: who waits for it to be half empty goes on when it is sent, or closed.
 func TestOutboxEases(t *testing.T) {
-	for _, end := range []func(*outbox){func(o *outbox) { o.take() }, (*outbox).close} {
+	for _, end := range []func(*outbox){func(o *outbox) {
+		for _, b := range o.take() {
+			o.sent(b)
+		}
+	}, (*outbox).close} {
 		o := newOutbox(4 * (overhead + 100))
 		o.release(&corepb.Welcome{})
 		o.add(replyOf(100))

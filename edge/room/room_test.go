@@ -197,6 +197,16 @@ func TestAnOldPolicyOverwritesNoNewOne(t *testing.T) {
 		if !listed() {
 			t.Error("the log has begun anew, and the old policy holds")
 		}
+		s.Policy(hall, room.Policy{Version: 9})
+		s.Unlinked() // the directory is restored meanwhile
+		s.Policy(hall, room.Policy{List: 9, Version: 2})
+		if !listed() {
+			t.Error("a policy of a directory that was restored was not taken")
+		}
+		s.Policy(hall, room.Policy{Version: 1})
+		if !listed() {
+			t.Error("an older policy was taken after the restore")
+		}
 	})
 }
 

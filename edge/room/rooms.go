@@ -106,6 +106,17 @@ func (rs *Rooms) Policy(name string, p Policy) {
 	rs.with(name, false, func(r *room) { r.regulate(p) })
 }
 
+// Unlinked says that no core is linked any more: a policy that comes now is taken whatever
+// its version. Nothing from before can follow it, and the directory may have been restored
+// meanwhile, to one in which there were fewer changes.
+func (rs *Rooms) Unlinked() {
+	for _, r := range rs.all() {
+		r.mu.Lock()
+		r.policy.Version = 0
+		r.mu.Unlock()
+	}
+}
+
 // with calls do with the room's mu held; create makes the room if there is none.
 func (rs *Rooms) with(name string, create bool, do func(*room)) {
 	for {

@@ -55,6 +55,8 @@ type Receiver interface {
 	// RoomStates calls yield for every room that has members, until it returns false;
 	// want is for each State. yield takes its time.
 	RoomStates(want bool, yield func(room.State) bool)
+	// Unlinked says that no core is linked any more.
+	Unlinked()
 }
 
 // Options configures Links.
@@ -381,7 +383,9 @@ func (l *Links) miss() {
 	later := !l.Ready()
 	l.missed = l.missed || later
 	l.mu.Unlock()
-	if !later {
+	if later {
+		l.receiver.Unlinked()
+	} else {
 		l.resync()
 	}
 }

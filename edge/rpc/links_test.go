@@ -285,7 +285,7 @@ func TestCoreRestart(t *testing.T) {
 	if r := h.reply(t, 1, 2); string(r.Body) != "parked" {
 		t.Errorf("got %+v", r)
 	}
-	h.await(t, "one resync", func() bool { return h.resyncs == 1 })
+	h.await(t, "one resync, and that no core was there", func() bool { return h.resyncs == 1 && h.unlinked == 1 })
 	routes, _ := registry.Routes(t.Context(), 1, 2)
 	if len(routes[1]) != 0 {
 		t.Errorf("session 2 ended while no core was there, and has the route %+v", routes[1])

@@ -442,7 +442,7 @@ func TestPushThroughAnyCore(t *testing.T) {
 	poll(t, "the second core notices", func() bool { return figure(t, figures, "freeim_link_up") == 0 })
 	second.Push("edge-a", 7, push)
 	p.freeze(false)
-	h.await(t, "clients sync again", func() bool { return h.resyncs == 2 })
+	h.await(t, "clients sync again, and one core was there all the time", func() bool { return h.resyncs == 2 && h.unlinked == 0 })
 	if online(registry, 1) != 1 {
 		t.Error("the session has lost its route")
 	}

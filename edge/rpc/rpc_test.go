@@ -49,6 +49,7 @@ type hub struct {
 	pushes   []session.Push
 	kicks    []string
 	resyncs  int
+	unlinked int
 	rooms    []string     // what came for rooms
 	states   []room.State // of the rooms that there are
 	sessions map[session.ID]session.Identity
@@ -80,7 +81,8 @@ func (h *hub) Reply(r session.Reply) {
 	}
 }
 
-func (h *hub) Resync() { h.change(func() { h.resyncs++ }) }
+func (h *hub) Resync()   { h.change(func() { h.resyncs++ }) }
+func (h *hub) Unlinked() { h.change(func() { h.unlinked++ }) }
 
 func (h *hub) Deliver(d session.Delivery) {
 	for _, r := range d.Replies {

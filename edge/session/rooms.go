@@ -52,6 +52,9 @@ func (h *Hub) deliverRooms(d Delivery) {
 	}
 }
 
+// Unlinked says that no core is linked any more.
+func (h *Hub) Unlinked() { h.rooms.Unlinked() }
+
 // RoomStates gives the state of every room that has members, until yield returns
 // false; want asks for what they may have missed. yield may block.
 func (h *Hub) RoomStates(want bool, yield func(room.State) bool) { h.rooms.States(want, yield) }

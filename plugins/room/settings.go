@@ -87,7 +87,13 @@ func (p *Room) createAgain(ctx context.Context, u im.UserID, r *room) error {
 		if err != nil {
 			return err
 		}
-		if now.room.owner != 0 || now.room.closed {
+		// Once more: somebody may have spoken since. Who speaks from now on does so in
+		// the new owner's room.
+		unused, err := p.unused(ctx, now.room)
+		if err != nil {
+			return err
+		}
+		if !unused {
 			return nameTaken()
 		}
 		r.changes = now.room.changes

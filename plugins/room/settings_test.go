@@ -80,6 +80,25 @@ func TestCreateTakesOver(t *testing.T) {
 	wantRefusal(t, a.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "over"}, nil), idl.CodeAlreadyExists, "room")
 }
 
+// TestCreateAfterTheFirstWord: a room in which somebody spoke just before it would have
+// been taken over is not.
+func TestCreateAfterTheFirstWord(t *testing.T) {
+	p := configured()
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Stubs: []plugintest.Stub{directory}})
+	a, b := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "web", idl.CodecJSON)
+	join(t, b, "club")
+	changes := 0
+	p.BeforeChanges(func() {
+		if changes++; changes == 2 { // the first finds that there is a room, the second takes it over
+			say(t, b, "club", "m1", "hello")
+		}
+	})
+	wantRefusal(t, a.Call(idl.ActionCreateRoom, &roompb.CreateRoomRequest{Room: "club"}, nil), idl.CodeAlreadyExists, "room")
+	if changes != 2 {
+		t.Errorf("it took %d transactions", changes)
+	}
+}
+
 // TestConcurrentCreates: one of many gets the room, also when others have joined it
 // before, and it is his.
 func TestConcurrentCreates(t *testing.T) {

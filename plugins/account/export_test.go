@@ -40,6 +40,19 @@ func (p *Account) LoseAnswers(committed bool, lost error) {
 // Shared has p take the directory for one that other cores have open too.
 func (p *Account) Shared() { p.alone = false }
 
+// ChangeMeanwhile has the next n sign-ins that are filed find another password than the
+// one that was checked.
+func (p *Account) ChangeMeanwhile(n int) {
+	tx := p.store.tx
+	p.store.tx = func(ctx context.Context, fn func(*sql.Tx) error) error {
+		if n > 0 {
+			n--
+			return errChanged
+		}
+		return tx(ctx, fn)
+	}
+}
+
 // CountLooks counts the queries for tokens and the tokens that they ask for.
 func (p *Account) CountLooks(queries, tokens *atomic.Int64) {
 	find := p.looks.find

@@ -66,3 +66,16 @@ im.after("account.sign_in", function(c) im.log.info("signed in: " .. c.code .. "
 		}
 	}
 }
+
+// A sign-in that races with a new hash of the password is tried again, and its person
+// is judged once: rules may count.
+func TestRulesAreAskedOncePerSignIn(t *testing.T) {
+	p := account.Cheap()
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Scripts: map[string]string{"a.lua": `local im = require("im")
+im.on_login(function(c) if im.count.window("logins", "1h") > 1 then return im.deny("rejected", "twice") end end, {name = "login", on_error = "closed"})`}})
+	signUp(t, h, "alice")
+	p.ChangeMeanwhile(2)
+	if _, err := signIn(h, "alice", "phone", idl.DeviceMobile); err != nil {
+		t.Errorf("got %v", err)
+	}
+}

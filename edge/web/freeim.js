@@ -843,6 +843,7 @@ export class Client extends EventTarget {
   #dirty = false;
 
   #rooms = new Map(); // name -> Room
+  #roomTurns = new Map(); // room and kind -> the end of the send that was begun last
 
   // What the peers hold.
   #delivered = new Map(); // conversation ID -> seq
@@ -1102,16 +1103,26 @@ export class Client extends EventTarget {
   }
 
   /**
-   * Sends a message to a room that the client is in, as often as it takes.
+   * Sends a message to a room that the client is in, as often as it takes. Those of one kind
+   * go one by one, in the order in which they were begun: a gift waits for no slow text.
    * @returns {Promise<object>} the RoomSendReply; the message itself is told in its place. Rejects with Refusal,
    *   or with Unanswered when the client is closed or leaves the room first: then nobody knows
    */
   async sendRoom(room, text, { kind = RoomKind.TEXT, data = '', clientId = randomId() } = {}) {
     room = nameOfRoom(room);
+    const place = `${kind} ${room}`;
+    const before = this.#roomTurns.get(place) ?? Promise.resolve();
+    const sent = before.then(() => this.#sendToRoom({ room, client_id: clientId, kind, text, data }));
+    const turn = sent.catch(() => {}).then(() => this.#roomTurns.get(place) === turn && this.#roomTurns.delete(place));
+    this.#roomTurns.set(place, turn);
+    return sent;
+  }
+
+  async #sendToRoom(body) {
     for (let faults = 0; ; ) {
-      const link = await this.#inRoom(room);
+      const link = await this.#inRoom(body.room);
       try {
-        const reply = await link.request(Action.ROOM_MESSAGE, { room, client_id: clientId, kind, text, data });
+        const reply = await link.request(Action.ROOM_MESSAGE, body);
         return { rewritten: false, duplicate: false, ...reply };
       } catch (error) {
         if (error instanceof Unanswered) continue;

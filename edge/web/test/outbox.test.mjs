@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Action, Client, Code, memoryStorage } from '../freeim.js';
-import { FakeClock, FakeServer, listen } from './fake.mjs';
+import { Action, Client, Code, chatId, memoryStorage } from '../freeim.js';
+import { FakeClock, FakeServer, listen, seeded } from './fake.mjs';
 
 /** Alice online, bob's user ID, and what arrived at the server as sends. */
 async function alice(options = {}) {
@@ -205,4 +205,31 @@ test('between the Close frame and the end of the connection nothing is tried, an
   await found;
   await clock.until(() => out.state === 'committed');
   assert.deepEqual([committed(), server.opened], [['between'], 2]);
+});
+
+test('a person, and the conversation with him, are one destination', async () => {
+  const { clock, server, bob, client, committed } = await alice();
+  meddle(server, 2, { code: Code.RATE_LIMITED, retry_after_ms: 300 });
+  const outs = [client.send(bob, 'one'), client.send('c_1001_1002', 'two'), client.send(bob, 'three')];
+  await clock.until(() => outs.every(({ state }) => state === 'committed'));
+  assert.deepEqual(committed(), ['one', 'two', 'three']);
+});
+
+test('whatever becomes of them, messages to each of many are committed in their order', async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const random = seeded(seed);
+    const { clock, server, client } = await alice({ timeoutMs: 500 });
+    const people = Array.from({ length: 10 }, (_, i) => server.account(`p${i}`).user_id);
+    server.meddle = ({ action }) => {
+      if (action !== Action.MESSAGE || random() > 0.2) return undefined;
+      if (random() < 0.3) server.cutAll();
+      return random() < 0.5 ? 'drop' : { code: Code.RATE_LIMITED, retry_after_ms: Math.floor(random() * 2000) };
+    };
+    const outs = Array.from({ length: 100 }, (_, i) => client.send(people[Math.floor(random() * 10)], `${i}`));
+    await clock.until(() => outs.every(({ state }) => state === 'committed'));
+    for (const person of people) {
+      const texts = server.logs.get(chatId(1001, person))?.map(({ text }) => text) ?? [];
+      assert.deepEqual(texts, outs.filter(({ to }) => to === person).map(({ text }) => text), `seed ${seed}`);
+    }
+  }
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Action, Client, Code } from '../freeim.js';
+import { Action, Client, Code, RoomKind } from '../freeim.js';
 import { FakeClock, FakeServer, listen, seeded } from './fake.mjs';
 
 /** A server whose lobby has ten messages, and alice in it, told the last three. */
@@ -119,4 +119,42 @@ test('through cuts and repetitions every message is told once, every send commit
     assert.deepEqual(seen.rooms, want, `seed ${seed}`);
     assert.equal(server.room('lobby').log.length, 50);
   }
+});
+
+/** Begins all sends at once. */
+async function together(clock, client, texts, options) {
+  const sent = texts.map((text) => client.sendRoom('lobby', text, options));
+  await outcome(clock, Promise.all(sent));
+}
+
+test('sends to a room that are begun together are committed in that order', async () => {
+  const texts = ['one', 'two', 'three', 'four', 'five', 'six'];
+  for (const fate of [{ code: Code.RATE_LIMITED, retry_after_ms: 300 }, { code: Code.INTERNAL }, 'drop', 'cut']) {
+    const { clock, server, client } = await inLobby({ timeoutMs: 500 });
+    let asked = 0;
+    server.meddle = ({ action }) => {
+      if (action !== Action.ROOM_MESSAGE || ![1, 4].includes(++asked)) return undefined;
+      if (fate !== 'cut') return fate;
+      server.cutAll();
+      return 'drop';
+    };
+    await together(clock, client, texts);
+    assert.deepEqual(server.room('lobby').log.slice(10).map(({ text }) => text), texts, JSON.stringify(fate));
+  }
+});
+
+test('a send to a room that is refused, or of another kind, holds up nobody', async () => {
+  const { clock, server, client } = await inLobby();
+  server.meddle = ({ action, body }) => {
+    if (action !== Action.ROOM_MESSAGE) return undefined;
+    if (body.text === 'slow') return { code: Code.RATE_LIMITED, retry_after_ms: 600_000 };
+    return body.text === 'bad' ? { code: Code.REJECTED } : undefined;
+  };
+  const bad = client.sendRoom('lobby', 'bad');
+  const good = client.sendRoom('lobby', 'good');
+  await assert.rejects(outcome(clock, bad), { code: Code.REJECTED });
+  await outcome(clock, good);
+  client.sendRoom('lobby', 'slow').catch(() => {});
+  await outcome(clock, client.sendRoom('lobby', 'a rose', { kind: RoomKind.GIFT }));
+  assert.deepEqual(server.room('lobby').log.slice(10).map(({ text }) => text), ['good', 'a rose']);
 });

@@ -99,6 +99,7 @@ const (
 	CloseKicked             = wirepb.CloseReason_CLOSE_KICKED
 	CloseSignedOut          = wirepb.CloseReason_CLOSE_SIGNED_OUT
 	CloseBye                = wirepb.CloseReason_CLOSE_BYE
+	CloseRemoved            = wirepb.CloseReason_CLOSE_REMOVED
 	CloseMalformed          = wirepb.CloseReason_CLOSE_MALFORMED
 	CloseTooLarge           = wirepb.CloseReason_CLOSE_TOO_LARGE
 	CloseUnsupportedVersion = wirepb.CloseReason_CLOSE_UNSUPPORTED_VERSION

@@ -240,7 +240,7 @@ func (s *Server) kickUser(ctx context.Context, user im.UserID, reason string) er
 		return err
 	}
 	for _, all := range routes {
-		s.fanout.Kick(slices.Clone(all), idl.CloseKicked, reason)
+		s.fanout.Kick(slices.Clone(all), idl.CloseRemoved, reason)
 	}
 	return nil
 }

@@ -110,6 +110,8 @@ function endingText() {
       return 'This device was signed out.';
     case CloseReason.REPLACED:
       return 'This session was opened in another window.';
+    case CloseReason.REMOVED:
+      return 'The operators of this server ended this session.';
   }
   if (error) return `The server ended this session. ${sentence(error)}`;
   return `The server ended this session: ${ending?.message.toLowerCase().replaceAll('_', ' ')}`;

@@ -80,6 +80,7 @@ export const CloseReason = Object.freeze({
   KICKED: 4501,
   SIGNED_OUT: 4502,
   BYE: 4503,
+  REMOVED: 4504,
   MALFORMED: 4510,
   TOO_LARGE: 4511,
   UNSUPPORTED_VERSION: 4512,

@@ -48,7 +48,7 @@ func effectSymbols() []symbol {
 				"To tell of denials use im.after and c.code.",
 			example: `im.emit("link.seen", {host = "a.org"})`},
 		{name: "im.kick", in: inHook, fn: (*vm).kick, args: []param{{"user", "string", "an ID"}, {"reason?", "string", "for operators and the client's developer"}},
-			doc: "Ends all sessions of a person, who may come back with a new connection. An effect, as im.emit.", example: `im.kick("17", "by a rule")`},
+			doc: "Ends all sessions of a person, with the close reason REMOVED: clients do not come back by themselves, but their sign-ins hold. An effect, as im.emit.", example: `im.kick("17", "by a rule")`},
 	}
 }
 
@@ -88,7 +88,7 @@ func (v *vm) kick(L *lua.LState) int {
 // a copy of it was judged.
 func (j *judgement) act() {
 	all := j.effects
-	if len(all) == 0 || j.world != nil && j.world.trial || j.verdict.Denied() {
+	if len(all) == 0 || j.trial() || j.verdict.Denied() {
 		return
 	}
 	opts := j.b.opts

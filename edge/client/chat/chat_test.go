@@ -375,6 +375,12 @@ func TestServerEndsTheSession(t *testing.T) {
 	fake.Quit("alice", &wirepb.Quit{Reason: idl.CloseKicked})
 	x.sees(x.errs, `you signed in on another device of this type`)
 	x.exits(exitFailed)
+
+	x = start(t, account(address, "alice")...)
+	x.sees(x.errs, "signed in")
+	fake.Quit("alice", &wirepb.Quit{Reason: idl.CloseRemoved, Message: "by a rule"})
+	x.sees(x.errs, `the operators of this server ended the session`)
+	x.exits(exitFailed)
 }
 
 // TestTwoTerminals: a person's second terminal ends the first, which says how to

@@ -117,6 +117,8 @@ func reason(q *client.Quit) string {
 		return "this device connected a second time"
 	case idl.CloseSignedOut:
 		return "signed out"
+	case idl.CloseRemoved:
+		return "the operators of this server ended the session"
 	}
 	if q.Message != "" {
 		return safe(q.Message)

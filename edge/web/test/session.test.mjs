@@ -213,7 +213,7 @@ test('Quit with reconnect is obeyed: the wait and its random part', async () => 
   await clock.until(() => client.state === 'online');
 });
 
-for (const [name, reason, keepsToken] of [['KICKED', 4501, false], ['SIGNED_OUT', 4502, false], ['REPLACED', 4500, true], ['FLOOD', 4513, true]]) {
+for (const [name, reason, keepsToken] of [['KICKED', 4501, false], ['SIGNED_OUT', 4502, false], ['REPLACED', 4500, true], ['REMOVED', 4504, true], ['FLOOD', 4513, true]]) {
   test(`Quit ${name} ends the session for good`, async () => {
     const { online, server, clock, alice } = world();
     const { client, seen } = await online('alice');

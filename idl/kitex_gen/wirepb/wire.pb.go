@@ -196,6 +196,7 @@ const (
 	CloseReason_CLOSE_KICKED              CloseReason = 4501 // a newer sign-in on the same type of device
 	CloseReason_CLOSE_SIGNED_OUT          CloseReason = 4502 // the device was signed out
 	CloseReason_CLOSE_BYE                 CloseReason = 4503 // the client said Quit
+	CloseReason_CLOSE_REMOVED             CloseReason = 4504 // the operator, or a rule of his, ended the session; the sign-in holds
 	CloseReason_CLOSE_MALFORMED           CloseReason = 4510 // bytes that are no frame
 	CloseReason_CLOSE_TOO_LARGE           CloseReason = 4511 // a frame over the size limit
 	CloseReason_CLOSE_UNSUPPORTED_VERSION CloseReason = 4512 // a version this server does not speak
@@ -214,6 +215,7 @@ var CloseReason_name = map[int32]string{
 	4501: "CLOSE_KICKED",
 	4502: "CLOSE_SIGNED_OUT",
 	4503: "CLOSE_BYE",
+	4504: "CLOSE_REMOVED",
 	4510: "CLOSE_MALFORMED",
 	4511: "CLOSE_TOO_LARGE",
 	4512: "CLOSE_UNSUPPORTED_VERSION",
@@ -231,6 +233,7 @@ var CloseReason_value = map[string]int32{
 	"CLOSE_KICKED":              4501,
 	"CLOSE_SIGNED_OUT":          4502,
 	"CLOSE_BYE":                 4503,
+	"CLOSE_REMOVED":             4504,
 	"CLOSE_MALFORMED":           4510,
 	"CLOSE_TOO_LARGE":           4511,
 	"CLOSE_UNSUPPORTED_VERSION": 4512,

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/scripts/engine"
 )
@@ -231,4 +233,22 @@ func FuzzReadRecording(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestSpans: where one bundle follows another.
+func TestSpans(t *testing.T) {
+	at := func(second int, bundle, user string) *engine.Recorded {
+		return &engine.Recorded{At: time.Unix(int64(second), 0), Bundle: bundle, Facts: []string{user}}
+	}
+	all := []*engine.Recorded{at(1, "a", "1"), at(3, "b", "3"), at(2, "a", "2"), at(5, "c", "5"), at(4, "a", "4"), at(6, "c", "6")}
+	var got []string
+	for _, s := range engine.Spans(all) {
+		got = append(got, fmt.Sprint(s.Bundle, s.First.Facts, s.Last.Facts, s.Count))
+	}
+	if want := []string{"a[1] [4] 3", "b[3] [3] 1", "c[5] [6] 2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if all[1].Bundle != "b" || len(engine.Spans(nil)) != 0 {
+		t.Error("it changed what it was given, or makes something of nothing")
+	}
 }

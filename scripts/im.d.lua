@@ -392,7 +392,7 @@ function Words:find(text) end
 ---@return integer count
 function Words:mask(text, with) end
 
----A regular expression in RE2's syntax, without back references: no text can make it slow. A call costs a unit per 8 octets of the text and step of the program, so prefer short patterns for long texts.
+---A regular expression in RE2's syntax, without back references: no text can make it slow. A call costs a unit per 8 octets of the text and step of the program, and replace for each match of a long text a part of that, so prefer short patterns for long texts.
 ---
 ---For loading.
 ---@param pattern string at most 1 KiB, with a program of 500 steps at most
@@ -479,7 +479,7 @@ function Set:has(word) end
 ---@param data? table<string, any> 4 KiB as JSON at most
 function im.emit(event, data) end
 
----Ends all sessions of a person, who may come back with a new connection. An effect, as im.emit.
+---Ends all sessions of a person, with the close reason REMOVED: clients do not come back by themselves, but their sign-ins hold. An effect, as im.emit.
 ---
 ---For hooks.
 ---@param user string an ID

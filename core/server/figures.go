@@ -30,13 +30,14 @@ func (s *Server) register(r prometheus.Registerer) error {
 }
 
 // ruleFigures shows what the rules did, read when Prometheus asks. Counts begin
-// anew with each bundle; there are as many hooks as the operator has written.
+// anew with each bundle; there are as many hooks as the operator has written. Only
+// bundle_info has a bundle's hash: what is edited all day must not make series all day.
 type ruleFigures struct {
 	engine  *engine.Engine
 	effects *hooks.Effects
 
-	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost, done, undone *prometheus.Desc
-	bundles, reloads, shadow, diffs                                                         *prometheus.Desc
+	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost, aside, done, undone *prometheus.Desc
+	bundles, reloads, shadow, diffs                                                                *prometheus.Desc
 }
 
 func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
@@ -46,9 +47,9 @@ func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 	return &ruleFigures{
 		engine:   e,
 		effects:  effects,
-		calls:    desc("calls_total", "Times that a hook was asked.", "bundle", "hook"),
-		verdicts: desc("verdicts_total", "Actions that a hook denied, shadowed, rerouted or rewrote.", "bundle", "hook", "verdict"),
-		faults:   desc("faults_total", "Times that a hook failed.", "bundle", "hook"),
+		calls:    desc("calls_total", "Times that a hook was asked.", "slot", "hook"),
+		verdicts: desc("verdicts_total", "Actions that a hook denied, shadowed, rerouted or rewrote.", "slot", "hook", "verdict"),
+		faults:   desc("faults_total", "Times that a hook failed.", "slot", "hook"),
 		tripped:  desc("tripped", "Hooks that are not called for a while, since they failed too often."),
 		rejected: desc("rejected", "1 while the files on disk are wrong, and an earlier bundle is active."),
 		vms:      desc("vms", "Lua VMs of the active bundle."),
@@ -56,6 +57,7 @@ func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 		off:      desc("off", "1 while no hook is asked, since the rules were switched off."),
 		late:     desc("after_queue", "Answered actions that wait for after hooks."),
 		lost:     desc("after_lost_total", "Answered actions whose after hooks were left out, since too many waited."),
+		aside:    desc("aside_seconds_total", "Time that hooks ran for which no action waits."),
 		done:     desc("effects_total", "What scripts asked for and was done.", "kind"),
 		undone:   desc("effects_lost_total", "What scripts asked for and was not done, since too much waited."),
 		bundles:  desc("bundle_info", "1 for the bundle in a slot.", "hash", "slot"),
@@ -82,7 +84,7 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	status := f.engine.Status()
-	tripped := f.hooks(out, status.Bundle, status.Hooks)
+	tripped := f.hooks(out, activeSlot, status.Hooks)
 	f.slots(out, status)
 	rejected, off := 0, 0
 	if status.Rejected != nil {
@@ -94,6 +96,7 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 	gauge(f.off, off)
 	gauge(f.late, status.Late)
 	count(f.lost, status.Lost)
+	out <- prometheus.MustNewConstMetric(f.aside, prometheus.CounterValue, status.Aside.Seconds())
 	emitted, kicked, undone := f.effects.Counts()
 	count(f.done, emitted, "emit")
 	count(f.done, kicked, "kick")
@@ -104,10 +107,14 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 	count(f.starved, status.VMs.Starved)
 }
 
-// hooks shows those of one bundle, and gives how many are not called for a while.
-func (f *ruleFigures) hooks(out chan<- prometheus.Metric, bundle string, hooks []engine.HookStatus) (tripped int) {
+// activeSlot is where the bundle is that decides; a candidate's slot is its mode.
+const activeSlot = "active"
+
+// hooks shows those of the bundle in a slot, and gives how many are not called for a
+// while.
+func (f *ruleFigures) hooks(out chan<- prometheus.Metric, slot string, hooks []engine.HookStatus) (tripped int) {
 	count := func(d *prometheus.Desc, v int64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{bundle}, labels...)...)
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{slot}, labels...)...)
 	}
 	byName := map[string]engine.HookStatus{}
 	for _, h := range hooks {
@@ -138,13 +145,13 @@ func (f *ruleFigures) slots(out chan<- prometheus.Metric, status engine.Status) 
 	for result, n := range status.Results {
 		count(f.reloads, n, result)
 	}
-	out <- prometheus.MustNewConstMetric(f.bundles, prometheus.GaugeValue, 1, status.Bundle, "active")
+	out <- prometheus.MustNewConstMetric(f.bundles, prometheus.GaugeValue, 1, status.Bundle, activeSlot)
 	c := status.Candidate
 	if c == nil {
 		return
 	}
 	out <- prometheus.MustNewConstMetric(f.bundles, prometheus.GaugeValue, 1, c.Bundle, string(c.Policy.Mode))
-	f.hooks(out, c.Bundle, c.Hooks)
+	f.hooks(out, string(c.Policy.Mode), c.Hooks)
 	if c.Policy.Mode != engine.ModeShadow {
 		return
 	}

@@ -17,10 +17,11 @@ type ruling struct {
 	RetryAfter time.Duration
 }
 
-// answer is a ruling that a script made and may return. It is good for one call.
+// answer is a ruling that a script made and may return. It is good for the hook that
+// made it, in its turn.
 type answer struct {
 	ruling
-	call int
+	turn uint64
 }
 
 // answerSymbols are what a hook may return.
@@ -54,7 +55,7 @@ func (v *vm) passed(L *lua.LState) int {
 
 // deny is im.deny(code, reason [, {retry_after = ms}]).
 func (v *vm) deny(L *lua.LState) int {
-	a := &answer{ruling{Decision: Deny, Code: L.CheckString(1), Reason: reason(L, "")}, v.calls}
+	a := &answer{ruling{Decision: Deny, Code: L.CheckString(1), Reason: reason(L, "")}, v.proxy.turn}
 	if !v.b.opts.knows(a.Code) {
 		L.RaiseError("im.deny: unknown code %q", clip(a.Code, 64))
 	}
@@ -80,7 +81,7 @@ func (v *vm) throttle(L *lua.LState) int {
 		L.ArgError(1, "must be milliseconds, at most a day")
 	}
 	L.Push(v.handle(&answer{ruling{Decision: Deny, Code: ThrottleCode,
-		Reason: reason(L, "too often"), RetryAfter: retry}, v.calls}, v.opaque))
+		Reason: reason(L, "too often"), RetryAfter: retry}, v.proxy.turn}, v.opaque))
 	return 1
 }
 

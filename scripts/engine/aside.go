@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// asideWorkers is how many after hooks run at one time.
-const asideWorkers = 2
-
 // aside runs the hooks that decide nothing, away from the actions: after hooks
-// from a bounded queue, whose overflow drops the newest and counts it.
+// from a queue that is bounded by number and by octets, whose overflow drops the
+// newest and counts it.
 type aside struct {
 	clock func() time.Time
-	queue chan *Call
+	share *share
+	queue chan *late
 	stop  chan struct{}
 	done  sync.WaitGroup
 
+	waits   backlog // of what is in queue
 	dropped atomic.Int64
 }
 
 func newAside(length int, clock func() time.Time) *aside {
-	a := &aside{clock: clock, queue: make(chan *Call, length), stop: make(chan struct{})}
-	for range asideWorkers {
+	a := &aside{clock: clock, share: newShare(), queue: make(chan *late, length), stop: make(chan struct{})}
+	for range cap(a.share.turns) {
 		a.done.Go(a.run)
 	}
 	return a
@@ -41,34 +41,51 @@ func (a *aside) run() {
 		select {
 		case <-a.stop:
 			return
-		default:
-		}
-		select {
-		case <-a.stop:
-			return
 		case c := <-a.queue:
-			b := c.Pin.b
-			for _, h := range b.chain(After, c.Action, false) {
-				b.judge(context.Background(), []*hook{h}, c, a.clock)
+			if !a.follow(c) {
+				a.dropped.Add(1)
 			}
+			a.waits.gives(c.octets)
 		}
 	}
 }
 
+// follow calls the hooks, each in a turn of its own; false: it was ended before.
+func (a *aside) follow(c *late) bool {
+	b := c.Pin.b
+	for _, h := range b.chain(After, c.Action, false) {
+		if !a.share.do(a.stop, func() { b.judge(context.Background(), []*hook{h}, &c.Call, a.clock) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// offer hands a call over, unless too much waits.
+func (a *aside) offer(c *Call) {
+	if len(a.queue) < cap(a.queue) {
+		kept := keptFor(c)
+		if a.waits.takes(kept.octets) {
+			select {
+			case a.queue <- kept:
+				return
+			default:
+				a.waits.gives(kept.octets)
+			}
+		}
+	}
+	a.dropped.Add(1)
+}
+
 // Answered has the after hooks follow an action, with c.Code and c.Reply set. It
 // never blocks: when too many wait, this one is dropped and counted. Nobody may
-// change c, or what it points to, any more.
+// change c's request and reply any more.
 func (e *Engine) Answered(c *Call) {
 	if c.Pin.b == nil {
 		c.Pin = e.PinFor(c.Facts)
 	}
-	if !c.Pin.Has(After, c.Action, false) {
-		return
-	}
-	select {
-	case e.aside.queue <- c:
-	default:
-		e.aside.dropped.Add(1)
+	if c.Pin.Has(After, c.Action, false) {
+		e.aside.offer(c)
 	}
 }
 
@@ -77,16 +94,17 @@ func (e *Engine) Answered(c *Call) {
 type ticker struct {
 	b     *bundle
 	clock func() time.Time
+	share *share
 	stop  chan struct{}
 	done  sync.WaitGroup
 }
 
 // newTicker begins; nil when the bundle has no such hook.
-func newTicker(b *bundle, clock func() time.Time) *ticker {
+func newTicker(b *bundle, clock func() time.Time, turns *share) *ticker {
 	if len(b.at[Tick]) == 0 {
 		return nil
 	}
-	t := &ticker{b: b, clock: clock, stop: make(chan struct{})}
+	t := &ticker{b: b, clock: clock, share: turns, stop: make(chan struct{})}
 	t.done.Go(t.run)
 	return t
 }
@@ -122,7 +140,7 @@ func (t *ticker) run() {
 		case <-wait.C:
 		}
 		if !t.b.off.Load() {
-			t.b.judge(context.Background(), hooks[next:next+1], &Call{}, t.clock)
+			t.share.do(t.stop, func() { t.b.judge(context.Background(), hooks[next:next+1], &Call{}, t.clock) })
 		}
 		due[next] = time.Now().Add(hooks[next].every)
 	}

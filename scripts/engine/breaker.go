@@ -46,9 +46,11 @@ func (b *breaker) allows(now func() time.Time) bool {
 
 // succeeded reports whether the call closed the breaker.
 func (b *breaker) succeeded() (closed bool) {
-	if !b.open.Load() {
-		return false
-	}
+	return b.open.Load() && b.close()
+}
+
+// close forgets the faults, and reports whether the breaker was open.
+func (b *breaker) close() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.window, b.block, b.blockStart = 0, 0, 0

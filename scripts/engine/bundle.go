@@ -101,9 +101,10 @@ func (b *bundle) newVM() (*vm, error) {
 		return nil, fmt.Errorf("%d hooks were registered, then %d: loading must always do the same", len(b.hooks), len(v.hooks))
 	}
 	for _, h := range b.hooks {
-		if again := v.hooks[h.number]; again.rule() != h.rule || again.point != h.point || again.glob != h.glob || !again.scripted.same(h.scripted) {
+		again := v.hooks[h.number]
+		if again.rule() != h.rule || !again.same(&h.registered) || !again.scripted.same(h.scripted) {
 			v.close()
-			return nil, fmt.Errorf("hook %s was registered, then %s: loading must always do the same", h.rule, again.rule())
+			return nil, fmt.Errorf("hook %s was registered, then %s, perhaps with other options: loading must always do the same", h.rule, again.rule())
 		}
 	}
 	return v, nil
@@ -128,7 +129,7 @@ type hook struct {
 	figures
 }
 
-// figures are what a hook did since its bundle was activated.
+// figures are what a hook did since its bundle was activated, or put on trial.
 type figures struct {
 	breaker   breaker
 	calls     atomic.Int64
@@ -139,4 +140,13 @@ type figures struct {
 	faults    atomic.Int64
 	last      atomic.Pointer[Fault]
 	noted     atomic.Int64 // when a fault was logged last, unix ns
+}
+
+// begin forgets all: what follows counts. Nobody may be asking the hook.
+func (f *figures) begin() {
+	f.breaker.close()
+	for _, n := range []*atomic.Int64{&f.calls, &f.denied, &f.shadowed, &f.rerouted, &f.rewritten, &f.faults, &f.noted} {
+		n.Store(0)
+	}
+	f.last.Store(nil)
 }

@@ -229,5 +229,12 @@ func (p policy) String() string {
 	return p.code
 }
 
+// same reports whether two registrations at the same place do the same. Names of
+// other hooks are not compared: only those of a bundle's first VM say something.
+func (r *registered) same(other *registered) bool {
+	return r.point == other.point && r.glob == other.glob && r.sugar == other.sugar && r.phase == other.phase &&
+		r.priority == other.priority && r.every == other.every && r.onError == other.onError
+}
+
 func (r *registered) place() string { return fmt.Sprintf("%s:%d", r.file, r.line) }
 func (r *registered) rule() string  { return r.name + "@" + r.place() }

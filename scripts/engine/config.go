@@ -180,6 +180,7 @@ func (v *vm) readSetting(L *lua.LState) int {
 	s, key := L.CheckUserData(1).Value.(*section), L.Get(2).String()
 	value := s.values[key]
 	if value == nil {
+		v.spend(L, len(s.values)*min(len(key), maxNearest)/4+1) // of what nearest does
 		L.RaiseError("%s is not declared; %s", s.path(clip(key, 64)), nearest(key, slices.Collect(maps.Keys(s.values))))
 	}
 	v.spend(L, 1)
@@ -332,40 +333,6 @@ func (s *setting) text(value lua.LValue) string {
 
 // Settings are what operators may set for the active bundle, and what holds.
 func (e *Engine) Settings() []Setting { return slices.Clone(e.active.Load().settings) }
-
-// nearest says which of known was likely meant.
-func nearest(name string, known []string) string {
-	best, least := "", 0
-	for _, candidate := range slices.Sorted(slices.Values(known)) {
-		if d := distance(name, candidate); best == "" || d < least {
-			best, least = candidate, d
-		}
-	}
-	if best == "" {
-		return "there is nothing to set"
-	}
-	return "the nearest is " + best
-}
-
-// distance is how many octets must be put in, taken out or changed to make b of a.
-func distance(a, b string) int {
-	last, row := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last[j]
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-		}
-		last, row = row, last
-	}
-	return last[len(b)]
-}
 
 // trying is what one test has set, and what came of it.
 type trying struct {

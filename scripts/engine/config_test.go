@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 )
@@ -128,5 +130,34 @@ test("fresh again", function(t) assert(t.message{}.text == "24 false 300000 deny
 		if err := run(`test("x", function(t) ` + call + ` end)`); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", call, err, want)
 		}
+	}
+}
+
+// A key of a script's may be long: comparing it with those that there are is paid for.
+func TestMissedKeysAreCharged(t *testing.T) {
+	declared := "local im = require('im') local c = im.config{name = 'a'"
+	for i := range maxSettings {
+		declared += fmt.Sprintf(", %s%02d = {type = 'number', default = 1}", strings.Repeat("k", 60), i)
+	}
+	b := bundleOf(t, declared+`} im.on_message(function() local long = ("x"):rep(200000) for i = 1, 200 do pcall(function() return c[long] end) end end, {name = "h", on_error = "open"})`, nil)
+	v := judged(t.Context(), b, "hello")
+	if f, _ := v.Err.(*Fault); f == nil || f.Kind != FaultBudget {
+		t.Errorf("got %+v, want the budget spent", v)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for _, test := range []struct{ name, want string }{
+		{"huors", "hours"}, {"hour", "hours"}, {"mod", "mode"}, {"hots", "hosts"}, {"", "mode"}, {strings.Repeat("x", 100) + "mode", "hosts"},
+	} {
+		if got := closest(test.name, []string{"mode", "hours", "hosts"}, math.MaxInt32); got != test.want {
+			t.Errorf("%q: got %q, want %q", test.name, got, test.want)
+		}
+	}
+	if got := closest("hours", []string{"mode", "years"}, 4); got != "years" {
+		t.Errorf("got %q", got)
+	}
+	if got := closest("hours", []string{"mode", "minutes"}, 3); got != "" {
+		t.Errorf("got %q, want that none is near", got)
 	}
 }

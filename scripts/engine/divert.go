@@ -57,7 +57,7 @@ func (v *vm) shadowed(L *lua.LState) int {
 	if a := v.diverted(L, "im.shadow"); a != nil && !a.Shadows {
 		L.RaiseError("im.shadow: %s cannot be kept from others", a.Name)
 	}
-	L.Push(v.handle(&answer{ruling{Decision: Shadow}, v.calls}, v.opaque))
+	L.Push(v.handle(&answer{ruling{Decision: Shadow}, v.proxy.turn}, v.opaque))
 	return 1
 }
 
@@ -74,7 +74,7 @@ func (v *vm) rerouted(L *lua.LState) int {
 	case a != nil && declared && a.Reroutes != t.kind():
 		L.RaiseError("im.reroute: %s goes to a %s, and %q is a %s", a.Name, a.Reroutes, clip(name, 64), t.kind())
 	}
-	L.Push(v.handle(&answer{ruling{Decision: Reroute, Target: name}, v.calls}, v.opaque))
+	L.Push(v.handle(&answer{ruling{Decision: Reroute, Target: name}, v.proxy.turn}, v.opaque))
 	return 1
 }
 

@@ -175,7 +175,7 @@ func (e *Engine) activate(b *bundle) {
 	old := e.active.Swap(b)
 	e.mu.Unlock()
 	e.ticker.close()
-	e.ticker = newTicker(b, e.opts.Now)
+	e.ticker = newTicker(b, e.opts.Now, e.aside.share)
 	b.words.settle()
 	e.offer()
 	if old != nil {

@@ -387,3 +387,41 @@ im.on_message(function(c) c.text = "asked" end, {name = "innocent", on_error = "
 		}
 	})
 }
+
+// A verdict is its hook's: another of the same chain cannot return it.
+func TestStashedVerdicts(t *testing.T) {
+	for _, verdict := range []string{`im.deny("rejected", "of one")`, `im.throttle(1000)`} {
+		e := load(t, map[string]string{"a.lua": `local im = require("im")
+local kept
+im.on_message(function(c) kept = ` + verdict + ` end, {name = "one", on_error = "open", priority = 2})
+im.on_message(function(c) return kept end, {name = "two", on_error = "open", priority = 1})`}, nil)
+		v, _ := ask(t, e, "hi")
+		if f := fault(t, v); v.Denied() || f.Kind != engine.FaultVerdict || f.Rule != "two@a.lua:4" {
+			t.Errorf("%s: got %+v", verdict, v)
+		}
+	}
+}
+
+// All VMs must have the same hooks, with the same options: else verdicts, and what
+// happens on a fault, would be by chance.
+func TestHooksByChance(t *testing.T) {
+	for _, options := range []string{
+		`on_error = by and "open" or "closed"`, `on_error = by and "closed" or {fallback = function() end}`, `on_error = by and {code = "rejected"} or "closed"`,
+		`on_error = "open", priority = by and 1 or 2`, `on_error = "open", phase = by and "content" or "limits"`, `on_error = "open", name = by and "one" or "two"`,
+	} {
+		if !strings.Contains(options, "name") {
+			options += `, name = "one"`
+		}
+		err := engine.BuildForBenchmark(`local im = require("im")
+local by = math.random() < 0.5
+im.on_message(function(c) end, {`+options+`})`, 64)
+		if err == nil || !strings.Contains(err.Error(), "loading must always do the same") {
+			t.Errorf("%s: got %v", options, err)
+		}
+	}
+	err := engine.BuildForBenchmark(`local im = require("im")
+im.on_tick(math.random() < 0.5 and "1m" or "2m", function() end, {name = "tick"})`, 64)
+	if err == nil || !strings.Contains(err.Error(), "loading must always do the same") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -116,24 +116,26 @@ func (g *guard) run() {
 		case <-g.ctx.Done():
 			return
 		case <-ticker.C:
-			if why := g.e.opts.Watch.worse(g.base(), g.b.tally.counts()); why != "" && g.takeBack(why) {
+			if why := g.e.opts.Watch.worse(g.base(), g.b.tally.counts()); why != "" {
+				g.takeBack(why)
 				return
 			}
 		}
 	}
 }
 
-// takeBack ends what the bundle decides; false: it has to be tried again.
-func (g *guard) takeBack(why string) (done bool) {
+// takeBack ends what the bundle decides. It tries once: what cannot be built now, or
+// not within the limits, costs seconds of a processor each time.
+func (g *guard) takeBack(why string) {
 	release, err := g.e.take(g.ctx)
 	if err != nil {
-		return true // it is not watched any more
+		return // it is not watched any more
 	}
 	defer release()
 	hash, by := g.b.tree.hash, By{"watch", why}
 	switch c := g.e.active.candidate(); {
 	case g.ctx.Err() != nil:
-		return true
+		return
 	case c != nil && c.b == g.b:
 		g.e.abort(c, by)
 	case g.e.active.Load() == g.b:
@@ -141,10 +143,11 @@ func (g *guard) takeBack(why string) (done bool) {
 		if _, err := g.e.switchTo(context.Background(), g.before, "rolled_back", by); err != nil {
 			g.e.opts.Log.Error("the active scripts are worse than those before, which cannot be activated",
 				"bundle", hash, "why", why, "before", g.before, "err", err)
-			return false
+			g.e.decided(Entry{What: "not_taken_back", Bundle: hash, From: g.before, By: by}, g.e.shelf.held())
+			return
 		}
 	default:
-		return true
+		return
 	}
 	g.e.reject(hash, errors.New("taken back: "+why))
 	if err := g.e.shelf.update(func(b *book) {
@@ -154,5 +157,4 @@ func (g *guard) takeBack(why string) (done bool) {
 	}); err != nil {
 		g.e.opts.Log.Warn("that scripts were taken back could not be kept for the next start", "bundle", hash, "err", err)
 	}
-	return true
 }

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -159,6 +161,26 @@ func TestWorseCanaryIsAborted(t *testing.T) {
 		s := k.Status()
 		if s.Candidate != nil || s.Bundle != one || s.Rejected == nil || s.Rejected.Bundle != two || s.Held == nil {
 			t.Errorf("got %+v, want the canary aborted", s)
+		}
+	})
+}
+
+// What cannot be taken back is tried once, and told once.
+func TestCannotBeTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := guarded(t, 300)
+		one, two := k.Bundles()[1].Hash, k.Status().Bundle
+		if err := os.Remove(filepath.Join(k.state, "bundles", one+".json")); err != nil {
+			t.Fatal(err)
+		}
+		send(t, k.Engine, 300, "fail")
+		later(time.Minute)
+		if n := strings.Count(k.log.String(), "which cannot be activated"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, k.log.String())
+		}
+		s, journal := k.Status(), k.Journal()
+		if last := journal[len(journal)-1]; s.Bundle != two || s.Results["not_taken_back"] != 1 || last.What != "not_taken_back" || last.Bundle != two || last.From != one {
+			t.Errorf("got %+v, %+v", s, last)
 		}
 	})
 }

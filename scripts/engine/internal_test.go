@@ -349,7 +349,7 @@ func TestWordsAgainstASimpleSearch(t *testing.T) {
 				}
 			}
 		}
-		got, ok := list.first(subject)
+		got, ok := list.first(subject, toll{})
 		if ok != found || got.from != want.from || got.to != want.to {
 			t.Fatalf("words %q in %q: got %v %v, want %v %v", words, string(subject), got, ok, want, found)
 		}
@@ -411,13 +411,19 @@ func FuzzScript(f *testing.F) {
 		`return string.format("%5.2f", 1), ("x"):rep(10):gsub("x", "%0")`,
 		`goto a do ::a:: end`, `local function f(...) return select("#", ...) end return f(1, nil)`,
 		`while true do pcall(error) end`, `x = setmetatable({}, {__index = function(t, k) return k .. 1 end}) return x.y`,
-		"\xff", `im.words({"a"}):mask("a b")`, `for k, v in pairs(_G) do end`, `return ((((((1))))))`, `local a <const> = 1`,
+		"\xff", `im.words({"a"}):mask("a b")`, `im.re("(a)|b"):replace("ab", "$1")`, `im.kv.set("k", im.json.encode({1}), "1h") im.json.decode(im.kv.get("k"))`,
+		`im.emit("x", {c.req.ids[1], #c.req.octets, c.req.inner.text}) c:tag("x") c:score("X", 1)`, `im.cidr({"10.0.0.0/8"}):has(c.client_addr)`, `for k, v in pairs(_G) do end`, `return ((((((1))))))`, `local a <const> = 1`,
 	} {
 		f.Add(seed)
 	}
 	o := &Options{Dir: "unused", Log: slog.New(slog.DiscardHandler), Instructions: 20_000}
 	o.setDefaults()
 	lowerMaxIndex()
+	var err error
+	if o.state, err = newState(nil, o.Now, bounds{octets: 1 << 20, keys: 100}, true); err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(o.state.close)
 	dog := newWatchdog()
 	f.Cleanup(dog.close)
 	f.Fuzz(func(t *testing.T, source string) {
@@ -427,6 +433,14 @@ func FuzzScript(f *testing.F) {
 		tryScript(t, o, dog, "local im = require('im') "+source)
 		tryScript(t, o, dog, hookSource(source))
 	})
+}
+
+// fuzzedRequest is what generated scripts are asked about.
+type fuzzedRequest struct {
+	Text   string         `protobuf:"bytes,1,opt,name=text"`
+	Ids    []int64        `protobuf:"varint,2,rep,name=ids"`
+	Octets []byte         `protobuf:"bytes,3,opt,name=octets"`
+	Inner  *fuzzedRequest `protobuf:"bytes,4,opt,name=inner"`
 }
 
 // tryScript loads a source and sends it a message.
@@ -439,8 +453,8 @@ func tryScript(t *testing.T, o *Options, dog *watchdog, source string) {
 		return
 	}
 	defer b.pool.close()
-	text := "hello"
-	v := b.judge(context.Background(), b.chain(Before, "", true), &Call{Text: &text, Kind: "text"}, time.Now)
+	r := fuzzedRequest{Text: "hello", Ids: []int64{1, 2}, Octets: make([]byte, 8<<10), Inner: &fuzzedRequest{}}
+	v := b.judge(context.Background(), b.chain(Before, "", true), &Call{Text: &r.Text, Kind: "text", Request: &r}, time.Now)
 	if f, _ := v.Err.(*Fault); f != nil && f.Kind == FaultPanic && !strings.Contains(f.Msg, "index out of range [-1]") {
 		t.Errorf("a panic: %v", v.Err)
 	}
@@ -459,17 +473,27 @@ func TestGeneratedScripts(t *testing.T) {
 	o := &Options{Dir: "unused", Log: slog.New(slog.DiscardHandler), Instructions: 5000, LoadWall: 5 * time.Second, Wall: time.Second, ChainWall: time.Second}
 	o.setDefaults()
 	lowerMaxIndex()
+	var err error
+	if o.state, err = newState(nil, o.Now, bounds{octets: 1 << 20, keys: 100}, true); err != nil {
+		t.Fatal(err)
+	}
+	defer o.state.close()
 	dog := newWatchdog()
 	defer dog.close()
-	for seed := range uint64(1500) {
+	for seed := range uint64(2500) {
 		g := generator{random: rand.New(rand.NewPCG(seed, 1))}
-		source := hookSource(g.block(4))
+		source := strings.Replace(hookSource(g.block(4)), "\n", "\n"+generated, 1)
 		tryScript(t, o, dog, source)
 		if t.Failed() {
 			t.Fatalf("seed %d:\n%s", seed, source)
 		}
 	}
 }
+
+// generated is what the programs have beside module im.
+const generated = `local words, loose, re = im.words({"x", "xx", "a b"}), im.words({"x", "xx"}, {spacing = true, confusables = true}), im.re("(x+)|a*")
+local nets, config = im.cidr({"10.0.0.0/8"}), im.config{name = "g", n = {type = "number", default = 1}, set = {type = "set", default = "x y"}}
+`
 
 // generator writes programs that parse, mostly.
 type generator struct{ random *rand.Rand }
@@ -513,7 +537,8 @@ func (g *generator) stmt(depth int) string {
 
 func (g *generator) expr(depth int) string {
 	if depth == 0 {
-		return g.pick("nil", "true", "0", "1", "-1", "1e300", "0/0", `"x"`, `"%a+"`, `""`, "{}", "{1, 2, 3}", "a", "b", "d", "c", "c.text", "print", "im", "string")
+		return g.pick("nil", "true", "0", "1", "-1", "1e300", "0/0", `"x"`, `"%a+"`, `""`, "{}", "{1, 2, 3}", "a", "b", "d", "c", "c.text", "print", "im", "string",
+			"words", "re", "config", "config.n", "config.set", "c.req", "c.req.ids", "c.req.octets", "c.req.inner", "c.user", "'1h'", "'x x'", `("x"):rep(4000)`, `("[1,{\"x\":"):rep(40)`)
 	}
 	switch g.random.IntN(6) {
 	case 0:
@@ -526,7 +551,10 @@ func (g *generator) expr(depth int) string {
 		fn := g.pick("string.rep", "string.find", "string.gsub", "string.format", "string.sub", "string.byte", "string.gmatch", "string.char",
 			"table.concat", "table.insert", "table.remove", "table.sort", "unpack", "select", "tostring", "tonumber", "type", "next", "pcall",
 			"rawset", "rawget", "setmetatable", "getmetatable", "math.random", "math.max", "im.deny", "im.now", "im.text.len", "im.text.sub",
-			"im.text.contains", "im.log.info", "require", "error", "xpcall", "assert", "ipairs", "rawequal", "string.match", "math.floor")
+			"im.text.contains", "im.text.normalize", "im.text.skeleton", "im.text.urls", "im.text.mentions", "im.text.emoji", "im.text.similarity", "im.text.width",
+			"words:mask", "words:find", "words:any", "loose:mask", "loose:find", "re:match", "re:find", "re:replace", "nets:has", "config.set:has",
+			"im.json.encode", "im.json.decode", "im.hash", "im.today", "im.throttle", "im.kv.get", "im.kv.set", "im.kv.incr", "im.kv.del", "im.kv.cas",
+			"im.rate", "im.count.window", "im.count.uniq", "im.emit", "im.kick", "c:tag", "c:score", "im.log.info", "require", "error", "xpcall", "assert", "ipairs", "rawequal", "string.match", "math.floor")
 		return fn + "(" + g.expr(depth-1) + g.pick("", ", "+g.expr(depth-1), ", "+g.expr(depth-1)+", "+g.expr(depth-1)) + ")"
 	case 4:
 		return "(" + g.expr(depth-1) + ")" + g.pick(".text", "[1]", ":len()", ":x()", "()")
@@ -590,7 +618,7 @@ func FuzzTexts(f *testing.F) {
 			if !how.fits(word) {
 				continue
 			}
-			newWordList([]string{word}, how).scan([]rune(text), func(m match) bool {
+			newWordList([]string{word}, how).scan([]rune(text), toll{}, func(m match) bool {
 				if m.from < 0 || m.from >= m.to || m.to > len([]rune(text)) {
 					t.Errorf("match %v in %q", m, text)
 				}

@@ -18,6 +18,7 @@ type judgement struct {
 	clock   func() time.Time
 	world   *world // nil: the engine's
 	effects []Effect
+	turn    uint64 // of the hook that was called last
 	began   time.Time
 	marked  time.Time     // when the last hook had ended
 	spent   time.Duration // of the chain's time
@@ -50,7 +51,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 	}
 	j.act()
 	j.verdict.Took = time.Since(j.began)
-	if len(chain) > 0 && (w == nil || !w.trial) && chain[0].point.deciding() {
+	if len(chain) > 0 && !j.trial() && chain[0].point.deciding() {
 		b.tally.add(&j.verdict)
 	}
 	return j.verdict
@@ -133,6 +134,7 @@ func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LV
 	v := j.v
 	v.rule = h.rule
 	v.proxy.open(j.c, !h.point.deciding())
+	j.turn = v.proxy.turn
 	units, argument := j.b.opts.Instructions, lua.LValue(v.message)
 	switch {
 	case h.point == Act:
@@ -195,7 +197,7 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 	}
 	if handle, ok := result.(*lua.LUserData); ok && h.point.deciding() {
 		switch a, isAnswer := handle.Value.(*answer); {
-		case isAnswer && a.call == j.v.calls:
+		case isAnswer && a.turn == j.turn:
 			switch a.Decision {
 			case Deny:
 				h.denied.Add(1)
@@ -228,7 +230,7 @@ func (j *judgement) settle(h *hook, r ruling) {
 }
 
 func (j *judgement) worked(h *hook) {
-	if h.breaker.succeeded() {
+	if h.breaker.succeeded() && !j.trial() {
 		j.b.opts.Log.Info("hook works again", "rule", h.rule, "bundle", j.b.tree.hash)
 	}
 }
@@ -238,7 +240,7 @@ func (j *judgement) worked(h *hook) {
 func (j *judgement) faulty(ctx context.Context, h *hook, err error) (stop bool) {
 	kind, msg := j.kind(err), faultText(err)
 	j.release()
-	if plays := j.world != nil && j.world.plays; !plays && h.breaker.failed(time.Now(), h.calls.Load()) {
+	if plays := j.world != nil && j.world.plays; !plays && h.breaker.failed(time.Now(), h.calls.Load()) && !j.trial() {
 		j.b.opts.Log.Error("hook fails too often and is not called for a while",
 			"rule", h.rule, "bundle", j.b.tree.hash, "pause", breakerPause, "err", msg)
 	}
@@ -263,7 +265,7 @@ func (j *judgement) kind(err error) string {
 // fallback is asked in its place, and otherwise the action is denied.
 func (j *judgement) failed(ctx context.Context, h *hook, kind, msg string) (stop bool) {
 	f := &Fault{Kind: kind, Rule: h.rule, Msg: msg}
-	j.b.note(h, f)
+	j.note(h, f)
 	if j.verdict.Err == nil {
 		j.verdict.Err = f
 	}
@@ -295,7 +297,7 @@ func (j *judgement) fallBack(ctx context.Context, h *hook) (stop bool, err error
 	if err != nil {
 		f := &Fault{Kind: j.kind(err), Rule: h.rule, Msg: "its fallback failed too: " + faultText(err)}
 		j.release()
-		j.b.note(h, f)
+		j.note(h, f)
 	}
 	return stop, err
 }
@@ -304,12 +306,19 @@ func (j *judgement) fallBack(ctx context.Context, h *hook) (stop bool, err error
 // must not fill the log.
 const noteEvery = time.Minute
 
+// trial reports whether what happens has no effect, so the log is not told: Status
+// is, and who compares.
+func (j *judgement) trial() bool { return j.world != nil && j.world.trial }
+
 // note keeps a fault for Status, and logs it if none was for a while.
-func (b *bundle) note(h *hook, f *Fault) {
+func (j *judgement) note(h *hook, f *Fault) {
 	count := h.faults.Add(1)
 	h.last.Store(f)
+	if j.trial() {
+		return
+	}
 	now, before := time.Now().UnixNano(), h.noted.Load()
 	if now-before >= int64(noteEvery) && h.noted.CompareAndSwap(before, now) {
-		b.opts.Log.Warn("hook failed", "rule", f.Rule, "kind", f.Kind, "err", f.Msg, "bundle", b.tree.hash, "faults", count)
+		j.b.opts.Log.Warn("hook failed", "rule", f.Rule, "kind", f.Kind, "err", f.Msg, "bundle", j.b.tree.hash, "faults", count)
 	}
 }

@@ -339,3 +339,45 @@ im.on_message(function(c) c.text = a.name .. a.b.name .. count .. require("lib.a
 		t.Errorf("got %q (%v)", m.Text, v.Err)
 	}
 }
+
+// Words in one another match again and again at the same character: who looks for
+// them pays for each.
+func TestWordsInOneAnotherAreCharged(t *testing.T) {
+	const list = `local list = {} for i = 1, 64 do list[i] = ("a"):rep(i) end
+local words = im.words(list%s) `
+	for _, how := range []string{"", ", {spacing = true}", ", {spacing = true, confusables = true}"} {
+		for _, method := range []string{"mask", "find", "any"} {
+			source := "local im = require('im') " + strings.Replace(list, "%s", how, 1) +
+				`im.on_message(function(c) words:` + method + `(("a"):rep(20000)) end, {name = "h", on_error = "open"})`
+			v, _ := ask(t, load(t, map[string]string{"a.lua": source}, nil), "hi")
+			if f := fault(t, v); f.Kind != engine.FaultBudget {
+				t.Errorf("%s%s: got %v, want the budget spent", method, how, f)
+			}
+		}
+	}
+}
+
+// A replacement may look at all that is left of a text for each match, and at all of
+// what it puts there though nothing comes of it: both are paid for.
+func TestReplacementsAreCharged(t *testing.T) {
+	for _, test := range []struct{ name, expression, text, with string }{
+		{"matches that look ahead", "<[^>]*>|<", `("<"):rep(16000)`, `"x"`},
+		{"and of nothing", "(?:a*b)?", `("a"):rep(16000)`, `""`},
+		{"what stands for nothing", "x", `("x"):rep(16000)`, `("$y"):rep(50000)`},
+	} {
+		e := load(t, map[string]string{"a.lua": `local im = require("im")
+local re = im.re("` + test.expression + `")
+im.on_message(function(c) re:replace(` + test.text + `, ` + test.with + `) end, {name = "h", on_error = "open"})`}, nil)
+		v, _ := ask(t, e, "hi")
+		if f := fault(t, v); f.Kind != engine.FaultBudget {
+			t.Errorf("%s: got %v, want the budget spent", test.name, f)
+		}
+	}
+	// A usual one of a long text is within the budget.
+	e := load(t, map[string]string{"a.lua": `local im = require("im")
+local re = im.re("[0-9]+")
+im.on_message(function(c) c.text = re:replace(c.text, "#") end, {name = "h", on_error = "closed"})`}, nil)
+	if v, m := ask(t, e, strings.Repeat("word 12345", 500)); v.Err != nil || m.Text != strings.Repeat("word #", 500) {
+		t.Errorf("got %v, %q", v.Err, m.Text)
+	}
+}

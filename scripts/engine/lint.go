@@ -235,43 +235,11 @@ func (l *linter) nearest(name string, among []string) string {
 	if l.hints++; l.hints > maxHints {
 		return ""
 	}
-	best, least := "", min(2, len(name)/3)+1
-	for _, other := range among {
-		if d := apart(name, other, least+1); d < least || d == least && best != "" && other < best {
-			best, least = other, d
-		}
-	}
+	best := closest(name, among, min(2, len(name)/3)+1)
 	if best == "" || best == name {
 		return ""
 	}
 	return fmt.Sprintf(", perhaps '%s' is meant", best)
-}
-
-// apart is how many letters have to be changed, put in, left out or swapped
-// with their neighbour to make b of a; most if it is more.
-func apart(a, b string, most int) int {
-	if len(a)-len(b) >= most || len(b)-len(a) >= most || len(a) > 32 {
-		return most
-	}
-	var before, last, row [40]int
-	for j := range len(b) + 1 {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			change := 1
-			if a[i] == b[j] {
-				change = 0
-			}
-			row[j+1] = min(last[j]+change, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return min(last[len(b)], most)
 }
 
 // refusal is an error with all findings that refuse a bundle, nil for none.

@@ -73,7 +73,7 @@ func (l loose) fits(word string) bool {
 // scanLoose is scan for a list with options. Letters that spaces separate are a
 // word only if all of them are, or if there are as many as in the word itself:
 // else "as he" would hold "she". Scripts without spaces may have gaps anywhere.
-func (w *wordList) scanLoose(text []rune, found func(match) bool) {
+func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
 	type letter struct {
 		key         rune
 		at          int // in text
@@ -108,6 +108,7 @@ func (w *wordList) scanLoose(text []rune, found func(match) bool) {
 		letters = append(letters, now)
 		node = w.step(node, k)
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
+			t.visit()
 			n := &w.nodes[out]
 			first := letters[len(letters)-int(n.depth)]
 			gaps, solid := now.gaps-first.gaps, now.solid-first.solid

@@ -82,7 +82,7 @@ func (j *judgement) perform(ctx context.Context, s *Scripted) (reply any, text [
 
 // unable denies the action since its script could not be run, or failed.
 func (j *judgement) unable(h *hook, code string, f *Fault) {
-	j.b.note(h, f)
+	j.note(h, f)
 	j.verdict.Err = f
 	r := ruling{Decision: Deny, Code: code, Reason: "the script failed: " + f.Kind}
 	if code == FaultCode {
@@ -94,7 +94,7 @@ func (j *judgement) unable(h *hook, code string, f *Fault) {
 // replied reads what the function of a scripted action returned.
 func (j *judgement) replied(s *Scripted, result lua.LValue) (reply any, text []byte, err error) {
 	if handle, ok := result.(*lua.LUserData); ok {
-		if a, ok := handle.Value.(*answer); ok && a.call == j.v.calls && a.Decision == Deny {
+		if a, ok := handle.Value.(*answer); ok && a.turn == j.turn && a.Decision == Deny {
 			s.hook.denied.Add(1)
 			j.settle(s.hook, a.ruling)
 			return nil, nil, nil

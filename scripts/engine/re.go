@@ -29,7 +29,7 @@ func reSymbols() []symbol {
 	const number = `local number = im.re([[#(\d+)]])`
 	return []symbol{
 		{name: "im.re", in: inLoad, fn: (*vm).re, args: []param{{"pattern", "string", "at most 1 KiB, with a program of 500 steps at most"}}, results: []param{{"", "im.Re", ""}},
-			doc:     "A regular expression in RE2's syntax, without back references: no text can make it slow. A call costs a unit per 8 octets of the text and step of the program, so prefer short patterns for long texts.",
+			doc:     "A regular expression in RE2's syntax, without back references: no text can make it slow. A call costs a unit per 8 octets of the text and step of the program, and replace for each match of a long text a part of that, so prefer short patterns for long texts.",
 			example: number},
 		{name: "Re:match", in: anywhere, fn: (*vm).reMatch, args: []param{text}, results: []param{{"...", "string", "the captures, or the match if the pattern has none; nil: no match. A capture that took no part is empty"}},
 			doc: "The leftmost match.", setup: number, example: `assert(number:match("see #42") == "42")`},
@@ -98,16 +98,33 @@ func newExpression(pattern string) (*expression, error) {
 }
 
 // reArgs are the expression and the text of a method call, paid for.
-func (v *vm) reArgs(L *lua.LState) (*regexp.Regexp, string) {
+func (v *vm) reArgs(L *lua.LState) (*expression, string) {
 	e, text := receiver[*expression](L, "regular expression"), L.CheckString(2)
 	v.subject(L, text)
 	v.spend(L, 5+len(text)*e.size/8)
-	return e.re, text
+	return e, text
+}
+
+// shortText is how long a text may be, in octets, whose matches are all looked for at once.
+const shortText = 256
+
+// scout looks at all matches before they are asked for together. Each of them may have to
+// look at all of the text that is left, as "<[^>]*>|<" does in "<<<<", and only between two
+// of them can the call be stopped: there it pays.
+func (v *vm) scout(L *lua.LState, e *expression, text string) {
+	if len(text) <= shortText {
+		return
+	}
+	units := 2 + len(text)*e.size/256
+	e.re.ReplaceAllStringFunc(text, func(string) string {
+		v.spend(L, units)
+		return ""
+	})
 }
 
 func (v *vm) reMatch(L *lua.LState) int {
-	re, text := v.reArgs(L)
-	at := re.FindStringSubmatchIndex(text)
+	e, text := v.reArgs(L)
+	at := e.re.FindStringSubmatchIndex(text)
 	switch len(at) {
 	case 0:
 		L.Push(lua.LNil)
@@ -127,9 +144,9 @@ func (v *vm) reMatch(L *lua.LState) int {
 }
 
 func (v *vm) reFind(L *lua.LState) int {
-	re, text := v.reArgs(L)
+	e, text := v.reArgs(L)
 	from := start(L, 3, len(text))
-	at := re.FindStringIndex(text[from:])
+	at := e.re.FindStringIndex(text[from:])
 	if at == nil {
 		L.Push(lua.LNil)
 		return 1
@@ -140,18 +157,20 @@ func (v *vm) reFind(L *lua.LState) int {
 }
 
 func (v *vm) reReplace(L *lua.LState) int {
-	re, text := v.reArgs(L)
+	e, text := v.reArgs(L)
 	with := L.CheckString(3)
+	v.scout(L, e, text)
 	var out []byte
 	end, count := 0, 0
-	for _, at := range re.FindAllStringSubmatchIndex(text, -1) {
+	for _, at := range e.re.FindAllStringSubmatchIndex(text, -1) {
 		before := len(out)
+		v.spend(L, len(with)/16+2) // also where it stands for nothing
 		out = append(out, text[end:at[0]]...)
 		// What one expansion can be at most: a few octets of with stand for a whole match.
 		v.fits(L, len(out)+len(with)+strings.Count(with, "$")*(at[1]-at[0]))
-		out = re.ExpandString(out, with, text, at)
+		out = e.re.ExpandString(out, with, text, at)
 		v.claim(L, len(out))
-		v.spend(L, (len(out)-before)/16+2)
+		v.spend(L, (len(out)-before)/16)
 		end = at[1]
 		count++
 	}

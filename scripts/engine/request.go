@@ -199,8 +199,11 @@ func (v *vm) fieldOf(L *lua.LState, w *view) *fieldShape {
 	return f
 }
 
-// toLua is a value of the request as scripts see it. Nothing is copied but what a
-// number becomes.
+// viewUnits is what a handle of something inside of the request costs.
+const viewUnits = 4
+
+// toLua is a value of the request as scripts see it. Octets are copied, and paid for;
+// else nothing is but what a number becomes.
 func (v *vm) toLua(value reflect.Value, f *fieldShape, within *view, name string) lua.LValue {
 	switch f.kind {
 	case textKind:
@@ -223,6 +226,7 @@ func (v *vm) toLua(value reflect.Value, f *fieldShape, within *view, name string
 	case enumKind:
 		return lua.LString(enumName(value))
 	case octetsKind:
+		v.claim(v.L, value.Len())
 		return lua.LString(string(value.Bytes()))
 	case nullable:
 		if value.IsNil() {
@@ -234,9 +238,11 @@ func (v *vm) toLua(value reflect.Value, f *fieldShape, within *view, name string
 		if value.IsNil() {
 			return lua.LNil
 		}
+		v.spend(v.L, viewUnits)
 		return v.handle(&view{value: value.Elem(), shape: v.b.shapeOf(f.typ), path: within.path + "." + name, turn: within.turn}, v.views)
 	}
 	kind, typ := kindOf(f.typ)
+	v.spend(v.L, viewUnits)
 	return v.handle(&view{value: value, item: &fieldShape{kind: kind, typ: typ}, path: within.path + "." + name, turn: within.turn}, v.views)
 }
 

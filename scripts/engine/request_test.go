@@ -259,3 +259,26 @@ end)`
 		t.Error(strconv.Itoa(e.Status().Tests))
 	}
 }
+
+// A field of octets is copied with each read, so each is paid for; and so is a handle.
+func TestReadingIsCharged(t *testing.T) {
+	o := newOrder()
+	o.Data = make([]byte, 64<<10)
+	for _, test := range []struct {
+		body string
+		want int
+	}{
+		{`local x = c.req.data`, 64 << 10 / 64},
+		{`for i = 1, 100 do local x = c.req.inner end`, 700},
+		{`for i = 1, 100 do local x = c.req.members end`, 700},
+	} {
+		v := askOrder(t, load(t, before(test.body), shop), o)
+		if v.Err != nil || v.Units < test.want {
+			t.Errorf("%s: got %d units (%v), want at least %d", test.body, v.Units, v.Err, test.want)
+		}
+	}
+	v := askOrder(t, load(t, before(`local t = {} for i = 1, 1000 do t[i] = c.req.data end`), shop), o)
+	if f := fault(t, v); f.Kind != engine.FaultBudget {
+		t.Errorf("got %v, want the budget spent", f)
+	}
+}

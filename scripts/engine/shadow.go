@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	shadowQueue = 1024 // questions that wait for the candidate; the newest is left out
+	shadowQueue = 1024 // questions that wait for the candidate; the newest is left out, as beyond maxWaiting
 	maxDiffs    = 500  // different differences that are told apart
 	maxSamples  = 10   // examples of one difference
 )
@@ -41,9 +41,11 @@ type shadow struct {
 	b     *bundle
 	world *world
 	own   *state // what it remembers
+	share *share
 	queue chan shadowed
 	stop  chan struct{}
 	done  sync.WaitGroup
+	waits backlog      // of what is in queue
 	left  atomic.Int64 // questions left out since the queue was full
 
 	asked atomic.Int64
@@ -55,16 +57,17 @@ type diffKey struct{ hook, from, to string }
 
 // shadowed is a question, and what the active bundle said.
 type shadowed struct {
-	q    *question
-	said outcome
+	q      *question
+	said   outcome
+	octets int
 }
 
-func newShadow(b *bundle, now func() time.Time) (*shadow, error) {
+func newShadow(b *bundle, now func() time.Time, turns *share) (*shadow, error) {
 	own, err := newState(nil, now, usualBounds(), false)
 	if err != nil {
 		return nil, err
 	}
-	s := &shadow{b: b, world: &world{memory: own, trial: true}, own: own, queue: make(chan shadowed, shadowQueue), stop: make(chan struct{}), diffs: map[diffKey]*Diff{}}
+	s := &shadow{b: b, world: &world{memory: own, trial: true}, own: own, share: turns, queue: make(chan shadowed, shadowQueue), stop: make(chan struct{}), diffs: map[diffKey]*Diff{}}
 	s.done.Go(s.run)
 	return s, nil
 }
@@ -78,11 +81,18 @@ func (s *shadow) close() {
 
 // offer hands a question over, unless too many wait.
 func (s *shadow) offer(q *question, said outcome) {
-	select {
-	case s.queue <- shadowed{q, said}:
-	default:
-		s.left.Add(1)
+	if len(s.queue) < cap(s.queue) {
+		octets := q.weight()
+		if s.waits.takes(octets) {
+			select {
+			case s.queue <- shadowed{q, said, octets}:
+				return
+			default:
+				s.waits.gives(octets)
+			}
+		}
 	}
+	s.left.Add(1)
 }
 
 func (s *shadow) run() {
@@ -91,7 +101,8 @@ func (s *shadow) run() {
 		case <-s.stop:
 			return
 		case one := <-s.queue:
-			s.ask(one)
+			s.share.do(s.stop, func() { s.ask(one) })
+			s.waits.gives(one.octets)
 		}
 	}
 }

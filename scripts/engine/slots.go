@@ -125,7 +125,7 @@ func (e *Engine) stage(b *bundle, p Policy, by By, disk bool) error {
 	c := &candidate{b: b, policy: p, since: time.Now(), by: by, disk: disk}
 	if p.Mode == ModeShadow {
 		var err error
-		if c.shadow, err = newShadow(b, e.opts.Now); err != nil {
+		if c.shadow, err = newShadow(b, e.opts.Now, e.aside.share); err != nil {
 			return err
 		}
 	}
@@ -158,6 +158,9 @@ func (e *Engine) unstage(keep *bundle) {
 	}
 	if c.shadow != nil {
 		c.shadow.close()
+		for _, h := range c.b.hooks {
+			h.begin() // that it counted, and failed, had no effect
+		}
 	}
 	if c.b != keep {
 		c.b.pool.close()

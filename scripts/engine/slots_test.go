@@ -249,3 +249,46 @@ func TestFilesOnTrial(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 }
+
+// What a candidate counted in shadow had no effect: nothing of it is left when it
+// decides, and meanwhile the log says nothing of its faults.
+func TestPromotedFromShadowBeginsAnew(t *testing.T) {
+	dir, log := t.TempDir(), &logs{}
+	put(t, dir, rule(``))
+	e, err := engine.New(options(dir, log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	r, err := e.Prepare(t.Context(), rule(`if c.text == "fail" then error("boom") end return im.deny("rejected")`), me)
+	if err == nil {
+		_, err = e.Activate(t.Context(), r.Prepared, engine.Policy{Mode: engine.ModeShadow}, me)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const asked = 60
+	for range asked {
+		ask(t, e, "fail")
+	}
+	diffs(t, e, asked)
+	if h := e.Status().Candidate.Hooks[0]; !h.Tripped || h.Faults != asked || h.LastFault == "" {
+		t.Errorf("on trial: got %+v", h)
+	}
+	if text := log.String(); strings.Contains(text, "boom") || strings.Contains(text, "fails too often") {
+		t.Errorf("the log has faults of a trial:\n%s", text)
+	}
+	if _, err := e.Promote(t.Context(), me); err != nil {
+		t.Fatal(err)
+	}
+	if h := e.Status().Hooks[0]; h.Tripped || h.Calls != 0 || h.Faults != 0 || h.LastFault != "" {
+		t.Errorf("promoted: got %+v", h)
+	}
+	if v, _ := ask(t, e, "hi"); v.Err != nil || !v.Denied() || e.Status().Hooks[0].Denied != 1 {
+		t.Errorf("got %+v, %+v", v, e.Status().Hooks[0])
+	}
+	ask(t, e, "fail")
+	if !strings.Contains(log.String(), "boom") {
+		t.Error("the log does not have a fault of the active bundle")
+	}
+}

@@ -28,6 +28,8 @@ type Status struct {
 	Off     bool  // the kill switch is pulled: no hook is asked
 	Late    int   // actions that wait for after hooks
 	Lost    int64 // actions whose after hooks were dropped since too many waited
+	// Aside is how long after and on_tick hooks and candidates in shadow ran in all.
+	Aside time.Duration
 }
 
 // HookStatus is one hook of the active bundle; counts begin at its activation.
@@ -84,7 +86,7 @@ type Rejected struct {
 func (e *Engine) Status() Status {
 	b := e.active.Load()
 	s := Status{Bundle: b.tree.hash, Since: b.since, Files: b.tree.paths(), Tests: b.tests, Findings: slices.Clone(b.findings), Held: e.shelf.held(), Dropped: b.dropped.Load(),
-		Off: b.off.Load(), Late: len(e.aside.queue), Lost: e.aside.dropped.Load()}
+		Off: b.off.Load(), Late: len(e.aside.queue), Lost: e.aside.dropped.Load(), Aside: time.Duration(e.aside.share.took.Load())}
 	s.Hooks = b.status()
 	s.Measured = b.tally.counts().measured()
 	s.Candidate = e.active.candidate().status()

@@ -132,16 +132,34 @@ func (w *wordList) step(node int32, r rune) int32 {
 // match is a word at characters [from, to) of a text.
 type match struct{ from, to, word int }
 
+// visits are how many words that end somewhere are looked at for one unit of work.
+const visits = 2
+
+// toll charges what a scan finds: at one character as many words may end as are in
+// one another. Whoever cannot pay is stopped by pay, which does not return.
+type toll struct {
+	pay  func(units int) // nil: nobody pays
+	seen int
+}
+
+func (t *toll) visit() {
+	if t.seen++; t.seen == 64*visits && t.pay != nil {
+		t.pay(t.seen / visits)
+		t.seen = 0
+	}
+}
+
 // scan calls found for every match in order of its end, until it returns false.
-func (w *wordList) scan(text []rune, found func(match) bool) {
+func (w *wordList) scan(text []rune, t toll, found func(match) bool) {
 	if w.loose != (loose{}) {
-		w.scanLoose(text, found)
+		w.scanLoose(text, t, found)
 		return
 	}
 	node := int32(0)
 	for i, r := range text {
 		node = w.step(node, foldRune(r))
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
+			t.visit()
 			hit := match{i + 1 - int(w.nodes[out].depth), i + 1, int(w.nodes[out].word)}
 			if whole(text, hit) && !found(hit) {
 				return
@@ -151,8 +169,8 @@ func (w *wordList) scan(text []rune, found func(match) bool) {
 }
 
 // first is the leftmost match, the longest of those.
-func (w *wordList) first(text []rune) (best match, ok bool) {
-	w.scan(text, func(hit match) bool {
+func (w *wordList) first(text []rune, t toll) (best match, ok bool) {
+	w.scan(text, t, func(hit match) bool {
 		if !ok || hit.from <= best.from {
 			best, ok = hit, true
 		}
@@ -162,9 +180,9 @@ func (w *wordList) first(text []rune) (best match, ok bool) {
 }
 
 // mask replaces every character of every match.
-func (w *wordList) mask(text []rune, with rune) (masked string, count int) {
+func (w *wordList) mask(text []rune, with rune, t toll) (masked string, count int) {
 	cover := make([]int, len(text)+1) // +1 where a match begins, -1 where one ends
-	w.scan(text, func(hit match) bool {
+	w.scan(text, t, func(hit match) bool {
 		cover[hit.from]++
 		cover[hit.to]--
 		count++
@@ -306,19 +324,19 @@ func (v *vm) checkWords(L *lua.LState, words []string, how loose) {
 	v.spend(L, sum/16)
 }
 
-// wordArgs are the list and the text of a method call, paid for.
-func (v *vm) wordArgs(L *lua.LState) (*wordList, []rune) {
+// wordArgs are the list and the text of a method call, paid for but for what is found.
+func (v *vm) wordArgs(L *lua.LState) (*wordList, []rune, toll) {
 	list := receiver[*wordList](L, "word list")
 	text := L.CheckString(2)
 	v.subject(L, text)
 	v.spend(L, len(text)/4+1)
-	return list, []rune(text)
+	return list, []rune(text), toll{pay: func(units int) { v.spend(L, units) }}
 }
 
 func (v *vm) wordsAny(L *lua.LState) int {
-	list, text := v.wordArgs(L)
+	list, text, pays := v.wordArgs(L)
 	found := false
-	list.scan(text, func(match) bool {
+	list.scan(text, pays, func(match) bool {
 		found = true
 		return false
 	})
@@ -328,8 +346,8 @@ func (v *vm) wordsAny(L *lua.LState) int {
 
 // wordsFind answers word, from, to; or nil.
 func (v *vm) wordsFind(L *lua.LState) int {
-	list, text := v.wordArgs(L)
-	hit, ok := list.first(text)
+	list, text, pays := v.wordArgs(L)
+	hit, ok := list.first(text, pays)
 	if !ok {
 		L.Push(lua.LNil)
 		return 1
@@ -343,12 +361,12 @@ func (v *vm) wordsFind(L *lua.LState) int {
 // wordsMask answers the text with "*", or another character, in place of the
 // words, and how many were found.
 func (v *vm) wordsMask(L *lua.LState) int {
-	list, text := v.wordArgs(L)
+	list, text, pays := v.wordArgs(L)
 	with := []rune(L.OptString(3, "*"))
 	if len(with) != 1 {
 		L.RaiseError("words:mask: the mask must be one character")
 	}
-	masked, count := list.mask(text, with[0])
+	masked, count := list.mask(text, with[0], pays)
 	v.claim(L, len(masked))
 	L.Push(lua.LString(masked))
 	L.Push(lua.LNumber(count))

@@ -81,11 +81,11 @@ func series(t *testing.T, r prometheus.Gatherer) (all []string) {
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			one := f.GetName()
+			one := []string{f.GetName()}
 			for _, l := range m.GetLabel() {
-				one += " " + l.GetName() + "=" + l.GetValue()
+				one = append(one, l.GetName()+"="+l.GetValue())
 			}
-			all = append(all, one)
+			all = append(all, strings.Join(one, " "))
 		}
 	}
 	return all

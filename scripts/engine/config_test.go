@@ -135,11 +135,11 @@ test("fresh again", function(t) assert(t.message{}.text == "24 false 300000 deny
 
 // A key of a script's may be long: comparing it with those that there are is paid for.
 func TestMissedKeysAreCharged(t *testing.T) {
-	declared := "local im = require('im') local c = im.config{name = 'a'"
+	var settings []string
 	for i := range maxSettings {
-		declared += fmt.Sprintf(", %s%02d = {type = 'number', default = 1}", strings.Repeat("k", 60), i)
+		settings = append(settings, fmt.Sprintf("%s%02d = {type = 'number', default = 1}", strings.Repeat("k", 60), i))
 	}
-	b := bundleOf(t, declared+`} im.on_message(function() local long = ("x"):rep(200000) for i = 1, 200 do pcall(function() return c[long] end) end end, {name = "h", on_error = "open"})`, nil)
+	b := bundleOf(t, "local im = require('im') local c = im.config{name = 'a', "+strings.Join(settings, ", ")+`} im.on_message(function() local long = ("x"):rep(200000) for i = 1, 200 do pcall(function() return c[long] end) end end, {name = "h", on_error = "open"})`, nil)
 	v := judged(t.Context(), b, "hello")
 	if f, _ := v.Err.(*Fault); f == nil || f.Kind != FaultBudget {
 		t.Errorf("got %+v, want the budget spent", v)

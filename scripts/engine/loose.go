@@ -1,6 +1,9 @@
 package engine
 
-import "unicode"
+import (
+	"unicode"
+	"unicode/utf8"
+)
 
 // loose says which evasions a word list sees through.
 type loose struct {
@@ -21,11 +24,14 @@ const (
 // key is what a character is compared by, and the part it plays.
 func (l loose) key(r rune) (rune, int) {
 	k := foldRune(r)
-	if k < 0x80 && (isAlpha(byte(k)) || isDigit(byte(k))) {
+	if k < utf8.RuneSelf {
 		if l.confusables {
 			k = looksLike(k)
 		}
-		return k, isLetter
+		if isAlpha(byte(k)) || isDigit(byte(k)) {
+			return k, isLetter
+		}
+		return k, isSeparator
 	}
 	if invisible(r) || l.confusables && mark(r) {
 		return 0, isInvisible
@@ -75,12 +81,13 @@ func (l loose) fits(word string) bool {
 // else "as he" would hold "she". Scripts without spaces may have gaps anywhere.
 func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
 	type letter struct {
-		key         rune
-		at          int // in text
-		gaps, solid int // pairs of letters up to here, with and without a gap
+		at          int32 // in text
+		gaps, solid int32 // pairs of letters up to here, with and without a gap
 	}
-	letters := make([]letter, 0, len(text))
+	var letters [maxWordLen]letter // the last ones: no word is longer
+	var before rune
 	node, gap := int32(0), 0
+	now, seen := letter{}, 0
 	for i, r := range text {
 		k, part := w.loose.key(r)
 		if part == isInvisible {
@@ -90,32 +97,29 @@ func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
 			gap++
 			continue
 		}
-		now := letter{key: k, at: i}
-		if n := len(letters); n > 0 {
-			now.gaps, now.solid = letters[n-1].gaps, letters[n-1].solid
-			if joins(letters[n-1].key, k) {
-				if gap > 0 {
-					now.gaps++
-				} else {
-					now.solid++
-				}
+		if seen > 0 && joins(before, k) {
+			if gap > 0 {
+				now.gaps++
+			} else {
+				now.solid++
 			}
 		}
 		if gap > maxGap {
 			node = 0
 		}
-		gap = 0
-		letters = append(letters, now)
+		gap, before, now.at = 0, k, int32(i)
+		letters[seen%maxWordLen] = now
+		seen++
 		node = w.step(node, k)
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
 			t.visit()
 			n := &w.nodes[out]
-			first := letters[len(letters)-int(n.depth)]
+			first := letters[(seen-int(n.depth))%maxWordLen]
 			gaps, solid := now.gaps-first.gaps, now.solid-first.solid
-			if gaps != 0 && gaps != int(w.gaps[n.word]) && (solid != 0 || gaps < 2) {
+			if gaps != 0 && gaps != w.gaps[n.word] && (solid != 0 || gaps < 2) {
 				continue
 			}
-			hit := match{first.at, i + 1, int(n.word)}
+			hit := match{int(first.at), i + 1, int(n.word)}
 			if w.whole(text, hit) && !found(hit) {
 				return
 			}

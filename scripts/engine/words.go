@@ -179,15 +179,21 @@ func (w *wordList) first(text []rune, t toll) (best match, ok bool) {
 	return best, ok
 }
 
-// mask replaces every character of every match.
+// mask replaces every character of every match; with none there is no masked text.
 func (w *wordList) mask(text []rune, with rune, t toll) (masked string, count int) {
-	cover := make([]int, len(text)+1) // +1 where a match begins, -1 where one ends
+	var cover []int // +1 where a match begins, -1 where one ends
 	w.scan(text, t, func(hit match) bool {
+		if cover == nil {
+			cover = make([]int, len(text)+1)
+		}
 		cover[hit.from]++
 		cover[hit.to]--
 		count++
 		return true
 	})
+	if count == 0 {
+		return "", 0
+	}
 	out := slices.Clone(text)
 	for i, depth := 0, 0; i < len(out); i++ {
 		if depth += cover[i]; depth > 0 {
@@ -324,13 +330,18 @@ func (v *vm) checkWords(L *lua.LState, words []string, how loose) {
 	v.spend(L, sum/16)
 }
 
-// wordArgs are the list and the text of a method call, paid for but for what is found.
+// wordArgs are the list and the text of a method call, paid for but for what is found. The
+// characters are the VM's, until the next call.
 func (v *vm) wordArgs(L *lua.LState) (*wordList, []rune, toll) {
 	list := receiver[*wordList](L, "word list")
 	text := L.CheckString(2)
 	v.subject(L, text)
 	v.spend(L, len(text)/4+1)
-	return list, []rune(text), toll{pay: func(units int) { v.spend(L, units) }}
+	v.runes = v.runes[:0]
+	for _, r := range text {
+		v.runes = append(v.runes, r)
+	}
+	return list, v.runes, toll{pay: func(units int) { v.spend(L, units) }}
 }
 
 func (v *vm) wordsAny(L *lua.LState) int {
@@ -367,6 +378,9 @@ func (v *vm) wordsMask(L *lua.LState) int {
 		L.RaiseError("words:mask: the mask must be one character")
 	}
 	masked, count := list.mask(text, with[0], pays)
+	if count == 0 {
+		masked = L.CheckString(2)
+	}
 	v.claim(L, len(masked))
 	L.Push(lua.LString(masked))
 	L.Push(lua.LNumber(count))

@@ -61,12 +61,13 @@ if there then
   n = tonumber(there)
 end
 if n < -most or n > most or by < -most - n or by > most - n then return false end
-if not there then
-  redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
+local sum = string.format('%.0f', n + by)
+if there then
+  redis.call('SET', key, sum, 'KEEPTTL') -- INCRBY fails at 007
 else
-  redis.call('INCRBY', key, ARGV[1])
+  redis.call('SET', key, sum, 'PX', ARGV[2])
 end
-return string.format('%.0f', n + by)
+return sum
 `
 
 // casScript sets a key that holds something.

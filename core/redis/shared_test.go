@@ -42,6 +42,20 @@ func TestShared(t *testing.T) {
 		if _, err := one.Incr(ctx, "n", 1, time.Hour); !errors.Is(err, redis.ErrNotANumber) {
 			t.Errorf("beyond 2^53: got %v", err)
 		}
+		if err := one.Set(ctx, "seven", "007", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if sum, err := two.Incr(ctx, "seven", 1, time.Minute); sum != 8 || err != nil {
+			t.Errorf("zeros in front: got %d, %v", sum, err)
+		}
+		if err := one.Set(ctx, "brief", "1", 30*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "a number that was added to ends", func() bool {
+			_, err := two.Incr(ctx, "brief", 0, time.Hour) // does not prolong it; a new one would be 0
+			value, ok, _ := one.Get(ctx, "brief")
+			return err == nil && (!ok || value == "0")
+		})
 		v, w := "v", "w"
 		for _, row := range []struct {
 			key string
@@ -119,37 +133,51 @@ func TestSharedMarks(t *testing.T) {
 	})
 }
 
-// Without an answer it fails in its time, then at once, and works again when the server
-// is back. What stands in the way of a key is an error, or nothing.
-func TestSharedWithoutRedis(t *testing.T) {
+// What stands in the way of a key is an error, or nothing.
+func TestSharedInTheWay(t *testing.T) {
 	server := engines.Redis(t)
-	s := redis.NewShared(connect(t, redis.Options{Config: redis.Config{Addresses: []string{server.Addr()}}}), 50*time.Millisecond)
+	s := redis.NewShared(connect(t, redis.Options{Config: redis.Config{Addresses: []string{server.Addr()}}}), patient)
 	ctx := t.Context()
-	if err := s.Set(ctx, "k", "v", time.Hour); err != nil {
-		t.Fatal(err)
-	}
 	past := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
 	defer past.Close()
-	past.HSet(ctx, "freeim:k:{hash}", "a", "b")
+	if err := past.HSet(ctx, "freeim:k:{hash}", "a", "b").Err(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.Incr(ctx, "hash", 1, time.Hour); !errors.Is(err, redis.ErrNotANumber) {
 		t.Errorf("a hash: got %v", err)
 	}
 	if set, err := s.CAS(ctx, "hash", nil, "v", time.Hour); set || err != nil {
 		t.Errorf("a hash: got %v, %v", set, err)
 	}
-	if err := server.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	for range 10 {
-		if _, _, err := s.Get(ctx, "k"); err == nil {
-			t.Error("an answer from a dead server")
+}
+
+// Without an answer, from a server that is frozen or dead, it fails in its time, then at
+// once, and works again when the server is back.
+func TestSharedWithoutRedis(t *testing.T) {
+	server := engines.Redis(t)
+	s := redis.NewShared(connect(t, redis.Options{Config: redis.Config{Addresses: []string{server.Addr()}}}), 50*time.Millisecond)
+	ctx := t.Context()
+	answers := func() bool { _, _, err := s.Get(ctx, "k"); return err == nil }
+	until(t, "it answers", answers)
+	for _, way := range []struct{ off, on func() error }{
+		{server.Pause, server.Resume},
+		{server.Kill, func() error { return server.Restart(ctx) }},
+	} {
+		if err := way.off(); err != nil {
+			t.Fatal(err)
 		}
+		for range 5 {
+			if answers() {
+				t.Error("an answer from a server that gives none")
+			}
+		}
+		until(t, "it is not asked", func() bool {
+			_, _, err := s.Mark(ctx, "m", "1", "v", time.Hour)
+			return errors.Is(err, redis.ErrAway)
+		})
+		if err := way.on(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it answers again", answers)
 	}
-	if _, _, err := s.Mark(ctx, "m", "1", "v", time.Hour); !errors.Is(err, redis.ErrAway) {
-		t.Errorf("got %v, want that it is not asked", err)
-	}
-	if err := server.Restart(ctx); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "it answers again", func() bool { _, _, err := s.Get(ctx, "k"); return err == nil })
 }

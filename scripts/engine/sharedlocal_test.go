@@ -48,3 +48,20 @@ func TestLocalMarks(t *testing.T) {
 		t.Error("want the key removed once")
 	}
 }
+
+// What is the script's fault is so on a tape too: a rule does the same while it is recorded.
+func TestTapedFaults(t *testing.T) {
+	own, err := newState(nil, time.Now, usualBounds(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.close()
+	for _, s := range []Shared{own.common(), (&tape{inner: own}).common()} {
+		if err := s.Set(t.Context(), "k", "v", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Incr(t.Context(), "k", 1, time.Hour); !errors.Is(err, ErrNotANumber) {
+			t.Errorf("%T: got %v", s, err)
+		}
+	}
+}

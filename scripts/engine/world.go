@@ -99,8 +99,11 @@ func (t *tape) through(now seenOp, op string, arguments ...string) seenOp {
 }
 
 func (o seenOp) err() error {
-	if o.Err == "" {
+	switch o.Err {
+	case "":
 		return nil
+	case ErrNotANumber.Error():
+		return ErrNotANumber // the script's fault, on a tape too
 	}
 	return errors.New(o.Err)
 }

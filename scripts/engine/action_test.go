@@ -3,6 +3,7 @@ package engine_test
 import (
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,7 @@ func TestActionRequestIsChecked(t *testing.T) {
 		{`{"text":"x","names":["aaaa"]}`, "names", false},
 		{`{"text":"x","names":[1]}`, "names", true},
 		{`{"text":"x","names":["a",null]}`, "names", true},
+		{`{"text":"x","NAMES":["a",null]}`, "NAMES", true},
 		{`{"text":"x","names":"a"}`, "names", true},
 		{`{"text":"x","ids":[1,0]}`, "ids", false},
 		{`[]`, "", true},
@@ -174,6 +176,28 @@ func TestActionThatFails(t *testing.T) {
 	}
 	if p, err := perform(t, e, 200, `{"text":"hi"}`); err != nil || p.Verdict.Code != engine.FaultCode {
 		t.Errorf("switched off: got %+v, %v", p.Verdict, err)
+	}
+}
+
+// One string that is in a reply many times costs the script nothing: the reply is
+// refused before it is written out.
+func TestActionReplyThatIsHuge(t *testing.T) {
+	e := load(t, map[string]string{"a.lua": `local im = require("im")
+local long = {type = "list", of = {type = "string", max = 16000}, max = 1000}
+im.action("lua.huge", {number = 200, reply = {a = long, b = long, c = long, d = long}}, function()
+	local text, list = ("x"):rep(16000), {}
+	for i = 1, 1000 do list[i] = text end
+	return {a = list, b = list, c = list, d = list}
+end)`}, func(o *engine.Options) { o.ActionWall = time.Second })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	p, err := perform(t, e, 200, `{}`)
+	runtime.ReadMemStats(&after)
+	if f, ok := p.Verdict.Err.(*engine.Fault); err != nil || !ok || f.Kind != engine.FaultVerdict || !strings.Contains(f.Msg, "61440 octets") {
+		t.Errorf("got %+v, %v", p.Verdict, err)
+	}
+	if made := after.TotalAlloc - before.TotalAlloc; made > 16<<20 {
+		t.Errorf("it took %d octets to refuse it", made)
 	}
 }
 

@@ -135,7 +135,7 @@ func (o *object) noNulls(text []byte) *FieldError {
 			if name, ok := token.(string); ok {
 				field = name
 			}
-		case depth == 2 && list && token == nil && o.has(field):
+		case depth == 2 && list && token == nil && o.reads(field):
 			return &FieldError{Field: field, Reason: "null in a list", Malformed: true}
 		}
 	}
@@ -143,6 +143,11 @@ func (o *object) noNulls(text []byte) *FieldError {
 
 func (o *object) has(field string) bool {
 	return slices.ContainsFunc(o.members, func(m Member) bool { return m.Name == field })
+}
+
+// reads reports whether package json takes what is under that name: it minds no case.
+func (o *object) reads(name string) bool {
+	return slices.ContainsFunc(o.members, func(m Member) bool { return strings.EqualFold(m.Name, name) })
 }
 
 // check holds a struct to the schema.

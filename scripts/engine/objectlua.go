@@ -153,9 +153,10 @@ func someTexts(value lua.LValue) (list []string, ok bool) {
 const noField = "there is no such field"
 
 // fromLua makes a struct of a table, whose metatable nobody asks. Values are as hooks
-// read them: IDs are strings.
+// read them: IDs are strings. One long string can be in many places of a table at no
+// cost: what cannot be in maxBody octets of JSON is refused before it is looked at.
 func (o *object) fromLua(table *lua.LTable) (any, *FieldError) {
-	into := o.empty()
+	into, room := o.empty(), maxBody
 	v := reflect.ValueOf(into).Elem()
 	for key, _ := table.Next(lua.LNil); key != lua.LNil; key, _ = table.Next(key) {
 		if name, _ := key.(lua.LString); !o.has(string(name)) {
@@ -164,20 +165,21 @@ func (o *object) fromLua(table *lua.LTable) (any, *FieldError) {
 	}
 	for i := range o.members {
 		m := &o.members[i]
-		if reason := m.fromLua(v.Field(i), table.RawGetString(m.Name)); reason != "" {
+		if reason := m.fromLua(v.Field(i), table.RawGetString(m.Name), &room); reason != "" {
 			return nil, &FieldError{Field: m.Name, Reason: reason}
 		}
 	}
 	return into, nil
 }
 
-func (m *Member) fromLua(into reflect.Value, value lua.LValue) (reason string) {
+// fromLua takes what the value needs as JSON at least from room.
+func (m *Member) fromLua(into reflect.Value, value lua.LValue, room *int) (reason string) {
 	if value == lua.LNil {
 		return ""
 	}
 	if m.Type != "list" {
 		into.Set(reflect.New(into.Type().Elem()))
-		return m.valueFromLua(into.Elem(), value)
+		return m.valueFromLua(into.Elem(), value, room)
 	}
 	list, ok := value.(*lua.LTable)
 	if !ok {
@@ -189,14 +191,18 @@ func (m *Member) fromLua(into reflect.Value, value lua.LValue) (reason string) {
 	}
 	into.Set(reflect.MakeSlice(into.Type(), n, n))
 	for i := range n {
-		if reason := m.Of.valueFromLua(into.Index(i), list.RawGetInt(i+1)); reason != "" {
+		if reason := m.Of.valueFromLua(into.Index(i), list.RawGetInt(i+1), room); reason != "" {
 			return fmt.Sprintf("entry %d: %s", i+1, reason)
 		}
 	}
 	return ""
 }
 
-func (m *Member) valueFromLua(into reflect.Value, value lua.LValue) (reason string) {
+func (m *Member) valueFromLua(into reflect.Value, value lua.LValue, room *int) (reason string) {
+	text, _ := value.(lua.LString)
+	if *room -= 1 + len(text); *room < 0 {
+		return fmt.Sprintf("is too long: all fields together may have %d octets as JSON", maxBody)
+	}
 	switch value := value.(type) {
 	case lua.LString:
 		switch m.Type {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -81,7 +82,8 @@ func (r *Rules) invoke(ctx context.Context, s *engine.Scripted, call *plugin.Cal
 	return idl.Append(dst, call.Codec, &idl.Scripted{JSON: reply})
 }
 
-// limitKey is who calls, and what.
+// limitKey is who calls, and what. A stranger is his address, or of IPv6 the network of
+// 64 bits that one customer usually has.
 func limitKey(s *engine.Scripted, call *plugin.Call) string {
 	if call.User != 0 {
 		return s.Name + "/" + call.User.String()
@@ -89,6 +91,13 @@ func limitKey(s *engine.Scripted, call *plugin.Call) string {
 	host, _, err := net.SplitHostPort(call.Address)
 	if err != nil {
 		host = call.Address
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if ip = ip.Unmap().WithZone(""); ip.Is6() {
+			network, _ := ip.Prefix(64) // 64 fits every IPv6 address
+			return s.Name + "/" + network.String()
+		}
+		host = ip.String()
 	}
 	return s.Name + "/" + host
 }

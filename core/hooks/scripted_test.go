@@ -109,6 +109,41 @@ func TestScriptedAction(t *testing.T) {
 	}
 }
 
+// Whoever has not passed Auth is counted by address, in IPv6 by the network: one customer
+// has 2^64 addresses.
+func TestScriptedActionOfStrangers(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, `require("im").action("lua.ping", {number = 211, rate = "2/m", auth = false}, function() end)`)
+	rules := hooks.New()
+	rules.Limiter = limit.New(1, time.Minute, nil)
+	if err := rules.Open(nil, engine.Options{Dir: dir, Wall: time.Second, ChainWall: 2 * time.Second, ActionWall: time.Second, LoadWall: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rules.Close() })
+	d, err := dispatch.New(dispatch.Options{Hooks: rules, Scripted: rules.Scripted})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		address string
+		refused bool
+	}{
+		{"[2001:db8::1]:1", false}, {"[2001:db8::2]:2", false}, {"[2001:db8:0:0:9::3]:3", true}, {"[2001:db8:0:1::1]:1", false},
+		{"192.0.2.1:1", false}, {"[::ffff:192.0.2.1]:2", false}, {"192.0.2.1:3", true}, {"192.0.2.2:1", false},
+	} {
+		reply := d.Do(t.Context(), &plugin.Call{Action: 211, Codec: idl.CodecJSON, Address: row.address}, nil)
+		no := new(wirepb.Error)
+		if reply.Action == idl.ActionError {
+			if err := idl.Decode(reply.Body, idl.CodecJSON, no); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if (no.Code == idl.CodeRateLimited) != row.refused || no.Code != 0 && no.Code != idl.CodeRateLimited {
+			t.Errorf("%s: got %+v, want refused: %v", row.address, no, row.refused)
+		}
+	}
+}
+
 func write(t *testing.T, dir, source string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, "a.lua"), []byte(source), 0o644); err != nil {

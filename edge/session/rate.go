@@ -2,6 +2,7 @@ package session
 
 import (
 	"net"
+	"net/netip"
 	"time"
 
 	"freeim/edge/limits"
@@ -17,6 +18,8 @@ func (s *Session) tooOften(a idl.Action, info ActionInfo) time.Duration {
 	return s.hub.rates.Take(int32(a), s.caller(), info.Rate, info.Per)
 }
 
+// caller is whom the rates of actions are for: before Auth the address, or of IPv6 the
+// network of 64 bits that one customer usually has.
 func (s *Session) caller() limits.Caller {
 	s.mu.Lock()
 	who := s.identity
@@ -27,6 +30,13 @@ func (s *Session) caller() limits.Caller {
 	host, _, err := net.SplitHostPort(s.transport.Address())
 	if err != nil {
 		host = s.transport.Address()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if ip = ip.Unmap().WithZone(""); ip.Is6() {
+			network, _ := ip.Prefix(64) // 64 fits every IPv6 address
+			return limits.Caller{Address: network.String()}
+		}
+		host = ip.String()
 	}
 	return limits.Caller{Address: host}
 }

@@ -109,7 +109,7 @@ im.action("lua.poll.create", {
   return {poll = req.poll, closes = poll.closes}
 end)
 
--- One vote per user: the first holds, and sent again it gives the same answer.
+-- One vote per user: the first holds, and sent again it gives the same answer, also when the poll has closed meanwhile.
 im.action("lua.poll.vote", {
   number = 201, rate = "30/m", max_body = 256, rooms = true,
   request = {poll = id, choice = {type = "integer", min = 1, max = 10, doc = "place among the options"}},
@@ -123,10 +123,20 @@ im.action("lua.poll.vote", {
     return im.deny("invalid_argument", "there is no such option")
   end
   if im.now() >= poll.closes then
-    return im.deny("rejected", "the poll is closed")
+    local counts, mine = im.shared.marks(votes(c.req.poll, poll), c.user)
+    if not counts then
+      return later(mine)
+    end
+    if mine ~= tostring(c.req.choice) then
+      return im.deny("rejected", "the poll is closed")
+    end
+    return {choice = c.req.choice}
   end
   local left = poll.closes - im.now() + kept
   local choice, problem = im.shared.mark(votes(c.req.poll, poll), c.user, c.req.choice, left)
+  if problem == "full" then
+    return im.deny("rejected", "this poll takes no more votes")
+  end
   if not choice then
     return later(problem)
   end

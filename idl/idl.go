@@ -40,6 +40,7 @@ const (
 	ActionSync         = wirepb.Action_ACTION_SYNC
 	ActionMessage      = wirepb.Action_ACTION_MESSAGE
 	ActionMessageAck   = wirepb.Action_ACTION_MESSAGE_ACK
+	ActionNotice       = wirepb.Action_ACTION_NOTICE
 	ActionAuth         = wirepb.Action_ACTION_AUTH
 	ActionQuit         = wirepb.Action_ACTION_QUIT
 	ActionSignUp       = wirepb.Action_ACTION_SIGN_UP

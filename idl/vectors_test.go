@@ -246,6 +246,7 @@ func TestVectorsOfBodies(t *testing.T) {
 		"wire.Error":          func() idl.Message { return new(wirepb.Error) },
 		"wire.Quit":           func() idl.Message { return new(wirepb.Quit) },
 		"wire.Scripted":       func() idl.Message { return new(idl.Scripted) },
+		"wire.Notice":         func() idl.Message { return new(wirepb.Notice) },
 	}
 	for _, tt := range load(t).Bodies {
 		t.Run(tt.Message, func(t *testing.T) {

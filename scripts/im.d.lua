@@ -74,6 +74,9 @@ local Cidr = {}
 ---@class im.Set
 local Set = {}
 
+---@class im.http
+im.http = {}
+
 ---@class im.shared
 im.shared = {}
 
@@ -449,9 +452,10 @@ function im.hash(text) end
 ---The time of im.now as date and clock; weekday is 1 on Monday.
 ---
 ---For hooks and tests.
----@param offset? string east of UTC, as "+08:00"; UTC if left out
+---@param zone? string a name, as "Europe/Berlin", or an offset to the east of UTC, as "+08:00"; UTC if left out
+---@param at? number another time, as im.now gives it
 ---@return {date: string, year: integer, month: integer, day: integer, hour: integer, minute: integer, weekday: integer}
-function im.today(offset) end
+function im.today(zone, at) end
 
 ---The content of a data file. It belongs to the bundle: a change is a new bundle.
 ---
@@ -485,6 +489,29 @@ function im.emit(event, data) end
 ---@param user string an ID
 ---@param reason? string for operators and the client's developer
 function im.kick(user, reason) end
+
+---Tells a person something beside messages: a notice goes to all devices of his that are connected, to whichever server. It is not kept: who is not connected never gets it. An effect, as im.emit.
+---
+---For hooks.
+---@param user string an ID
+---@param notice string|table<string, any> a text for people of 1,000 characters at most, or a table of text, data (a table for programs, 4 KiB as JSON at most; one of them may be left out) and event (what it is about, `[a-z][a-z0-9_.-]*`; "notice" if left out)
+function im.push(user, notice) end
+
+---Posts JSON to a URL that the operator has named, after everything and aside. Nobody waits for it, and its answer is not seen; what an endpoint does not take in time is lost and counted. An effect, as im.emit.
+---
+---For hooks.
+---@param endpoint string a name in the server's configuration, core.rules.http; in tests any
+---@param body table<string, any> 16 KiB as JSON at most
+function im.http.post(endpoint, body) end
+
+---Sends a message to a person, from an account that is the operator's: as durable as any, but no rule is asked about it, so rules cannot answer rules. The same rule, sender, receiver and key send once, also on several servers and after a restart, for at least 24 hours. An action without a client_id needs a key. An effect, as im.emit.
+---
+---For hooks.
+---@param from string ID of an account that the server's configuration lists in core.rules.senders; in tests any
+---@param to string ID of a person
+---@param text string 2,000 characters at most
+---@param options? {once?: string} once: what the message is sent once for, 128 octets at most; the action, if left out
+function im.send(from, to, text, options) end
 
 ---Defines an action that clients can call.
 ---
@@ -621,10 +648,10 @@ function Test.tick(name) end
 ---@param values table<string, table<string, any>> by name and key
 function Test.config(values) end
 
----What im.emit and im.kick would have done since the test began; kind is "emit" or "kick".
+---What im.emit, im.kick, im.push, im.http.post and im.send would have done since the test began; kind is "emit", "kick", "push", "post" or "send".
 ---
 ---For tests.
----@return {kind: string, rule: string, event: string?, data: table?, user: string?, reason: string?}[]
+---@return {kind: string, rule: string, event: string?, data: table?, user: string?, reason: string?, text: string?, endpoint: string?, from: string?, once: string?}[]
 function Test.effects() end
 
 ---Moves the clock, which otherwise stands still.

@@ -422,7 +422,7 @@ func (l *loop) onFrameOf(f frame.Frame) error {
 	case idl.ActionSync:
 		s.group.total.Resyncs++
 		s.group.span.Resyncs++
-	case idl.ActionRoomInfo, idl.ActionRoomMembers, idl.ActionMessageAck:
+	case idl.ActionRoomInfo, idl.ActionRoomMembers, idl.ActionMessageAck, idl.ActionNotice:
 	default:
 		s.group.total.Checks.Garbled++
 	}

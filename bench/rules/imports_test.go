@@ -97,6 +97,7 @@ var homes = map[string]string{
 	"github.com/cockroachdb/pebble":       "core/pebble",
 	"modernc.org/sqlite":                  "core/sql",
 	"github.com/pressly/goose":            "core/sql",
+	"github.com/sony/gobreaker":           "core/hooks",
 	"go.yaml.in/yaml":                     "conf",
 	"github.com/gobwas/ws":                "edge/ws edge/client edge/client/clienttest",
 	"golang.org/x/crypto":                 "plugins/account edge/certs",

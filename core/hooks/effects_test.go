@@ -9,11 +9,16 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/core/hooks"
 	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/wirepb"
 	"freeim/scripts/engine"
 )
 
@@ -42,11 +47,11 @@ func emitted(name string) engine.Effect {
 
 // What waits beyond the queue is dropped and counted: the newest.
 func TestEffectsOverflow(t *testing.T) {
-	e := hooks.NewEffects(slog.New(slog.DiscardHandler), nil)
+	e := hooks.NewEffects(slog.New(slog.DiscardHandler), hooks.Means{})
 	for i := range 1030 {
 		e.Do([]engine.Effect{emitted(fmt.Sprint("e", i))})
 	}
-	if _, _, lost := e.Counts(); lost != 6 {
+	if _, lost, _ := e.Counts(); lost != 6 {
 		t.Errorf("got %d lost", lost)
 	}
 	running(t, e)
@@ -62,14 +67,14 @@ func TestEffectsOverflow(t *testing.T) {
 	if len(events) != 1000 || events[0].Event != "e24" || events[0].Number != 24 {
 		t.Errorf("got %d events, the first %+v", len(events), events[0])
 	}
-	if n, _, _ := e.Counts(); n != 1024 {
-		t.Errorf("got %d emitted", n)
+	if done, _, _ := e.Counts(); done["emit"] != 1024 {
+		t.Errorf("got %d emitted", done["emit"])
 	}
 }
 
 func TestKicks(t *testing.T) {
 	k := make(kicked, 2)
-	e := hooks.NewEffects(slog.New(slog.DiscardHandler), k.kick)
+	e := hooks.NewEffects(slog.New(slog.DiscardHandler), hooks.Means{Kick: k.kick})
 	running(t, e)
 	e.Do([]engine.Effect{{Kind: "kick", Target: "404"}, {Kind: "kick", Target: "17", Reason: "why"}, emitted("after")})
 	if first, second := <-k, <-k; first != "404 " || second != "17 why" {
@@ -78,14 +83,30 @@ func TestKicks(t *testing.T) {
 	if events, _, fresh := e.Events(0); len(events) == 0 {
 		<-fresh
 	}
-	if _, n, _ := e.Counts(); n != 1 {
-		t.Errorf("got %d kicked, one failed", n)
+	if done, _, _ := e.Counts(); done["kick"] != 1 {
+		t.Errorf("got %d kicked, one failed", done["kick"])
+	}
+}
+
+func TestNotices(t *testing.T) {
+	pushed := make(chan plugin.Push, 1)
+	e := hooks.NewEffects(slog.New(slog.DiscardHandler), hooks.Means{Push: func(p plugin.Push) { pushed <- p }})
+	running(t, e)
+	e.Do([]engine.Effect{{Kind: "push", At: time.UnixMilli(5), Target: "17", Event: "poll.closed", Text: "It is over", Data: `{"yes":2}`}})
+	got := <-pushed
+	body, ok := got.Body.(*wirepb.Notice)
+	if !ok || got.Action != idl.ActionNotice || !slices.Equal(got.Users, []im.UserID{17}) || len(got.InboxSeqs) != 0 ||
+		*body != (wirepb.Notice{Event: "poll.closed", Text: "It is over", Data: `{"yes":2}`, TimeMs: 5}) {
+		t.Errorf("got %+v, %+v", got, body)
+	}
+	if done, _, _ := e.Counts(); done["push"] != 1 {
+		t.Errorf("got %d pushed", done["push"])
 	}
 }
 
 // A reader sees what was, and follows what comes, until the server ends.
 func TestEventsPage(t *testing.T) {
-	e := hooks.NewEffects(slog.New(slog.DiscardHandler), nil)
+	e := hooks.NewEffects(slog.New(slog.DiscardHandler), hooks.Means{})
 	running(t, e)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()

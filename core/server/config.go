@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"freeim/core/redis"
@@ -54,6 +55,11 @@ type Rules struct {
 	// Targets are the conversations that im.reroute can send messages to, by the names
 	// that scripts use: {support: {user: 42}}, {lounge: {room: lounge}}.
 	Targets map[string]RuleTarget `yaml:"targets"`
+	// Senders are the accounts, by user ID, that scripts may send messages from by
+	// im.send.
+	Senders []int64 `yaml:"senders"`
+	// HTTP is where scripts may post to by im.http.post, by name.
+	HTTP map[string]Endpoint `yaml:"http"`
 	// Activate is what becomes of changed files: "now" they are active, or they are
 	// tried as candidates, in "shadow" or as a "canary". Empty: "now".
 	Activate string `yaml:"activate"`
@@ -79,6 +85,14 @@ func (r *Rules) config() map[string]map[string]string {
 		for key, value := range values {
 			all[name][key] = string(value)
 		}
+	}
+	return all
+}
+
+func (r *Rules) senders() []string {
+	all := []string{} // not nil: nobody else
+	for _, id := range r.Senders {
+		all = append(all, strconv.FormatInt(id, 10))
 	}
 	return all
 }
@@ -125,6 +139,14 @@ func (r *Rules) validate() error {
 	}
 	if r.AfterQueue < 1 {
 		return fmt.Errorf("core.rules.after_queue is %d: at least 1", r.AfterQueue)
+	}
+	for i, id := range r.Senders {
+		if id <= 0 {
+			return fmt.Errorf("core.rules.senders[%d] is %d: no user's ID", i, id)
+		}
+	}
+	if err := r.validateEndpoints(); err != nil {
+		return err
 	}
 	return r.validateReload()
 }

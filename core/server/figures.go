@@ -24,7 +24,7 @@ func (s *Server) register(r prometheus.Registerer) error {
 	})
 	err := errors.Join(r.Register(draining), r.Register(collectors.NewDBStatsCollector(s.directory.DB(), "directory")))
 	if s.rules != nil {
-		err = errors.Join(err, r.Register(newRuleFigures(s.rules.Engine(), s.effects)))
+		err = errors.Join(err, r.Register(newRuleFigures(s.rules.Engine(), s.effects)), r.Register(newPostFigures(s.posts)))
 	}
 	return err
 }
@@ -36,8 +36,8 @@ type ruleFigures struct {
 	engine  *engine.Engine
 	effects *hooks.Effects
 
-	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost, aside, done, undone *prometheus.Desc
-	bundles, reloads, shadow, diffs                                                                *prometheus.Desc
+	calls, verdicts, faults, tripped, rejected, vms, starved, off, late, lost, aside, done, undone, unsent *prometheus.Desc
+	bundles, reloads, shadow, diffs                                                                        *prometheus.Desc
 }
 
 func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
@@ -60,6 +60,7 @@ func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 		aside:    desc("aside_seconds_total", "Time that hooks ran for which no action waits."),
 		done:     desc("effects_total", "What scripts asked for and was done.", "kind"),
 		undone:   desc("effects_lost_total", "What scripts asked for and was not done, since too much waited."),
+		unsent:   desc("sends_failed_total", "Messages of scripts that could not be sent."),
 		bundles:  desc("bundle_info", "1 for the bundle in a slot.", "hash", "slot"),
 		reloads:  desc("reload_total", "What became of changed files and of decisions.", "result"),
 		shadow:   desc("shadow_total", "Actions that a candidate in shadow was asked about, or that were left out.", "result"),
@@ -97,10 +98,12 @@ func (f *ruleFigures) Collect(out chan<- prometheus.Metric) {
 	gauge(f.late, status.Late)
 	count(f.lost, status.Lost)
 	out <- prometheus.MustNewConstMetric(f.aside, prometheus.CounterValue, status.Aside.Seconds())
-	emitted, kicked, undone := f.effects.Counts()
-	count(f.done, emitted, "emit")
-	count(f.done, kicked, "kick")
+	done, undone, unsent := f.effects.Counts()
+	for kind, n := range done {
+		count(f.done, n, kind)
+	}
 	count(f.undone, undone)
+	count(f.unsent, unsent)
 	gauge(f.tripped, tripped)
 	gauge(f.rejected, rejected)
 	gauge(f.vms, status.VMs.Live)

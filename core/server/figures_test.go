@@ -33,7 +33,7 @@ im.on_message(function(c) return im.deny("rejected", "` + reason + `") end, {nam
 	}
 	defer e.Close()
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(newRuleFigures(e, hooks.NewEffects(log, nil))); err != nil {
+	if err := registry.Register(newRuleFigures(e, hooks.NewEffects(log, hooks.Means{}))); err != nil {
 		t.Fatal(err)
 	}
 	ask := func() {

@@ -53,6 +53,7 @@ type Server struct {
 	stores
 	rules      *hooks.Rules // nil without scripts
 	effects    *hooks.Effects
+	posts      *hooks.Posts
 	plugins    *plugin.Set
 	schemas    []archive.Schema // the plugins' tables
 	dispatcher *dispatch.Dispatcher
@@ -61,6 +62,7 @@ type Server struct {
 	rpc        *rpc.Server
 	links      atomic.Pointer[rpc.Server] // rpc, for the stores' goroutines: nil until it is made
 
+	started  bool        // Start was called
 	draining atomic.Bool // Close has begun
 	services *plugin.Services
 	work     sync.WaitGroup // goroutines of plugins and the rules' watcher
@@ -95,15 +97,21 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 }
 
 // offerRules makes the rules, if there are scripts, and offers them to the plugins.
-func (s *Server) offerRules() {
+func (s *Server) offerRules() error {
 	if s.config.Scripts == "" {
-		return
+		return nil
 	}
-	s.rules, s.effects = hooks.New(), hooks.NewEffects(s.log, s.kickUser)
+	endpoints, err := s.config.Rules.endpoints()
+	if err != nil {
+		return err
+	}
+	s.posts = hooks.NewPosts(hooks.PostOptions{Endpoints: endpoints, Log: s.log})
+	s.rules, s.effects = hooks.New(), hooks.NewEffects(s.log, hooks.Means{Kick: s.kickUser, Push: s.fanout.Push, Post: s.posts.Post, Send: s.sendFor})
 	s.rules.Limiter, s.rules.Offer = s.limiter("rules.actions", 1, time.Minute), s.rpc.Offer
 	for _, service := range []string{"account.rules", "room.rules"} {
 		s.services.Provide("core", service, s.rules)
 	}
+	return nil
 }
 
 // openRules loads the scripts, now that the actions are known, and gives dispatch
@@ -115,7 +123,7 @@ func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
 	o := engine.Options{
 		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log,
 		Thresholds: s.config.Rules.thresholds(), AfterQueue: s.config.Rules.AfterQueue, Config: s.config.Rules.config(),
-		Effects: s.effects, Made: s.accountMade, Shared: s.shared}
+		Effects: s.effects, Endpoints: s.config.Rules.endpointNames(), Senders: s.config.Rules.senders(), Made: s.accountMade, Shared: s.shared}
 	s.config.Rules.options(&o, s.config.Data)
 	return s.rules, s.rules.Open(specs, o)
 }
@@ -150,7 +158,9 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	if s.plugins, err = plugin.NewSet(o.Plugins); err != nil {
 		return err
 	}
-	s.offerRules()
+	if err := s.offerRules(); err != nil {
+		return err
+	}
 	specs, err := s.plugins.Start(ctx, s.hostFor, s.directory.Migrate)
 	if err != nil {
 		return err
@@ -188,6 +198,7 @@ type Admission interface {
 
 // Start serves edges until Close.
 func (s *Server) Start() error {
+	s.started = true
 	if s.rules != nil {
 		s.work.Go(func() { s.effects.Run(s.ctx) })
 		s.work.Go(func() {
@@ -245,6 +256,18 @@ func (s *Server) kickUser(ctx context.Context, user im.UserID, reason string) er
 	return nil
 }
 
+// sendFor has the chat plugin commit a message, since a rule wants it.
+func (s *Server) sendFor(ctx context.Context, m hooks.Message) error {
+	service, _ := s.services.Service("chat.sender")
+	sender, ok := service.(interface {
+		SendFor(ctx context.Context, from, to im.UserID, clientID, text string) error
+	})
+	if !ok {
+		return im.Errorf(idl.CodeInternal, "no plugin sends messages")
+	}
+	return sender.SendFor(ctx, m.From, m.To, m.ClientID, m.Text)
+}
+
 // RuleEvents is the page of what rules tell operators by im.emit.
 func (s *Server) RuleEvents() http.Handler {
 	if s.effects == nil {
@@ -273,6 +296,12 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	if s.plugins != nil {
 		errs = append(errs, s.plugins.Drain(drain))
+	}
+	if s.effects != nil && s.started {
+		s.effects.Drain(drain)
+	}
+	if s.posts != nil {
+		s.posts.Drain(drain)
 	}
 	if s.fanout != nil {
 		s.fanout.Close()

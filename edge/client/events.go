@@ -3,6 +3,7 @@ package client
 import (
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/roompb"
+	"freeim/idl/kitex_gen/wirepb"
 )
 
 // events is the queue before the dispatcher. The run loop owns it.
@@ -10,6 +11,7 @@ import (
 // Overflow: messages and receipts that would be more than max are not taken;
 // the inbox fetches them again by Sync. Rooms have as many places of their own, so
 // that a busy room does not stop the inbox; what does not fit is told as skipped.
+// Notices have as many again, and the newest are dropped.
 // The others are few by themselves: of connection events that nobody has seen yet
 // only the last of a row stays.
 type events struct {
@@ -17,6 +19,7 @@ type events struct {
 	queue   []*event
 	counted int // of the queue, what max bounds
 	crowd   int // of the queue, what comes from rooms; max bounds it too
+	notices int // of the queue; max bounds them too
 }
 
 func (q *events) empty() bool { return len(q.queue) == 0 }
@@ -39,6 +42,8 @@ func (q *events) count(e *event, n int) {
 		q.counted += n
 	case roomMessageEvent, roomSkipEvent, roomInfoEvent, roomPresenceEvent:
 		q.crowd += n
+	case noticeEvent:
+		q.notices += n
 	}
 }
 
@@ -72,6 +77,13 @@ func (q *events) addPresence(p *roompb.RoomPresence) {
 	}
 }
 
+// addNotice adds n, or drops it when the queue is full.
+func (q *events) addNotice(n *wirepb.Notice) {
+	if q.notices < q.max {
+		q.add(&event{kind: noticeEvent, notice: n})
+	}
+}
+
 // forgetLinks drops the connection events at the end of the queue.
 func (q *events) forgetLinks() {
 	for n := len(q.queue); n > 0; n-- {
@@ -102,7 +114,7 @@ func (q *events) pop() {
 }
 
 // clear drops everything.
-func (q *events) clear() { q.queue, q.counted, q.crowd = nil, 0, 0 }
+func (q *events) clear() { q.queue, q.counted, q.crowd, q.notices = nil, 0, 0, 0 }
 
 // dropMessages drops what may not be told after a message that was not taken.
 func (q *events) dropMessages() {
@@ -113,7 +125,7 @@ func (q *events) dropMessages() {
 		}
 	}
 	clear(q.queue[len(kept):])
-	q.queue, q.counted, q.crowd = kept, 0, 0
+	q.queue, q.counted, q.crowd, q.notices = kept, 0, 0, 0
 	for _, e := range kept {
 		q.count(e, 1)
 	}

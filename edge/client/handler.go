@@ -7,6 +7,7 @@ import (
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/roompb"
+	"freeim/idl/kitex_gen/wirepb"
 )
 
 // Handler gets the events of a Session, one at a time, in order, from one
@@ -43,6 +44,10 @@ type Handler struct {
 	// RoomPresence tells who came into a small room and who went. When the
 	// application is slow, some are dropped: RoomMembers has them all.
 	RoomPresence func(ctx context.Context, p *roompb.RoomPresence)
+	// Notice gets what the server tells this person beside messages, as it comes. None
+	// is kept: not those of the time without a connection, and of those that wait for a
+	// slow application the newest are dropped beyond Options.Queue.
+	Notice func(ctx context.Context, n *wirepb.Notice)
 	// Reset tells that the cursor meant nothing to the server any more: the
 	// entries that follow start at the oldest one kept.
 	Reset func(ctx context.Context, r Reset)
@@ -116,6 +121,7 @@ const (
 	roomLeftEvent
 	roomInfoEvent
 	roomPresenceEvent
+	noticeEvent
 )
 
 // event is what the run loop hands to the dispatcher, and gets back when the
@@ -135,6 +141,7 @@ type event struct {
 	left      RoomLeft
 	info      *roompb.RoomInfo
 	presence  *roompb.RoomPresence
+	notice    *wirepb.Notice
 
 	epoch string // that the positions of messageEvent and receiptsEvent belong to
 	user  int64  // whose they are
@@ -156,6 +163,8 @@ func (h *Handler) tell(ctx context.Context, e *event) error {
 		h.Reset(ctx, e.reset)
 	case e.kind == endedEvent && h.Ended != nil:
 		h.Ended(ctx, e.err)
+	case e.kind == noticeEvent && h.Notice != nil:
+		h.Notice(ctx, e.notice)
 	default:
 		h.tellRoom(ctx, e)
 	}

@@ -259,6 +259,10 @@ func (s *Session) receive(conn *Client, p Push) {
 		handle = func() { s.receiptPushed(r) }
 	case idl.ActionSync:
 		handle = func() { s.inbox.behind = true }
+	case idl.ActionNotice:
+		n := new(wirepb.Notice)
+		err = p.Decode(n)
+		handle = func() { s.events.addNotice(n) }
 	case idl.ActionRoomMessage:
 		m := new(roompb.RoomMessage)
 		err = p.Decode(m)

@@ -15,6 +15,7 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/wirepb"
 )
 
 const (
@@ -60,6 +61,7 @@ func (d *diary) handler() client.Handler {
 		Delivered:    func(_ context.Context, r *chatpb.Receipt) { d.note("delivered %s %d", r.ConversationId, r.Seq) },
 		Connected:    func(_ context.Context, who *accountpb.AuthReply) { d.note("connected %d", who.UserId) },
 		Disconnected: func(_ context.Context, x client.Disconnect) { d.note("disconnected") },
+		Notice:       func(_ context.Context, n *wirepb.Notice) { d.note("notice %s %s%s", n.Event, n.Text, n.Data) },
 		Reset:        func(_ context.Context, r client.Reset) { d.note("reset %v %s %d", r.Reason, r.Epoch, r.Floor) },
 		Ended:        func(_ context.Context, err error) { d.note("ended %v", err) },
 	}

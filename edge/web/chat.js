@@ -46,6 +46,7 @@ function browserName() {
 let open = null; // the Chat that is open
 let connection = { state: 'offline' }; // the last "state" event, with retryAt
 let lost = false; // the connection was lost and is not back yet
+let notice = null; // the last from the server that nobody has put away
 const inspector = new Inspector(document.getElementById('frames'));
 const view = new View({ signIn, signUp, signOut, find, open: openChat, close: closeChat, leave, send, edit, earlier, banner: bannerPressed });
 
@@ -85,6 +86,8 @@ function connectionText() {
 
 function banner() {
   switch (connection.state) {
+    case 'online':
+      return notice && { kind: 'info', text: notice.text || `${notice.event} ${notice.data}`, button: 'OK' };
     case 'connecting':
       if (lost) return lostBanner('Trying again…');
       return connection.slow ? { kind: 'info', text: 'Connecting…' } : null;
@@ -182,6 +185,11 @@ client.addEventListener('roomleft', ({ detail }) => {
 client.addEventListener('synced', () => {
   keep();
   learnNames();
+});
+
+client.addEventListener('notice', ({ detail }) => {
+  notice = detail;
+  draw();
 });
 
 client.addEventListener('fault', ({ detail }) => console.warn('freeim:', detail));
@@ -390,7 +398,10 @@ async function earlier() {
 }
 
 function bannerPressed() {
-  if (lost) client.retry();
+  if (connection.state === 'online') {
+    notice = null;
+    draw();
+  } else if (lost) client.retry();
   else if (client.signedIn) client.connect().catch(() => {}); // the banner tells
   else showWelcome({ account: client.user.account });
 }

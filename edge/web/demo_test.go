@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -82,6 +83,7 @@ func TestDemo(t *testing.T) {
 		"two people talk":                 func(t *testing.T, b *browser.Browser) { testTalk(t, b, "") },
 		"two people talk, text frames":    func(t *testing.T, b *browser.Browser) { testTalk(t, b, "?mode=text") },
 		"rules":                           testRules,
+		"a notice":                        testNotice,
 		"a lost connection":               testLost,
 		"a connection that closes slowly": testClosing,
 		"the end of a session":            testEnded,
@@ -160,6 +162,22 @@ func testRules(t *testing.T, b *browser.Browser) {
 	alice.WaitFor(`document.querySelector("#text").value === "Visit my casino"`)
 	alice.has(0, "refused")
 	bob.WaitText(".preview", "Sorry for that")
+	alice.NoFaults()
+}
+
+func testNotice(t *testing.T, b *browser.Browser) {
+	s := newFakeServer(t)
+	alice := enter(t, b, s.url, "alice")
+	for _, n := range []*wirepb.Notice{{Event: "poll.closed", Text: "The <b>poll</b> is over"}, {Event: "poll.closed", Data: `{"yes":2}`}} {
+		s.set(func() {
+			for c := range s.conns {
+				c.say(idl.ActionNotice, 0, n)
+			}
+		})
+		alice.WaitText("#banner-text", cmp.Or(n.Text, n.Event+" "+n.Data))
+	}
+	alice.Click("#banner-button")
+	alice.WaitFor(`document.querySelector("#banner").hidden`)
 	alice.NoFaults()
 }
 

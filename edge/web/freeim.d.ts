@@ -6,7 +6,7 @@ export declare const HEADER_SIZE: 13;
 
 export declare const Codec: Readonly<{ JSON: 0; PROTOBUF: 1 }>;
 export declare const Action: Readonly<{
-  GET_MESSAGE_ID: 0; SIGN_IN: 1; SYNC: 2; MESSAGE: 3; MESSAGE_ACK: 4; AUTH: 10; QUIT: 11; SIGN_UP: 12;
+  GET_MESSAGE_ID: 0; SIGN_IN: 1; SYNC: 2; MESSAGE: 3; MESSAGE_ACK: 4; NOTICE: 5; AUTH: 10; QUIT: 11; SIGN_UP: 12;
   SIGN_OUT: 13; LIST_DEVICES: 14; FIND_USER: 15; HISTORY: 30;
   JOIN_ROOM: 70; LEAVE_ROOM: 71; ROOM_MESSAGE: 72; ROOM_HISTORY: 73; ROOM_INFO: 74; ROOM_MEMBERS: 75;
   CREATE_ROOM: 76; UPDATE_ROOM: 77; MODERATE_ROOM: 78; CLOSE_ROOM: 79; ROOM_ROLES: 80; HEARTBEAT: 100; ERROR: 255;
@@ -129,6 +129,17 @@ export interface RoomMessage {
   moderation: Moderation | null;
 }
 
+/** What the server tells a person beside messages. It is not kept. */
+export interface Notice {
+  /** What it is about. */
+  event: string;
+  /** For people; may be empty. */
+  text: string;
+  /** A JSON object or array, for programs; may be empty. */
+  data: string;
+  time_ms: number;
+}
+
 export interface RoomInfo {
   room: string;
   title?: string;
@@ -243,6 +254,7 @@ export interface ClientEvents {
   roomleft: CustomEvent<{ room: string; reason: number; until_ms: number; message: string; error: Refusal | null }>;
   roominfo: CustomEvent<RoomInfo>;
   roompresence: CustomEvent<{ room: string; came: number[]; went: number[] }>;
+  notice: CustomEvent<Notice>;
   push: CustomEvent<{ action: number; body: Body }>;
   frame: CustomEvent<{ direction: 'in' | 'out'; action: number; sequence: number; body: Body }>;
   fault: CustomEvent<Error>;

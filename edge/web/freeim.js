@@ -25,6 +25,7 @@ export const Action = Object.freeze({
   SYNC: 2,
   MESSAGE: 3,
   MESSAGE_ACK: 4,
+  NOTICE: 5,
   AUTH: 10,
   QUIT: 11,
   SIGN_UP: 12,
@@ -806,6 +807,8 @@ function ownServer() {
  *   roomleft      {room, reason, until_ms, message, error}: not in that room any more
  *   roominfo      a room's size, now and then
  *   roompresence  {room, came, went}: in small rooms
+ *   notice    {event, text, data, time_ms}: what the server tells this person; not kept, so what
+ *             came while offline never does
  *   push      {action, body}: a push that is no part of these protocols
  *   frame     {direction: "in" | "out", action, sequence, body}: every frame, for tools
  *   fault     an Error that nobody waits for, such as a storage that is full
@@ -1463,6 +1466,7 @@ export class Client extends EventTarget {
     if (action === Action.MESSAGE) this.#takeEntries(this.#inbox.push({ inbox_seq: 0, ...body, message: whole(body.message) }));
     else if (action === Action.MESSAGE_ACK) this.#takeReceipt(body);
     else if (action === Action.SYNC) this.#sync();
+    else if (action === Action.NOTICE) this.#emit('notice', { event: '', text: '', data: '', time_ms: 0, ...body });
     else if (ROOM_PUSHES.has(action)) this.#takeRoomPush(action, body);
     else if (action !== Action.QUIT) this.#emit('push', { action, body });
     if (this.#inbox.gap) this.#mendSoon();

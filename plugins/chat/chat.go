@@ -44,7 +44,7 @@ func New() *Chat { return &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 
 
 // Info implements plugin.Plugin.
 func (p *Chat) Info() plugin.Info {
-	return plugin.Info{Name: "chat", Version: "1.0", Needs: []string{"account.directory"}}
+	return plugin.Info{Name: "chat", Version: "1.0", Needs: []string{"account.directory"}, Provides: []string{"chat.sender"}}
 }
 
 // Config implements plugin.Configurer.
@@ -64,6 +64,7 @@ func (p *Chat) Validate() error {
 // Provision implements plugin.Provisioner.
 func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.host, p.timelines = h, h.Timelines()
+	h.Provide("chat.sender", p)
 	p.people, err = plugin.Need[Directory](h, "account.directory")
 	return err
 }

@@ -31,6 +31,7 @@ type freezingStore struct {
 
 func (f freezing) Timelines() timeline.Store  { return f.timelines }
 func (f freezing) Service(string) (any, bool) { return f, true }
+func (freezing) Provide(string, any)          {}
 
 func (f freezingStore) Find(context.Context, im.UserID, string) (c timeline.Committed, _ [32]byte, found bool, err error) {
 	if f.corrupt {

@@ -23,7 +23,8 @@ type bundle struct {
 	at          [points][]*hook               // the hooks of a point
 	findings    []Finding                     // of Lint
 	tests       int                           // how many of its own tests passed
-	shapes      sync.Map                      // reflect.Type: *typeShape, of requests
+	zones       zones
+	shapes      sync.Map // reflect.Type: *typeShape, of requests
 	words       wordCache
 	expressions expressions // of im.re
 	settings    []Setting   // what im.config declared

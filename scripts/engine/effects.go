@@ -14,7 +14,7 @@ const (
 
 // Effect is something that a hook wants to happen beside its verdict.
 type Effect struct {
-	Kind string // "emit" or "kick"
+	Kind string // "emit", "kick", "push", "post" or "send"
 
 	// Where it comes from.
 	At     time.Time
@@ -24,13 +24,22 @@ type Effect struct {
 	User   string // whose action it was, empty if nobody's
 	Trace  string
 
-	// Of emit.
+	// Of emit and push.
 	Event string
-	Data  string // a JSON object or array
+	Data  string // a JSON object or array; of push it may be empty. Of post too
 
-	// Of kick.
+	// Of kick, push and send.
 	Target string // a user's ID
-	Reason string // for operators and the client's developer
+
+	Reason string // of kick, for operators and the client's developer
+	Text   string // of push, for people, where it may be empty; of send
+
+	Endpoint string // of post
+
+	// Of send.
+	Sender   string // a user's ID
+	Once     string // what it is sent once for; empty: the action
+	ClientID string // the same for what is to be sent once
 }
 
 // Effects does what scripts ask for.
@@ -62,25 +71,47 @@ func (v *vm) effect(L *lua.LState, e Effect) {
 }
 
 func (v *vm) emit(L *lua.LState) int {
-	e := Effect{Kind: "emit", Event: L.CheckString(1), Data: "{}"}
-	if !hookName.MatchString(e.Event) || len(e.Event) > 64 {
-		L.ArgError(1, `an event's name is of a-z, 0-9, ".", "_" and "-", 64 at most`)
-	}
-	if L.Get(2) != lua.LNil {
-		if e.Data = v.json(L, L.CheckTable(2)); len(e.Data) > maxEvent {
-			L.RaiseError("im.emit: the data has %d octets as JSON, the limit is %d", len(e.Data), maxEvent)
-		}
+	e := Effect{Kind: "emit", Event: checkEvent(L, 1, L.Get(1)), Data: "{}"}
+	if given := L.Get(2); given != lua.LNil {
+		e.Data = v.jsonWithin(L, "im.emit", given, maxEvent)
 	}
 	v.effect(L, e)
 	return 0
 }
 
-func (v *vm) kick(L *lua.LState) int {
-	e := Effect{Kind: "kick", Target: L.CheckString(1), Reason: clip(L.OptString(2, ""), maxReason)}
-	if id, err := strconv.ParseInt(e.Target, 10, 64); err != nil || id <= 0 {
-		L.ArgError(1, "must be a user's ID")
+// checkEvent is the name of an event, which argument n is or has in it.
+func checkEvent(L *lua.LState, n int, value lua.LValue) string {
+	name, ok := value.(lua.LString)
+	if !ok || !hookName.MatchString(string(name)) || len(name) > 64 {
+		L.ArgError(n, `an event's name is of a-z, 0-9, ".", "_" and "-", 64 at most`)
 	}
-	v.effect(L, e)
+	return string(name)
+}
+
+// jsonWithin is a table as JSON of so many octets at most.
+func (v *vm) jsonWithin(L *lua.LState, function string, value lua.LValue, most int) string {
+	table, ok := value.(*lua.LTable)
+	if !ok {
+		L.RaiseError("%s: the data must be a table, got a %s", function, value.Type())
+	}
+	data := v.json(L, table)
+	if len(data) > most {
+		L.RaiseError("%s: the data has %d octets as JSON, the limit is %d", function, len(data), most)
+	}
+	return data
+}
+
+// checkUser is argument n as the ID of a person.
+func checkUser(L *lua.LState, n int) string {
+	user := L.CheckString(n)
+	if id, err := strconv.ParseInt(user, 10, 64); err != nil || id <= 0 {
+		L.ArgError(n, "must be a user's ID")
+	}
+	return user
+}
+
+func (v *vm) kick(L *lua.LState) int {
+	v.effect(L, Effect{Kind: "kick", Target: checkUser(L, 1), Reason: clip(L.OptString(2, ""), maxReason)})
 	return 0
 }
 
@@ -111,14 +142,14 @@ func (j *judgement) act() {
 func (t *tester) effects(L *lua.LState) int {
 	list := L.NewTable()
 	for _, e := range t.b.opts.trying.effects {
-		t.v.spend(L, 20+len(e.Data))
+		t.v.spend(L, 20+len(e.Data)+len(e.Text))
 		one := L.CreateTable(0, 6)
-		for name, text := range map[string]string{"kind": e.Kind, "rule": e.Rule, "event": e.Event, "user": e.Target, "reason": e.Reason} {
+		for name, text := range map[string]string{"kind": e.Kind, "rule": e.Rule, "event": e.Event, "user": e.Target, "reason": e.Reason, "text": e.Text, "endpoint": e.Endpoint, "from": e.Sender, "once": e.Once} {
 			if text != "" {
 				one.RawSetString(name, lua.LString(text))
 			}
 		}
-		if e.Kind == "emit" {
+		if e.Data != "" {
 			if data, err := t.v.decodeJSON(L, e.Data); err == nil {
 				one.RawSetString("data", data)
 			}

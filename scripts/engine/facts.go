@@ -23,9 +23,9 @@ func factSymbols() []symbol {
 			doc: "Whether an address is in one of the networks.", setup: local, example: `assert(inside:has("10.1.2.3:443") and not inside:has(c.client_addr))`},
 		{name: "im.hash", in: anywhere, fn: (*vm).hash, args: []param{{"text", "string", ""}}, results: []param{{"hex", "string", "64 digits"}},
 			doc: "SHA-256: a short name for a long text, the same on every server.", example: `assert(im.hash("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")`},
-		{name: "im.today", in: inCalls, fn: (*vm).today, args: []param{{"offset?", "string", `east of UTC, as "+08:00"; UTC if left out`}},
+		{name: "im.today", in: inCalls, fn: (*vm).today, args: []param{{"zone?", "string", `a name, as "Europe/Berlin", or an offset to the east of UTC, as "+08:00"; UTC if left out`}, {"at?", "number", "another time, as im.now gives it"}},
 			results: []param{{"", "{date: string, year: integer, month: integer, day: integer, hour: integer, minute: integer, weekday: integer}", ""}},
-			doc:     "The time of im.now as date and clock; weekday is 1 on Monday.", example: `local t = im.today("+08:00") assert(#t.date == 10 and t.weekday <= 7)`},
+			doc:     "The time of im.now as date and clock; weekday is 1 on Monday.", example: `local t = im.today("+08:00", im.now()) assert(#t.date == 10 and t.weekday <= 7)`},
 		{name: "im.file", in: inLoad, fn: (*vm).dataFile, args: []param{{"path", "string", `of a *.txt or *.json file of the bundle, from its root: "moderation/words.txt"`}}, results: []param{{"text", "string", ""}},
 			doc: "The content of a data file. It belongs to the bundle: a change is a new bundle.", example: `assert(not pcall(im.file, "nothing.txt"))`},
 	}
@@ -137,15 +137,19 @@ func (v *vm) hash(L *lua.LState) int {
 
 func (v *vm) today(L *lua.LState) int {
 	zone := time.UTC
-	if offset := L.OptString(1, ""); offset != "" {
-		at, err := time.Parse("-07:00", offset)
-		if err != nil {
-			L.ArgError(1, `an offset is written as "+08:00"`)
-		}
-		zone = at.Location()
+	if where := L.OptString(1, ""); where != "" {
+		zone = v.b.zones.find(v, L, where)
 	}
 	v.spend(L, 20)
 	now := v.frozen().In(zone)
+	if L.Get(2) != lua.LNil {
+		const most = 1e14 // milliseconds: some 3,000 years
+		at := L.CheckNumber(2)
+		if !(at >= -most && at <= most) {
+			L.ArgError(2, "must be milliseconds since 1970")
+		}
+		now = time.UnixMilli(int64(at)).In(zone)
+	}
 	t := L.CreateTable(0, 8)
 	for name, n := range map[string]int{"year": now.Year(), "month": int(now.Month()), "day": now.Day(),
 		"hour": now.Hour(), "minute": now.Minute(), "weekday": (int(now.Weekday())+6)%7 + 1} {

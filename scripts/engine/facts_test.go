@@ -175,7 +175,11 @@ same("2023-12-31 7 23 30", d.date .. " " .. d.weekday .. " " .. d.hour .. " " ..
 same("202311231", im.today("-01:00").year .. im.today("-00:01").month - 1 .. "231")
 t.wait(86400000)
 same(2, im.today("+08:00").weekday)
-fails("an offset is written", im.today, "Europe/Berlin")
+d = im.today("Europe/Berlin", 1711846800000)
+same("2024-03-31 3 0", d.date .. " " .. d.hour .. " " .. d.minute)
+same(1, im.today("Europe/Berlin", 1711846800000 - 1).hour)
+for _, no in ipairs{"Europe/Nowhere", "Local", "../UTC", "/etc/localtime", "+8", ("a"):rep(100)} do fails("a zone is written", im.today, no) end
+for _, no in ipairs{1e15, -1e15, 0/0} do fails("must be milliseconds", im.today, "UTC", no) end
 `)
 }
 

@@ -15,7 +15,7 @@ import (
 
 // linting is what Lint says of one file among others.
 func linting(files map[string]string) (said []string) {
-	for _, f := range Lint(files, Options{Codes: []string{"rejected", "rate_limited"}}) {
+	for _, f := range Lint(files, Options{Codes: []string{"rejected", "rate_limited"}, Endpoints: []string{"audit"}}) {
 		said = append(said, fmt.Sprintf("%d %s %s", f.Line, f.Severity, f.Rule))
 	}
 	return said
@@ -61,6 +61,7 @@ func TestLint(t *testing.T) {
 		{"unknown code through a local", "local code = 'no'\n" + hookLines("return im.deny(code)"), "4 error unknown-code", "local code = 'rejected'\n" + hookLines("return im.deny(code)")},
 		{"unknown code of on_error", "local im = require('im')\nim.on_message(function() end, {name = 'h', on_error = {code = 'no'}})", "2 error unknown-code",
 			"local im = require('im')\nim.on_message(function() end, {name = 'h', on_error = {code = 'rejected'}})"},
+		{"unknown endpoint", hookLines("im.http.post('audits', {})"), "3 error unknown-endpoint", hookLines("im.http.post('audit', {})")},
 		{"unknown option", hookLines("return im.deny('rejected', 'x', {retry = 5})"), "3 error unknown-option", hookLines("return im.deny('rejected', 'x', {retry_after = 5})")},
 		{"unknown option of a hook", "local im = require('im')\nim.on_message(function() end, {name = 'h', onerror = 'open', on_error = 'open'})", "2 error unknown-option", ""},
 		{"missing option", "local im = require('im')\nim.on_message(function() end, {name = 'h'})", "2 error unknown-option", "local im = require('im')\nim.after('chat.send', function() end, {name = 'h'})"},

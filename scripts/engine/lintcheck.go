@@ -143,6 +143,9 @@ func (f *linted) checkCall(n *ast.FuncCallExpr, fn *function) {
 			if strings.TrimSuffix(p.name, "?") == "code" {
 				f.checkCode(n.Args[i], of.sym.name, fn)
 			}
+			if p.name == "endpoint" {
+				f.checkEndpoint(n.Args[i], of.sym.name, fn)
+			}
 		}
 		return
 	}
@@ -316,6 +319,13 @@ func (f *linted) checkCode(e ast.Expr, function string, fn *function) {
 	code := f.kindOf(e)
 	if code.typ == "string" && code.literal && !f.opts.knows(code.text) {
 		f.fail(fn, e.Line(), code.text, "unknown-code", "%s: unknown code %q%s", function, clip(code.text, 64), f.nearest(code.text, f.opts.Codes))
+	}
+}
+
+func (f *linted) checkEndpoint(e ast.Expr, function string, fn *function) {
+	name := f.kindOf(e)
+	if known := f.opts.Endpoints; known != nil && name.typ == "string" && name.literal && !slices.Contains(known, name.text) {
+		f.fail(fn, e.Line(), name.text, "unknown-endpoint", "%s: the configuration names no endpoint %q%s", function, clip(name.text, 64), f.nearest(name.text, known))
 	}
 }
 

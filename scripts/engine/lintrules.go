@@ -28,6 +28,7 @@ func LintRules() []LintRule {
 		{"undeclared-global", Error, "A global is read that no file assigns."},
 		{"unknown-allow", Warning, "A comment `-- lint: allow` names no rule."},
 		{"unknown-code", Error, "A verdict's code, or that of `on_error`, is none that rules may use."},
+		{"unknown-endpoint", Error, "`im.http.post` names an endpoint that the server's configuration does not."},
 		{"unknown-name", Error, "A function, method or field of the API, or of Lua's libraries, does not exist. A warning where it is only looked at, and everywhere else once a script looks."},
 		{"unknown-option", Error, "A table of options has a key that does not exist, or lacks one that must be there."},
 		{"unknown-target", Error, "`im.reroute` names no target of the server's configuration."},

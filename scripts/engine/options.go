@@ -44,6 +44,10 @@ type Options struct {
 	Made func(user string) (at time.Time, ok bool)
 
 	Effects Effects // does what scripts ask for; nil: nobody does
+	// Senders are the IDs of the accounts that im.send sends from. nil: any.
+	Senders []string
+	// Endpoints are the names that im.http.post takes. nil: any, nobody knows.
+	Endpoints []string
 
 	// KV is where im.kv keeps its values; nil: in this process.
 	KV KV

@@ -134,8 +134,8 @@ func testSymbols() []symbol {
 		{name: "Test.config", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.config(L) },
 			args: []param{{"values", "table<string, table<string, any>>", "by name and key"}}, doc: "Sets values of im.config for hooks, to the test's end; all others have their defaults."},
 		{name: "Test.effects", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.effects(L) },
-			results: []param{{"", "{kind: string, rule: string, event: string?, data: table?, user: string?, reason: string?}[]", ""}},
-			doc:     "What im.emit and im.kick would have done since the test began; kind is \"emit\" or \"kick\"."},
+			results: []param{{"", "{kind: string, rule: string, event: string?, data: table?, user: string?, reason: string?, text: string?, endpoint: string?, from: string?, once: string?}[]", ""}},
+			doc:     "What im.emit, im.kick, im.push, im.http.post and im.send would have done since the test began; kind is \"emit\", \"kick\", \"push\", \"post\" or \"send\"."},
 		{name: "Test.wait", in: inTest, tests: true, fn: func(v *vm, L *lua.LState) int { return v.tester.wait(L) },
 			args: []param{{"ms", "number", ""}}, doc: "Moves the clock, which otherwise stands still."},
 	}

@@ -15,6 +15,7 @@ import (
 func TestShippedRules(t *testing.T) {
 	o := options("..", &logs{})
 	o.RequireRules, o.RequireTests, o.Codes = true, true, nil
+	o.Actions = []engine.Action{{Name: "chat.send", Message: true, Reply: func() any { return new(sendReply) }}}
 	e, err := engine.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -29,9 +30,18 @@ func TestShippedRules(t *testing.T) {
 	if !slices.Contains(s.Files, "actions/poll.lua") || e.Pin().Scripted(200) == nil {
 		t.Errorf("no poll among %v", s.Files)
 	}
+	if !slices.Contains(s.Files, "service/hours.lua") || !slices.Contains(s.Files, "service/hours_test.lua") {
+		t.Errorf("hours is not among %v", s.Files)
+	}
 	if v, m := ask(t, e, "hello"); v.Denied() || m.Rewritten {
 		t.Errorf("got %+v for an ordinary message", v)
 	}
+}
+
+// sendReply is what the rules read of chat.send's reply.
+type sendReply struct {
+	ConversationId string `protobuf:"bytes,2,opt,name=conversation_id,proto3"`
+	Duplicate      bool   `protobuf:"varint,6,opt,name=duplicate,proto3"`
 }
 
 // What the README shows works.

@@ -59,7 +59,8 @@ func (p phases) String() string {
 // symbols is the table.
 func symbols() []symbol {
 	return slices.Concat(pointSymbols(), answerSymbols(), divertSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), findSymbols(),
-		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), configSymbols(), effectSymbols(), actionSymbols(), sharedSymbols(), testSymbols(), testActionSymbols())
+		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), configSymbols(), effectSymbols(), noticeSymbols(), postSymbols(), sendSymbols(),
+		actionSymbols(), sharedSymbols(), testSymbols(), testActionSymbols())
 }
 
 // place splits a name: "im.text.len" is len in the library "im.text", and

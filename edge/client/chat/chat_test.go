@@ -383,6 +383,16 @@ func TestServerEndsTheSession(t *testing.T) {
 	x.exits(exitFailed)
 }
 
+func TestNotices(t *testing.T) {
+	fake, address := server(t, clienttest.FakeOptions{})
+	x := start(t, account(address, "alice", "-signup")...)
+	x.sees(x.errs, "signed in")
+	fake.Notify("alice", &wirepb.Notice{Event: "poll.closed", Text: "It is\nover", Data: `{"yes":2}`})
+	x.sees(x.errs, `· poll.closed, from the server: It is⏎over`)
+	fake.Notify("alice", &wirepb.Notice{Event: "poll.closed", Data: `{"yes":2}`})
+	x.sees(x.errs, `· poll.closed, from the server: {"yes":2}`)
+}
+
 // TestTwoTerminals: a person's second terminal ends the first, which says how to
 // have both; with a type of its own it does not.
 func TestTwoTerminals(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/wirepb"
 )
 
 const (
@@ -266,6 +268,9 @@ func (t *talker) handler() client.Handler {
 			}
 		},
 		Connected: func(context.Context, *accountpb.AuthReply) { t.screen.notice("connected") },
+		Notice: func(_ context.Context, n *wirepb.Notice) {
+			t.screen.notice("%s, from the server: %s", n.Event, cmp.Or(n.Text, n.Data))
+		},
 		Reset: func(_ context.Context, r client.Reset) {
 			t.screen.notice("the server's inbox begins anew (%v); what follows may be known", r.Reason)
 		},

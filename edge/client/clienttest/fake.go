@@ -185,6 +185,15 @@ func (f *Fake) Quit(account string, q *wirepb.Quit) {
 	}
 }
 
+// Notify pushes n to every session of an account.
+func (f *Fake) Notify(account string, n *wirepb.Notice) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.people[account]; p != nil {
+		f.push(p.id, idl.ActionNotice, n, nil)
+	}
+}
+
 // Inbox gives the texts in an account's inbox, the oldest first.
 func (f *Fake) Inbox(account string) []string {
 	f.mu.Lock()

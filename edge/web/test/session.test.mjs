@@ -68,6 +68,22 @@ test('close while signing in ends it', async () => {
   assert.equal(server.sockets.size, 0);
 });
 
+test('a notice is told as it comes, with what JSON left out', async () => {
+  const { online, server, clock, alice } = world();
+  const a = await online('alice');
+  const got = [];
+  a.client.addEventListener('notice', ({ detail }) => got.push(detail));
+  for (const socket of server.sessions(alice.user_id)) {
+    server.push(socket, Action.NOTICE, { event: 'poll.closed', data: '{"yes":2}', time_ms: 5 });
+    server.push(socket, Action.NOTICE, { event: 'hello', text: 'there' });
+  }
+  await clock.until(() => got.length === 2);
+  assert.deepEqual(got, [
+    { event: 'poll.closed', text: '', data: '{"yes":2}', time_ms: 5 },
+    { event: 'hello', text: 'there', data: '', time_ms: 0 },
+  ]);
+});
+
 for (const mode of ['binary', 'text']) {
   test(`two people talk in ${mode} mode`, async () => {
     const { online, clock, alice, bob } = world();

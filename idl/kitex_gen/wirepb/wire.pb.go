@@ -10,7 +10,7 @@ import (
 
 // Action is the operation number in a frame's header.
 //
-// 0-4, 10, 11 and 100 keep the meaning that the stock clients know.
+// 0-4, 10, 11 and 100 keep the meaning that the stock clients know; 5-9 are the server's own.
 // 12-29 account, 30-49 chat, 50-69 group, 70-89 room, 90-99 and 101-119 social,
 // 120-199 third-party plugins, 200-254 actions defined in Lua, 255 Error.
 type Action int32
@@ -21,6 +21,7 @@ const (
 	Action_ACTION_SYNC           Action = 2   // request: the inbox from a cursor. Push: sync, something may have been missed
 	Action_ACTION_MESSAGE        Action = 3   // request: send one message. Push: an inbox entry
 	Action_ACTION_MESSAGE_ACK    Action = 4   // request: this device holds the conversation up to seq. Push: the peer's device does
+	Action_ACTION_NOTICE         Action = 5   // push: what the server tells this person, besides messages
 	Action_ACTION_AUTH           Action = 10  // a token for an authenticated session
 	Action_ACTION_QUIT           Action = 11  // request: the client ends its session. Push: the server ends it, and why
 	Action_ACTION_SIGN_UP        Action = 12  // a new account
@@ -50,6 +51,7 @@ var Action_name = map[int32]string{
 	2:   "ACTION_SYNC",
 	3:   "ACTION_MESSAGE",
 	4:   "ACTION_MESSAGE_ACK",
+	5:   "ACTION_NOTICE",
 	10:  "ACTION_AUTH",
 	11:  "ACTION_QUIT",
 	12:  "ACTION_SIGN_UP",
@@ -78,6 +80,7 @@ var Action_value = map[string]int32{
 	"ACTION_SYNC":           2,
 	"ACTION_MESSAGE":        3,
 	"ACTION_MESSAGE_ACK":    4,
+	"ACTION_NOTICE":         5,
 	"ACTION_AUTH":           10,
 	"ACTION_QUIT":           11,
 	"ACTION_SIGN_UP":        12,
@@ -423,4 +426,48 @@ func (x *Scripted) GetJson() string {
 		return x.Json
 	}
 	return ""
+}
+
+// Notice is the push body of action 5: what the server, mostly a rule of the
+// operator's, tells a person. All devices that are connected get it. It is not kept:
+// nobody else ever does, and one may be lost with its connection.
+type Notice struct {
+	Event  string `protobuf:"bytes,1,opt,name=event" json:"event,omitempty"`      // what it is about, for programs: [a-z][a-z0-9_.-]*, 64 at most
+	Text   string `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`        // to be shown to people; may be empty
+	Data   string `protobuf:"bytes,3,opt,name=data" json:"data,omitempty"`        // a JSON object or array, for programs; may be empty
+	TimeMs int64  `protobuf:"varint,4,opt,name=time_ms" json:"time_ms,omitempty"` // when it was sent
+}
+
+func (x *Notice) Reset() { *x = Notice{} }
+
+func (x *Notice) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Notice) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Notice) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Notice) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Notice) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+func (x *Notice) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
 }

@@ -1325,7 +1325,7 @@ export class Client extends EventTarget {
    * @returns {Promise<object>} its reply
    */
   async action(action, body = {}) {
-    if (typeof action === 'string' && this.#options.mode !== 'text') {
+    if (typeof action === 'string' && this.#linkOptions.mode !== 'text') {
       throw new TypeError(`${action}: in binary frames an action has a number, not a name`);
     }
     return this.request(action, body);

@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +19,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/edge/certs"
+	"freeim/edge/hooks"
 	"freeim/edge/limits"
 	"freeim/edge/rpc"
 	"freeim/plugins/account"
@@ -44,6 +49,9 @@ type edgeConfig struct {
 	LinkKey   string   `yaml:"link_key"`
 	Etcd      rpc.Etcd `yaml:"etcd"`
 	Origins   []string `yaml:"origins"`
+
+	Pools map[string]poolConfig `yaml:"pools"`
+	Rules rulesConfig           `yaml:"rules"`
 
 	TLS tlsConfig `yaml:"tls"`
 
@@ -76,6 +84,19 @@ type edgeConfig struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	DrainDelay   time.Duration `yaml:"drain_delay"`
 	DrainRate    int           `yaml:"drain_rate"`
+}
+
+// poolConfig is some more cores, for the sessions that rules send there.
+type poolConfig struct {
+	Cores     []string `yaml:"cores"`
+	Otherwise string   `yaml:"otherwise"` // "default", also if empty, or "refuse"
+}
+
+// rulesConfig is the Lua rules of the edge.
+type rulesConfig struct {
+	Dir    string                                 `yaml:"dir"`    // empty: none; in embedded mode those of the core
+	State  string                                 `yaml:"state"`  // of the last bundles; empty: in memory only
+	Config map[string]map[string]server.RuleValue `yaml:"config"` // by im.config's name and key
 }
 
 // tlsConfig says which certificate the ports with TLS show.
@@ -168,6 +189,12 @@ func (c *config) complete() error {
 		c.Edge.Cores = []string{c.Core.Listen}
 		c.Edge.LinkKey = cmp.Or(c.Edge.LinkKey, c.Core.LinkKey)
 	}
+	if err := c.Edge.validatePools(); err != nil {
+		return err
+	}
+	if c.Core != nil && c.Edge.Rules.Dir == "" && c.Core.Scripts != "" {
+		c.Edge.Rules = rulesConfig{c.Core.Scripts, filepath.Join(c.Core.Data, "rules", "edge"), c.Core.Rules.Config}
+	}
 	switch {
 	case len(c.Edge.Cores) == 0:
 		return fmt.Errorf("edge.cores is empty, and there is no core section: name the cores to link to")
@@ -198,6 +225,46 @@ func (c *config) complete() error {
 		return err
 	}
 	return c.agree()
+}
+
+// validatePools checks what rpc.New cannot name so well.
+func (c *edgeConfig) validatePools() error {
+	for name, p := range c.Pools {
+		switch {
+		case !poolName.MatchString(name) || name == rpc.DefaultPool:
+			return fmt.Errorf("edge.pools: %q is no name for a pool: a-z, 0-9, \".\", \"_\" and \"-\", and not \"default\", which is edge.cores", name)
+		case len(p.Cores) == 0:
+			return fmt.Errorf("edge.pools.%s.cores is empty: name its cores", name)
+		case p.Otherwise != "" && p.Otherwise != "default" && p.Otherwise != "refuse":
+			return fmt.Errorf("edge.pools.%s.otherwise is %q: default or refuse", name, p.Otherwise)
+		}
+	}
+	return nil
+}
+
+var poolName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
+
+// pools are those of the links, in the order of their names.
+func (c *edgeConfig) pools() (all []rpc.Pool) {
+	for _, name := range slices.Sorted(maps.Keys(c.Pools)) {
+		all = append(all, rpc.Pool{Name: name, Cores: c.Pools[name].Cores, Refuse: c.Pools[name].Otherwise == "refuse"})
+	}
+	return all
+}
+
+// rules opens the rules; nil without any.
+func (c *edgeConfig) rules(log *slog.Logger) (*hooks.Rules, error) {
+	if c.Rules.Dir == "" {
+		return nil, nil
+	}
+	o := hooks.Options{Dir: c.Rules.Dir, State: c.Rules.State, Config: map[string]map[string]string{}, Pools: slices.Sorted(maps.Keys(c.Pools)), Log: log.With("rules", "edge")}
+	for name, values := range c.Rules.Config {
+		o.Config[name] = map[string]string{}
+		for key, value := range values {
+			o.Config[name][key] = string(value)
+		}
+	}
+	return hooks.Open(o)
 }
 
 // ownID is the name of an edge that was given none: the host's, and where it

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"freeim/conf/tracing"
 	"freeim/edge/certs"
 	"freeim/edge/gateway"
+	"freeim/edge/hooks"
 	"freeim/edge/limits"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
@@ -27,11 +29,14 @@ type edge struct {
 	log     *slog.Logger
 	limits  *limits.Guard // with the bans: Bans and Unban are for the administrative port
 	certs   *certs.Source // nil: no port with TLS
+	rules   *hooks.Rules  // nil: none
 	links   *rpc.Links
 	hub     *session.Hub
 	gateway *gateway.Gateway
 
-	draining atomic.Bool // close has begun
+	draining atomic.Bool        // close has begun
+	unwatch  context.CancelFunc // ends the watch of the rules
+	watching sync.WaitGroup
 }
 
 // newEdge joins links, hub and gateway; nothing is served before start. When it
@@ -50,23 +55,36 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing, figures pr
 	if err != nil {
 		return nil, err
 	}
+	rules, err := c.rules(log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && rules != nil {
+			rules.Close()
+		}
+	}()
 	links, err := rpc.New(rpc.Options{
-		Cores: c.Cores, Key: c.LinkKey, Etcd: c.Etcd, Lookup: c.Lookup, Silence: c.Silence, Census: c.Census, EdgeID: c.ID, Epoch: time.Now().UnixMicro(),
+		Cores: c.Cores, Pools: c.pools(), Key: c.LinkKey, Etcd: c.Etcd, Lookup: c.Lookup, Silence: c.Silence, Census: c.Census, EdgeID: c.ID, Epoch: time.Now().UnixMicro(),
 		CallTimeout: c.CallTimeout, Traced: traces.Tracer() != nil, Log: log, Figures: figures})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the links to the cores: %w", err)
 	}
-	hub, err := session.New(session.Options{
+	o := session.Options{
 		Core: links, Log: log, MaxSessions: c.MaxSessions, AuthTimeout: c.AuthTimeout, Heartbeat: c.Heartbeat,
 		MaxBodyFresh: int(c.MaxBodyFresh), MaxBody: int(c.MaxBody), QueueFrames: c.QueueFrames, QueueBytes: int(c.QueueBytes),
 		RetryAfter: c.RetryAfter, Jitter: c.Jitter, DrainRate: c.DrainRate,
 		Limits: guard, AuthFailures: c.Limits.AuthFailures, Patience: c.Limits.Patience, Tracer: traces.Tracer(), Sample: traces.Sample(),
-	})
+	}
+	if rules != nil {
+		o.Rules = rules
+	}
+	hub, err := session.New(o)
 	if err != nil {
 		links.Close()
 		return nil, fmt.Errorf("prepare the hub: %w", err)
 	}
-	e = &edge{config: c, log: log, limits: guard, certs: shown, links: links, hub: hub}
+	e = &edge{config: c, log: log, limits: guard, certs: shown, rules: rules, links: links, hub: hub}
 	if e.gateway, err = gateway.New(e.options(log)); err != nil {
 		hub.Close()
 		links.Close()
@@ -136,6 +154,7 @@ func (e *edge) alive(ctx context.Context) error {
 
 // start serves clients; when it fails, nothing is left running.
 func (e *edge) start() error {
+	e.watchRules()
 	e.links.Start(e.hub)
 	if err := e.gateway.Start(); err != nil {
 		e.stop()
@@ -144,10 +163,31 @@ func (e *edge) start() error {
 	return nil
 }
 
+// watchRules follows the files of the rules until stop.
+func (e *edge) watchRules() {
+	if e.rules == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e.unwatch = cancel
+	e.watching.Go(func() {
+		if err := e.rules.Run(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("the rules of the edge are no longer watched", "err", err)
+		}
+	})
+}
+
 func (e *edge) stop() {
 	e.gateway.Close()
 	e.links.Close()
 	e.hub.Close()
+	if e.rules != nil {
+		e.unwatch()
+		e.watching.Wait()
+		if err := e.rules.Close(); err != nil {
+			e.log.Error("close the rules of the edge", "err", err)
+		}
+	}
 	if e.certs != nil {
 		e.certs.Close()
 	}

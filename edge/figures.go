@@ -16,7 +16,7 @@ type figures struct {
 
 	sessions, live, calls, refused, pushed, lost, stray, closed *prometheus.Desc
 	overLimit, bans                                             *prometheus.Desc
-	frames, octets, draining                                    *prometheus.Desc
+	frames, octets, draining, barred                            *prometheus.Desc
 	conns, http, accepted, turnedAway, unproxied                *prometheus.Desc
 	upgrades, handshakes, reads, writes, stalled, panics        *prometheus.Desc
 	expires                                                     *prometheus.Desc
@@ -34,6 +34,7 @@ func newFigures(e *edge) *figures {
 		live:       desc("sessions_live", "Authenticated sessions now."),
 		frames:     desc("frames_total", "Frames received (in), and answers and pushes (out).", "direction"),
 		overLimit:  desc("limited_total", "Connections and frames refused by the limits: connections over them, connections of banned addresses, frames.", "what"),
+		barred:     desc("barred_total", "Connections refused by a rule (on_connect)."),
 		bans:       desc("bans", "Addresses that are banned now."),
 		octets:     desc("octets_total", "Octets read from (in) and written to (out) connections.", "direction"),
 		draining:   desc("draining", "1 while the edge takes no new sessions, since it is ending."),
@@ -93,6 +94,7 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	count(f.overLimit, guard.Banned, "banned")
 	count(f.overLimit, guard.Limited, "frame")
 	gauge(f.bans, guard.Bans)
+	count(f.barred, hub.Barred)
 	count(f.frames, hub.Received, "in")
 	count(f.frames, hub.Answered+hub.Pushed+hub.Rooms.Delivered, "out")
 	count(f.octets, gate.OctetsIn, "in")

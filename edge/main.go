@@ -137,6 +137,9 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	shown.Alive["edge"], shown.Checks["edge"] = e.alive, e.ready
 	maps.Copy(shown.Routes, banPages(e.limits))
 	registry.MustRegister(newFigures(e))
+	if e.rules != nil {
+		registry.MustRegister(e.rules.Figures())
+	}
 	e.announce(out, cfg)
 	if cfg.Admin.Listen != "" {
 		if adm, err = admin.New(shown); err != nil {

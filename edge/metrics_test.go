@@ -80,7 +80,7 @@ func whole(t *testing.T) (*edge, *server.Server, *prometheus.Registry) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.close(context.WithoutCancel(t.Context())) })
-	figures.MustRegister(newFigures(e))
+	figures.MustRegister(newFigures(e), e.rules.Figures())
 	adm, err := admin.New(admin.Options{Listen: "127.0.0.1:0", Figures: figures, Log: log, Checks: map[string]admin.Check{"core": s.Ready}})
 	if err != nil {
 		t.Fatal(err)

@@ -31,10 +31,13 @@ const (
 	readyPipe  = 4 // gets an octet when the child serves
 )
 
-// part makes the configuration of child i of that of all: a name and an
-// administrative port of its own, the other ports shared.
+// part makes the configuration of child i of that of all: a name, a state of its
+// rules and an administrative port of its own, the other ports shared.
 func (c *config) part(i int) error {
 	c.Edge.ID += "-" + strconv.Itoa(i)
+	if c.Edge.Rules.State != "" {
+		c.Edge.Rules.State += "-" + strconv.Itoa(i)
+	}
 	if c.Admin.Listen == "" {
 		return nil
 	}

@@ -45,6 +45,14 @@ local im = {}
 ---@field conversation string? ID of the conversation of a message.
 ---@field conversation_type string? "chat", "group" or "room", of a message.
 ---@field kind string? What a message is: "text".
+---@field transport string? At the edge: "tcp" or "websocket".
+---@field tls boolean? At the edge: whether the client came over TLS.
+---@field path string? In on_connect: the path of a WebSocket's request, without a query.
+---@field size number? In on_frame: octets of the body.
+---@field codec string? In on_frame: "protobuf" or "json".
+---@field sequence number? In on_frame: the client's number of the frame.
+---@field waiting number? In on_frame: frames of the session that wait behind it.
+---@field excess number? In on_frame: frames of the session that the limits refused, less those let pass since.
 local Call = {}
 
 ---@class im.log
@@ -176,14 +184,14 @@ function im.throttle(ms, reason) end
 
 ---The verdict to have a message succeed for its sender, who sees it on all his devices, and keep it from everybody else for ever. Of messages only. It ends the chain.
 ---
----For hooks.
+---For hooks in the core.
 ---@return im.Verdict
 function im.shadow() end
 
----The verdict to send a message elsewhere; the answer tells its sender where. It ends the chain.
+---The verdict to send a message elsewhere, of which the answer tells its sender; in on_route to send a session's actions to a pool of cores. It ends the chain.
 ---
 ---For hooks.
----@param target string a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms
+---@param target string a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms; in on_route a pool of edge.pools, or "default"
 ---@return im.Verdict
 function im.reroute(target) end
 
@@ -195,7 +203,7 @@ function Call:tag(name) end
 
 ---Adds to the action's score; 32 times at most.
 ---
----For hooks.
+---For hooks in the core.
 ---@param name string
 ---@param points number
 function Call:score(name, points) end
@@ -232,14 +240,14 @@ function print(...) end
 
 ---The value of a key; nil when there is none. Values are shared by all hooks and survive a reload, not a restart; when 32 MiB are full, rarely used ones are forgotten. A call may ask im.kv, im.rate and im.count 16 times together.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@return string? value
 function im.kv.get(key) end
 
 ---Sets a key.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param value string|number at most 64 KiB; a number is kept as its text
 ---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
@@ -247,7 +255,7 @@ function im.kv.set(key, value, ttl) end
 
 ---Adds to a whole number and gives the sum. A new key begins at 0 and lives for ttl; adding does not prolong it.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
 ---@param by? integer 1 if left out
@@ -256,14 +264,14 @@ function im.kv.incr(key, ttl, by) end
 
 ---Removes a key.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@return boolean existed
 function im.kv.del(key) end
 
 ---Sets a key if it holds old. Whoever gets true was the only one.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param old string|number|nil nil: the key must not be there
 ---@param value string|number
@@ -478,14 +486,14 @@ function Set:has(word) end
 
 ---Tells operators of something: it is in the log, and on the administrative port's page /rules/events. Like all effects it happens when the action's hooks have run, and not if they denied it; 16 effects per action. To tell of denials use im.after and c.code.
 ---
----For hooks.
+---For hooks in the core.
 ---@param event string `[a-z][a-z0-9_.-]*`
 ---@param data? table<string, any> 4 KiB as JSON at most
 function im.emit(event, data) end
 
 ---Ends all sessions of a person, with the close reason REMOVED: clients do not come back by themselves, but their sign-ins hold. An effect, as im.emit.
 ---
----For hooks.
+---For hooks in the core.
 ---@param user string an ID
 ---@param reason? string for operators and the client's developer
 function im.kick(user, reason) end
@@ -523,14 +531,14 @@ function im.action(name, options, fn) end
 
 ---Whether the session is in a room; only of an action that says rooms = true, and of those of the server that do.
 ---
----For hooks.
+---For hooks in the core.
 ---@param conversation string "r_lobby"
 ---@return boolean
 function Call:in_room(conversation) end
 
 ---As im.kv.get, of keys that all cores of the system share, where they have something to share them by (core.redis); one core alone keeps them in its memory. Each takes a way to a server and back, 10 ms at most, and may fail: then it gives nil and the reason, and raises nothing. Nothing here is durable: a server that loses its memory loses it. Counts among the 16 operations of im.kv.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@return string? value
 ---@return string? problem # why there is no answer: then the first is nil, and it may have happened or not
@@ -538,7 +546,7 @@ function im.shared.get(key) end
 
 ---Sets a key.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param value string|number at most 64 KiB
 ---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
@@ -548,7 +556,7 @@ function im.shared.set(key, value, ttl) end
 
 ---As im.kv.incr. It may count twice when an answer was lost.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param ttl string|number how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds
 ---@param by? integer 1 if left out
@@ -558,7 +566,7 @@ function im.shared.incr(key, ttl, by) end
 
 ---Removes a key, with its marks.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@return boolean? existed
 ---@return string? problem # why there is no answer: then the first is nil, and it may have happened or not
@@ -566,7 +574,7 @@ function im.shared.del(key) end
 
 ---Sets a key if it holds old: of all cores, whoever gets true was the only one.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param old string|number|nil nil: the key must not be there
 ---@param value string|number
@@ -577,7 +585,7 @@ function im.shared.cas(key, old, value, ttl) end
 
 ---Marks a member of a key with a value, once: a member that is marked stays so, and the same call again gives the same. Exact over all cores, also when answers are lost: for votes, and who takes part. 100,000 members of a key, "full" beyond. Keys of marks are others than those of values.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param member string|number at most 128 octets
 ---@param value string|number at most 64 octets, 32 different ones of a key
@@ -588,12 +596,47 @@ function im.shared.mark(key, member, value, ttl) end
 
 ---Counts the marks of a key.
 ---
----For hooks and tests.
+---For hooks in the core and tests.
 ---@param key string at most 128 octets
 ---@param member? string|number
 ---@return table<string, integer>? counts # how many members have each value
 ---@return string? value # the member's, or the problem when there are no counts
 function im.shared.marks(key, member) end
+
+---Registers a hook at the edge, on connections before they become sessions. A denial closes with the reason, or refuses a WebSocket's handshake; tags stay with the session.
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} as those of im.before
+function im.on_connect(fn, options) end
+
+---Registers a hook at the edge, on the frames of actions before they go to a core: their sizes, not their bodies. It has a fifth of the usual work and two fifths of the usual time.
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} as those of im.before
+function im.on_frame(fn, options) end
+
+---Registers a hook at the edge that chooses a pool of cores by im.reroute. It is asked about a session's first action, again when it has signed in and when the rules change, and its answer holds for all actions until then. It has the budget of im.on_frame.
+---
+---For loading.
+---@param fn fun(c: im.Call): im.Verdict?
+---@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; there is no on_error: when the hook fails the action goes where it goes without it
+function im.on_route(fn, options) end
+
+---In on_connect: a field of a WebSocket's request: host, origin, user-agent, accept-language, referer, sec-websocket-protocol, or one that begins with x-.
+---
+---For hooks at the edge.
+---@param name string in lower case
+---@return string? value # 1 KiB at most; nil: it was not sent, or is not shown
+function Call:header(name) end
+
+---Whether on_connect gave the session's connection a tag.
+---
+---For hooks at the edge.
+---@param name string
+---@return boolean
+function Call:tagged(name) end
 
 ---Declares a test. It runs before the bundle is activated; a failure refuses the bundle.
 ---
@@ -666,5 +709,26 @@ function Test.wait(ms) end
 ---@param fields table<string, any> name, request as a table, rooms as a list, and other fields of im.Call
 ---@return im.Told
 function Test.action(fields) end
+
+---What the hooks say about somebody who connects.
+---
+---For tests.
+---@param fields table<string, any> fields of im.Call, and headers, a table by name
+---@return im.Told
+function Test.connect(fields) end
+
+---What the hooks say about a frame.
+---
+---For tests.
+---@param fields table<string, any> fields of im.Call, and tags, a list
+---@return im.Told
+function Test.frame(fields) end
+
+---Where a session's actions go: target of the result is the pool.
+---
+---For tests.
+---@param fields table<string, any> fields of im.Call, and tags, a list
+---@return im.Told
+function Test.route(fields) end
 
 return im

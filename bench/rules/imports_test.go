@@ -64,12 +64,13 @@ var inside = map[string]sees{
 	"edge/session":           {"edge/limits edge/frame edge/room edge/ws idl idl/kitex_gen/wirepb", bodies},
 	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies + " edge/room"},
 	"edge/rpc":               {"edge/room edge/session idl idl/kitex_gen/roompb idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis edge/frame edge/limits"}, // against a real core
+	"edge/hooks":             {"edge/session idl idl/kitex_gen/wirepb scripts/engine", bodies + " edge/frame edge/gateway edge/room"},
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
 	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " edge/client edge/frame"},
+	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/hooks edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " core/engines edge/client edge/frame"},
 	"bench/cluster":     {"core/server edge/gateway edge/rpc edge/session edge/web plugins", ""},
 	"bench":             {"bench/cluster bench/e2e/browser bench/limit bench/load bench/people bench/proc bench/report core/engines edge/client " + bodies, ""},
 	"bench/history":     {"", ""},
@@ -109,7 +110,7 @@ var homes = map[string]string{
 	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",
 	"go.etcd.io/etcd":                     "edge/rpc core/rpc",
 	"go.opentelemetry.io/otel":            "conf/tracing core/dispatch core/hooks core/rpc core/server core/sql core/redis core/pebble edge/session edge/rpc bench/cluster",
-	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/session edge/gateway edge/rpc scripts/engine",
+	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/hooks edge/session edge/gateway edge/rpc scripts/engine",
 	"github.com/HdrHistogram":             "bench/report",
 	"github.com/cloudwego/prutal":         "",                       // generated code only
 	"go.uber.org/goleak":                  "core/plugin/plugintest", // and every test

@@ -42,7 +42,7 @@ func newArrival(c *net.TCPConn) *arrival {
 
 // arrive lets a connection in. What must be read first, the PROXY header, the
 // TLS handshake and the request head, is read on a goroutine that lives at most
-// HeadTimeout.
+// HeadTimeout; there the rules are asked too.
 func (g *Gateway) arrive(c *net.TCPConn, d *door) {
 	a := newArrival(c)
 	proxied := slices.Contains(g.opts.ProxyProtocol, d.name) && g.trusts(a.client.Addr())
@@ -51,7 +51,8 @@ func (g *Gateway) arrive(c *net.TCPConn, d *door) {
 		c.Close()
 		return
 	}
-	if !d.waits && !proxied && d.tls == nil {
+	judged := g.opts.Hub != nil && g.opts.Hub.Judges()
+	if !d.waits && !proxied && !judged && d.tls == nil {
 		d.serve(a)
 		return
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 
+	"freeim/edge/session"
 	"freeim/edge/ws"
 )
 
@@ -13,7 +14,7 @@ const echoMessage = 16 << 20
 // handshake, the reader, the limits, the end and the write path of real sessions.
 type echo struct{ socket *websocket }
 
-func newEcho(w *websocket) taker { return echo{w} }
+func newEcho(w *websocket, _ *session.Admission) taker { return echo{w} }
 
 func (g *Gateway) serveEcho(a *arrival) { g.serveHead(a, g.echoes, newEcho) }
 

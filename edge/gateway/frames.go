@@ -16,9 +16,9 @@ type frames struct {
 	session *session.Session // nil when the hub turned the connection away
 }
 
-func newFrames(c *conn) *frames {
+func newFrames(c *conn, said *session.Admission) *frames {
 	f := &frames{conn: c}
-	f.session = c.gateway.opts.Hub.Open(f)
+	f.session = c.gateway.opts.Hub.OpenAs(f, said)
 	return f
 }
 
@@ -94,9 +94,4 @@ func (f *frames) Wire(codec idl.Codec, _ bool) session.Wire {
 func (f *frames) Close(_ idl.CloseReason, _ string, quit []byte, _ bool) { f.out.end(quit) }
 
 // Kind implements session.Transport.
-func (f *frames) Kind() string {
-	if f.secure != nil {
-		return "tls"
-	}
-	return "tcp"
-}
+func (f *frames) Kind() string { return kind(false, f.secure != nil) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"freeim/edge/limits"
+	"freeim/edge/session"
 	"freeim/edge/ws"
 )
 
@@ -26,7 +27,7 @@ const (
 func (g *Gateway) serveHTTP(a *arrival) { g.serveHead(a, g.clients, newClient) }
 
 // serveHead reads a request's head.
-func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket) taker) {
+func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket, *session.Admission) taker) {
 	head, rest, err := readHead(a)
 	if err != nil {
 		g.web.refuse(a, err)
@@ -44,7 +45,15 @@ func (g *Gateway) serveHead(a *arrival, via *outlet, take func(*websocket) taker
 	case h.Outcome == ws.NotUpgrade || !ours:
 		g.web.hand(a, append(head, rest...))
 	default:
-		g.upgrade(a, via, take, h, rest)
+		var said *session.Admission
+		if via != g.echoes {
+			said = g.judge(a, &h)
+		}
+		if said != nil && said.Refused != nil {
+			g.web.turnDown(a, refusal(said.Refused))
+			return
+		}
+		g.upgrade(a, via, func(w *websocket) taker { return take(w, said) }, h, rest)
 	}
 }
 

@@ -62,7 +62,8 @@ func (g *Gateway) accept(l *net.TCPListener, d *door) {
 
 // serveTCP makes a session of a connection.
 func (g *Gateway) serveTCP(a *arrival) {
-	g.adopt(a, g.clients, func(c *conn) protocol { return newFrames(c) }, a.plain())
+	said := g.judge(a, nil)
+	g.adopt(a, g.clients, func(c *conn) protocol { return newFrames(c, said) }, a.plain())
 }
 
 // descriptor takes the socket out of Go's own poller, which netpoll replaces.

@@ -126,9 +126,9 @@ type client struct {
 	breach atomic.Int32
 }
 
-func newClient(w *websocket) taker {
+func newClient(w *websocket, said *session.Admission) taker {
 	c := &client{socket: w}
-	c.session = w.gateway.opts.Hub.Open(c)
+	c.session = w.gateway.opts.Hub.OpenAs(c, said)
 	return c
 }
 
@@ -252,9 +252,4 @@ func (c *client) Peer() *limits.Peer { return c.socket.peer }
 func (c *client) Address() string { return c.socket.address }
 
 // Kind implements session.Transport.
-func (c *client) Kind() string {
-	if c.socket.secure != nil {
-		return "wss"
-	}
-	return "websocket"
-}
+func (c *client) Kind() string { return kind(true, c.socket.secure != nil) }

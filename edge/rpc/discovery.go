@@ -107,8 +107,10 @@ func (l *Links) seek() {
 	defer tick.Stop()
 	for {
 		var all sync.WaitGroup
-		for _, s := range l.sources {
-			all.Go(func() { l.update(s) })
+		for _, p := range l.pools {
+			for _, s := range p.sources {
+				all.Go(func() { l.update(s) })
+			}
 		}
 		all.Wait()
 		select {
@@ -139,24 +141,36 @@ func (l *Links) update(s *source) {
 // adopt links to the cores that are named, and lets go of those that are not: a
 // link that still stands is kept until its core ends it. The caller holds mu.
 func (l *Links) adopt() {
-	wanted := make(map[string]bool)
-	for _, address := range l.fixed {
-		wanted[address] = true
-	}
-	for _, s := range l.sources {
-		for _, address := range s.found {
-			wanted[address] = true
+	wanted := make(map[string]*pool)
+	for _, p := range l.pools {
+		for _, address := range p.named() {
+			if wanted[address] == nil { // the first pool that names a core has it
+				wanted[address] = p
+			}
 		}
 	}
 	for _, k := range *l.known.Load() {
-		k.want(wanted[k.address])
+		p := wanted[k.address]
+		k.want(p != nil)
+		if p != nil && p != k.pool.Load() {
+			l.move(k, p)
+		}
 		delete(wanted, k.address)
 	}
-	for address := range wanted {
-		if err := l.add(address); err != nil {
+	for address, p := range wanted {
+		if err := l.add(p, address); err != nil {
 			l.log.Warn("a core cannot be linked", "core", address, "err", err)
 		}
 	}
+}
+
+// named are the addresses of its cores. The caller holds Links.mu.
+func (p *pool) named() []string {
+	all := slices.Clone(p.fixed)
+	for _, s := range p.sources {
+		all = append(all, s.found...)
+	}
+	return all
 }
 
 // want says whether the core is named. One that is not is dialled no more.

@@ -22,6 +22,7 @@ type figures struct {
 
 	batches, items, pending, up, refused      *prometheus.Desc
 	known, suspect, parked, censuses, resyncs *prometheus.Desc
+	poolUp, poolCalls, poolAstray             *prometheus.Desc
 }
 
 func newFigures(l *Links) *figures {
@@ -29,21 +30,24 @@ func newFigures(l *Links) *figures {
 	both := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("freeim_link_"+name, help, labels, end)
 	}
-	own := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("freeim_link_"+name, help, nil, nil)
+	own := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("freeim_link_"+name, help, labels, nil)
 	}
 	return &figures{
-		links:    l,
-		batches:  both("batches_total", "Messages on the streams between edges and cores.", "direction"),
-		items:    both("items_total", "Calls (up), replies, pushes, broadcasts and kicks (down) in the batches.", "direction"),
-		pending:  both("pending", "Calls under way."),
-		up:       both("up", "Links that stand."),
-		refused:  both("refused_total", "Calls answered by the link instead of a handler.", "reason"),
-		known:    own("cores", "Cores that this edge knows of."),
-		suspect:  own("suspect", "Links that get no calls since their core is silent."),
-		parked:   own("parked", "Calls that wait for a link."),
-		censuses: own("censuses_total", "Times that the live sessions were listed again, whole or in part."),
-		resyncs:  own("resyncs_total", "Times that all clients were told to sync, since pushes were lost."),
+		links:      l,
+		batches:    both("batches_total", "Messages on the streams between edges and cores.", "direction"),
+		items:      both("items_total", "Calls (up), replies, pushes, broadcasts and kicks (down) in the batches.", "direction"),
+		pending:    both("pending", "Calls under way."),
+		up:         both("up", "Links that stand."),
+		refused:    both("refused_total", "Calls answered by the link instead of a handler.", "reason"),
+		known:      own("cores", "Cores that this edge knows of."),
+		suspect:    own("suspect", "Links that get no calls since their core is silent."),
+		parked:     own("parked", "Calls that wait for a link."),
+		censuses:   own("censuses_total", "Times that the live sessions were listed again, whole or in part."),
+		poolUp:     own("pool_up", "Cores of a pool that take calls.", "pool"),
+		poolCalls:  own("pool_calls_total", "Calls that the cores of a pool were given.", "pool"),
+		poolAstray: own("pool_astray_total", "Calls for a pool that none of its cores could be given: they went to the default pool or were refused.", "pool"),
+		resyncs:    own("resyncs_total", "Times that all clients were told to sync, since pushes were lost."),
 	}
 }
 
@@ -90,4 +94,9 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	gauge(f.up, up)
 	gauge(f.suspect, suspect)
 	gauge(f.parked, parked)
+	for _, p := range l.pools {
+		out <- prometheus.MustNewConstMetric(f.poolUp, prometheus.GaugeValue, float64(len(*p.up.Load())), p.name)
+		count(f.poolCalls, p.calls.Load(), p.name)
+		count(f.poolAstray, p.astray.Load(), p.name)
+	}
 }

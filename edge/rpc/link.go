@@ -64,8 +64,9 @@ type link struct {
 	dial    func(context.Context) (core.Core_LinkClient, error)
 	limit   int // of pending
 
-	heard   atomic.Uint32 // messages that came
-	silence silence       // owned by the attendant
+	pool    atomic.Pointer[pool] // that the core is in; written under Links.mu
+	heard   atomic.Uint32        // messages that came
+	silence silence              // owned by the attendant
 
 	catalogue *catalogue // of the core that answered last; guarded by Links.mu
 

@@ -62,8 +62,10 @@ type Receiver interface {
 // Options configures Links.
 type Options struct {
 	// Cores are "unix:/path" or "host:port", one core each, or places to look for
-	// cores again and again: "dns:name:port", "etcd:service". One or more.
+	// cores again and again: "dns:name:port", "etcd:service". One or more. They are the
+	// default pool.
 	Cores  []string
+	Pools  []Pool // further cores, for calls that name them
 	EdgeID string // stable across restarts; required
 	Epoch  int64  // grows with each start of this edge; required
 	Key    string // the cores' link key; empty: none is shown
@@ -137,6 +139,9 @@ func (o *Options) validate() error {
 	if len(o.Cores) == 0 || slices.Contains(o.Cores, "") {
 		return errors.New("an edge needs the address of at least one core")
 	}
+	if err := o.validatePools(); err != nil {
+		return err
+	}
 	if o.EdgeID == "" || o.Epoch <= 0 {
 		return errors.New("an edge needs an ID and an epoch")
 	}
@@ -152,15 +157,14 @@ type Links struct {
 	// Static after New.
 	options Options
 	log     *slog.Logger
-	fixed   []string // addresses of cores that are always named
-	sources []*source
+	pools   []*pool      // the default one first
 	seed    maphash.Seed // by which rooms are spread over the links
 
 	receiver  Receiver // static after Start
 	catalogue atomic.Pointer[catalogue]
 	numbers   atomic.Uint32           // of calls: the last one given
 	known     atomic.Pointer[[]*link] // one per core, by index; written under mu
-	up        atomic.Pointer[[]*link] // those that take calls, by index; written under mu
+	up        atomic.Pointer[[]*link] // those that take calls, of all pools, by index; written under mu
 	listing   atomic.Pointer[link]    // the one that a census goes by; nil: none now
 	asked     chan struct{}           // has one token when a core wants a census
 	counts    counts
@@ -199,21 +203,8 @@ func New(o Options) (*Links, error) {
 	l.up.Store(&[]*link{})
 	l.close = sync.OnceFunc(l.shut)
 	quiet(o.Log)
-	for _, core := range o.Cores {
-		place, err := l.options.sourceOf(core)
-		if err != nil {
-			return nil, err
-		}
-		if place != nil {
-			l.sources = append(l.sources, place)
-		} else {
-			l.fixed = append(l.fixed, core)
-		}
-	}
-	for _, address := range l.fixed {
-		if err := l.add(address); err != nil {
-			return nil, err
-		}
+	if err := l.makePools(); err != nil {
+		return nil, err
 	}
 	if o.Figures != nil {
 		if err := o.Figures.Register(newFigures(l)); err != nil {
@@ -225,7 +216,7 @@ func New(o Options) (*Links, error) {
 
 // add makes a link to the core at address; it runs if the others do. The caller
 // holds mu, or is New.
-func (l *Links) add(address string) error {
+func (l *Links) add(p *pool, address string) error {
 	if l.closed {
 		return nil
 	}
@@ -235,6 +226,7 @@ func (l *Links) add(address string) error {
 	}
 	l.last++
 	k := newLink(l, l.last, address, dial)
+	k.pool.Store(p)
 	known := append(slices.Clone(*l.known.Load()), k)
 	l.known.Store(&known)
 	if l.receiver != nil {
@@ -251,13 +243,16 @@ func (l *Links) Start(r Receiver) {
 	for _, link := range *l.known.Load() {
 		l.rest.Go(link.run)
 	}
-	if len(l.sources) > 0 {
+	if slices.ContainsFunc(l.pools, func(p *pool) bool { return len(p.sources) > 0 }) {
 		l.rest.Go(l.seek)
 	}
 }
 
 // Ready reports whether a core takes calls now.
 func (l *Links) Ready() bool { return len(*l.up.Load()) > 0 }
+
+// Up reports whether a core of a pool takes calls now.
+func (l *Links) Up(name string) bool { return len(*l.pool(name).up.Load()) > 0 }
 
 // Close drops the links and refuses everything under way, and every later call,
 // with UNAVAILABLE. The Receiver must live until it returns.
@@ -285,20 +280,36 @@ func (l *Links) Call(c session.Call) {
 // CallTogether implements session.Core: the session's link takes the calls, if it is up
 // and its core joins calls.
 func (l *Links) CallTogether(calls []session.Call) bool {
-	up := *l.up.Load()
-	return len(up) > 0 && up[choice(calls[0].Session, len(up))].callTogether(calls, time.Now().Add(l.options.CallTimeout))
+	pool := l.pool(calls[0].Pool)
+	up, _ := l.reach(pool)
+	if len(up) == 0 {
+		return false
+	}
+	link, n := up[choice(calls[0].Session, len(up))], len(calls)
+	if !link.callTogether(calls, time.Now().Add(l.options.CallTimeout)) {
+		return false
+	}
+	pool.went(link, n)
+	return true
 }
 
 // place gives the call to a link, parks it or refuses it. A session keeps to one
 // link while the same ones are up; when that one is full the next is tried.
 func (l *Links) place(w waiting) {
+	pool := l.pool(w.Pool)
 	for {
-		up := *l.up.Load()
+		up, err := l.reach(pool)
+		if err != nil {
+			pool.astray.Add(1)
+			l.refuse(pendingOf(w), unreachable)
+			return
+		}
 		crowded := false
 		for i := range up {
 			link := up[(choice(w.Session, len(up))+i)%len(up)]
 			switch link.call(w) {
 			case taken:
+				pool.went(link, 1)
 				return
 			case full:
 				crowded = true
@@ -325,10 +336,11 @@ func choice(s session.ID, n int) int {
 func (l *Links) park(w waiting) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	up, err := l.reach(l.pool(w.Pool))
 	switch {
 	case l.closed:
 		l.refuse(pendingOf(w), stopping)
-	case l.Ready():
+	case err != nil || len(up) > 0:
 		return false
 	case len(l.parked) >= l.options.Parked:
 		l.refuse(pendingOf(w), unreachable)
@@ -348,13 +360,10 @@ func (l *Links) rise(k *link, missed bool) {
 		l.mu.Unlock()
 		return
 	}
-	up := *l.up.Load()
-	if !slices.Contains(up, k) {
-		up = append(slices.Clone(up), k)
-		slices.SortFunc(up, func(a, b *link) int { return a.index - b.index })
-		l.up.Store(&up)
+	if with(&l.up, k) {
 		l.merge(k) // another core may have told of its actions since k did
 	}
+	with(&k.pool.Load().up, k)
 	parked := l.parked
 	l.parked = nil
 	missed = missed || l.missed
@@ -372,8 +381,8 @@ func (l *Links) rise(k *link, missed bool) {
 func (l *Links) fall(k *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	up := slices.DeleteFunc(slices.Clone(*l.up.Load()), func(other *link) bool { return other == k })
-	l.up.Store(&up)
+	without(&l.up, k)
+	without(&k.pool.Load().up, k)
 }
 
 // miss says that a link ended, and with it what was pushed by it last: clients

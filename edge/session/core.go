@@ -29,6 +29,7 @@ type Call struct {
 	Identity *Identity // nil before Auth; not changed after the call
 	Address  string    // the client's
 	Trace    string    // W3C traceparent of the action's span; empty: not traced
+	Pool     string    // of cores that it is for; empty: the default
 	Rooms    []string  // those that the session is in; for an action with ActionInfo.Rooms
 }
 

@@ -139,7 +139,7 @@ func (s *Session) reply(r Reply) bool {
 		s.signInFailed(to, r.Body)
 	}
 	if in, more := s.next(); more {
-		s.work(in)
+		s.goOn(in)
 	}
 	return true
 }

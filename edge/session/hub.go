@@ -36,6 +36,8 @@ type Options struct {
 	Tracer trace.Tracer // makes the spans of actions that go to a core; nil: none
 	Sample float64      // which part of the actions has one, 0 to 1
 
+	Rules Rules // the operators' rules at this edge; nil: none
+
 	// Limits hold for what a user and an address use; nil: no limits.
 	Limits *limits.Guard
 	// AuthFailures is how many sign-ins may fail on one connection; it is closed
@@ -127,6 +129,7 @@ type Hub struct {
 	stop    chan struct{}
 	stopped sync.Once
 	ticking sync.WaitGroup
+	asking  sync.WaitGroup // frames whose rules are asked aside
 }
 
 // New returns a hub whose clock runs until Close.
@@ -162,6 +165,7 @@ func (h *Hub) Close() {
 	h.rooms.Close()
 	h.stopped.Do(func() { close(h.stop) })
 	h.ticking.Wait()
+	h.asking.Wait()
 }
 
 // standstill is how late the clock may be: many times its longest tick.
@@ -182,9 +186,17 @@ func (h *Hub) Alive() error {
 // gives it every frame with Receive, every fault with Fail, and the end with
 // Closed. It is nil when there is no room or the edge drains: then the
 // transport has been told to close with the reason, and that is all.
-func (h *Hub) Open(t Transport) *Session {
+func (h *Hub) Open(t Transport) *Session { return h.OpenAs(t, nil) }
+
+// OpenAs is Open of a connection that the rules were asked about: one that they refuse is
+// told so.
+func (h *Hub) OpenAs(t Transport, a *Admission) *Session {
 	if h.draining.Load() {
 		h.turnAway(t, idl.CloseShutdown, "this edge is shutting down")
+		return nil
+	}
+	if a != nil && a.Refused != nil {
+		h.close(t, a.Refused.farewell(), form{})
 		return nil
 	}
 	if h.counters.sessions.Add(1) > int64(h.opts.MaxSessions) {
@@ -193,6 +205,9 @@ func (h *Hub) Open(t Transport) *Session {
 		return nil
 	}
 	s := &Session{hub: h, transport: t, id: ID(h.lastID.Add(1))}
+	if a != nil {
+		s.ruled = &ruled{tags: a.tags}
+	}
 	now := h.wheel.clock.Load()
 	s.seen.Store(now)
 	s.authBy = now + h.wheel.auth

@@ -90,6 +90,7 @@ func (s *Session) together(first inbound) (calling bool) {
 	if j == nil {
 		return s.call(first)
 	}
+	pool := s.pool(first)
 	s.mu.Lock()
 	if s.state >= closing {
 		s.mu.Unlock()
@@ -100,7 +101,7 @@ func (s *Session) together(first inbound) (calling bool) {
 	if s.traced = s.hub.traces.sampled(); s.traced {
 		traceparent = s.hub.traces.begin(s, first)
 	}
-	calls := s.callsOf(j, traceparent)
+	calls := s.callsOf(j, pool, traceparent)
 	s.mu.Unlock()
 	s.hub.counters.calls.Add(int64(len(calls)))
 	if !s.hub.core.CallTogether(calls) {
@@ -169,12 +170,12 @@ func (j *joint) add(in inbound) {
 
 // callsOf are the calls of what is not answered, which are valid until the joint ends.
 // Called with mu held.
-func (s *Session) callsOf(j *joint, traceparent string) []Call {
+func (s *Session) callsOf(j *joint, pool, traceparent string) []Call {
 	for i := range j.frames {
 		if f := &j.frames[i]; !f.answered {
 			j.calls = append(j.calls, Call{
 				Session: s.id, Action: f.in.action, Sequence: f.in.sequence, Codec: f.in.form.codec,
-				Body: f.in.keep(), Identity: s.identity, Address: s.transport.Address(), Trace: traceparent,
+				Body: f.in.keep(), Identity: s.identity, Address: s.transport.Address(), Trace: traceparent, Pool: pool,
 			})
 			traceparent = ""
 		}
@@ -238,7 +239,7 @@ func (s *Session) answerTogether(j *joint) {
 		s.mu.Unlock()
 		s.hub.doneWith(j)
 		if in, more := s.next(); more {
-			s.work(in)
+			s.goOn(in)
 		}
 	}
 }

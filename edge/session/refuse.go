@@ -32,7 +32,7 @@ func (s *Session) admit(in inbound) *wirepb.Error {
 		ms := (wait + time.Millisecond - 1).Milliseconds()
 		return &wirepb.Error{Code: idl.CodeRateLimited, Message: "this action was called too often", RetryAfterMs: ms}
 	}
-	return nil
+	return s.review(in, info)
 }
 
 // refuse answers a request with an Error, also one with sequence 0.
@@ -62,6 +62,15 @@ type farewell struct {
 	reason  idl.CloseReason
 	message string        // for the client's developer
 	retry   time.Duration // 0: the hub's own advice
+}
+
+// farewell is how a connection is told a rule's no: to come again if it is only not now.
+func (r *Refusal) farewell() farewell {
+	why := farewell{reason: idl.CloseRemoved, message: r.Reason, retry: r.RetryAfter}
+	if r.Code == idl.CodeRateLimited || r.Code == idl.CodeUnavailable {
+		why.reason = idl.CloseOverloaded
+	}
+	return why
 }
 
 // end closes the session unless that has happened already: Quit in the form of

@@ -37,6 +37,8 @@ type Session struct {
 
 	place place // owned by the hub's wheel
 
+	ruled *ruled // set by OpenAs, later owned by whoever handles a frame; nil: no rule has said anything
+
 	// Owned by whoever handles a frame.
 	excess   int32 // frames refused as too many, less those that passed since
 	failures int32 // sign-ins that failed
@@ -151,6 +153,7 @@ func (s *Session) handle(in inbound) (calling bool) {
 // call hands a frame to the core. From then on reply owns the order, so nothing
 // may follow the call here.
 func (s *Session) call(in inbound) (calling bool) {
+	pool := s.pool(in)
 	s.mu.Lock()
 	if s.state >= closing {
 		s.mu.Unlock()
@@ -166,7 +169,7 @@ func (s *Session) call(in inbound) (calling bool) {
 	s.hub.counters.calls.Add(1)
 	s.hub.core.Call(Call{
 		Session: s.id, Action: in.action, Sequence: in.sequence, Codec: in.form.codec,
-		Body: in.keep(), Identity: who, Address: s.transport.Address(), Trace: traceparent, Rooms: rooms,
+		Body: in.keep(), Identity: who, Address: s.transport.Address(), Trace: traceparent, Pool: pool, Rooms: rooms,
 	})
 	return true
 }

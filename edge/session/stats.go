@@ -20,6 +20,7 @@ type Stats struct {
 	Pushed   int64 // frames pushed, one for each session
 	Lost     int64 // pushes for sessions that were gone, not live, or had no body in their codec
 	Stray    int64 // replies that no session waited for
+	Barred   int64 // connections that a rule refused
 	// Closed counts the endings by the server by reason, and under
 	// idl.CloseReason(0) the connections that the client or the network ended.
 	Closed map[idl.CloseReason]int64
@@ -28,7 +29,7 @@ type Stats struct {
 
 // counters is the hub's side of Stats.
 type counters struct {
-	sessions, live, received, answered, calls, refused, pushed, lost, stray atomic.Int64
+	sessions, live, received, answered, calls, refused, pushed, lost, stray, barred atomic.Int64
 
 	mu     sync.Mutex // guards closed
 	closed map[idl.CloseReason]int64
@@ -51,7 +52,7 @@ func (h *Hub) Stats() Stats {
 	c.mu.Unlock()
 	return Stats{
 		Sessions: c.sessions.Load(), Live: c.live.Load(), Received: c.received.Load(), Answered: c.answered.Load(), Calls: c.calls.Load(), Refused: c.refused.Load(),
-		Pushed: c.pushed.Load(), Lost: c.lost.Load(), Stray: c.stray.Load(), Closed: closed,
+		Pushed: c.pushed.Load(), Lost: c.lost.Load(), Stray: c.stray.Load(), Barred: c.barred.Load(), Closed: closed,
 		Rooms: h.rooms.Stats(),
 	}
 }

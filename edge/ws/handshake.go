@@ -4,8 +4,10 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Options is the policy of a handshake. The zero value is fit for use.
@@ -39,6 +41,20 @@ type Handshake struct {
 	Reason   string // why it was refused; the Response says it too
 	// Forwarded are the field lines X-Forwarded-For, in order, whatever the outcome.
 	Forwarded []string
+
+	fields []field
+}
+
+// Fields gives the field lines of a handshake that was accepted: the name in lower case,
+// and the value.
+func (h *Handshake) Fields() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for _, f := range h.fields {
+			if !yield(f.name, f.value) {
+				return
+			}
+		}
+	}
 }
 
 // Upgrade decides on a request head, which is what HeadSize measured. A head
@@ -60,7 +76,18 @@ func Upgrade(p []byte, o Options) Handshake {
 	if o.Deflate {
 		extension = h.agreeDeflate()
 	}
-	return Handshake{Outcome: Accepted, Target: h.target, Response: accept(key, extension), Deflate: extension != "", Forwarded: h.values("x-forwarded-for")}
+	return Handshake{Outcome: Accepted, Target: h.target, Response: accept(key, extension), Deflate: extension != "",
+		Forwarded: h.values("x-forwarded-for"), fields: h.fields}
+}
+
+// Refusal is the answer to a handshake that is refused for a reason of others; retry is
+// when to come again, 0 for no advice.
+func Refusal(status int, reason string, retry time.Duration) []byte {
+	extra := "Connection: close\r\n"
+	if retry > 0 {
+		extra += fmt.Sprintf("Retry-After: %d\r\n", int64((retry+time.Second-1)/time.Second))
+	}
+	return answer(status, extra, reason)
 }
 
 // TooLargeResponse is the answer to ErrHeadTooLarge.
@@ -178,7 +205,11 @@ func refuse(h head, status int, reason string) Handshake {
 	case http.StatusUpgradeRequired: // §4.2.2, RFC 9110 §15.5.22
 		extra = "Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: " + handshakeVersion + "\r\n"
 	}
-	response := fmt.Sprintf("HTTP/1.1 %d %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s\n",
+	return Handshake{Outcome: Refused, Target: h.target, Response: answer(status, extra, reason), Reason: reason, Forwarded: h.values("x-forwarded-for")}
+}
+
+// answer is a response that says the reason.
+func answer(status int, extra, reason string) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s\n",
 		status, http.StatusText(status), extra, len(reason)+1, reason)
-	return Handshake{Outcome: Refused, Target: h.target, Response: []byte(response), Reason: reason, Forwarded: h.values("x-forwarded-for")}
 }

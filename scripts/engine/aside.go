@@ -101,7 +101,7 @@ type ticker struct {
 
 // newTicker begins; nil when the bundle has no such hook.
 func newTicker(b *bundle, clock func() time.Time, turns *share) *ticker {
-	if len(b.at[Tick]) == 0 {
+	if len(b.at[Tick]) == 0 || b.opts.Edge {
 		return nil
 	}
 	t := &ticker{b: b, clock: clock, share: turns, stop: make(chan struct{})}

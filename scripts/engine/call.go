@@ -16,6 +16,11 @@ type Call struct {
 	Kind             string // "text"
 	Text             *string
 
+	// At the edge: what on_connect left with the session, and fields of the request that
+	// asks for a WebSocket. Not changed any more.
+	Tags    []string
+	Headers []Header
+
 	// Of an action that is answered: the code, in lower case, and a pointer to the
 	// reply, nil if it was refused. After hooks read them.
 	Code  string
@@ -47,7 +52,15 @@ const (
 	FactTrace           // the trace's ID
 	FactLanguage        // what the client asked to be answered in
 	FactAccountAge      // in whole seconds; a number in scripts
-	facts               // how many there are
+	FactTransport       // "tcp"; like all that follow at the edge
+	FactTLS             // "true" or "false"; a boolean in scripts
+	FactPath            // of the request that asks for a WebSocket
+	FactCodec           // "json"
+	FactSize            // numbers in scripts, like those that follow
+	FactSequence
+	FactWaiting
+	FactExcess
+	facts // how many there are
 )
 
 // Field is a text of a request that rules may rewrite.

@@ -46,9 +46,9 @@ func divertSymbols() []symbol {
 		{name: "im.shadow", in: inHook, fn: (*vm).shadowed, results: verdict,
 			doc:     "The verdict to have a message succeed for its sender, who sees it on all his devices, and keep it from everybody else for ever. Of messages only. It ends the chain.",
 			example: `return im.shadow()`},
-		{name: "im.reroute", in: inHook, fn: (*vm).rerouted, results: verdict,
-			args: []param{{"target", "string", "a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms"}},
-			doc:  "The verdict to send a message elsewhere; the answer tells its sender where. It ends the chain.", example: `return im.reroute("support")`},
+		{name: "im.reroute", in: inHook | inEdge, fn: (*vm).rerouted, results: verdict,
+			args: []param{{"target", "string", "a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms; in on_route a pool of edge.pools, or \"default\""}},
+			doc:  "The verdict to send a message elsewhere, of which the answer tells its sender; in on_route to send a session's actions to a pool of cores. It ends the chain.", example: `return im.reroute("support")`},
 	}
 }
 
@@ -63,6 +63,9 @@ func (v *vm) shadowed(L *lua.LState) int {
 
 // rerouted is im.reroute(target).
 func (v *vm) rerouted(L *lua.LState) int {
+	if v.phase == phaseEdge {
+		return v.toPool(L)
+	}
 	name := L.CheckString(1)
 	a, opts := v.diverted(L, "im.reroute"), v.b.opts
 	t, declared := opts.Targets[name]

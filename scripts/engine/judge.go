@@ -52,7 +52,12 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 	j.act()
 	j.verdict.Took = time.Since(j.began)
 	if len(chain) > 0 && !j.trial() && chain[0].point.deciding() {
-		b.tally.add(&j.verdict)
+		if routed := j.verdict; chain[0].point == Route {
+			routed.Decision = Allow // where an action goes is no denial
+			b.tally.add(&routed)
+		} else {
+			b.tally.add(&j.verdict)
+		}
 	}
 	return j.verdict
 }
@@ -62,11 +67,11 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 	if plays := j.world != nil && j.world.plays; !plays && !h.breaker.allows(time.Now) {
 		return j.failed(ctx, h, FaultBreaker, "not called for a while, it failed too often")
 	}
-	wall := j.b.opts.Wall
+	wall := h.point.time(j.b.opts.Wall)
 	if !h.point.deciding() {
 		wall = j.b.opts.AsideWall
 	} else if i > 0 {
-		if wall = min(wall, j.left()); wall <= 0 {
+		if wall = min(wall, j.left(h)); wall <= 0 {
 			return j.failed(ctx, h, FaultBudget, "the hooks before it used up the time for the chain")
 		}
 	}
@@ -86,7 +91,7 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 }
 
 // left is what remains of the chain's time.
-func (j *judgement) left() time.Duration { return j.b.opts.ChainWall - j.spent }
+func (j *judgement) left(h *hook) time.Duration { return h.point.time(j.b.opts.ChainWall) - j.spent }
 
 // spend charges a hook that had that wall time to the chain. One that ended by itself was
 // struck once at most, so it is taken to have run for half of it at most: a busy machine
@@ -135,18 +140,12 @@ func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LV
 	v.rule = h.rule
 	v.proxy.open(j.c, !h.point.deciding())
 	j.turn = v.proxy.turn
-	units, argument := j.b.opts.Instructions, lua.LValue(v.message)
-	switch {
-	case h.point == Act:
-		units *= actionWork
-	case !h.point.deciding():
-		units *= asideWork
-	}
+	argument := lua.LValue(v.message)
 	if h.point == Tick {
 		argument = lua.LNil
 	}
 	v.proxy.asked = len(j.effects)
-	result, err := v.run(fn, argument, units, wall, phaseRunning)
+	result, err := v.run(fn, argument, h.point.work(j.b.opts.Instructions), wall, h.point.phase())
 	j.verdict.Units += v.used
 	j.spend(wall, err != nil && j.kind(err) == FaultBudget)
 	if err != nil {
@@ -197,6 +196,9 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 	}
 	if handle, ok := result.(*lua.LUserData); ok && h.point.deciding() {
 		switch a, isAnswer := handle.Value.(*answer); {
+		case isAnswer && a.turn == j.turn && !h.point.takes(a.Decision):
+			j.v.broken = true
+			return false, errVerdict{fmt.Sprintf("returned %s, which %s cannot do", a.Decision, h.point.function())}
 		case isAnswer && a.turn == j.turn:
 			switch a.Decision {
 			case Deny:
@@ -283,7 +285,7 @@ func (j *judgement) failed(ctx context.Context, h *hook, kind, msg string) (stop
 
 // fallBack asks the function that a hook has for when it fails.
 func (j *judgement) fallBack(ctx context.Context, h *hook) (stop bool, err error) {
-	wall := min(j.b.opts.Wall, j.left())
+	wall := min(h.point.time(j.b.opts.Wall), j.left(h))
 	if wall <= 0 {
 		return false, errWall
 	}

@@ -17,17 +17,17 @@ func stateSymbols() []symbol {
 	ttl := param{"ttl", "string|number", `how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds`}
 	span := param{"span", "string|number", `"10s", "5m", "1h" or milliseconds`}
 	return []symbol{
-		{name: "im.kv.get", in: inCalls, fn: (*vm).kvGet, args: []param{key}, results: []param{{"value", "string?", ""}},
+		{name: "im.kv.get", in: inCore, fn: (*vm).kvGet, args: []param{key}, results: []param{{"value", "string?", ""}},
 			doc: "The value of a key; nil when there is none. Values are shared by all hooks and survive a reload, not a restart; when 32 MiB are full, rarely used ones are forgotten. " +
 				"A call may ask im.kv, im.rate and im.count 16 times together.",
 			example: `im.kv.set("k", "v", "1m") assert(im.kv.get("k") == "v")`},
-		{name: "im.kv.set", in: inCalls, fn: (*vm).kvSet, args: []param{key, {"value", "string|number", "at most 64 KiB; a number is kept as its text"}, ttl},
+		{name: "im.kv.set", in: inCore, fn: (*vm).kvSet, args: []param{key, {"value", "string|number", "at most 64 KiB; a number is kept as its text"}, ttl},
 			doc: "Sets a key.", example: `im.kv.set("seen:1", 1, "10m")`},
-		{name: "im.kv.incr", in: inCalls, fn: (*vm).kvIncr, args: []param{key, ttl, {"by?", "integer", "1 if left out"}}, results: []param{{"sum", "integer", ""}},
+		{name: "im.kv.incr", in: inCore, fn: (*vm).kvIncr, args: []param{key, ttl, {"by?", "integer", "1 if left out"}}, results: []param{{"sum", "integer", ""}},
 			doc: "Adds to a whole number and gives the sum. A new key begins at 0 and lives for ttl; adding does not prolong it.", example: `assert(im.kv.incr("n", "1m", 5) == 5)`},
-		{name: "im.kv.del", in: inCalls, fn: (*vm).kvDel, args: []param{key}, results: []param{{"existed", "boolean", ""}},
+		{name: "im.kv.del", in: inCore, fn: (*vm).kvDel, args: []param{key}, results: []param{{"existed", "boolean", ""}},
 			doc: "Removes a key.", example: `assert(not im.kv.del("nothing"))`},
-		{name: "im.kv.cas", in: inCalls, fn: (*vm).kvCAS, args: []param{key, {"old", "string|number|nil", "nil: the key must not be there"}, {"value", "string|number", ""}, ttl},
+		{name: "im.kv.cas", in: inCore, fn: (*vm).kvCAS, args: []param{key, {"old", "string|number|nil", "nil: the key must not be there"}, {"value", "string|number", ""}, ttl},
 			results: []param{{"set", "boolean", ""}},
 			doc:     "Sets a key if it holds old. Whoever gets true was the only one.", example: `assert(im.kv.cas("lock", nil, "me", "5s"))`},
 		{name: "im.rate", in: inCalls, fn: (*vm).rate, args: []param{key, {"n", "integer", "from 1 to 1,000,000"}, {"per", "string|number", span.doc}},

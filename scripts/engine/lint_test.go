@@ -182,7 +182,7 @@ func TestLintOfExamples(t *testing.T) {
 		if s.in == inLoad {
 			source += s.example
 		} else {
-			source += "im.on_message(function(c) " + s.example + " end, {name = \"x\", on_error = \"closed\"})"
+			source += s.hooked(s.example)
 		}
 		for _, f := range Lint(map[string]string{"a.lua": source}, Options{}) {
 			if s.example != "" && f.Severity == Error {
@@ -269,10 +269,10 @@ func certain(t *testing.T, s symbol, args, want string) {
 	t.Helper()
 	call := strings.Replace(s.name, "Call:", "c:", 1) + "(" + args + ")"
 	var err error
-	if s.in&inHook == 0 {
+	if s.in&(inHook|inEdge) == 0 {
 		_, err = tryBundle(t, "local im = require(\"im\")\n"+call, nil)
 	} else {
-		err = judged(t.Context(), bundleOf(t, hookSource(call), nil), "hello").Err
+		err = s.judged(t.Context(), bundleOf(t, "local im = require(\"im\")\n"+s.hooked(call), nil), "hello").Err
 	}
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%s: got %v, want an error with %q", call, err, want)

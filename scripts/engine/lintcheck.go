@@ -186,6 +186,8 @@ func (f *linted) checkPhase(n *ast.FuncCallExpr, s *symbol, fn *function) {
 	test := fn.within(func(f *function) bool { return f.test }) != nil
 	var now phases
 	switch {
+	case hook != nil && AtEdge(hook.hook.name):
+		now = inEdge
 	case hook != nil:
 		now = inHook
 	case test:
@@ -193,14 +195,14 @@ func (f *linted) checkPhase(n *ast.FuncCallExpr, s *symbol, fn *function) {
 	case fn.outer == nil:
 		now = inLoad
 	case fn.running() != nil:
-		now = inHook
+		now = inHook | inEdge // nobody knows which
 	}
 	if now == 0 || s.in&now != 0 {
 		return
 	}
 	_, name := s.place()
 	const text = "%s is for %s, not for %s"
-	if now == inHook && (hook == nil || hook.named) {
+	if now&(inHook|inEdge) != 0 && (hook == nil || hook.named) {
 		f.warn(n.Line(), name, "wrong-phase", text, s.name, s.in, now) // it may be called elsewhere too
 		return
 	}

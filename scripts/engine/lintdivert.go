@@ -9,6 +9,9 @@ func (f *linted) checkDivert(n *ast.FuncCallExpr, s *symbol, fn *function) {
 	switch s.name {
 	case "im.shadow":
 	case "im.reroute":
+		if hook := fn.hooked(); hook != nil && AtEdge(hook.hook.name) {
+			return // which pools there are is an edge's to know
+		}
 		kind := ""
 		if len(n.Args) > 0 && f.opts.Targets != nil {
 			if name := f.kindOf(n.Args[0]); name.literal && name.typ == "string" {

@@ -33,6 +33,12 @@ type Options struct {
 	// fails, and the text stays. nil: it may be anything.
 	CheckText func(text string) error
 
+	// Edge says that the engine runs beside connections: hooks of the core are checked,
+	// and never asked; on_tick hooks do not run, and tests that ask either have passed.
+	Edge bool
+	// Pools are what im.reroute may name there. Empty: nobody knows, any name will do.
+	Pools []string
+
 	// Config is what the operator gives to scripts, by im.config's name and key, as
 	// text. It is no part of a bundle's hash.
 	Config map[string]map[string]string

@@ -10,6 +10,9 @@ const (
 	Message              // one that commits a message
 	Login                // the credentials are right, the session is not bound yet
 	Join                 // somebody who may come in comes into a room
+	Connect              // at the edge: a connection, before it becomes a session
+	Frame                // at the edge: a frame, before it goes to a core
+	Route                // at the edge: which cores a session's actions go to
 	After                // aside, when the action is answered
 	Tick                 // by the clock
 	Act                  // a scripted action itself
@@ -30,6 +33,12 @@ func (p Point) function() string {
 		return "im.on_login"
 	case Join:
 		return "im.on_join"
+	case Connect:
+		return "im.on_connect"
+	case Frame:
+		return "im.on_frame"
+	case Route:
+		return "im.on_route"
 	case After:
 		return "im.after"
 	case Act:

@@ -57,7 +57,7 @@ func callSymbols() []symbol {
 		field("conversation", "string?", "ID of the conversation of a message."),
 		field("conversation_type", "string?", `"chat", "group" or "room", of a message.`),
 		field("kind", "string?", `What a message is: "text".`),
-		{name: "Call:tag", in: inHook, args: []param{{"name", "string", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.addTag(L) },
+		{name: "Call:tag", in: inHook | inEdge, args: []param{{"name", "string", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.addTag(L) },
 			doc: "Marks the action; 16 times at most.", example: `c:tag("new_user")`},
 		{name: "Call:score", in: inHook, args: []param{{"name", "string", ""}, {"points", "number", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.addScore(L) },
 			doc: "Adds to the action's score; 32 times at most.", example: `c:score("LINK", 2.5)`},
@@ -80,6 +80,7 @@ func (v *vm) callType() *lua.LTable {
 	methods := v.classes["Call"].RawGetString("__index").(*lua.LTable)
 	v.room = methods.RawGetString("in_room").(*lua.LFunction)
 	v.tag, v.score = methods.RawGetString("tag").(*lua.LFunction), methods.RawGetString("score").(*lua.LFunction)
+	v.header, v.tagged = methods.RawGetString("header").(*lua.LFunction), methods.RawGetString("tagged").(*lua.LFunction)
 	mt := v.metatable(nil, v.proxy.read)
 	v.set(mt, map[string]lua.LGFunction{
 		"__newindex": v.proxy.write,
@@ -132,6 +133,12 @@ func (p *proxy) read(L *lua.LState) int {
 	case "in_room":
 		L.Push(p.v.room)
 		return 1
+	case "header":
+		L.Push(p.v.header)
+		return 1
+	case "tagged":
+		L.Push(p.v.tagged)
+		return 1
 	}
 	n := fieldNumber(string(name))
 	if n < 0 {
@@ -152,11 +159,13 @@ func (p *proxy) read(L *lua.LState) int {
 
 func boxed(n int, text string) lua.LValue {
 	switch Fact(n) {
-	case FactAccountAge:
-		if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-			return lua.LNumber(seconds)
+	case FactAccountAge, FactSize, FactSequence, FactWaiting, FactExcess:
+		if number, err := strconv.ParseFloat(text, 64); err == nil {
+			return lua.LNumber(number)
 		}
 		return lua.LNil
+	case FactTLS:
+		return lua.LBool(text == "true")
 	}
 	return lua.LString(text)
 }
@@ -190,6 +199,22 @@ func fieldNumber(name string) int {
 		return int(FactLanguage)
 	case "account_age":
 		return int(FactAccountAge)
+	case "transport":
+		return int(FactTransport)
+	case "tls":
+		return int(FactTLS)
+	case "path":
+		return int(FactPath)
+	case "codec":
+		return int(FactCodec)
+	case "size":
+		return int(FactSize)
+	case "sequence":
+		return int(FactSequence)
+	case "waiting":
+		return int(FactWaiting)
+	case "excess":
+		return int(FactExcess)
 	}
 	return -1
 }

@@ -114,7 +114,7 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 			return ok
 		},
 	}
-	if r.point.deciding() {
+	if r.point.policed() {
 		options["on_error"] = func(value lua.LValue) (ok bool) {
 			policed = true
 			r.onError, r.fallback, ok = v.policy(value)
@@ -122,9 +122,9 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 		}
 	}
 	eachOption(L, n+1, function, options)
-	r.onError.open = r.onError.open || !r.point.deciding()
+	r.onError.open = r.onError.open || !r.point.policed()
 	switch {
-	case r.point.deciding() && (r.name == "" || !policed):
+	case r.point.policed() && (r.name == "" || !policed):
 		L.RaiseError(`%s: options need name = "…" and on_error = "open" or "closed"`, function)
 	case r.name == "":
 		L.RaiseError(`%s: options need name = "…"`, function)

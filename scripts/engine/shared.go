@@ -14,27 +14,27 @@ func sharedSymbols() []symbol {
 	ttl := param{"ttl", "string|number", `how long it is kept, 30 days at most: "90s", "5m", "1h", "7d" or milliseconds`}
 	problem := param{"problem", "string?", "why there is no answer: then the first is nil, and it may have happened or not"}
 	return []symbol{
-		{name: "im.shared.get", in: inCalls, fn: (*vm).sharedGet, args: []param{key}, results: []param{{"value", "string?", ""}, problem},
+		{name: "im.shared.get", in: inCore, fn: (*vm).sharedGet, args: []param{key}, results: []param{{"value", "string?", ""}, problem},
 			doc: "As im.kv.get, of keys that all cores of the system share, where they have something to share them by (core.redis); one core alone keeps them in its memory. " +
 				"Each takes a way to a server and back, 10 ms at most, and may fail: then it gives nil and the reason, and raises nothing. Nothing here is durable: a server that loses its memory loses it. " +
 				"Counts among the 16 operations of im.kv.",
 			example: `assert(im.shared.get("nothing") == nil)`},
-		{name: "im.shared.set", in: inCalls, fn: (*vm).sharedSet, args: []param{key, {"value", "string|number", "at most 64 KiB"}, ttl}, results: []param{{"ok", "boolean?", ""}, problem},
+		{name: "im.shared.set", in: inCore, fn: (*vm).sharedSet, args: []param{key, {"value", "string|number", "at most 64 KiB"}, ttl}, results: []param{{"ok", "boolean?", ""}, problem},
 			doc: "Sets a key.", example: `assert(im.shared.set("k", "v", "1m"))`},
-		{name: "im.shared.incr", in: inCalls, fn: (*vm).sharedIncr, args: []param{key, ttl, {"by?", "integer", "1 if left out"}}, results: []param{{"sum", "integer?", ""}, problem},
+		{name: "im.shared.incr", in: inCore, fn: (*vm).sharedIncr, args: []param{key, ttl, {"by?", "integer", "1 if left out"}}, results: []param{{"sum", "integer?", ""}, problem},
 			doc: "As im.kv.incr. It may count twice when an answer was lost.", example: `assert(im.shared.incr("n", "1m") == 1)`},
-		{name: "im.shared.del", in: inCalls, fn: (*vm).sharedDel, args: []param{key}, results: []param{{"existed", "boolean?", ""}, problem},
+		{name: "im.shared.del", in: inCore, fn: (*vm).sharedDel, args: []param{key}, results: []param{{"existed", "boolean?", ""}, problem},
 			doc: "Removes a key, with its marks.", example: `assert(im.shared.del("nothing") == false)`},
-		{name: "im.shared.cas", in: inCalls, fn: (*vm).sharedCAS, args: []param{key, {"old", "string|number|nil", "nil: the key must not be there"}, {"value", "string|number", ""}, ttl},
+		{name: "im.shared.cas", in: inCore, fn: (*vm).sharedCAS, args: []param{key, {"old", "string|number|nil", "nil: the key must not be there"}, {"value", "string|number", ""}, ttl},
 			results: []param{{"set", "boolean?", ""}, problem},
 			doc:     "Sets a key if it holds old: of all cores, whoever gets true was the only one.", example: `assert(im.shared.cas("lock", nil, "me", "5s"))`},
-		{name: "im.shared.mark", in: inCalls, fn: (*vm).sharedMark,
+		{name: "im.shared.mark", in: inCore, fn: (*vm).sharedMark,
 			args:    []param{key, {"member", "string|number", "at most 128 octets"}, {"value", "string|number", "at most 64 octets, 32 different ones of a key"}, {"ttl", "string|number", "from the first mark of the key"}},
 			results: []param{{"value", "string?", "what the member is marked with, by this call or an earlier one"}, {"fresh", "boolean|string", "whether it was this call; the problem when there is no value"}},
 			doc: "Marks a member of a key with a value, once: a member that is marked stays so, and the same call again gives the same. Exact over all cores, also when answers are lost: for votes, and who takes part. " +
 				"100,000 members of a key, \"full\" beyond. Keys of marks are others than those of values.",
 			example: `local value, fresh = im.shared.mark("poll", "17", "yes", "1h") assert(value == "yes" and fresh)`},
-		{name: "im.shared.marks", in: inCalls, fn: (*vm).sharedMarks, args: []param{key, {"member?", "string|number", ""}},
+		{name: "im.shared.marks", in: inCore, fn: (*vm).sharedMarks, args: []param{key, {"member?", "string|number", ""}},
 			results: []param{{"counts", "table<string, integer>?", "how many members have each value"}, {"value", "string?", "the member's, or the problem when there are no counts"}},
 			doc:     "Counts the marks of a key.", example: `local counts = im.shared.marks("none") assert(next(counts) == nil)`},
 	}

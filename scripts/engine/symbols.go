@@ -37,21 +37,29 @@ const (
 	inLoad phases = 1 << phaseLoading
 	inHook phases = 1 << phaseRunning
 	inTest phases = 1 << phaseTesting
+	inEdge phases = 1 << phaseEdge
 
 	anywhere = ^phases(0)
 	inCalls  = anywhere &^ inLoad // wherever something happens: all but loading
+	inCore   = inCalls &^ inEdge  // where there is more than memory
 )
 
 // String lists the phases as a sentence names them.
 func (p phases) String() string {
 	var out []string
-	for _, one := range []struct {
-		phase phases
-		name  string
-	}{{inLoad, "loading"}, {inHook, "hooks"}, {inTest, "tests"}} {
-		if p&one.phase != 0 {
-			out = append(out, one.name)
-		}
+	if p&inLoad != 0 {
+		out = append(out, "loading")
+	}
+	switch p & (inHook | inEdge) {
+	case inHook | inEdge:
+		out = append(out, "hooks")
+	case inHook:
+		out = append(out, "hooks in the core")
+	case inEdge:
+		out = append(out, "hooks at the edge")
+	}
+	if p&inTest != 0 {
+		out = append(out, "tests")
 	}
 	return strings.Join(out, " and ")
 }
@@ -60,7 +68,7 @@ func (p phases) String() string {
 func symbols() []symbol {
 	return slices.Concat(pointSymbols(), answerSymbols(), divertSymbols(), callSymbols(), logSymbols(), stateSymbols(), textSymbols(), findSymbols(),
 		wordSymbols(), reSymbols(), jsonSymbols(), factSymbols(), configSymbols(), effectSymbols(), noticeSymbols(), postSymbols(), sendSymbols(),
-		actionSymbols(), sharedSymbols(), testSymbols(), testActionSymbols())
+		actionSymbols(), sharedSymbols(), edgeSymbols(), testSymbols(), testActionSymbols(), edgeTestSymbols())
 }
 
 // place splits a name: "im.text.len" is len in the library "im.text", and

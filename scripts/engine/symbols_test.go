@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -46,15 +47,33 @@ func TestExamples(t *testing.T) {
 		if s.in == inLoad {
 			source += s.example
 		} else {
-			source += "im.on_message(function(c) " + s.example + " end, {name = \"x\", on_error = \"closed\"})"
+			source += s.hooked(s.example)
 		}
 		t.Run(s.name, func(t *testing.T) {
 			b := bundleOf(t, source, func(o *Options) { o.Codes = []string{"rejected"} })
-			if v := judged(t.Context(), b, "hello"); v.Err != nil {
+			if v := s.judged(t.Context(), b, "hello"); v.Err != nil {
 				t.Error(v.Err)
 			}
 		})
 	}
+}
+
+// hooked is a hook with that body: one at the edge if the function is for those only.
+func (s *symbol) hooked(body string) string {
+	if s.in&(inHook|inEdge) == inEdge {
+		return "im.on_route(function(c) " + body + " end, {name = \"x\"})"
+	}
+	return "im.on_message(function(c) " + body + " end, {name = \"x\", on_error = \"closed\"})"
+}
+
+// judged is judged for a hook of hooked.
+func (s *symbol) judged(ctx context.Context, b *bundle, text string) Verdict {
+	if s.in&(inHook|inEdge) != inEdge {
+		return judged(ctx, b, text)
+	}
+	one := newSample()
+	one.Action = text
+	return b.judge(ctx, b.chain(Route, "", false), &one.Call, time.Now)
 }
 
 // Outside of its phases a function says where it belongs.
@@ -75,6 +94,14 @@ func TestPhases(t *testing.T) {
 			b := bundleOf(t, hookSource(call), nil)
 			v := judged(t.Context(), b, "hello")
 			if want := regexp.QuoteMeta(s.name) + " is for .*, not for hooks"; v.Err == nil || !regexp.MustCompile(want).MatchString(v.Err.Error()) {
+				t.Errorf("got %v, want %q", v.Err, want)
+			}
+		}
+		if s.in&inEdge == 0 {
+			edge := symbol{in: inEdge}
+			b := bundleOf(t, "im = require('im') "+edge.hooked(call), nil)
+			v := edge.judged(t.Context(), b, "hello")
+			if want := regexp.QuoteMeta(s.name) + " is for .*, not for hooks at the edge"; v.Err == nil || !regexp.MustCompile(want).MatchString(v.Err.Error()) {
 				t.Errorf("got %v, want %q", v.Err, want)
 			}
 		}
@@ -114,7 +141,7 @@ func TestStubTypes(t *testing.T) {
 // and the next call finds a healthy VM.
 func TestEveryFunctionIsBounded(t *testing.T) {
 	for _, s := range symbols() {
-		if s.fn == nil || s.in&inHook == 0 || s.example == "" {
+		if s.fn == nil || s.in&(inHook|inEdge) == 0 || s.example == "" {
 			continue
 		}
 		t.Run(s.name, func(t *testing.T) {
@@ -122,13 +149,13 @@ func TestEveryFunctionIsBounded(t *testing.T) {
 			if strings.HasPrefix(example, "im.") {
 				example = "local _ = " + strings.ReplaceAll(example, ") assert", ") _ = assert")
 			}
-			b := bundleOf(t, "local im = require(\"im\")\n"+s.setup+"\nim.on_message(function(c) if c.text == \"ok\" then return end while true do pcall(function() "+
-				example+" end) end end, {name = \"x\", on_error = \"closed\"})", func(o *Options) { o.Codes = []string{"rejected"} })
-			v := judged(t.Context(), b, "hello")
+			b := bundleOf(t, "local im = require(\"im\")\n"+s.setup+"\n"+s.hooked("if c.text == \"ok\" or c.action == \"ok\" then return end while true do pcall(function() "+
+				example+" end) end"), func(o *Options) { o.Codes = []string{"rejected"} })
+			v := s.judged(t.Context(), b, "hello")
 			if v.Err == nil || !strings.Contains(v.Err.Error(), "budget spent") {
 				t.Errorf("got %v, want the budget spent", v.Err)
 			}
-			if v := judged(t.Context(), b, "ok"); v.Err != nil {
+			if v := s.judged(t.Context(), b, "ok"); v.Err != nil {
 				t.Errorf("the next call got %v", v.Err)
 			}
 		})

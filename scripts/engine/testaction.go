@@ -19,6 +19,7 @@ func testActionSymbols() []symbol {
 
 // action is t.action{name = …, request = {…}}.
 func (t *tester) action(L *lua.LState) int {
+	t.leave(L, Act)
 	t.v.spend(L, 100)
 	given, s := L.CheckTable(1), newSample()
 	a := t.b.scriptedNamed(lua.LVAsString(given.RawGetString("name")))

@@ -43,10 +43,12 @@ func (s *sample) Fact(f Fact) string { return s.facts[f] }
 // set puts a field of a test's table in; false if there is no such field.
 func (s *sample) set(name string, value lua.LValue) bool {
 	text, ok := value.(lua.LString)
-	if number, isNumber := value.(lua.LNumber); isNumber && name == "account_age" {
-		text, ok = lua.LString(number.String()), true
-	}
 	n := fieldNumber(name)
+	if n >= 0 && n < int(facts) {
+		if typ := boxed(n, "1").Type(); typ != lua.LTString {
+			text, ok = lua.LString(value.String()), value.Type() == typ
+		}
+	}
 	if !ok || n < 0 {
 		return false
 	}
@@ -101,6 +103,7 @@ func (t *tester) join(L *lua.LState) int {
 
 // after is t.after{action = …, code = …, req = {…}, reply = {…}}.
 func (t *tester) after(L *lua.LState) int {
+	t.leave(L, After)
 	s := newMessage()
 	s.Code = "ok"
 	t.fill(L, "t.after", s)
@@ -112,6 +115,7 @@ func (t *tester) after(L *lua.LState) int {
 
 // tick is t.tick(name).
 func (t *tester) tick(L *lua.LState) int {
+	t.leave(L, Tick)
 	name := L.CheckString(2)
 	for _, h := range t.b.at[Tick] {
 		if h.name == name {
@@ -132,6 +136,7 @@ func (t *tester) mustWork(L *lua.LState, v Verdict) {
 
 // fill reads a test's table: fields of c by name, and req.
 func (t *tester) fill(L *lua.LState, function string, s *sample) {
+	t.leave(L, Before)
 	t.v.spend(L, 100)
 	given := L.CheckTable(1)
 	given.ForEach(func(key, value lua.LValue) {
@@ -267,6 +272,7 @@ func setText(into reflect.Value, kind fieldKind, text string) bool {
 func (t *tester) ask(L *lua.LState, s *sample) int { return t.askAt(L, Before, s) }
 
 func (t *tester) askAt(L *lua.LState, p Point, s *sample) int {
+	t.leave(L, p)
 	if chain := t.b.chain(p, s.Action, s.Text != nil); len(chain) > 0 {
 		L.Push(t.answer(L, s, t.b.judge(t.ctx, chain, &s.Call, func() time.Time { return t.now })))
 		return 1
@@ -282,13 +288,13 @@ func (t *tester) answer(L *lua.LState, s *sample, verdict Verdict) *lua.LTable {
 	out := L.CreateTable(0, 14)
 	out.RawSetString("denied", lua.LBool(verdict.Denied()))
 	out.RawSetString("shadowed", lua.LBool(verdict.Decision == Shadow))
-	if verdict.Target != "" {
-		out.RawSetString("target", lua.LString(verdict.Target))
-	}
 	out.RawSetString("code", lua.LString(verdict.Code))
 	out.RawSetString("reason", lua.LString(verdict.Reason))
 	out.RawSetString("retry_after", lua.LNumber(verdict.RetryAfter.Milliseconds()))
 	out.RawSetString("rule", lua.LString(name))
+	if verdict.Target != "" {
+		out.RawSetString("target", lua.LString(verdict.Target))
+	}
 	out.RawSetString("text", lua.LString(s.text))
 	out.RawSetString("rewritten", lua.LBool(len(verdict.Rewrites) > 0))
 	rewrites, tags, scores := L.CreateTable(0, 0), L.CreateTable(0, 0), L.CreateTable(0, 0)

@@ -25,6 +25,7 @@ const (
 	phaseLoading       // running files: they may register, and nothing else
 	phaseRunning       // running a hook
 	phaseTesting       // running a test of the bundle
+	phaseEdge          // running a hook at the edge
 )
 
 // vm is one Lua state with one bundle loaded. It is used by one goroutine at a
@@ -55,6 +56,8 @@ type vm struct {
 	tag     *lua.LFunction // c.tag, c.score
 	score   *lua.LFunction
 	room    *lua.LFunction // c.in_room
+	header  *lua.LFunction // c.header, c.tagged
+	tagged  *lua.LFunction
 	allow   *lua.LUserData
 	pass    *lua.LUserData
 	opaque  *lua.LTable            // metatable without anything

@@ -1,0 +1,182 @@
+package session
+
+import (
+	"strconv"
+	"time"
+
+	"freeim/idl"
+	"freeim/idl/kitex_gen/wirepb"
+)
+
+// This file is where the operators' rules are asked. Without any (Options.Rules is nil, or
+// none is for the question) a frame pays for a comparison and a load. Rules take time, so
+// no lock is held meanwhile, and never the goroutine that a core's answers come by.
+
+// Rules are the operators' rules at the edge; edge/hooks implements them. They are safe
+// for concurrent use, and answer within a bounded time of a few milliseconds.
+type Rules interface {
+	// Asks reports, at the cost of a load, whether there are rules for any of the
+	// questions now.
+	Asks(q Questions) bool
+	// Bundle names the rules that there are now: routes that others chose are asked for
+	// again.
+	Bundle() string
+	// Connect says whether a connection may become a session, and what it is tagged with.
+	Connect(a *Arrival) (tags []string, no *Refusal)
+	// Frame says no to a frame of an action, or nil.
+	Frame(f *Asked) *Refusal
+	// Route names the pool of cores that a session's actions go to; empty: the default.
+	Route(f *Asked) (pool string)
+}
+
+// Questions is a set of what rules may be asked.
+type Questions uint8
+
+// The questions.
+const (
+	AboutConnections Questions = 1 << iota
+	AboutFrames
+	AboutRoutes
+)
+
+// Arrival is a connection that is about to become a session.
+type Arrival struct {
+	Address   string  // as in "192.0.2.1:40312"
+	Transport string  // as Transport.Kind
+	Path      string  // of a WebSocket's request, without a query
+	Fields    []Field // of that request: those that rules may see
+}
+
+// Field is a field of a request, its name in lower case.
+type Field struct{ Name, Value string }
+
+// Asked is a frame that rules are asked about, and its session.
+type Asked struct {
+	Action    string // "chat.send"; a number if no core has named it
+	Size      int    // octets of the body
+	Codec     idl.Codec
+	Sequence  uint32
+	Waiting   int       // frames behind it
+	Excess    int       // frames that the limits refused, less those let pass since
+	Who       *Identity // nil before Auth
+	Address   string
+	Transport string   // as Transport.Kind
+	Tags      []string // of the connection
+}
+
+// Refusal is a rule's no.
+type Refusal struct {
+	Code       idl.Code
+	Reason     string        // for the client's developer
+	RetryAfter time.Duration // advice; 0: none
+	Rule       string        // "name@file:line"
+	Bundle     string        // hash of the rules
+}
+
+// Admission is what the rules said of an arrival; nil: nothing.
+type Admission struct {
+	Refused *Refusal // nil: it may come in
+	tags    []string
+}
+
+// ruled is what rules said of a session: nil while they have said nothing.
+type ruled struct {
+	tags []string // static
+
+	// Owned by whoever handles a frame: the route that was chosen, by what.
+	asked  bool
+	bundle string
+	who    *Identity
+	pool   string
+}
+
+// asks reports whether there are rules for any of the questions.
+func (h *Hub) asks(q Questions) bool { return h.opts.Rules != nil && h.opts.Rules.Asks(q) }
+
+// Judges reports whether Admit would ask anybody: then it takes time.
+func (h *Hub) Judges() bool { return h.asks(AboutConnections) }
+
+// Admit asks the rules about a connection; what they say is for OpenAs. Whoever calls it
+// tells a refused client why, or has OpenAs do so.
+func (h *Hub) Admit(a *Arrival) *Admission {
+	if !h.Judges() || h.draining.Load() { // when it drains Open says so
+		return nil
+	}
+	tags, no := h.opts.Rules.Connect(a)
+	if no == nil && len(tags) == 0 {
+		return nil
+	}
+	if no != nil {
+		h.counters.barred.Add(1)
+		h.log.Debug("a rule refuses a connection", "rule", no.Rule, "bundle", no.Bundle, "code", no.Code, "reason", no.Reason, "address", a.Address, "transport", a.Transport)
+	}
+	return &Admission{Refused: no, tags: tags}
+}
+
+// review asks the rules about a frame that is otherwise admitted; nil lets it pass.
+func (s *Session) review(in inbound, info ActionInfo) *wirepb.Error {
+	if !s.hub.asks(AboutFrames) {
+		return nil
+	}
+	asked := s.asked(in, info)
+	no := s.hub.opts.Rules.Frame(&asked)
+	if no == nil {
+		return nil
+	}
+	s.hub.log.Debug("a rule refuses a frame", "rule", no.Rule, "bundle", no.Bundle, "code", no.Code, "reason", no.Reason, "action", asked.Action, "address", asked.Address)
+	return &wirepb.Error{Code: no.Code, Message: no.Reason, RetryAfterMs: no.RetryAfter.Milliseconds()}
+}
+
+// pool is the pool of cores that the session's actions go to. It is chosen with the first
+// of them, again when the session has become somebody's, and by other rules; and as no
+// action is at a core when the next is handled, none overtakes another by that.
+func (s *Session) pool(in inbound) string {
+	if !s.hub.asks(AboutRoutes) {
+		return ""
+	}
+	bundle := s.hub.opts.Rules.Bundle()
+	s.mu.Lock()
+	who := s.identity
+	s.mu.Unlock()
+	if s.ruled == nil {
+		s.ruled = &ruled{}
+	}
+	r := s.ruled
+	if r.asked && r.bundle == bundle && r.who == who {
+		return r.pool
+	}
+	info, _ := s.hub.core.Action(in.action)
+	asked := s.asked(in, info)
+	r.pool = s.hub.opts.Rules.Route(&asked)
+	r.asked, r.bundle, r.who = true, bundle, who
+	return r.pool
+}
+
+// asked is what rules see of a frame.
+func (s *Session) asked(in inbound, info ActionInfo) Asked {
+	a := Asked{Action: info.Name, Size: len(in.body), Codec: in.form.codec, Sequence: in.sequence, Excess: int(s.excess),
+		Address: s.transport.Address(), Transport: s.transport.Kind()}
+	if a.Action == "" {
+		a.Action = strconv.Itoa(int(in.action))
+	}
+	if s.ruled != nil {
+		a.Tags = s.ruled.tags
+	}
+	s.mu.Lock()
+	a.Who = s.identity
+	if s.waiting != nil {
+		a.Waiting = len(s.waiting.frames) - s.waiting.taken
+	}
+	s.mu.Unlock()
+	return a
+}
+
+// goOn is work for whoever has brought an answer: that is many sessions' way, so where
+// rules may be asked the work is done elsewhere. The session stays busy meanwhile.
+func (s *Session) goOn(in inbound) {
+	if s.hub.asks(AboutFrames | AboutRoutes) {
+		s.hub.asking.Go(func() { s.work(in) })
+		return
+	}
+	s.work(in)
+}

@@ -11,8 +11,10 @@ const (
 	// tidyEvery is how long the collector must have had nothing to do before the edge
 	// counts as quiet.
 	tidyEvery = 20 * time.Second
-	// tidyPart of what lives must be garbage for a collection to be worth its time.
-	tidyPart = 20
+	// tidyPart of what lives must be garbage for a collection to be worth its time, and
+	// tidyLeast octets.
+	tidyPart  = 20
+	tidyLeast = 2 << 20
 )
 
 // tidy gives memory back while the edge is quiet. With many sessions that only keep up
@@ -50,7 +52,7 @@ func (t *tidier) look() (collected bool) {
 	cycles, live, now, free := t.heap[0].Value.Uint64(), t.heap[1].Value.Uint64(), t.heap[2].Value.Uint64(), t.heap[3].Value.Uint64()
 	quiet := cycles == t.cycles
 	t.cycles = cycles
-	if !quiet || now+free < live+live/tidyPart {
+	if !quiet || now+free < live+max(live/tidyPart, tidyLeast) {
 		return false
 	}
 	debug.FreeOSMemory()

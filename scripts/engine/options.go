@@ -72,7 +72,7 @@ type Options struct {
 	MaxText      int           // characters that a rewritten text may have; 0: 5,000
 
 	// What a bundle must keep to be activated.
-	LoadWall     time.Duration // compiling and running all files once; 0: 500 ms
+	LoadWall     time.Duration // compiling and running all files once, on a machine however busy: work has a bound of its own; 0: 5 s
 	TestWall     time.Duration // its own tests together; 0: 5 s
 	RequireRules bool          // a bundle must register a hook
 	RequireTests bool          // every hook must be called by one of the bundle's tests
@@ -126,7 +126,7 @@ func (o *Options) setDefaults() {
 	o.Wait = cmp.Or(o.Wait, time.Second)
 	o.Wall = cmp.Or(o.Wall, 5*time.Millisecond)
 	o.ChainWall = cmp.Or(o.ChainWall, 10*time.Millisecond)
-	o.LoadWall = cmp.Or(o.LoadWall, 500*time.Millisecond)
+	o.LoadWall = cmp.Or(o.LoadWall, 5*time.Second)
 	o.TestWall = cmp.Or(o.TestWall, 5*time.Second)
 	o.Poll = cmp.Or(o.Poll, 30*time.Second)
 	o.Watch.setDefaults()

@@ -500,21 +500,21 @@ function im.kick(user, reason) end
 
 ---Tells a person something beside messages: a notice goes to all devices of his that are connected, to whichever server. It is not kept: who is not connected never gets it. An effect, as im.emit.
 ---
----For hooks.
+---For hooks in the core.
 ---@param user string an ID
 ---@param notice string|table<string, any> a text for people of 1,000 characters at most, or a table of text, data (a table for programs, 4 KiB as JSON at most; one of them may be left out) and event (what it is about, `[a-z][a-z0-9_.-]*`; "notice" if left out)
 function im.push(user, notice) end
 
 ---Posts JSON to a URL that the operator has named, after everything and aside. Nobody waits for it, and its answer is not seen; what an endpoint does not take in time is lost and counted. An effect, as im.emit.
 ---
----For hooks.
+---For hooks in the core.
 ---@param endpoint string a name in the server's configuration, core.rules.http; in tests any
 ---@param body table<string, any> 16 KiB as JSON at most
 function im.http.post(endpoint, body) end
 
 ---Sends a message to a person, from an account that is the operator's: as durable as any, but no rule is asked about it, so rules cannot answer rules. The same rule, sender, receiver and key send once, also on several servers and after a restart, for at least 24 hours. An action without a client_id needs a key. An effect, as im.emit.
 ---
----For hooks.
+---For hooks in the core.
 ---@param from string ID of an account that the server's configuration lists in core.rules.senders; in tests any
 ---@param to string ID of a person
 ---@param text string 2,000 characters at most

@@ -83,14 +83,17 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, "core is running\n  edges link to %s\n", core.Addr())
 	if cfg.Admin.Listen != "" {
+		routes := map[string]admin.Page{
+			"GET /backup":       {Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"},
+			"GET /rules/events": {Handler: core.RuleEvents(), About: "what rules told by im.emit; ?follow=1 goes on"}}
+		for _, p := range core.RulePages() {
+			routes[p.Pattern] = admin.Page{Handler: p.Handler, About: p.About}
+		}
 		adm, err = admin.New(admin.Options{
-			Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log,
+			Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log, Routes: routes,
 			Alive:  map[string]admin.Check{"core": core.Alive},
 			Checks: map[string]admin.Check{"core": core.Ready},
-			Lesser: map[string]admin.Check{"presence": core.Degraded},
-			Routes: map[string]admin.Page{
-				"GET /backup":       {Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"},
-				"GET /rules/events": {Handler: core.RuleEvents(), About: "what rules told by im.emit; ?follow=1 goes on"}}})
+			Lesser: map[string]admin.Check{"presence": core.Degraded}})
 		if err != nil {
 			return err
 		}

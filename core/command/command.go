@@ -1,5 +1,6 @@
 // Package command is what the binaries do beside serving: backup, restore,
-// verify, move and new-epoch, on the stores that a configuration names. It reads
+// verify, move and new-epoch, on the stores that a configuration names, and the
+// rules' tool, which core/hooktool is. It reads
 // the file's core and admin sections and leaves the others alone, so one file
 // serves both binaries. The mains of core and edge call it; core/archive does
 // the work.
@@ -64,6 +65,9 @@ func commands() []command {
 // Run runs the command that o.Args name and returns the exit code.
 func Run(ctx context.Context, o Options) int {
 	r := &run{Options: o, log: slog.New(slog.NewTextHandler(o.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if len(o.Args) > 0 && o.Args[0] == hooksName {
+		return r.hooks(ctx, o.Args[1:])
+	}
 	for _, c := range commands() {
 		want := 1
 		if c.argument != "" {
@@ -95,6 +99,7 @@ func (r *run) usage() {
 	for _, c := range commands() {
 		fmt.Fprintf(r.Err, "  %-9s %-8s %s\n", c.name, c.argument, c.does)
 	}
+	fmt.Fprintf(r.Err, "  %-9s %-8s %s\n", hooksName, "…", "check, test, measure, watch and switch the rules; alone it lists its commands")
 }
 
 // config is the part of a configuration that the commands need.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 
 	"freeim/core/im"
@@ -30,6 +31,9 @@ type Rules struct {
 	// Static after Open.
 	engine  *engine.Engine
 	targets map[string]*plugin.Target
+	log     *slog.Logger
+
+	watch watch
 }
 
 // New makes rules that are to be opened before the first call.
@@ -38,10 +42,11 @@ func New() *Rules { return &Rules{} }
 // Open loads the scripts. specs are all actions that plugins have; o needs neither
 // Codes, nor Actions, CheckText or Offer.
 func (r *Rules) Open(specs []plugin.Spec, o engine.Options) (err error) {
-	o.Codes, o.Actions, o.CheckText, o.Offer = codes(), actions(specs), checkText, r.offer
-	if o.Targets == nil {
-		o.Targets = map[string]engine.Target{} // none, rather than any
+	if r.log = o.Log; r.log == nil {
+		r.log = slog.Default()
 	}
+	o = Known(specs, o)
+	o.Offer = r.offer
 	r.targets = targets(o.Targets)
 	if r.engine, err = engine.New(o); err != nil {
 		return fmt.Errorf("load the rules: %w", err)
@@ -55,6 +60,16 @@ func checkText(text string) error {
 		return errors.New(no.Reason)
 	}
 	return nil
+}
+
+// Known is o with what rules can name: the actions and the codes. The operators'
+// tool checks scripts with it, beside any server.
+func Known(specs []plugin.Spec, o engine.Options) engine.Options {
+	o.Codes, o.Actions, o.CheckText = codes(), actions(specs), checkText
+	if o.Targets == nil {
+		o.Targets = map[string]engine.Target{} // none, rather than any
+	}
+	return o
 }
 
 // Engine is the rule engine, nil before Open.
@@ -155,7 +170,9 @@ func (r *Rules) OnRoomPolicy(_ context.Context, _ im.ConversationID, p plugin.Ro
 // what else it does. The engine gives no verdict that the action cannot have.
 func (r *Rules) ask(ctx context.Context, call *plugin.Call, p engine.Point, asked *engine.Call) error {
 	ctx, span := begin(ctx)
+	steps := r.watch.explained(asked)
 	verdict := r.engine.Ask(ctx, p, asked)
+	r.watch.tell(asked, verdict, steps)
 	finish(span, verdict)
 	switch verdict.Decision {
 	case engine.Deny:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -106,6 +107,15 @@ type Threshold struct {
 	Code       string        `yaml:"code"`   // of a denial; empty: "rejected"
 	Reason     string        `yaml:"reason"` // for the client's developer
 	RetryAfter time.Duration `yaml:"retry_after"`
+}
+
+// RuleOptions is what the configuration says of the rule engine.
+func (c *Config) RuleOptions() engine.Options {
+	o := engine.Options{Dir: c.Scripts, StateDir: filepath.Join(c.Data, "rules"),
+		Thresholds: c.Rules.thresholds(), AfterQueue: c.Rules.AfterQueue, Config: c.Rules.config(),
+		Endpoints: c.Rules.endpointNames(), Senders: c.Rules.senders()}
+	c.Rules.options(&o, c.Data)
+	return o
 }
 
 func (r *Rules) thresholds() (all []engine.Threshold) {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -120,11 +119,8 @@ func (s *Server) openRules(specs []plugin.Spec) (dispatch.Hooks, error) {
 	if s.rules == nil {
 		return nil, nil
 	}
-	o := engine.Options{
-		Dir: s.config.Scripts, StateDir: filepath.Join(s.config.Data, "rules"), Log: s.log,
-		Thresholds: s.config.Rules.thresholds(), AfterQueue: s.config.Rules.AfterQueue, Config: s.config.Rules.config(),
-		Effects: s.effects, Endpoints: s.config.Rules.endpointNames(), Senders: s.config.Rules.senders(), Made: s.accountMade, Shared: s.shared}
-	s.config.Rules.options(&o, s.config.Data)
+	o := s.config.RuleOptions()
+	o.Log, o.Effects, o.Made, o.Shared = s.log, s.effects, s.accountMade, s.shared
 	return s.rules, s.rules.Open(specs, o)
 }
 
@@ -274,6 +270,15 @@ func (s *Server) RuleEvents() http.Handler {
 		return http.NotFoundHandler()
 	}
 	return s.effects.Page(s.ctx)
+}
+
+// RulePages are the rules' pages for the administrative port, none when the core has
+// no scripts.
+func (s *Server) RulePages() []hooks.Page {
+	if s.rules == nil {
+		return nil
+	}
+	return s.rules.Pages(s.config.ID)
 }
 
 // Rules is the rule engine, nil when the core has no scripts.

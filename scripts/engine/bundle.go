@@ -33,6 +33,8 @@ type bundle struct {
 	dog         *watchdog
 	off         *atomic.Bool // of the engine: no hook is asked
 	since       time.Time    // of its activation
+	faults      *faultTable  // of the engine; nil: nobody counts them
+	covered     *coverage    // nil: nobody asks which lines run
 
 	shadow atomic.Pointer[shadow] // while it is active: what a candidate would say
 
@@ -44,7 +46,21 @@ type bundle struct {
 // the active bundle (nil at the start) goes on working. The error lists what is
 // wrong, one file:line per line.
 func build(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bundle) (*bundle, error) {
-	b := &bundle{tree: t, opts: opts, dog: dog, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}}
+	b, err := assemble(ctx, t, opts, dog, active, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.selfTest(ctx); err != nil {
+		b.pool.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// assemble is build without the bundle's own tests. covered, if it is not nil, is
+// told of every line that runs.
+func assemble(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bundle, covered *coverage) (*bundle, error) {
+	b := &bundle{tree: t, opts: opts, dog: dog, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}, covered: covered}
 	b.words.lists = map[[32]byte]*wordList{}
 	if active != nil {
 		b.words.older = &active.words
@@ -62,10 +78,6 @@ func build(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bu
 	}
 	b.settings = settingsOf(first.sections)
 	b.pool = newPool(b, first)
-	if err := b.selfTest(ctx); err != nil {
-		b.pool.close()
-		return nil, err
-	}
 	return b, nil
 }
 

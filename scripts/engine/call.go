@@ -28,6 +28,9 @@ type Call struct {
 
 	Rooms []string // those that the session is in, if the host says it; for c:in_room
 
+	// Explain, if it is not nil, is told what each hook said.
+	Explain func(Step)
+
 	// Pin is the bundle that is asked. Zero: the active one, at the first question.
 	Pin Pin
 }

@@ -25,6 +25,7 @@ type Engine struct {
 	shelf     *shelf        // static after New
 	aside     *aside        // static after New
 	recorder  *recorder     // static after New; nil: nothing is recorded
+	faults    *faultTable   // static after New
 
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
@@ -60,7 +61,7 @@ func New(o Options) (*Engine, error) {
 		o.state.shared = o.Shared
 	}
 	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1), results: map[string]int64{}, offNames: map[string]bool{},
-		shelf: openShelf(o.StateDir, o.Log)}
+		shelf: openShelf(o.StateDir, o.Log), faults: newFaultTable()}
 	if e.recorder, err = newRecorder(o.Record, o.Log); err != nil {
 		e.dog.close()
 		o.state.close()
@@ -151,7 +152,7 @@ func (e *Engine) complete(ctx context.Context, t tree, findings []Finding) (*bun
 	if err != nil {
 		return nil, err
 	}
-	b.off, b.findings = &e.off, findings
+	b.off, b.findings, b.faults = &e.off, findings, e.faults
 	e.mu.Lock()
 	e.switchHooks(b)
 	e.mu.Unlock()

@@ -37,7 +37,13 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 		if h.off.Load() {
 			continue
 		}
-		if stop := j.ask(ctx, i, h); stop {
+		var stop bool
+		if c.Explain == nil {
+			stop = j.ask(ctx, i, h)
+		} else {
+			stop = j.explain(ctx, i, h)
+		}
+		if stop {
 			break
 		}
 	}
@@ -312,8 +318,9 @@ const noteEvery = time.Minute
 // is, and who compares.
 func (j *judgement) trial() bool { return j.world != nil && j.world.trial }
 
-// note keeps a fault for Status, and logs it if none was for a while.
+// note keeps a fault for Status and Faults, and logs it if none was for a while.
 func (j *judgement) note(h *hook, f *Fault) {
+	j.b.faults.add(h, f, j.c, j.b.tree.hash)
 	count := h.faults.Add(1)
 	h.last.Store(f)
 	if j.trial() {

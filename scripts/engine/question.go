@@ -16,7 +16,7 @@ type question struct {
 // copied makes the copy. The call must not change meanwhile.
 func copied(p Point, c *Call, at time.Time) *question {
 	q := &question{point: p, at: at}
-	q.Call = *c
+	q.Call, q.Explain = *c, nil
 	q.Pin, q.Facts = Pin{}, q
 	if c.Facts != nil {
 		for f := range facts {

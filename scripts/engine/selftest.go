@@ -33,6 +33,16 @@ type tester struct {
 
 // selfTest runs all tests; any that fails refuses the bundle.
 func (b *bundle) selfTest(ctx context.Context) error {
+	err := b.runTests(ctx, func(*selfTest) bool { return true }, func(*selfTest, time.Duration, error) {})
+	if err == nil || b.tests > 0 {
+		err = errors.Join(err, b.untested())
+	}
+	b.forget()
+	return err
+}
+
+// runTests runs the tests that are wanted, and tells of each when it is done.
+func (b *bundle) runTests(ctx context.Context, wanted func(*selfTest) bool, done func(*selfTest, time.Duration, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.TestWall)
 	defer cancel()
 	defer b.takeTime()()
@@ -49,14 +59,18 @@ func (b *bundle) selfTest(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s:%d: the tests together took longer than %v", test.file, test.line, b.opts.TestWall)
 		}
-		faults = append(faults, t.run(test))
+		if !wanted(test) {
+			continue
+		}
+		began := time.Now()
+		err := t.run(test)
+		done(test, time.Since(began), err)
+		faults = append(faults, err)
 		if v.dead {
 			break
 		}
 	}
 	b.tests = len(v.tests)
-	faults = append(faults, b.untested())
-	b.forget()
 	return errors.Join(faults...)
 }
 

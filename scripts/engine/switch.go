@@ -65,15 +65,20 @@ type Ordered struct {
 
 // Order gives the hooks that an action meets, in the order in which they are
 // asked, and behind them those that follow it aside. A point's own hooks are given
-// for its function's name: "im.on_login".
-func (e *Engine) Order(action string) []Ordered {
-	b := e.active.Load()
+// for its function's name, "im.on_login", and all hooks for "".
+func (e *Engine) Order(action string) []Ordered { return e.active.Load().order(action) }
+
+func (b *bundle) order(action string) []Ordered {
 	var out []Ordered
 	add := func(hooks []*hook) {
 		for _, h := range hooks {
 			out = append(out, Ordered{Rule: h.rule, Function: h.point.function(), Glob: h.glob, Phase: chainPhases()[h.phase],
 				Priority: h.priority, OnError: h.onError.String(), Off: h.off.Load() || b.off.Load()})
 		}
+	}
+	if action == "" {
+		add(b.hooks)
+		return out
 	}
 	for p := Login; p < points; p++ {
 		if p.function() == action && p != After {

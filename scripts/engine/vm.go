@@ -114,6 +114,9 @@ func newVM(b *bundle, quiet, tests bool) (*vm, error) {
 	v.budget.dog = b.dog
 	b.dog.add(&v.budget)
 	v.L.SetContext(&v.budget)
+	if b.covered != nil {
+		v.L.SetContext(&covering{&v.budget, v.L, b.covered})
+	}
 	v.installSandbox()
 	v.installAPI(tests)
 	if err := v.load(tests); err != nil {

@@ -1,0 +1,36 @@
+package hooktool
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"freeim/core/hooks"
+)
+
+// writeSteps shows a chain, a line for each hook and more for what it changed.
+func writeSteps(out io.Writer, steps []hooks.Step, indent string) {
+	var rows []string
+	for _, s := range steps {
+		said := s.Said
+		if s.Code != "" {
+			said += " " + s.Code
+		}
+		if s.Reason != "" {
+			said += fmt.Sprintf(" (%s)", s.Reason)
+		}
+		for _, more := range []struct {
+			what string
+			list []string
+		}{{"rewrote ", s.Rewrote}, {"tags ", s.Tags}, {"scores ", s.Scores}} {
+			if len(more.list) > 0 {
+				said += "; " + more.what + strings.Join(more.list, ", ")
+			}
+		}
+		if s.Fault != "" {
+			said += "; " + s.Fault
+		}
+		rows = append(rows, fmt.Sprintf("%s%s\t%s\t%d units\t%d us\t%s", indent, s.Rule, s.Hook, s.Units, s.Us, said))
+	}
+	table(out, rows...)
+}

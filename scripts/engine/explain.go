@@ -1,0 +1,53 @@
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// Step is what one hook of a chain said.
+type Step struct {
+	Rule     string // name@file:line
+	Function string // what registered it: "im.before"
+	// Said is "allow", "pass", the decision, or "fault" when the hook failed: then
+	// Ends tells whether its on_error ended the chain.
+	Said     string
+	Ends     bool
+	Code     string // of a denial
+	Reason   string
+	Rewrites []Rewrite
+	Tags     []string
+	Scores   []Score
+	Units    int
+	Took     time.Duration
+	Fault    *Fault // nil: the hook worked
+}
+
+// explain is ask for a call that wants to know what each hook said.
+func (j *judgement) explain(ctx context.Context, i int, h *hook) (stop bool) {
+	v := &j.verdict
+	rewrites, tags, scores, units := len(v.Rewrites), len(v.Tags), len(v.Scores), v.Units
+	first := v.Err
+	v.Err = nil
+	began := time.Now()
+	stop = j.ask(ctx, i, h)
+	s := Step{Rule: h.rule, Function: h.point.function(), Said: Allow.String(), Ends: stop, Took: time.Since(began), Units: v.Units - units,
+		Rewrites: v.Rewrites[rewrites:len(v.Rewrites):len(v.Rewrites)],
+		Tags:     v.Tags[tags:len(v.Tags):len(v.Tags)], Scores: v.Scores[scores:len(v.Scores):len(v.Scores)]}
+	switch fault, failed := v.Err.(*Fault); {
+	case failed:
+		s.Said, s.Fault = "fault", fault
+	case j.passed:
+		s.Said = "pass"
+	case stop:
+		s.Said = v.Decision.String()
+	}
+	if stop && !j.passed {
+		s.Code, s.Reason = v.Code, v.Reason
+	}
+	if first != nil {
+		v.Err = first
+	}
+	j.c.Explain(s)
+	return stop
+}

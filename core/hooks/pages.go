@@ -1,9 +1,13 @@
 package hooks
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,20 +26,51 @@ const (
 	usualTrace = 10 * time.Minute
 )
 
+// preparePage is the one page that takes a body.
+const preparePage = "POST /hooks/prepare"
+
+// noteTime is how long a switch waits to be written into the journal.
+const noteTime = 5 * time.Second
+
 // Pages are the rules' pages, of the core named node. Everything is JSON; an error is
-// {"errors": ["…"]}.
+// {"errors": ["…"]}. What changes something is POST, and may say who= and why=.
 func (r *Rules) Pages(node string) []Page {
 	p := &pages{r, node}
 	return []Page{
-		{"GET /hooks/status", "the active rules: bundle, hooks with their counts, what was refused", http.HandlerFunc(p.status)},
-		{"GET /hooks/order", "the hooks that an action meets, in their order: ?action=chat.send", http.HandlerFunc(p.order)},
-		{"GET /hooks/errors", "where hooks fail: file:line, how often, when, at what", http.HandlerFunc(p.faults)},
-		{"GET /hooks/tail", "decisions while they are made, a line of JSON each: ?action= &verdict= &hook= &user=", http.HandlerFunc(p.tail)},
-		{"GET /hooks/trace", "what each hook says about one user, for a while: ?user=42&ttl=10m", http.HandlerFunc(p.trace)},
-		{"POST /hooks/off", "ask no hook any more, or not this one: ?hook=NAME", http.HandlerFunc(p.off)},
-		{"POST /hooks/on", "undo off: ?hook=NAME", http.HandlerFunc(p.on)},
-		{"POST /hooks/reload", "read the files now", http.HandlerFunc(p.reload)},
+		p.page("GET /hooks/status", "the active rules: bundle, hooks with their counts, what was refused", p.status),
+		p.page("GET /hooks/order", "the hooks that an action meets, in their order: ?action=chat.send", p.order, "action"),
+		p.page("GET /hooks/errors", "where hooks fail: file:line, how often, when, at what", p.faults),
+		p.page("GET /hooks/tail", "decisions while they are made, a line of JSON each: ?action= &verdict= &hook= &user=", p.tail, "action", "verdict", "hook", "user"),
+		p.page("GET /hooks/trace", "what each hook says about one user, for a while: ?user=42&ttl=10m", p.trace, "user", "ttl"),
+		p.page("GET /hooks/store", "the bundles that are kept, and what was decided about them", p.store),
+		p.page("GET /hooks/bundle", "the files of a bundle: ?hash=; without it, of the active one", p.bundle, "hash"),
+		p.page("GET /hooks/recording", "what rules were asked and said, as core hooks replay reads it", p.recording),
+		p.page("POST /hooks/off", "ask no hook any more, or not this one: ?hook=NAME", p.off, "hook", "who", "why"),
+		p.page("POST /hooks/on", "undo off: ?hook=NAME", p.on, "hook", "who", "why"),
+		p.page("POST /hooks/reload", "read the files now", p.reload),
+		p.page(preparePage, `check the files in the body, {"files": {"PATH": "TEXT"}}, and keep them`, p.prepare, "who", "why"),
+		p.page("POST /hooks/activate", "a kept bundle, or the candidate: ?hash= &mode=now, shadow or canary &percent=", p.activate, "hash", "mode", "percent", "who", "why"),
+		p.page("POST /hooks/rollback", "end a trial, ?trial=HASH, or go back: ?hash=; without it, to the bundle before", p.rollback, "hash", "trial", "who", "why"),
+		p.page("POST /hooks/resume", "what is on disk decides again", p.resume, "who", "why"),
 	}
+}
+
+// page is one that takes these parameters in its address, and no others: one that is
+// misspelt, or in the body, could mean the opposite, as off without a hook does.
+func (p *pages) page(pattern, about string, serve http.HandlerFunc, parameters ...string) Page {
+	return Page{pattern, about, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 && pattern != preparePage {
+			refuse(w, http.StatusBadRequest, errors.New("a body has no meaning here: parameters go into the address, behind ?"))
+			return
+		}
+		for name := range r.URL.Query() {
+			if !slices.Contains(parameters, name) {
+				refuse(w, http.StatusBadRequest, fmt.Errorf("there is no parameter %q here, but: %s", name, cmp.Or(strings.Join(parameters, ", "), "none")))
+				return
+			}
+		}
+		serve(w, r)
+	})}
 }
 
 type pages struct {
@@ -67,26 +102,28 @@ func (p *pages) order(w http.ResponseWriter, r *http.Request) {
 
 func (p *pages) faults(w http.ResponseWriter, _ *http.Request) { answer(w, p.engine.Faults()) }
 
-func (p *pages) off(w http.ResponseWriter, r *http.Request) { p.turn(w, r, p.engine.Off) }
+func (p *pages) off(w http.ResponseWriter, r *http.Request) { p.turn(w, r, "off", p.engine.Off) }
 
-func (p *pages) on(w http.ResponseWriter, r *http.Request) { p.turn(w, r, p.engine.On) }
+func (p *pages) on(w http.ResponseWriter, r *http.Request) { p.turn(w, r, "on", p.engine.On) }
 
-// turn pulls the switch: for all hooks, or for those that are named.
-func (p *pages) turn(w http.ResponseWriter, r *http.Request, pull func(names ...string) error) {
-	if err := pull(r.URL.Query()["hook"]...); err != nil {
-		refuse(w, http.StatusNotFound, err)
+// turn pulls the switch: for all hooks, or for those that are named. The journal can
+// wait for a reload, the switch does not.
+func (p *pages) turn(w http.ResponseWriter, r *http.Request, what string, pull func(names ...string) error) {
+	names := r.URL.Query()["hook"]
+	if err := pull(names...); err != nil {
+		refuse(w, http.StatusConflict, fmt.Errorf("%w; status names them", err))
 		return
+	}
+	by := decider(r)
+	if len(names) > 0 {
+		by.Why = strings.TrimSpace(strings.Join(names, ", ") + ". " + by.Why)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), noteTime)
+	defer cancel()
+	if err := p.engine.Note(ctx, what, by); err != nil {
+		p.log.Warn("a switch of the rules is not in their journal", "what", what, "by", by.Who, "err", err)
 	}
 	p.status(w, r)
-}
-
-func (p *pages) reload(w http.ResponseWriter, r *http.Request) {
-	report, err := p.engine.Reload(r.Context())
-	if err != nil {
-		refuse(w, http.StatusConflict, err)
-		return
-	}
-	answer(w, report)
 }
 
 func (p *pages) tail(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +143,7 @@ func (p *pages) trace(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("whose actions? give user=ID"))
 		return
 	}
-	p.log.Warn("what the rules say about a user is traced, with texts", "user", user, "ttl", ttl, "by", r.RemoteAddr)
+	p.log.Warn("what the rules say about a user is traced, with texts", "user", user, "ttl", ttl, "from", r.RemoteAddr)
 	p.stream(w, r, Filter{User: user}, true, ttl)
 }
 
@@ -134,7 +171,10 @@ func (p *pages) stream(w http.ResponseWriter, r *http.Request, f Filter, whole b
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out, control := json.NewEncoder(w), http.NewResponseController(w)
 	out.SetEscapeHTML(false)
-	send := func(line Line) bool { return out.Encode(line) == nil }
+	send := func(line Line) bool {
+		_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // HTTP/1 can
+		return out.Encode(line) == nil
+	}
 	for control.Flush() == nil {
 		select {
 		case <-r.Context().Done():

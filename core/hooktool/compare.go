@@ -168,7 +168,7 @@ func (t *tool) order(ctx context.Context, args []string) error {
 	fs := t.flags()
 	dir := fs.String("dir", "", "the scripts; core.scripts if left out")
 	live := fs.Bool("live", false, "ask the running server")
-	server := serverOf(fs)
+	server := serversOf(fs)
 	args, err := t.parse(fs, args, 0, 1)
 	if err != nil {
 		return err
@@ -192,6 +192,9 @@ func (t *tool) order(ctx context.Context, args []string) error {
 	action := ""
 	if len(args) > 0 {
 		action = args[0]
+	}
+	if known := slices.ContainsFunc(o.Actions, func(a engine.Action) bool { return a.Name == action }); action != "" && !known && !strings.HasPrefix(action, "im.") {
+		return fmt.Errorf("there is no action %q: name one as in chat.send, or a point of its own as in im.on_login", action)
 	}
 	return t.showOrder(ordered(d.Order(action)), action)
 }

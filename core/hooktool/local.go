@@ -33,8 +33,24 @@ func commands() []command {
 			example: "scripts /srv/scripts.new", do: (*tool).diff},
 		{name: "stubs", arguments: "[DIR]", does: "write im.d.lua and .luarc.json, for editors with lua-language-server",
 			example: "scripts", do: (*tool).stubs},
-		{name: "status", server: true, does: "the active rules: bundle, hooks with their counts, what is refused",
-			do: (*tool).status},
+		{name: "replay", arguments: "[DIR]", does: "what would these scripts have said about recorded actions? --from FILE, or those of a running server",
+			example: "scripts --max-flip 0.5%", do: (*tool).replay},
+		{name: "status", server: true, does: "the active rules: bundle, hooks with their counts, what is refused, what is on disk instead; of several servers: whether they differ",
+			example: "--server core-1:9090 --server core-2:9090", do: (*tool).status},
+		{name: "push", arguments: "[DIR]", server: true, does: "have servers check the scripts and keep them; with --activate, --shadow or --canary they use them, if all took them",
+			example: "scripts --shadow --why \"a stricter list\"", do: (*tool).push},
+		{name: "shadow", arguments: "[HASH]", server: true, does: "let a kept bundle judge beside the active one, and count where it would decide otherwise",
+			example: "1f2e3d4c", do: (*tool).shadow},
+		{name: "canary", arguments: "PERCENT [HASH]", server: true, does: "let a kept bundle decide for a share of the users; without HASH the one on trial",
+			example: "5 1f2e3d4c", do: (*tool).canary},
+		{name: "activate", arguments: "[HASH]", server: true, does: "make a kept bundle the active one; without HASH the one on trial",
+			example: "1f2e3d4c --why \"the trial went well\"", do: (*tool).activate},
+		{name: "rollback", arguments: "[HASH]", server: true, does: "end the trial, if there is one; else go back to the bundle before; or to HASH",
+			example: "--why \"too strict\"", do: (*tool).rollback},
+		{name: "resume", server: true, does: "let the files on disk decide again, after activate or rollback",
+			example: "--why \"the files are mended\"", do: (*tool).resume},
+		{name: "store", arguments: "ls|log", server: true, does: "the bundles that a server keeps, or what was decided about them, by whom and why",
+			example: "ls", do: (*tool).store},
 		{name: "errors", server: true, does: "where hooks fail: file:line, how often, since when, at what",
 			do: (*tool).faults},
 		{name: "tail", server: true, does: "decisions while they are made, until interrupted",
@@ -234,7 +250,12 @@ func count(n int, what string) string {
 func table(out io.Writer, rows ...string) {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(w, row)
+		if row == "" {
+			fmt.Fprintln(w)
+		}
+		for line := range strings.Lines(row) {
+			fmt.Fprintln(w, clean(strings.TrimSuffix(line, "\n")))
+		}
 	}
 	_ = w.Flush() // to a writer of the caller's, who looks
 }

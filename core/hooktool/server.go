@@ -1,6 +1,8 @@
 package hooktool
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,77 +13,129 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// askTimeout bounds a question to a server; a reload runs the scripts' tests.
-const askTimeout = 30 * time.Second
+// askTimeout bounds a question to a server: a reload or a push runs the scripts'
+// tests, and a replay.
+const askTimeout = time.Minute
 
-// serverFlags say which server to ask.
-type serverFlags struct{ admin, keyFile string }
+// serverFlags say which servers to ask.
+type serverFlags struct {
+	servers addresses
+	keyFile string
+}
 
-func serverOf(fs *flag.FlagSet) *serverFlags {
+// addresses are the values of --server.
+type addresses []string
+
+func (a *addresses) String() string { return strings.Join(*a, ",") }
+
+// Set implements flag.Value.
+func (a *addresses) Set(value string) error {
+	for one := range strings.SplitSeq(value, ",") {
+		if _, _, err := net.SplitHostPort(one); err != nil {
+			return fmt.Errorf("%q must be HOST:PORT", one)
+		}
+		if !slices.Contains(*a, one) {
+			*a = append(*a, one)
+		}
+	}
+	return nil
+}
+
+func serversOf(fs *flag.FlagSet) *serverFlags {
 	f := &serverFlags{}
-	fs.StringVar(&f.admin, "admin", "", "`HOST:PORT` of the server's administrative port; admin.listen of the configuration if left out")
+	fs.Var(&f.servers, "server", "`HOST:PORT` of a server's administrative port, as often as there are servers, or with commas; admin.listen of the configuration if left out")
 	fs.StringVar(&f.keyFile, "key-file", "", "`FILE` with the administrative key; admin.key or admin.key_file if left out")
 	return f
 }
 
-// server is the one that is asked.
+// server is one that is asked.
 type server struct {
+	name         string // as it was given
 	address, key string
-	named        string // where the address is from
+	from         string // where the address is from
 }
 
-func (t *tool) server(f *serverFlags) (s server, err error) {
+// servers are those that the flags name, or the one of the configuration.
+func (t *tool) servers(f *serverFlags) ([]server, error) {
 	site, err := t.load()
-	if err != nil && f.admin == "" {
-		return s, fmt.Errorf("%w\n(name the server with --admin HOST:PORT to do without a configuration)", err)
+	if err != nil && len(f.servers) == 0 {
+		return nil, fmt.Errorf("%w\n(name the server with --server HOST:PORT to do without a configuration)", err)
 	}
-	s = server{address: site.Admin, key: site.Key, named: "admin.listen of " + site.File}
-	if f.admin != "" {
-		s.address, s.named = f.admin, "--admin"
-	}
+	key := site.Key
 	if f.keyFile != "" {
 		text, err := os.ReadFile(f.keyFile)
 		if err != nil {
-			return s, fmt.Errorf("--key-file: %w", err)
+			return nil, fmt.Errorf("--key-file: %w", err)
 		}
-		s.key = strings.TrimSpace(string(text))
+		key = strings.TrimSpace(string(text))
 	}
-	if s.address == "" {
-		return s, fmt.Errorf("admin.listen of %s is empty: the server cannot be asked", site.File)
+	names, from := []string(f.servers), "--server"
+	if len(names) == 0 {
+		if site.Admin == "" {
+			return nil, fmt.Errorf("admin.listen of %s is empty, so that server cannot be asked: set it, or name one with --server HOST:PORT", site.File)
+		}
+		names, from = []string{site.Admin}, "admin.listen of "+site.File
 	}
-	host, port, err := net.SplitHostPort(s.address)
+	var all []server
+	for _, name := range names {
+		host, port, err := net.SplitHostPort(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s is %q: it must be HOST:PORT", from, name)
+		}
+		s := server{name: name, address: name, key: key, from: from}
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			s.address = net.JoinHostPort("localhost", port)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// server is the only one that the flags name.
+func (t *tool) server(f *serverFlags) (server, error) {
+	all, err := t.servers(f)
 	if err != nil {
-		return s, fmt.Errorf("%s is %q: HOST:PORT", s.named, s.address)
+		return server{}, err
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		s.address = net.JoinHostPort("localhost", port)
+	if len(all) > 1 {
+		return server{}, errUsage("one --server at a time")
 	}
-	return s, nil
+	return all[0], nil
+}
+
+// client asks servers directly, whatever proxies there are, and follows nobody: the
+// key is for them alone.
+func client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // send asks for a page. Whoever gets the response closes its body.
-func (s server) send(ctx context.Context, method, page string, query url.Values) (*http.Response, error) {
+func (s server) send(ctx context.Context, method, page string, query url.Values, body []byte) (*http.Response, error) {
 	target := url.URL{Scheme: "http", Host: s.address, Path: "/hooks/" + page, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	if s.key != "" {
 		req.Header.Set("Authorization", "Bearer "+s.key)
 	}
-	res, err := http.DefaultClient.Do(req)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("nothing listens at %s (%s): does the server run? Name another one with --admin HOST:PORT", s.address, s.named)
-	}
-	if err != nil {
+	res, err := client().Do(req)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("nothing listens at %s (%s): does the server run? Name another one with --server HOST:PORT", s.address, s.from)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%s does not answer within %v: look at it, and ask for its status before anything is repeated", s.address, askTimeout)
+	case err != nil:
 		return nil, err
-	}
-	if res.StatusCode == http.StatusOK {
+	case res.StatusCode == http.StatusOK:
 		return res, nil
 	}
 	defer res.Body.Close()
@@ -103,225 +157,129 @@ func (s server) refusal(res *http.Response) error {
 	case res.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%s does not take this administrative key", s.address)
 	case res.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("the server at %s has no rules: it is an edge, or a core without core.scripts", s.address)
+		return fmt.Errorf("the server at %s has no such page: it is an edge, a core without core.scripts, or an older one", s.address)
 	}
 	return fmt.Errorf("%s answers %s: %s", s.address, res.Status, strings.TrimSpace(string(text)))
 }
 
-// ask asks for a page and reads its answer into out. With --json the answer is
-// printed as it is, and done is true.
+// read asks for a page and gives its answer.
+func (s server) read(ctx context.Context, method, page string, query url.Values, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	res, err := s.send(ctx, method, page, query, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, fmt.Errorf("the answer of %s broke off: %w", s.address, err)
+	}
+	return text, nil
+}
+
+// ask asks the one server for a page and reads its answer into out. With --json the
+// answer is printed as it is, and done is true.
 func (t *tool) ask(ctx context.Context, f *serverFlags, method, page string, query url.Values, out any) (done bool, err error) {
 	s, err := t.server(f)
 	if err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	res, err := s.send(ctx, method, page, query)
+	text, err := s.read(ctx, method, page, query, nil)
 	if err != nil {
 		return false, err
 	}
-	defer res.Body.Close()
 	if t.json {
-		var whole any
-		if err := json.NewDecoder(res.Body).Decode(&whole); err != nil {
-			return false, err
-		}
-		return true, t.print(whole)
+		return true, t.print(json.RawMessage(text))
 	}
-	return false, json.NewDecoder(res.Body).Decode(out)
+	return false, json.Unmarshal(text, out)
 }
 
-func (t *tool) liveOrder(ctx context.Context, f *serverFlags, args []string) error {
-	query := url.Values{}
-	if len(args) > 0 {
-		query.Set("action", args[0])
-	}
-	var all []orderLine
-	if done, err := t.ask(ctx, f, http.MethodGet, "order", query, &all); done || err != nil {
-		return err
-	}
-	return t.showOrder(all, query.Get("action"))
+// reply is what one of several servers answers.
+type reply struct {
+	server
+	answer json.RawMessage
+	err    error
 }
 
-// live is a server's answer about its rules, as far as it is shown.
-type live struct {
-	Node   string
-	Status struct {
-		Bundle string
-		Since  time.Time
-		Files  []string
-		Hooks  []liveHook
-		Tests  int
-		Off    bool
-		Late   int
-		Lost   int64
+// each asks all servers at the same time.
+func each(ctx context.Context, all []server, method, page string, query url.Values, body []byte) []reply {
+	replies := make([]reply, len(all))
+	var asked sync.WaitGroup
+	for i, s := range all {
+		asked.Go(func() {
+			text, err := s.read(ctx, method, page, query, body)
+			replies[i] = reply{s, text, err}
+		})
+	}
+	asked.Wait()
+	return replies
+}
 
-		Rejected *struct {
-			Bundle string
-			At     time.Time
-			Errors []string
+// failed reports whether a server gave no answer.
+func failed(replies []reply) (n int) {
+	for _, r := range replies {
+		if r.err != nil {
+			n++
 		}
-		Held *struct {
-			Bundle, Who, Why string
-			Since            time.Time
-		}
-		Candidate *struct {
-			Bundle string
-			Since  time.Time
-		}
-		VMs struct {
-			Live, Idle                int
-			Replaced, Broken, Starved int64
+	}
+	return n
+}
+
+// complain says which servers gave none, and why.
+func (t *tool) complain(replies []reply) {
+	for _, r := range replies {
+		if r.err != nil {
+			fmt.Fprintf(t.Err, "%s: %v\n", r.name, r.err)
 		}
 	}
 }
 
-type liveHook struct {
-	Rule      string
-	OnError   string `json:"on_error"`
-	Calls     int64
-	Denied    int64
-	Rewritten int64
-	Faults    int64
-	LastFault string `json:"last_fault"`
-	Tripped   bool
-	Off       bool
-}
-
-func (t *tool) status(ctx context.Context, args []string) error {
-	fs := t.flags()
-	f := serverOf(fs)
-	if _, err := t.parse(fs, args, 0, 0); err != nil {
-		return err
-	}
-	var l live
-	if done, err := t.ask(ctx, f, http.MethodGet, "status", nil, &l); done || err != nil {
-		return err
-	}
-	l.write(t.Out)
-	return nil
-}
-
-func (l live) write(out io.Writer) {
-	s := l.Status
-	fmt.Fprintf(out, "%s: bundle %s since %s: %s, %s, %s passed\n", l.Node, s.Bundle, s.Since.Local().Format(time.DateTime),
-		count(len(s.Files), "file"), count(len(s.Hooks), "hook"), count(s.Tests, "test"))
-	if s.Off {
-		fmt.Fprintln(out, "OFF: no hook is asked; \"on\" asks them again")
-	}
-	if s.Held != nil {
-		fmt.Fprintf(out, "HELD since %s, whatever is on disk: %s %s\n", s.Held.Since.Local().Format(time.DateTime), s.Held.Who, s.Held.Why)
-	}
-	if s.Candidate != nil {
-		fmt.Fprintf(out, "candidate %s on trial since %s\n", s.Candidate.Bundle, s.Candidate.Since.Local().Format(time.DateTime))
-	}
-	if s.Rejected != nil {
-		fmt.Fprintf(out, "REJECTED at %s, what is on disk is not active:\n", s.Rejected.At.Local().Format(time.DateTime))
-		for _, text := range s.Rejected.Errors {
-			fmt.Fprintln(out, "  "+text)
+// answers prints what servers answer, for machines: of one the answer as it is, of
+// several a list.
+func (t *tool) answers(replies []reply) error {
+	if len(replies) == 1 {
+		if replies[0].err != nil {
+			return replies[0].err
 		}
+		return t.print(replies[0].answer)
 	}
-	rows := []string{"hook\tcalls\tdenied\trewritten\tfaults\ton error\t"}
-	for _, h := range s.Hooks {
-		note := ""
-		switch {
-		case h.Off:
-			note = "OFF"
-		case h.Tripped:
-			note = "NOT CALLED for a while: " + h.LastFault
-		case h.LastFault != "":
-			note = "last fault: " + h.LastFault
+	type one struct {
+		Server string          `json:"server"`
+		Answer json.RawMessage `json:"answer,omitempty"`
+		Error  string          `json:"error,omitempty"`
+	}
+	var list []one
+	for _, r := range replies {
+		said := one{Server: r.name, Answer: r.answer}
+		if r.err != nil {
+			said.Error = r.err.Error()
 		}
-		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%s\t%s", h.Rule, h.Calls, h.Denied, h.Rewritten, h.Faults, h.OnError, note))
+		list = append(list, said)
 	}
-	table(out, rows...)
-	fmt.Fprintf(out, "VMs: %d, %d idle, %d broken; %d calls got none in time; after hooks: %d wait, %d lost\n",
-		s.VMs.Live, s.VMs.Idle, s.VMs.Broken, s.VMs.Starved, s.Late, s.Lost)
+	return t.print(list)
 }
 
-func (t *tool) faults(ctx context.Context, args []string) error {
-	fs := t.flags()
-	f := serverOf(fs)
-	if _, err := t.parse(fs, args, 0, 0); err != nil {
-		return err
-	}
-	var all []struct {
-		Place, Rule, Kind, Message, Bundle, Sample string
-		Count                                      int64
-		First, Last                                time.Time
-	}
-	if done, err := t.ask(ctx, f, http.MethodGet, "errors", nil, &all); done || err != nil {
-		return err
-	}
-	if len(all) == 0 {
-		fmt.Fprintln(t.Out, "no hook has failed since the server was started")
-	}
-	for _, one := range all {
-		fmt.Fprintf(t.Out, "%s: %s, %s: %s\n", one.Place, one.Kind, count(int(one.Count), "time"), one.Message)
-		fmt.Fprintf(t.Out, "  hook %s, bundle %s; first %s, last %s\n", one.Rule, one.Bundle, one.First.Local().Format(time.DateTime), one.Last.Local().Format(time.DateTime))
-		if one.Sample != "" {
-			fmt.Fprintf(t.Out, "  first at: %s   (letters are shown as x, digits as 0)\n", one.Sample)
+// decoded reads the answers that there are, by the servers' names.
+func decoded[T any](replies []reply) (all map[string]T, err error) {
+	all = map[string]T{}
+	for _, r := range replies {
+		if r.err != nil {
+			continue
 		}
+		var one T
+		if err := json.Unmarshal(r.answer, &one); err != nil {
+			return nil, fmt.Errorf("the answer of %s: %w", r.name, err)
+		}
+		all[r.name] = one
 	}
-	return nil
+	return all, nil
 }
 
-func (t *tool) off(ctx context.Context, args []string) error { return t.turn(ctx, args, "off") }
-
-func (t *tool) on(ctx context.Context, args []string) error { return t.turn(ctx, args, "on") }
-
-func (t *tool) turn(ctx context.Context, args []string, page string) error {
-	fs := t.flags()
-	f := serverOf(fs)
-	hook := fs.String("hook", "", "only the hook of this `NAME`")
-	if _, err := t.parse(fs, args, 0, 0); err != nil {
-		return err
+// whose is a server's name with its address, if several were asked.
+func whose(node, address string, several bool) string {
+	if !several {
+		return cmp.Or(node, address)
 	}
-	query := url.Values{}
-	if *hook != "" {
-		query.Set("hook", *hook)
-	}
-	var l live
-	if done, err := t.ask(ctx, f, http.MethodPost, page, query, &l); done || err != nil {
-		return err
-	}
-	what := "all hooks are " + page
-	if *hook != "" {
-		what = *hook + " is " + page
-	}
-	fmt.Fprintf(t.Out, "%s: %s\n", l.Node, what)
-	if l.Status.Off && page == "on" {
-		fmt.Fprintln(t.Out, "but all hooks together are off: \"on\" without --hook asks them again")
-	}
-	return nil
-}
-
-func (t *tool) reload(ctx context.Context, args []string) error {
-	fs := t.flags()
-	f := serverOf(fs)
-	if _, err := t.parse(fs, args, 0, 0); err != nil {
-		return err
-	}
-	var r struct {
-		From, To              string
-		Files, Added, Removed []string
-		Tests                 int
-		Took                  string
-	}
-	if done, err := t.ask(ctx, f, http.MethodPost, "reload", nil, &r); done || err != nil {
-		return err
-	}
-	if r.From == r.To {
-		fmt.Fprintf(t.Out, "bundle %s stays: the files are those that are active\n", r.To)
-		return nil
-	}
-	fmt.Fprintf(t.Out, "activated %s, before %s: %s; %s passed, took %s\n", r.To, r.From, strings.Join(r.Files, " "), count(r.Tests, "test"), r.Took)
-	for _, name := range r.Added {
-		fmt.Fprintln(t.Out, "  hook added: "+name)
-	}
-	for _, name := range r.Removed {
-		fmt.Fprintln(t.Out, "  hook REMOVED: "+name)
-	}
-	return nil
+	return fmt.Sprintf("%s (%s)", cmp.Or(node, "?"), address)
 }

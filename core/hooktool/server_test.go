@@ -42,11 +42,16 @@ type site struct {
 	admin *admin.Server
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, changes ...func(o *engine.Options)) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), rules: hooks.New()}
 	s.put(rule)
-	if err := s.rules.Open([]plugin.Spec{{Name: "chat.send", Message: true}}, engine.Options{Dir: s.dir, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	o := engine.Options{Dir: s.dir, StateDir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Wall: time.Second, ChainWall: time.Second, Watch: engine.Watch{For: -1}} // a busy machine is no fault of theirs
+	for _, change := range changes {
+		change(&o)
+	}
+	if err := s.rules.Open([]plugin.Spec{{Name: "chat.send", Message: true}}, o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.rules.Close() })
@@ -122,7 +127,7 @@ func TestSwitchAndReload(t *testing.T) {
 	s.want(0, `all hooks are off`, "off")
 	s.want(0, `OFF: no hook is asked`, "status")
 	s.want(0, `all hooks are on`, "on")
-	s.want(0, `stays`, "reload")
+	s.want(0, `is active, as before`, "reload")
 	s.put(rule + `im.on_message(function() end, {name = "third", on_error = "open"})`)
 	s.want(0, `activated [0-9a-f]+, .*~a\.lua.*hook added: third`, "reload")
 	s.put("x = = 1")
@@ -141,7 +146,9 @@ func TestWhoMayAsk(t *testing.T) {
 	address := s.admin.Addr().String()
 	s.admin.Close()
 	s.want(1, `nothing listens at `+regexp.QuoteMeta(address)+` \(admin\.listen of core\.yaml\)`, "status")
-	s.want(1, `nothing listens`, "status", "--admin", address)
+	s.want(1, `nothing listens`, "status", "--server", address)
+	s.want(2, `must be HOST:PORT`, "status", "--server", "nowhere")
+	s.want(2, `one --server at a time`, "errors", "--server", address, "--server", "127.0.0.1:1")
 	s.want(2, `whose actions`, "trace")
 }
 

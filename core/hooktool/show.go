@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"freeim/core/hooks"
 )
@@ -33,4 +34,14 @@ func writeSteps(out io.Writer, steps []hooks.Step, indent string) {
 		rows = append(rows, fmt.Sprintf("%s%s\t%s\t%d units\t%d us\t%s", indent, s.Rule, s.Hook, s.Units, s.Us, said))
 	}
 	table(out, rows...)
+}
+
+// clean is text as a terminal can show it: people's and scripts' words hold anything.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, text)
 }

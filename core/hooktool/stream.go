@@ -17,7 +17,7 @@ const maxLine = 4 << 20
 
 func (t *tool) tail(ctx context.Context, args []string) error {
 	fs := t.flags()
-	f := serverOf(fs)
+	f := serversOf(fs)
 	query := url.Values{}
 	for name, about := range map[string]string{
 		"action": "only this `ACTION`", "verdict": "only this `VERDICT`: allow, rewrite, deny, fault",
@@ -35,7 +35,7 @@ func (t *tool) tail(ctx context.Context, args []string) error {
 
 func (t *tool) trace(ctx context.Context, args []string) error {
 	fs := t.flags()
-	f := serverOf(fs)
+	f := serversOf(fs)
 	user := fs.String("user", "", "`ID` of the user")
 	ttl := fs.Duration("ttl", 10*time.Minute, "how long, at most an hour")
 	if _, err := t.parse(fs, args, 0, 0); err != nil {
@@ -53,7 +53,10 @@ func (t *tool) stream(ctx context.Context, f *serverFlags, page string, query ur
 	if err != nil {
 		return err
 	}
-	res, err := s.send(ctx, http.MethodGet, page, query)
+	res, err := s.send(ctx, http.MethodGet, page, query, nil)
+	if err != nil && ctx.Err() != nil {
+		return nil // that is how a stream ends
+	}
 	if err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func (t *tool) show(line hooks.Line) {
 	if d.User != "" {
 		who = " user " + d.User
 	}
-	fmt.Fprintf(t.Out, "%s %s %s%s: %s, %d us, %d units", d.At.Local().Format("15:04:05.000"), d.Bundle, d.Action, who, d.Summary(), d.Us, d.Units)
+	fmt.Fprintf(t.Out, "%s %s %s%s: %s, %d us, %d units", d.At.Local().Format("15:04:05.000"), d.Bundle, d.Action, who, clean(d.Summary()), d.Us, d.Units)
 	if d.Trace != "" {
 		fmt.Fprintf(t.Out, ", trace %s", d.Trace)
 	}

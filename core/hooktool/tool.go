@@ -99,8 +99,11 @@ func Run(ctx context.Context, o Options) int {
 func (t *tool) result(ctx context.Context, err error) int {
 	var usage errUsage
 	switch {
-	case err == nil, errors.Is(err, errHelp), errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case err == nil, errors.Is(err, errHelp):
 		return Done
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintf(t.Err, "%s %s: interrupted\n", t.Program, t.command.name)
+		return Failed
 	case errors.Is(err, errFound):
 		return Failed
 	case errors.As(err, &usage):

@@ -103,12 +103,17 @@ func (t *tool) draft(ctx context.Context, o engine.Options) (*engine.Draft, erro
 		return nil, err
 	}
 	if d == nil {
-		for _, f := range told(o.Dir, found) {
-			fmt.Fprintln(t.Err, f)
-		}
-		return nil, errors.New("the scripts are wrong: see above")
+		return nil, t.wrongScripts(o.Dir, found)
 	}
 	return d, nil
+}
+
+// wrongScripts shows what is wrong.
+func (t *tool) wrongScripts(dir string, found []engine.Finding) error {
+	for _, f := range told(dir, found) {
+		fmt.Fprintln(t.Err, f)
+	}
+	return errors.New("the scripts are wrong: see above")
 }
 
 func (t *tool) bench(ctx context.Context, args []string) error {

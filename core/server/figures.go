@@ -150,6 +150,9 @@ func (f *ruleFigures) slots(out chan<- prometheus.Metric, status engine.Status) 
 	}
 	out <- prometheus.MustNewConstMetric(f.bundles, prometheus.GaugeValue, 1, status.Bundle, activeSlot)
 	c := status.Candidate
+	if status.Disk != "" && status.Disk != status.Bundle {
+		out <- prometheus.MustNewConstMetric(f.bundles, prometheus.GaugeValue, 1, status.Disk, "disk")
+	}
 	if c == nil {
 		return
 	}

@@ -83,6 +83,9 @@ func (e *Engine) Activate(ctx context.Context, hash string, p Policy, by By) (Re
 	}
 	active := e.active.Load().tree.hash
 	if !p.staged() {
+		if c := e.active.candidate(); c != nil && c.b.tree.hash == hash {
+			return e.promote(c, by), nil
+		}
 		return e.switchTo(ctx, hash, "activated", by)
 	}
 	if hash == active {
@@ -134,22 +137,27 @@ func (e *Engine) Promote(ctx context.Context, by By) (Report, error) {
 		return Report{}, err
 	}
 	defer release()
-	c, active := e.active.candidate(), e.active.Load()
+	c := e.active.candidate()
 	if c == nil {
-		return Report{From: active.tree.hash, To: active.tree.hash}, errNoCandidate
+		return Report{From: e.activeHash(), To: e.activeHash()}, errNoCandidate
 	}
+	return e.promote(c, by), nil
+}
+
+func (e *Engine) promote(c *candidate, by By) Report {
+	active := e.active.Load()
 	report := Report{From: active.tree.hash}
 	report.compare(active, c.b)
 	e.activate(c.b)
 	e.watch(c.b, active, false)
 	e.decided(Entry{What: "promoted", Bundle: c.b.tree.hash, From: report.From, By: by}, e.hold(c.b.tree.hash, by))
 	e.announce(report)
-	return report, nil
+	return report
 }
 
-// Abort ends the candidate's trial. If it is what is on disk, the active bundle is
-// held against it.
-func (e *Engine) Abort(ctx context.Context, by By) error {
+// Abort ends the candidate's trial, of whatever bundle if hash is empty. If it is
+// what is on disk, the active bundle is held against it.
+func (e *Engine) Abort(ctx context.Context, hash string, by By) error {
 	release, err := e.take(ctx)
 	if err != nil {
 		return err
@@ -158,6 +166,9 @@ func (e *Engine) Abort(ctx context.Context, by By) error {
 	c := e.active.candidate()
 	if c == nil {
 		return errNoCandidate
+	}
+	if hash != "" && hash != c.b.tree.hash {
+		return fmt.Errorf("bundle %s is not on trial, but %s is", clip(hash, 64), c.b.tree.hash)
 	}
 	e.abort(c, by)
 	return nil

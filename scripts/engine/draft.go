@@ -103,7 +103,7 @@ func newDraft(ctx context.Context, o Options, t tree, cover bool) (*Draft, []Fin
 		var again *vm
 		if again, err = d.b.newVM(); err == nil {
 			again.close()
-			return d, found, nil
+			return d, append(found, findings(t, d.b.unclaimed())...), nil
 		}
 		d.b.pool.close()
 	}

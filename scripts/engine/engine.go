@@ -30,6 +30,7 @@ type Engine struct {
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
 	logged   string     // the last rejection that was logged
+	disk     string     // hash of what is on disk, as it was read last
 	results  map[string]int64
 	offNames map[string]bool // hooks that are switched off, of whatever bundle
 
@@ -85,6 +86,7 @@ func New(o Options) (*Engine, error) {
 func (e *Engine) first() (*bundle, Entry, *Held, error) {
 	ctx := context.Background() // the budgets of Options bound it
 	t, err := readTree(e.opts.Dir)
+	e.seen(t.hash)
 	if held := e.shelf.held(); held != nil && held.Disk == t.hash {
 		b, heldErr := e.stored(ctx, held.Bundle)
 		if heldErr == nil {

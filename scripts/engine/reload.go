@@ -54,6 +54,9 @@ func (e *Engine) reloadAs(ctx context.Context, asked bool, by By) (Report, error
 	active := e.active.Load()
 	report := Report{From: active.tree.hash, To: active.tree.hash}
 	t, err := stableTree(ctx, e.opts.Dir, e.opts.Debounce/4)
+	if !errors.Is(err, errMoving) && ctx.Err() == nil {
+		e.seen(t.hash)
+	}
 	if err == nil && !t.scripts() && active.tree.scripts() {
 		err = fmt.Errorf("%s holds no script any more; to remove all rules keep one file with a comment", e.opts.Dir)
 	}

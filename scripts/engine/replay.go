@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -21,6 +22,8 @@ type Replayed struct {
 	Fault   string // the first of its own
 	P50     time.Duration
 	P99     time.Duration
+	WasP50  time.Duration // of the other; 0: what was said then was not measured
+	WasP99  time.Duration
 	// Cells is the matrix, old outcome by new, the most frequent first. Where they
 	// differ there are up to ten examples.
 	Cells []Diff
@@ -46,46 +49,56 @@ func (e *Engine) Replay(ctx context.Context, recording []*Recorded, hash string)
 	return e.replay(ctx, recording, b)
 }
 
-func (e *Engine) replay(ctx context.Context, recording []*Recorded, b *bundle) (r Replayed, err error) {
+func (e *Engine) replay(ctx context.Context, recording []*Recorded, b *bundle) (Replayed, error) {
+	if InFull(recording) {
+		return replay(ctx, e.active.Load(), recording, b, nil)
+	}
+	return replay(ctx, e.active.Load(), recording, b, e.active.Load())
+}
+
+// InFull reports whether all texts were recorded in full.
+func InFull(recording []*Recorded) bool {
+	return !slices.ContainsFunc(recording, func(one *Recorded) bool { return one.Texts != TextFull })
+}
+
+// replay puts recorded questions to b, and to another bundle; nil: what was said
+// then counts. The actions are those that there are where known is active.
+func replay(ctx context.Context, known *bundle, recording []*Recorded, b, against *bundle) (r Replayed, err error) {
 	r = Replayed{Bundle: b.tree.hash, Against: "recorded"}
 	new, err := newPlayer(b)
 	if err != nil {
 		return r, err
 	}
 	defer new.close()
-	var old *player // nil: what was said then counts
-	for _, one := range recording {
-		if one.Texts != TextFull {
-			active := e.active.Load()
-			r.Against = active.tree.hash
-			if old, err = newPlayer(active); err != nil {
-				return r, err
-			}
-			defer old.close()
-			break
+	var old *player
+	if against != nil {
+		r.Against = against.tree.hash
+		if old, err = newPlayer(against); err != nil {
+			return r, err
 		}
+		defer old.close()
 	}
 	diffs := map[diffKey]*Diff{}
 	for _, one := range recording {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
-		q, err := e.question(one)
+		q, err := known.question(one)
 		if err != nil {
 			r.Skipped++
 			continue
 		}
 		was := one.Said
 		if old != nil {
-			was, _ = old.ask(q, one)
+			was = old.ask(q, one)
 		}
-		is, took := new.ask(q, one)
-		r.add(diffs, q, was, is)
-		new.took.add(&Verdict{Took: took})
+		r.add(diffs, q, was, new.ask(q, one))
 	}
 	r.Cells = listed(diffs)
-	c := new.took.counts()
-	r.P50, r.P99 = c.within(0.5), c.within(0.99)
+	r.P50, r.P99 = new.times()
+	if old != nil {
+		r.WasP50, r.WasP99 = old.times()
+	}
 	return r, nil
 }
 
@@ -112,7 +125,7 @@ func (r *Replayed) add(diffs map[diffKey]*Diff, q *question, was, is outcome) {
 }
 
 // question makes a question of a record.
-func (e *Engine) question(one *Recorded) (*question, error) {
+func (b *bundle) question(one *Recorded) (*question, error) {
 	q := &question{point: one.Point, at: one.At}
 	q.Call = Call{Action: one.Action, Facts: q, Conversation: one.Conversation, ConversationType: one.ConversationType, Kind: one.Kind}
 	copy(q.facts[:], one.Facts)
@@ -125,12 +138,12 @@ func (e *Engine) question(one *Recorded) (*question, error) {
 	if one.Request == nil {
 		return q, nil
 	}
-	for _, a := range e.opts.Actions {
+	for _, a := range b.opts.Actions {
 		if a.Name == one.Action && a.Request != nil {
 			q.Request = a.Request()
 		}
 	}
-	if s := e.active.Load().scriptedNamed(one.Action); s != nil {
+	if s := b.scriptedNamed(one.Action); s != nil {
 		q.Request = s.NewRequest()
 	}
 	if q.Request == nil {
@@ -175,11 +188,17 @@ func (p *player) close() {
 	p.own.close()
 }
 
-func (p *player) ask(q *question, one *Recorded) (outcome, time.Duration) {
+func (p *player) ask(q *question, one *Recorded) outcome {
 	p.now.Store(one.At.UnixNano())
 	began := time.Now()
 	said := q.ask(p.b, &world{memory: &tape{inner: p.own, seen: one.Seen, plays: true, used: make([]bool, len(one.Seen))}, seed: one.Seed, trial: true, plays: true})
-	return said, time.Since(began)
+	p.took.add(&Verdict{Took: time.Since(began)})
+	return said
+}
+
+func (p *player) times() (p50, p99 time.Duration) {
+	c := p.took.counts()
+	return c.within(0.5), c.within(0.99)
 }
 
 // twin is a bundle with the same scripts, and VMs, breakers and counters of its

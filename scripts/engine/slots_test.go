@@ -166,7 +166,7 @@ func TestCallStaysInItsBundle(t *testing.T) {
 	if v := e.Ask(t.Context(), engine.Before, &m.Call); v.Denied() || m.Text != "new" {
 		t.Errorf("got %+v, %q", v, m.Text)
 	}
-	if err := e.Abort(t.Context(), me); err != nil {
+	if err := e.Abort(t.Context(), "", me); err != nil {
 		t.Fatal(err)
 	}
 	m.Text = "hi"
@@ -183,7 +183,7 @@ func TestNoCandidate(t *testing.T) {
 	if _, err := e.Promote(t.Context(), me); err == nil {
 		t.Error("promoted nothing")
 	}
-	if err := e.Abort(t.Context(), me); err == nil {
+	if err := e.Abort(t.Context(), "", me); err == nil {
 		t.Error("aborted nothing")
 	}
 	for _, p := range []engine.Policy{{Mode: "later"}, {Mode: engine.ModeCanary}, {Mode: engine.ModeCanary, Percent: 101}} {
@@ -232,7 +232,7 @@ func TestFilesOnTrial(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	k.save("three")
-	if err := k.Abort(t.Context(), me); err != nil {
+	if err := k.Abort(t.Context(), "", me); err != nil {
 		t.Fatal(err)
 	}
 	k.says("one")

@@ -11,6 +11,7 @@ import (
 type Status struct {
 	Bundle   string    // hash of the active bundle
 	Since    time.Time // when it was activated
+	Disk     string    // hash of the files on disk, as they were read last; empty: they could not be
 	Files    []string
 	Hooks    []HookStatus // in the order they run
 	Tests    int          // of the bundle's own that passed
@@ -95,7 +96,7 @@ func (e *Engine) Status() Status {
 		Replaced: p.replaced.Load(), Broken: p.broken.Load(), Starved: p.starved.Load()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.Results = maps.Clone(e.results)
+	s.Results, s.Disk = maps.Clone(e.results), e.disk
 	if e.rejected != nil {
 		copied := *e.rejected
 		s.Rejected = &copied
@@ -129,6 +130,13 @@ func (h *hook) status() HookStatus {
 		s.LastFault = f.Kind + ": " + f.Msg
 	}
 	return s
+}
+
+// seen remembers what is on disk.
+func (e *Engine) seen(hash string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.disk = hash
 }
 
 // reject remembers what is wrong with the files on disk, and logs it unless the

@@ -218,15 +218,22 @@ func (s *shelf) update(change func(*book)) error {
 	return err
 }
 
-// prune takes what is too much off the book, but never what is active or held.
+// before reports whether the bundle is one to go back to.
+func (s *shelf) before(one Stored) bool {
+	return one.Hash != s.book.Active && !one.Activated.IsZero() && one.Rejected == ""
+}
+
+// prune takes what is too much off the book, but never what is active or held, nor
+// what one would go back to: many may be pushed that never become active.
 func (s *shelf) prune() (gone []string) {
 	most := maxStored
 	if s.dir == "" {
 		most = 3
 	}
+	last := slices.IndexFunc(s.book.Bundles, s.before)
 	for i := len(s.book.Bundles) - 1; i >= 0 && len(s.book.Bundles) > most; i-- {
 		hash := s.book.Bundles[i].Hash
-		if hash == s.book.Active || s.book.Held != nil && hash == s.book.Held.Bundle {
+		if i == last || hash == s.book.Active || s.book.Held != nil && hash == s.book.Held.Bundle {
 			continue
 		}
 		s.book.Bundles = slices.Delete(s.book.Bundles, i, i+1)
@@ -270,7 +277,7 @@ func (s *shelf) find(hash string) (string, error) {
 	defer s.mu.Unlock()
 	if hash == "" {
 		for _, one := range s.book.Bundles {
-			if one.Hash != s.book.Active && !one.Activated.IsZero() && one.Rejected == "" {
+			if s.before(one) {
 				return one.Hash, nil
 			}
 		}
@@ -278,17 +285,19 @@ func (s *shelf) find(hash string) (string, error) {
 	}
 	var found []string
 	for _, one := range s.book.Bundles {
-		if strings.HasPrefix(one.Hash, hash) && len(hash) >= 4 {
+		if strings.HasPrefix(one.Hash, hash) {
 			found = append(found, one.Hash)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return "", fmt.Errorf("no bundle %s is kept", clip(hash, 64))
-	case 1:
+	switch {
+	case len(hash) < 4:
+		return "", fmt.Errorf("%q: give at least four digits of a hash", clip(hash, 64))
+	case len(found) == 0:
+		return "", fmt.Errorf("no bundle %s is kept: push its files, or name one that is", clip(hash, 64))
+	case len(found) == 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("%s may be %s", hash, strings.Join(found, " or "))
+	return "", fmt.Errorf("%s may be %s: give more of it", hash, strings.Join(found, " or "))
 }
 
 // writeFile writes a file, all or nothing, and lasting.

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -29,9 +30,7 @@ func plainValue(v reflect.Value) any {
 		out := map[string]any{}
 		for field, item := range v.Fields() {
 			if field.Anonymous && item.Kind() == reflect.Struct {
-				for name, inner := range plainValue(item).(map[string]any) {
-					out[name] = inner
-				}
+				maps.Copy(out, plainValue(item).(map[string]any))
 			} else if field.IsExported() {
 				out[byName(field.Name)] = plainValue(item)
 			}

@@ -299,15 +299,15 @@ func (r replayed) writeMatrix(out io.Writer) {
 	slices.Sort(columns)
 	lines := []string{"old \\ new\t" + strings.Join(columns, "\t")}
 	for _, from := range rows {
-		line := from
+		cells := []string{from}
 		for _, to := range columns {
 			if n := counts[[2]string{from, to}]; n > 0 {
-				line += fmt.Sprintf("\t%d", n)
+				cells = append(cells, fmt.Sprint(n))
 			} else {
-				line += "\t."
+				cells = append(cells, ".")
 			}
 		}
-		lines = append(lines, line)
+		lines = append(lines, strings.Join(cells, "\t"))
 	}
 	table(out, lines...)
 }

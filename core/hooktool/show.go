@@ -20,18 +20,19 @@ func writeSteps(out io.Writer, steps []hooks.Step, indent string) {
 		if s.Reason != "" {
 			said += fmt.Sprintf(" (%s)", s.Reason)
 		}
+		parts := []string{said}
 		for _, more := range []struct {
 			what string
 			list []string
 		}{{"rewrote ", s.Rewrote}, {"tags ", s.Tags}, {"scores ", s.Scores}} {
 			if len(more.list) > 0 {
-				said += "; " + more.what + strings.Join(more.list, ", ")
+				parts = append(parts, more.what+strings.Join(more.list, ", "))
 			}
 		}
 		if s.Fault != "" {
-			said += "; " + s.Fault
+			parts = append(parts, s.Fault)
 		}
-		rows = append(rows, fmt.Sprintf("%s%s\t%s\t%d units\t%d us\t%s", indent, s.Rule, s.Hook, s.Units, s.Us, said))
+		rows = append(rows, fmt.Sprintf("%s%s\t%s\t%d units\t%d us\t%s", indent, s.Rule, s.Hook, s.Units, s.Us, strings.Join(parts, "; ")))
 	}
 	table(out, rows...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -115,19 +116,19 @@ func (t *tool) status(ctx context.Context, args []string) error {
 // slots are what decides on a server, in words.
 func (l live) slots() string {
 	s := l.Status
-	out := "active " + s.Bundle
+	parts := []string{"active " + s.Bundle}
 	if c := s.Candidate; c != nil {
-		out += fmt.Sprintf(", on trial %s (%s)", c.Bundle, c.policy())
+		parts = append(parts, fmt.Sprintf("on trial %s (%s)", c.Bundle, c.policy()))
 	}
 	if s.Off {
-		out += ", OFF"
+		parts = append(parts, "OFF")
 	}
 	for _, h := range s.Hooks {
 		if h.Off && !s.Off {
-			out += ", off " + h.Rule
+			parts = append(parts, "off "+h.Rule)
 		}
 	}
-	return out
+	return strings.Join(parts, ", ")
 }
 
 // same says loudly when servers decide by different rules; false: they do.

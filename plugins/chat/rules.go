@@ -20,7 +20,7 @@ func (p *Chat) SendFor(ctx context.Context, from, to im.UserID, clientID, text s
 	if err := p.validateSend(call, req); err != nil {
 		return err
 	}
-	if err := p.mustExist(ctx, call, from); err != nil {
+	if err := p.mustExist(ctx, from, nil); err != nil {
 		return err
 	}
 	rep, err := p.answered(ctx, call, req)

@@ -63,11 +63,15 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 	if err != nil {
 		return nil, err
 	}
-	if call.Target != nil {
-		peer = call.Target.User
+	target := call.Target
+	if target != nil && target.User == call.User {
+		target = nil // what the target answers goes to whom he answers
+	}
+	if target != nil {
+		peer = target.User
 		c = im.ChatOf(call.User, peer)
 	}
-	if err := p.mustExist(ctx, call, peer); err != nil {
+	if err := p.mustExist(ctx, peer, target); err != nil {
 		return nil, err
 	}
 	log, people, content := c, both(call.User, peer), chatpb.Content{Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten}
@@ -93,15 +97,16 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 	return sent(committed)
 }
 
-func (p *Chat) mustExist(ctx context.Context, call *plugin.Call, u im.UserID) error {
+// mustExist refuses a message to nobody; target says that the rules chose u.
+func (p *Chat) mustExist(ctx context.Context, u im.UserID, target *plugin.Target) error {
 	exists, err := p.people.Exists(ctx, u)
 	switch {
 	case err != nil:
 		return plugin.Stored(ctx, err)
 	case exists:
 		return nil
-	case call.Target != nil:
-		return fmt.Errorf("the rules sent a message to the target %s: there is no user %d", call.Target.Name, u)
+	case target != nil:
+		return fmt.Errorf("the rules sent a message to the target %s: there is no user %d", target.Name, u)
 	default:
 		return &im.Error{Code: idl.CodeNotFound, Field: "to_user_id", Reason: "no such user"}
 	}

@@ -265,3 +265,16 @@ func TestReroute(t *testing.T) {
 	}
 	wantRefusal(t, phone.Call(idl.ActionHistory, &chatpb.HistoryRequest{WithUserId: int64(bob), Limit: 77}, nil), idl.CodeUnavailable, "") // im.shadow raises
 }
+
+// What a target sends stays where it was sent: rules that catch a question may catch its answer.
+func TestTargetAnswers(t *testing.T) {
+	h := diverted(t)
+	phone, carols := h.As(alice, "phone", idl.CodecProtobuf), h.As(carol, "tab", idl.CodecJSON)
+	if rep := send(t, carols, alice, "m1", "help is here"); rep.ConversationId != "c_100001_100003" || rep.Seq != 1 {
+		t.Errorf("got %+v", rep)
+	}
+	if got := entries(t, phone); len(got) != 1 || got[0].Message.Text != "help is here" || got[0].Message.SenderId != int64(carol) {
+		t.Errorf("whom the target answers got %+v", got)
+	}
+	wantRefusal(t, carols.Call(idl.ActionMessage, &chatpb.SendRequest{ClientId: "m2", ToUserId: 5, Text: "help"}, nil), idl.CodeNotFound, "to_user_id")
+}

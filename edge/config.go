@@ -192,6 +192,9 @@ func (c *config) complete() error {
 	if err := c.Edge.validatePools(); err != nil {
 		return err
 	}
+	if c.Edge.Rules.Dir == "" && (c.Edge.Rules.State != "" || len(c.Edge.Rules.Config) > 0) {
+		return fmt.Errorf("edge.rules.dir is empty, so edge.rules.state and edge.rules.config say nothing")
+	}
 	if c.Core != nil && c.Edge.Rules.Dir == "" && c.Core.Scripts != "" {
 		c.Edge.Rules = rulesConfig{c.Core.Scripts, filepath.Join(c.Core.Data, "rules", "edge"), c.Core.Rules.Config}
 	}

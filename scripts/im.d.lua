@@ -628,7 +628,7 @@ function im.on_route(fn, options) end
 ---
 ---For hooks at the edge.
 ---@param name string in lower case
----@return string? value # 1 KiB at most; nil: it was not sent, or is not shown
+---@return string? value # 1 KiB of each line at most, joined by ", "; nil: it was not sent, or is not shown
 function Call:header(name) end
 
 ---Whether on_connect gave the session's connection a tag.

@@ -10,11 +10,9 @@ import (
 	"freeim/idl"
 )
 
-// What rules see of a request at most.
-const (
-	shownFields = 32
-	shownValue  = 1 << 10 // octets
-)
+// shownValue is what rules see of a field's line at most, in octets. How many lines there
+// are ws.MaxHead bounds: a client could hide what a proxy adds behind a number of its own.
+const shownValue = 1 << 10
 
 // judge asks the operators' rules about a connection before it becomes a session; h is
 // the handshake of a WebSocket.
@@ -26,7 +24,7 @@ func (g *Gateway) judge(a *arrival, h *ws.Handshake) *session.Admission {
 	if h != nil {
 		about.Path = path(h.Target)
 		for name, value := range h.Fields() {
-			if shown(name) && len(about.Fields) < shownFields {
+			if shown(name) {
 				about.Fields = append(about.Fields, session.Field{Name: name, Value: strings.ToValidUTF8(value[:min(len(value), shownValue)], "\ufffd")})
 			}
 		}

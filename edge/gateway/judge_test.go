@@ -69,7 +69,7 @@ func TestArrivals(t *testing.T) {
 		func() *peer {
 			p := newPeer(t, e.HTTPAddr().String())
 			p.write([]byte(strings.Replace(strings.Replace(upgrade, "/ws ", "/ws?token=secret ", 1), "Host:",
-				"Cookie: secret\r\nAuthorization: secret\r\nUser-Agent: a/1\r\nX-Long: "+strings.Repeat("x", 2000)+"\r\nX-Odd: \xff\r\nHost:", 1)))
+				strings.Repeat("X-Of-The-Client: x\r\n", 200)+"Cookie: secret\r\nAuthorization: secret\r\nUser-Agent: a/1\r\nX-Long: "+strings.Repeat("x", 2000)+"\r\nX-Odd: \xff\r\nHost:", 1)))
 			p.accepted()
 			return p
 		},
@@ -93,10 +93,10 @@ func TestArrivals(t *testing.T) {
 	}
 	a := d.all[2]
 	got := map[string]string{}
-	for _, f := range a.Fields {
+	for _, f := range a.Fields { // what comes late is not hidden by what comes first
 		got[f.Name] = f.Value
 	}
-	if a.Path != "/ws" || len(got) != 4 || got["user-agent"] != "a/1" || got["host"] != "edge" || len(got["x-long"]) != 1024 || got["x-odd"] != "\ufffd" {
+	if a.Path != "/ws" || len(got) != 5 || got["user-agent"] != "a/1" || got["host"] != "edge" || len(got["x-long"]) != 1024 || got["x-odd"] != "\ufffd" {
 		t.Errorf("got %+v", a)
 	}
 }

@@ -78,10 +78,15 @@ func (r *Rules) Connect(a *session.Arrival) (tags []string, no *session.Refusal)
 	return distinct(verdict.Tags), nil
 }
 
-// distinct drops what is there twice: many hooks may give the same tag.
+// distinct drops what is there twice: many hooks may give the same tag. They are copied,
+// for one that was cut out of a field would keep the whole request as long as the session.
 func distinct(tags []string) []string {
 	slices.Sort(tags)
-	return slices.Compact(tags)
+	tags = slices.Compact(tags)
+	for i := range tags {
+		tags[i] = strings.Clone(tags[i])
+	}
+	return tags
 }
 
 // Frame implements session.Rules.

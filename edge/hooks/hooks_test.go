@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.uber.org/goleak"
 
@@ -114,6 +115,23 @@ end, {name = "route"})`)
 	}
 	if pool := r.Route(&session.Asked{Action: "account.auth", Transport: "tcp"}); pool != "" {
 		t.Errorf("nobody goes to %q", pool)
+	}
+}
+
+// A field that comes in several lines is all of them: none hides another. A tag that is
+// made of it keeps no memory of the request.
+func TestFields(t *testing.T) {
+	r, _ := open(t, `im.on_connect(function(c)
+  c:tag(c:header("x-region"))
+  if c:header("x-country") == "fr, de" and c:header("x-none") == nil then c:tag("both") end
+end, {name = "connect", on_error = "closed"})`)
+	region := "eu"
+	tags, no := r.Connect(&session.Arrival{Transport: "websocket", Fields: []session.Field{{Name: "x-country", Value: "fr"}, {Name: "x-region", Value: region}, {Name: "x-country", Value: "de"}}})
+	if no != nil || strings.Join(tags, " ") != "both eu" {
+		t.Fatalf("got %q and %+v", tags, no)
+	}
+	if unsafe.StringData(tags[1]) == unsafe.StringData(region) {
+		t.Error("the tag is a part of the request")
 	}
 }
 

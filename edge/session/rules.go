@@ -13,7 +13,8 @@ import (
 // no lock is held meanwhile, and never the goroutine that a core's answers come by.
 
 // Rules are the operators' rules at the edge; edge/hooks implements them. They are safe
-// for concurrent use, and answer within a bounded time of a few milliseconds.
+// for concurrent use, and answer within a bounded time: of a few milliseconds, and up to a
+// second more while there is a rush on them.
 type Rules interface {
 	// Asks reports, at the cost of a load, whether there are rules for any of the
 	// questions now.

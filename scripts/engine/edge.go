@@ -120,7 +120,7 @@ func edgeSymbols() []symbol {
 		field("sequence", "number?", "In on_frame: the client's number of the frame."),
 		field("waiting", "number?", "In on_frame: frames of the session that wait behind it."),
 		field("excess", "number?", "In on_frame: frames of the session that the limits refused, less those let pass since."),
-		{name: "Call:header", in: inEdge, args: []param{{"name", "string", "in lower case"}}, results: []param{{"value", "string?", "1 KiB at most; nil: it was not sent, or is not shown"}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.header(L) },
+		{name: "Call:header", in: inEdge, args: []param{{"name", "string", "in lower case"}}, results: []param{{"value", "string?", "1 KiB of each line at most, joined by \", \"; nil: it was not sent, or is not shown"}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.header(L) },
 			doc: "In on_connect: a field of a WebSocket's request: host, origin, user-agent, accept-language, referer, sec-websocket-protocol, or one that begins with x-.", example: `assert(c:header("user-agent") == nil or c:header("cookie") == nil)`},
 		{name: "Call:tagged", in: inEdge, args: []param{{"name", "string", ""}}, results: []param{{"", "boolean", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.tagged(L) },
 			doc: "Whether on_connect gave the session's connection a tag.", example: `assert(not c:tagged("nobody"))`},
@@ -147,13 +147,17 @@ func (p *proxy) header(L *lua.LState) int {
 	p.receiver(L)
 	name := L.CheckString(2)
 	p.v.spend(L, 4+len(p.c.Headers)/4)
+	var lines []string
 	for _, h := range p.c.Headers {
 		if h.Name == name {
-			L.Push(lua.LString(h.Value))
-			return 1
+			lines = append(lines, h.Value)
 		}
 	}
-	L.Push(lua.LNil)
+	if lines == nil {
+		L.Push(lua.LNil)
+	} else {
+		L.Push(lua.LString(strings.Join(lines, ", "))) // as RFC 9110 §5.2 has it
+	}
 	return 1
 }
 

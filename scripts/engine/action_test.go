@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"freeim/scripts/engine"
 )
@@ -198,6 +199,18 @@ end)`}, func(o *engine.Options) { o.ActionWall = time.Second })
 	}
 	if made := after.TotalAlloc - before.TotalAlloc; made > 16<<20 {
 		t.Errorf("it took %d octets to refuse it", made)
+	}
+}
+
+// What a client is told of a field fits an answer, whatever the schema has.
+func TestActionRefusalIsShort(t *testing.T) {
+	e := load(t, map[string]string{"a.lua": `local values = {}
+for i = 1, 100 do values[i] = ("日"):rep(1000) .. i end
+require("im").action("lua.x", {number = 200, request = {kind = {type = "string", one_of = values}}}, function() end)`}, nil)
+	_, err := perform(t, e, 200, `{"kind":"x"}`)
+	wrong, ok := errors.AsType[*engine.FieldError](err)
+	if !ok || wrong.Field != "kind" || !strings.HasPrefix(wrong.Reason, "must be one of") || len(wrong.Reason) > 1000 || !utf8.ValidString(wrong.Reason) {
+		t.Errorf("got %.200v", err)
 	}
 }
 

@@ -156,7 +156,7 @@ func (o *object) check(value any, checkText func(string) error) *FieldError {
 	for i := range o.members {
 		m := &o.members[i]
 		if reason := m.check(v.Field(i), checkText); reason != "" {
-			return &FieldError{Field: m.Name, Reason: reason}
+			return &FieldError{Field: m.Name, Reason: clip(reason, maxReason)} // it goes to the client
 		}
 	}
 	return nil

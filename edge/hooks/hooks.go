@@ -30,6 +30,7 @@ type Options struct {
 // Rules asks the operators' hooks. Its methods are safe for concurrent use.
 type Rules struct {
 	engine *engine.Engine
+	routes bool         // there are pools to choose from
 	close  func() error // does it once
 }
 
@@ -43,7 +44,7 @@ func Open(o Options) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the rules of the edge: %w", err)
 	}
-	return &Rules{e, sync.OnceValue(e.Close)}, nil
+	return &Rules{e, len(o.Pools) > 0, sync.OnceValue(e.Close)}, nil
 }
 
 // Run follows the files until ctx ends.
@@ -55,10 +56,10 @@ func (r *Rules) Engine() *engine.Engine { return r.engine }
 // Close ends the engine. Nobody asks any more.
 func (r *Rules) Close() error { return r.close() }
 
-// Asks implements session.Rules.
+// Asks implements session.Rules. Where there is one pool of cores nobody is asked for another.
 func (r *Rules) Asks(q session.Questions) bool {
 	return q&session.AboutFrames != 0 && r.engine.Asks(engine.Frame) ||
-		q&session.AboutRoutes != 0 && r.engine.Asks(engine.Route) ||
+		q&session.AboutRoutes != 0 && r.routes && r.engine.Asks(engine.Route) ||
 		q&session.AboutConnections != 0 && r.engine.Asks(engine.Connect)
 }
 

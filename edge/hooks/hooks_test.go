@@ -69,6 +69,23 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
+// TestOnePoolNeedsNoRoutes: the rules that are shipped choose pools, and cost nothing where
+// there is one.
+func TestOnePoolNeedsNoRoutes(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "a.lua", "local im = require('im')\nim.on_route(function(c) return im.reroute('default') end, {name = 'r'})")
+	for _, pools := range [][]string{nil, {"blue"}} {
+		r, err := hooks.Open(hooks.Options{Dir: dir, Pools: pools, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		if asks := r.Asks(session.AboutRoutes); asks != (pools != nil) {
+			t.Errorf("with the pools %v it asks: %v", pools, asks)
+		}
+	}
+}
+
 func someone(user int64) *session.Asked {
 	return &session.Asked{Action: "chat.send", Size: 100, Codec: idl.CodecJSON, Sequence: 7, Waiting: 1, Excess: 2, Address: "192.0.2.1:7", Transport: "wss",
 		Who: &session.Identity{User: user, Device: "d", DeviceType: idl.DeviceTablet}, Tags: []string{"t"}}

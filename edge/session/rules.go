@@ -135,6 +135,9 @@ func (s *Session) pool(in inbound) string {
 	if !s.hub.asks(AboutRoutes) {
 		return ""
 	}
+	if s.routed() {
+		return s.ruled.pool
+	}
 	bundle := s.hub.opts.Rules.Bundle()
 	s.mu.Lock()
 	who := s.identity
@@ -143,14 +146,22 @@ func (s *Session) pool(in inbound) string {
 		s.ruled = &ruled{}
 	}
 	r := s.ruled
-	if r.asked && r.bundle == bundle && r.who == who {
-		return r.pool
-	}
 	info, _ := s.hub.core.Action(in.action)
 	asked := s.asked(in, info)
 	r.pool = s.hub.opts.Rules.Route(&asked)
 	r.asked, r.bundle, r.who = true, bundle, who
 	return r.pool
+}
+
+// routed reports whether the route that was chosen still holds.
+func (s *Session) routed() bool {
+	r := s.ruled
+	if r == nil || !r.asked || r.bundle != s.hub.opts.Rules.Bundle() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.who == s.identity
 }
 
 // asked is what rules see of a frame.
@@ -173,9 +184,9 @@ func (s *Session) asked(in inbound, info ActionInfo) Asked {
 }
 
 // goOn is work for whoever has brought an answer: that is many sessions' way, so where
-// rules may be asked the work is done elsewhere. The session stays busy meanwhile.
+// rules will be asked the work is done elsewhere. The session stays busy meanwhile.
 func (s *Session) goOn(in inbound) {
-	if s.hub.asks(AboutFrames | AboutRoutes) {
+	if s.hub.asks(AboutFrames) || s.hub.asks(AboutRoutes) && !s.routed() {
 		s.hub.asking.Go(func() { s.work(in) })
 		return
 	}

@@ -3,6 +3,7 @@ package hooktool
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -211,7 +212,10 @@ func located(dir string, s engine.Scripts, err error) error {
 		}
 		lines = append(lines, line)
 	}
-	return fmt.Errorf("refused:\n%s", strings.Join(lines, "\n"))
+	if said := strings.Join(lines, "\n"); said != err.Error() {
+		return errors.New("it refuses them:\n" + said)
+	}
+	return err
 }
 
 func (t *tool) activate(ctx context.Context, args []string) error {

@@ -72,7 +72,7 @@ func TestPushTrialActivateRollback(t *testing.T) {
 	s.want(2, `no bundle is on trial: name one`, "activate")
 	s.want(0, pushed+` is on trial, active stays `+first, "shadow", pushed[:6])
 	s.say(7, "maybe")
-	s.until(`ON TRIAL is bundle `+pushed+`, shadow.*would decide otherwise about 1;.*1 × first: allow -> deny rejected\n.*chat\.send user 7 in c_1_2, by first@a\.lua`, "status")
+	s.until(`ON TRIAL is bundle `+pushed+`, shadow, since .*, by \S+ from 127\.0\.0\.1\n.*would decide otherwise about 1;.*1 × first: allow -> deny rejected\n.*chat\.send user 7 in c_1_2, by first@a\.lua`, "status")
 	s.want(2, `PERCENT of the users`, "canary", "0")
 	s.want(0, `is on trial`, "canary", "100%")
 	s.want(0, `canary 100 %`, "status")

@@ -56,9 +56,10 @@ type liveHook struct {
 
 // liveCandidate is a bundle on trial.
 type liveCandidate struct {
-	Bundle, Who, Why string
-	Since            time.Time
-	Policy           struct {
+	Bundle string
+	Since  time.Time
+	By     struct{ Who, Why string }
+	Policy struct {
 		Mode    string
 		Percent float64
 	}
@@ -228,7 +229,7 @@ func (c *liveCandidate) policy() string {
 }
 
 func (c *liveCandidate) write(out io.Writer) {
-	fmt.Fprintf(out, "ON TRIAL is bundle %s, %s, since %s, by %s\n", c.Bundle, c.policy(), clock(c.Since), reasoned(c.Who, c.Why))
+	fmt.Fprintf(out, "ON TRIAL is bundle %s, %s, since %s, by %s\n", c.Bundle, c.policy(), clock(c.Since), reasoned(c.By.Who, c.By.Why))
 	if m := c.Measured; c.Policy.Mode == "canary" {
 		fmt.Fprintf(out, "  it decided about %s: %d denied, %d on which it failed, %d over budget; p50 %s, p99 %s\n",
 			count(int(m.Calls), "action"), m.Denied, m.Faults, m.Budget, m.P50, m.P99)

@@ -132,6 +132,7 @@ func TestLimitsBehindAProxy(t *testing.T) {
 	fourth := newPeer(t, e.HTTPAddr().String())
 	fourth.write([]byte(strings.Replace(forwarded, "113.7", "113.8", 1)))
 	fourth.accepted()
+	eventually(t, "both to be counted", func() bool { return e.Stats().Conns == 2 }) // a client may know first
 	first.conn.Close()
 	eventually(t, "the place to be free", func() bool { return e.Stats().Conns == 1 })
 	fifth := newPeer(t, e.TCPAddr().String())

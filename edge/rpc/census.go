@@ -86,16 +86,19 @@ func (l *Links) passTime(size int64) time.Duration {
 	return min(max(whole, l.options.Census), slowest*l.options.Census)
 }
 
-// census lists the live sessions and the rooms once, over k, resting after each page;
-// asked says that a core wants it. It gives how many of both there were.
+// census lists the live sessions and the rooms once, over k, a page in each pause;
+// asked says that a core wants it. It gives how many of both there were. Who is late, on a busy
+// machine, rests less: routes that were not listed for too long are over.
 func (l *Links) census(k *link, pause time.Duration, asked bool) (size int64, err error) {
 	l.listing.Store(k)
 	defer l.listing.Store(nil)
+	due := time.Now()
 	list := func(p *listing) error {
 		if err := k.list(p); err != nil || pause == 0 {
 			return err
 		}
-		return l.restFor(pause)
+		due = due.Add(pause)
+		return l.restFor(time.Until(due))
 	}
 	sessions, err := l.live(func(sessions []*corepb.Register) error { return list(&listing{registers: sessions}) })
 	var rooms int64

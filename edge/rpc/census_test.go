@@ -32,6 +32,7 @@ func (r roomy) RoomStates(_ bool, yield func(room.State) bool) {
 // long the next one takes.
 func TestCensusOfRoomsRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var busy time.Duration // what a page takes, of the bubble's clock
 		l := &Links{receiver: roomy{rooms: 4 * page}, asked: make(chan struct{}, 1), running: t.Context(), options: Options{Census: time.Second}}
 		k := &link{links: l, phase: open, outbox: outbox{wake: make(chan struct{}, 1)}}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -44,6 +45,7 @@ func TestCensusOfRoomsRests(t *testing.T) {
 					sent := k.outbox.listing
 					k.outbox.listing = nil
 					k.mu.Unlock()
+					time.Sleep(busy)
 					sent.done(true)
 				case <-ctx.Done():
 					return
@@ -57,6 +59,14 @@ func TestCensusOfRoomsRests(t *testing.T) {
 		if took := time.Since(began); took != 4*time.Second {
 			t.Errorf("it took %s, want a rest after each of 4 pages", took)
 		}
+		busy, began = 3*time.Second, time.Now()
+		if _, err := l.census(k, time.Second, false); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != 15*time.Second { // four pages and the end
+			t.Errorf("it took %s on a busy machine, where there is no time to rest", took)
+		}
+		busy = 0
 		l.ask()
 		if _, err := l.census(k, time.Hour, false); err != errListing || len(l.asked) != 1 {
 			t.Errorf("a census that is wanted at once: got %v", err)

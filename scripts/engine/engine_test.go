@@ -369,7 +369,7 @@ func TestLoadErrors(t *testing.T) {
 type laggard struct{ engine.KV }
 
 func (laggard) Get(context.Context, string) (string, bool, error) {
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // of a bubble's clock
 	return "", false, nil
 }
 

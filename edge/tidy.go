@@ -38,6 +38,7 @@ func tidy(ctx context.Context) {
 type tidier struct {
 	heap   []metrics.Sample // cycles of the collector; octets that lived after the last, octets now with garbage; free, and not given back
 	cycles uint64           // at the last look
+	kept   uint64           // what stayed free after it collected: the runtime keeps some, which no collection gives back
 }
 
 func newTidier() *tidier {
@@ -51,12 +52,12 @@ func (t *tidier) look() (collected bool) {
 	metrics.Read(t.heap)
 	cycles, live, now, free := t.heap[0].Value.Uint64(), t.heap[1].Value.Uint64(), t.heap[2].Value.Uint64(), t.heap[3].Value.Uint64()
 	quiet := cycles == t.cycles
-	t.cycles = cycles
-	if !quiet || now+free < live+max(live/tidyPart, tidyLeast) {
+	t.cycles, t.kept = cycles, min(t.kept, free)
+	if !quiet || now+free-t.kept < live+max(live/tidyPart, tidyLeast) {
 		return false
 	}
 	debug.FreeOSMemory()
-	metrics.Read(t.heap[:1])
-	t.cycles = t.heap[0].Value.Uint64()
+	metrics.Read(t.heap)
+	t.cycles, t.kept = t.heap[0].Value.Uint64(), t.heap[3].Value.Uint64()
 	return true
 }

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"freeim/core/im"
@@ -20,7 +19,7 @@ import (
 func (d *Dispatcher) refuse(ctx context.Context, call *plugin.Call, span trace.Span, err error) Reply {
 	refusal := known(err)
 	d.record(ctx, call, refusal, err)
-	d.answered(call, strings.ToLower(strings.TrimPrefix(refusal.Code.String(), "CODE_")))
+	d.answered(call, idl.CodeName(refusal.Code))
 	d.finish(span, call, refusal.Code.String(), ours(refusal))
 	body, encodeErr := idl.Append(nil, call.Codec, &wirepb.Error{
 		Code:         refusal.Code,

@@ -7,7 +7,6 @@ import (
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/idl"
-	"freeim/idl/kitex_gen/wirepb"
 	"freeim/scripts/engine"
 )
 
@@ -25,7 +24,7 @@ func (f *facts) Fact(which engine.Fact) string {
 		return string(f.Device)
 	case engine.FactDeviceType:
 		if f.Device != "" {
-			return deviceType(f.DeviceType)
+			return idl.DeviceTypeName(f.DeviceType)
 		}
 	case engine.FactClientAddr:
 		return f.Address
@@ -42,26 +41,6 @@ func traceID(traceparent string) string {
 	return id
 }
 
-// codes are the codes that a rule may refuse with, as scripts write them:
-// "rejected".
-func codes() []string {
-	var names []string
-	for n, name := range wirepb.Code_name {
-		if n != int32(idl.CodeUnknown) {
-			names = append(names, strings.ToLower(strings.TrimPrefix(name, "CODE_")))
-		}
-	}
-	return names
-}
-
-// code is the wire code that a rule named.
-func code(name string) idl.Code {
-	if n := wirepb.Code_value["CODE_"+strings.ToUpper(name)]; n != 0 {
-		return idl.Code(n)
-	}
-	return idl.CodeRejected
-}
-
 func conversationType(t im.ConversationType) string {
 	switch t {
 	case im.Chat:
@@ -72,18 +51,4 @@ func conversationType(t im.ConversationType) string {
 		return "room"
 	}
 	return strconv.Itoa(int(t))
-}
-
-func deviceType(t idl.DeviceType) string {
-	switch t {
-	case idl.DeviceMobile:
-		return "mobile"
-	case idl.DeviceDesktop:
-		return "desktop"
-	case idl.DeviceWeb:
-		return "web"
-	case idl.DeviceTablet:
-		return "tablet"
-	}
-	return "unknown"
 }

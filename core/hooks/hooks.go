@@ -5,6 +5,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"freeim/core/im"
 	"freeim/core/plugin"
+	"freeim/idl"
 	"freeim/scripts/engine"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -65,7 +67,7 @@ func checkText(text string) error {
 // Known is o with what rules can name: the actions and the codes. The operators'
 // tool checks scripts with it, beside any server.
 func Known(specs []plugin.Spec, o engine.Options) engine.Options {
-	o.Codes, o.Actions, o.CheckText = codes(), actions(specs), checkText
+	o.Codes, o.Actions, o.CheckText = idl.CodeNames(), actions(specs), checkText
 	if o.Targets == nil {
 		o.Targets = map[string]engine.Target{} // none, rather than any
 	}
@@ -186,7 +188,7 @@ func (r *Rules) ask(ctx context.Context, call *plugin.Call, p engine.Point, aske
 		return nil
 	}
 	call.Rule = verdict.Rule
-	return &im.Error{Code: code(verdict.Code), Reason: verdict.Reason, RetryAfter: verdict.RetryAfter}
+	return &im.Error{Code: cmp.Or(idl.CodeNamed(verdict.Code), idl.CodeRejected), Reason: verdict.Reason, RetryAfter: verdict.RetryAfter}
 }
 
 // begin starts a span below the one in ctx; nil, with ctx as it was, when the

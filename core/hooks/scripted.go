@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -125,7 +126,7 @@ func (r *Rules) perform(ctx context.Context, s *engine.Scripted, call *plugin.Ca
 	finish(span, verdict)
 	if verdict.Denied() {
 		call.Rule = verdict.Rule
-		no := &im.Error{Code: code(verdict.Code), Reason: verdict.Reason, RetryAfter: verdict.RetryAfter}
+		no := &im.Error{Code: cmp.Or(idl.CodeNamed(verdict.Code), idl.CodeRejected), Reason: verdict.Reason, RetryAfter: verdict.RetryAfter}
 		if no.Code == idl.CodeInternal {
 			no.Err = verdict.Err
 		}

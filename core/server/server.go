@@ -226,10 +226,14 @@ func (s *Server) accountMade(user string) (time.Time, bool) {
 	service, ok := s.services.Service("account.directory")
 	directory, knows := service.(interface {
 		Made(ctx context.Context, u im.UserID) (at time.Time, exists bool, err error)
+		MadeKnown(u im.UserID) (at time.Time, known bool)
 	})
 	id, err := strconv.ParseInt(user, 10, 64)
 	if !ok || !knows || err != nil {
 		return time.Time{}, false
+	}
+	if at, known := directory.MadeKnown(im.UserID(id)); known { // for every message: a deadline would cost more
+		return at, true
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, madeTime)
 	defer cancel()

@@ -55,7 +55,7 @@ func (a *frame) Fact(f engine.Fact) string {
 	case engine.FactDevice:
 		return a.Who.Device
 	case engine.FactDeviceType:
-		return deviceType(a.Who.DeviceType)
+		return idl.DeviceTypeName(a.Who.DeviceType)
 	}
 	return ""
 }
@@ -70,18 +70,4 @@ func transport(kind string, f engine.Fact) string {
 		return "websocket"
 	}
 	return "tcp"
-}
-
-func deviceType(t idl.DeviceType) string {
-	switch t {
-	case idl.DeviceMobile:
-		return "mobile"
-	case idl.DeviceDesktop:
-		return "desktop"
-	case idl.DeviceWeb:
-		return "web"
-	case idl.DeviceTablet:
-		return "tablet"
-	}
-	return "unknown"
 }

@@ -5,6 +5,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,7 +15,6 @@ import (
 
 	"freeim/edge/session"
 	"freeim/idl"
-	"freeim/idl/kitex_gen/wirepb"
 	"freeim/scripts/engine"
 )
 
@@ -39,7 +39,7 @@ var _ session.Rules = (*Rules)(nil)
 // Open loads the scripts. Run follows their changes; Close ends it.
 func Open(o Options) (*Rules, error) {
 	e, err := engine.New(engine.Options{
-		Dir: o.Dir, StateDir: o.State, Config: o.Config, Log: o.Log, Codes: codes(),
+		Dir: o.Dir, StateDir: o.State, Config: o.Config, Log: o.Log, Codes: idl.CodeNames(),
 		Edge: true, Pools: append([]string{engine.DefaultPool}, o.Pools...)})
 	if err != nil {
 		return nil, fmt.Errorf("load the rules of the edge: %w", err)
@@ -114,24 +114,5 @@ func (r *Rules) ask(p engine.Point, asked *engine.Call) engine.Verdict {
 }
 
 func refusal(v engine.Verdict) *session.Refusal {
-	return &session.Refusal{Code: code(v.Code), Reason: v.Reason, RetryAfter: v.RetryAfter, Rule: v.Rule, Bundle: v.Bundle}
-}
-
-// codes are the codes that a rule may refuse with, as scripts write them:
-// "rejected".
-func codes() (names []string) {
-	for n, name := range wirepb.Code_name {
-		if n != int32(idl.CodeUnknown) {
-			names = append(names, strings.ToLower(strings.TrimPrefix(name, "CODE_")))
-		}
-	}
-	return names
-}
-
-// code is the wire code that a rule named.
-func code(name string) idl.Code {
-	if n := wirepb.Code_value["CODE_"+strings.ToUpper(name)]; n != 0 {
-		return idl.Code(n)
-	}
-	return idl.CodeRejected
+	return &session.Refusal{Code: cmp.Or(idl.CodeNamed(v.Code), idl.CodeRejected), Reason: v.Reason, RetryAfter: v.RetryAfter, Rule: v.Rule, Bundle: v.Bundle}
 }

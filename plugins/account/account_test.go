@@ -159,6 +159,7 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 		Exists(ctx context.Context, u im.UserID) (bool, error)
 		Nickname(ctx context.Context, u im.UserID) (string, bool, error)
 		Made(ctx context.Context, u im.UserID) (time.Time, bool, error)
+		MadeKnown(u im.UserID) (time.Time, bool)
 	})
 	for range 2 { // the second time from memory
 		for u, want := range map[im.UserID]bool{alice: true, alice + 1: false, 0: false, -1: false} {
@@ -170,6 +171,9 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 			}
 			if at, got, err := directory.Made(t.Context(), u); err != nil || got != want || got && !at.Equal(h.Now()) {
 				t.Errorf("Made(%d): got %v, %v, %v, want %v", u, at, got, err, want)
+			}
+			if at, got := directory.MadeKnown(u); got != want || got && !at.Equal(h.Now()) {
+				t.Errorf("MadeKnown(%d): got %v, %v, want %v", u, at, got, want)
 			}
 		}
 	}

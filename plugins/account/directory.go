@@ -54,6 +54,12 @@ func (d *directory) Made(ctx context.Context, u im.UserID) (at time.Time, exists
 	return found.made, exists, err
 }
 
+// MadeKnown is Made for those whom the directory remembers: it asks no store.
+func (d *directory) MadeKnown(u im.UserID) (at time.Time, known bool) {
+	found, known := d.known(u)
+	return found.made, known
+}
+
 func (d *directory) person(ctx context.Context, u im.UserID) (found person, exists bool, err error) {
 	if found, known := d.known(u); known {
 		return found, true, nil

@@ -129,11 +129,7 @@ func parse(args []string, errs io.Writer) (config, error) {
 // setDevice gives each type an ID of its own, so that terminals of two types are
 // two devices.
 func (c *config) setDevice(kind string) error {
-	kinds := map[string]idl.DeviceType{
-		"mobile": idl.DeviceMobile, "desktop": idl.DeviceDesktop, "web": idl.DeviceWeb, "tablet": idl.DeviceTablet,
-	}
-	var known bool
-	if c.kind, known = kinds[kind]; !known {
+	if c.kind = idl.DeviceTypeNamed(kind); idl.DeviceTypeName(c.kind) != kind || c.kind == 0 {
 		return fmt.Errorf("-type %q is not known, want desktop, tablet, mobile or web", kind)
 	}
 	if c.device == "" {

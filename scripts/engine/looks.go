@@ -90,6 +90,32 @@ func mark(r rune) bool {
 // skeleton is what a text looks like: texts with equal skeletons are taken for
 // one another.
 func skeleton(text string) string {
+	var out strings.Builder
+	out.Grow(len(text))
+	odd := 0 // where characters began that want more than a look
+	for i, r := range text {
+		k := foldRune(r)
+		switch {
+		case k < utf8.RuneSelf:
+			k = rune(plainLooks[k])
+		case !ideographic(k):
+			continue
+		}
+		if odd < i {
+			out.WriteString(oddSkeleton(text[odd:i]))
+		}
+		out.WriteRune(k)
+		odd = i + utf8.RuneLen(r)
+	}
+	if odd < len(text) {
+		out.WriteString(oddSkeleton(text[odd:]))
+	}
+	return out.String()
+}
+
+// oddSkeleton is the skeleton of any text. What stands for itself, and ASCII, composes
+// with nothing that it keeps, so the text between such may be read alone.
+func oddSkeleton(text string) string {
 	return norm.NFC.String(strings.Map(func(r rune) rune {
 		if r >= utf8.RuneSelf && (mark(r) || invisible(r)) {
 			return -1

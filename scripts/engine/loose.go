@@ -23,6 +23,9 @@ const (
 
 // key is what a character is compared by, and the part it plays.
 func (l loose) key(r rune) (rune, int) {
+	if ideographic(r) {
+		return r, isLetter
+	}
 	k := foldRune(r)
 	if k < utf8.RuneSelf {
 		if l.confusables {
@@ -43,6 +46,20 @@ func (l loose) key(r rune) (rune, int) {
 		return k, isLetter
 	}
 	return k, isSeparator
+}
+
+// keyed is what loose.key says of a character.
+type keyed struct {
+	k    rune
+	part int
+}
+
+// key is loose.key, from a table for ASCII.
+func (w *wordList) key(r rune) (rune, int) {
+	if r < utf8.RuneSelf {
+		return w.plain[r].k, w.plain[r].part
+	}
+	return w.loose.key(r)
 }
 
 // word is a word as it is looked for, and how many gaps are its own.
@@ -89,7 +106,7 @@ func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
 	node, gap := int32(0), 0
 	now, seen := letter{}, 0
 	for i, r := range text {
-		k, part := w.loose.key(r)
+		k, part := w.key(r)
 		if part == isInvisible {
 			continue
 		}
@@ -97,7 +114,7 @@ func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
 			gap++
 			continue
 		}
-		if seen > 0 && joins(before, k) {
+		if node != 0 && joins(before, k) { // else no word holds both
 			if gap > 0 {
 				now.gaps++
 			} else {
@@ -107,10 +124,13 @@ func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
 		if gap > maxGap {
 			node = 0
 		}
-		gap, before, now.at = 0, k, int32(i)
+		gap, before = 0, k
+		if node = w.step(node, k); node == 0 {
+			continue
+		}
+		now.at = int32(i)
 		letters[seen%maxWordLen] = now
 		seen++
-		node = w.step(node, k)
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
 			t.visit()
 			n := &w.nodes[out]

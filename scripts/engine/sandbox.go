@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -235,16 +236,17 @@ func (v *vm) concat(L *lua.LState) int {
 		}
 	}
 	v.claim(L, size)
-	buffer := make([]byte, 0, size)
+	var joined strings.Builder
+	joined.Grow(size)
 	for i := 1; i <= n; i++ {
 		switch part := L.Get(i).(type) {
 		case lua.LString:
-			buffer = append(buffer, part...)
+			joined.WriteString(string(part))
 		default:
-			buffer = append(buffer, part.String()...)
+			joined.WriteString(part.String())
 		}
 	}
-	L.Push(lua.LString(buffer))
+	L.Push(lua.LString(joined.String()))
 	return 1
 }
 

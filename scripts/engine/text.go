@@ -44,9 +44,15 @@ func foldRune(r rune) rune {
 		return foldRune(r - '！' + '!')
 	case r == '\u3000': // the ideographic space
 		return ' '
+	case ideographic(r):
+		return r
 	}
 	return unicode.ToLower(r)
 }
+
+// ideographic reports the characters of most Chinese and Japanese texts: letters without
+// case, which stand for themselves only.
+func ideographic(r rune) bool { return r >= '\u4E00' && r <= '\u9FFF' }
 
 func fold(text string) string { return strings.Map(foldRune, text) }
 

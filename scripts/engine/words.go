@@ -32,6 +32,8 @@ type wordList struct {
 	gaps   []int32  // with loose.spacing: between the letters of a word, by number
 	nodes  []wordNode
 	labels []rune
+	plain  [utf8.RuneSelf]keyed // of ASCII
+	roots  [utf8.RuneSelf]int32 // by an ASCII character: the root's child, or the root
 }
 
 type wordNode struct {
@@ -65,6 +67,10 @@ func newWordList(words []string, how loose) *wordList {
 	}
 	slices.SortStableFunc(sorted, func(a, b folded) int { return slices.Compare(a.runes, b.runes) })
 	w.grow(sorted)
+	for r := range rune(utf8.RuneSelf) {
+		w.plain[r].k, w.plain[r].part = how.key(r)
+		w.roots[r] = w.child(0, r)
+	}
 	w.link()
 	return w
 }
@@ -117,16 +123,25 @@ func (w *wordList) link() {
 
 // step follows r from node, falling back to shorter suffixes.
 func (w *wordList) step(node int32, r rune) int32 {
-	for {
-		n := &w.nodes[node]
-		if at, ok := slices.BinarySearch(w.labels[n.first:n.last], r); ok {
-			return n.first + int32(at) + 1
+	for node != 0 {
+		if next := w.child(node, r); next != 0 {
+			return next
 		}
-		if node == 0 {
-			return 0
-		}
-		node = n.fail
+		node = w.nodes[node].fail
 	}
+	if r < utf8.RuneSelf {
+		return w.roots[r]
+	}
+	return w.child(0, r)
+}
+
+// child is the node below node for r, 0 if there is none.
+func (w *wordList) child(node int32, r rune) int32 {
+	n := &w.nodes[node]
+	if at, ok := slices.BinarySearch(w.labels[n.first:n.last], r); ok {
+		return n.first + int32(at) + 1
+	}
+	return 0
 }
 
 // match is a word at characters [from, to) of a text.
@@ -219,7 +234,7 @@ func spaced(r rune) bool {
 	if r < 0x80 {
 		return isAlpha(byte(r)) || isDigit(byte(r))
 	}
-	return (unicode.IsLetter(r) || unicode.IsDigit(r)) &&
+	return !ideographic(r) && (unicode.IsLetter(r) || unicode.IsDigit(r)) &&
 		!unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
 }
 

@@ -1,0 +1,48 @@
+package engine
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// What is read without the tables of Unicode is what they say.
+func TestIdeographic(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if !ideographic(r) {
+			continue
+		}
+		alone := unicode.ToLower(r) == r && looksLike(r) == r && norm.NFKD.String(string(r)) == string(r)
+		if !alone || !unicode.IsLetter(r) || !unicode.Is(unicode.Han, r) || invisible(r) || mark(r) {
+			t.Fatalf("%U does not stand for itself only", r)
+		}
+	}
+}
+
+// TestSkeleton holds the quick way against the whole one: characters between
+// others, and texts of characters that act on one another.
+func TestSkeleton(t *testing.T) {
+	same := func(text string) {
+		t.Helper()
+		if got, want := skeleton(text), oddSkeleton(text); got != want {
+			t.Fatalf("%+q: got %+q, want %+q", text, got, want)
+		}
+	}
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if utf8.ValidRune(r) && (r < 0x20000 || r%101 == 0) { // few of the rest are given a meaning
+			same("a" + string(r) + "好" + string(r) + "，")
+		}
+	}
+	parts := []string{"a", "Q", "1", " ", "好", "，", "ｅ", "é", "e\u0301", "\u3099", "か", "が", "\u1100", "\u1161", "각", "ß", "İ", "\u200B", "K", "ﬁ", "\xff", "\u0323", "\u0345", "ᾳ", "।"}
+	for range 50_000 {
+		var text strings.Builder
+		for range rand.N(9) {
+			text.WriteString(parts[rand.N(len(parts))])
+		}
+		same(text.String())
+	}
+}

@@ -113,7 +113,7 @@ im.on_leave(function(c) end, {name = "leave"})`,
 	assert(t.call{action = "account.sign_up"}.retry_after == 500)
 	assert(t.call{action = "room.create"}.tags.created)
 	t.after{action = "room.leave"}
-	assert(not pcall(t.tick, t, "none"))
+	assert(not pcall(t.tick, "none"))
 end)`}, func(o *engine.Options) { o.RequireTests = true })
 	if v := e.Ask(t.Context(), engine.Login, &engine.Call{Facts: message("")}); v.Reason != "not you" || v.Rule != "login@a.lua:2" {
 		t.Errorf("got %+v", v)

@@ -116,7 +116,7 @@ func (t *tester) after(L *lua.LState) int {
 // tick is t.tick(name).
 func (t *tester) tick(L *lua.LState) int {
 	t.leave(L, Tick)
-	name := L.CheckString(2)
+	name := L.CheckString(1)
 	for _, h := range t.b.at[Tick] {
 		if h.name == name {
 			t.mustWork(L, t.b.judge(t.ctx, []*hook{h}, &Call{}, func() time.Time { return t.now }))

@@ -17,12 +17,12 @@ func BuildForBenchmark(source string, n int) error {
 		return err
 	}
 	defer b.pool.close()
-	for len(b.pool.idle) < n {
+	for len(b.pool.free) < n {
 		v, err := b.pool.grow()
 		if err != nil {
 			return err
 		}
-		b.pool.idle <- v
+		b.pool.push(v)
 	}
 	return nil
 }

@@ -186,6 +186,28 @@ func TestRushWaits(t *testing.T) {
 	})
 }
 
+// The VM that came back last is asked first, so that those of a rush stay cold.
+func TestPoolReusesTheWarmVM(t *testing.T) {
+	b := bundleOf(t, hookSource(""), func(o *Options) { o.VMs = 3 })
+	var all [3]*vm
+	for i := range all {
+		var err error
+		if all[i], err = b.pool.get(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range all {
+		b.pool.put(v)
+	}
+	for range 5 {
+		v, err := b.pool.get(t.Context())
+		if err != nil || v != all[2] {
+			t.Fatalf("got VM %p, %v, want %p that came back last", v, err, all[2])
+		}
+		b.pool.put(v)
+	}
+}
+
 func TestPoolWaitEndsWithTheContext(t *testing.T) {
 	b := bundleOf(t, hookSource(""), func(o *Options) { o.VMs, o.Wait = 1, time.Hour })
 	v, err := b.pool.get(t.Context())
@@ -458,13 +480,11 @@ func tryScript(t *testing.T, o *Options, dog *watchdog, source string) {
 	if f, _ := v.Err.(*Fault); f != nil && f.Kind == FaultPanic && !strings.Contains(f.Msg, "index out of range [-1]") {
 		t.Errorf("a panic: %v", v.Err)
 	}
-	for len(b.pool.idle) > 0 {
-		v := <-b.pool.idle
+	for _, v := range b.pool.idle {
 		// The largest single charge is that of the longest string.
 		if v.work > len(b.hooks)*(o.Instructions+maxString/64+maxSteps/stepsInUnit) {
 			t.Errorf("%d units of work of %d", v.work, o.Instructions)
 		}
-		v.close()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -14,23 +15,48 @@ var errStarved = errors.New("no VM became free in time")
 // them; then callers wait. A VM that failed, or has worked enough, is replaced
 // when it comes back: tables of the Lua package never forget a key, so an old VM
 // only grows.
+//
+// The VM that came back last goes out first: it is still in the processor's cache, and
+// those that only a rush needed are left alone.
 type pool struct {
 	b      *bundle
-	idle   chan *vm     // capacity: all VMs
-	made   atomic.Int32 // VMs that exist
+	free   chan struct{} // one for each VM in idle; capacity: all VMs
+	made   atomic.Int32  // VMs that exist
 	closed atomic.Bool
 
 	replaced atomic.Int64 // after enough work
 	broken   atomic.Int64 // after a fault
 	starved  atomic.Int64 // callers that got none
+
+	mu   sync.Mutex // guards idle
+	idle []*vm      // the last one came back last
 }
 
 // newPool takes over the bundle's first VM.
 func newPool(b *bundle, first *vm) *pool {
-	p := &pool{b: b, idle: make(chan *vm, b.opts.VMs)}
+	p := &pool{b: b, free: make(chan struct{}, b.opts.VMs)}
 	p.made.Store(1)
-	p.idle <- first
+	p.push(first)
 	return p
+}
+
+// push makes a VM free.
+func (p *pool) push(v *vm) {
+	p.mu.Lock()
+	p.idle = append(p.idle, v)
+	p.mu.Unlock()
+	p.free <- struct{}{}
+}
+
+// pop takes a VM for one that was received from free.
+func (p *pool) pop() *vm {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.idle) - 1
+	v := p.idle[last]
+	p.idle[last] = nil
+	p.idle = p.idle[:last]
+	return v
 }
 
 // warm makes two VMs per processor, so that no message of the first ones waits.
@@ -41,7 +67,7 @@ func (p *pool) warm() error {
 			return err
 		}
 		if v != nil {
-			p.idle <- v
+			p.push(v)
 		}
 	}
 	return nil
@@ -64,8 +90,8 @@ func (p *pool) grow() (*vm, error) {
 // get gives a VM, waiting for one at most for Options.Wait.
 func (p *pool) get(ctx context.Context) (*vm, error) {
 	select {
-	case v := <-p.idle:
-		return v, nil
+	case <-p.free:
+		return p.pop(), nil
 	default:
 	}
 	if v, err := p.grow(); v != nil || err != nil {
@@ -74,8 +100,8 @@ func (p *pool) get(ctx context.Context) (*vm, error) {
 	wait := time.NewTimer(p.b.opts.Wait)
 	defer wait.Stop()
 	select {
-	case v := <-p.idle:
-		return v, nil
+	case <-p.free:
+		return p.pop(), nil
 	case <-wait.C:
 		p.starved.Add(1)
 		return nil, errStarved
@@ -103,7 +129,7 @@ func (p *pool) put(v *vm) {
 			return
 		}
 	}
-	p.idle <- v
+	p.push(v)
 	if p.closed.Load() {
 		p.drain()
 	}
@@ -118,9 +144,9 @@ func (p *pool) close() {
 func (p *pool) drain() {
 	for {
 		select {
-		case v := <-p.idle:
+		case <-p.free:
 			p.made.Add(-1)
-			v.close()
+			p.pop().close()
 		default:
 			return
 		}

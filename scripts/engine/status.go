@@ -92,7 +92,7 @@ func (e *Engine) Status() Status {
 	s.Measured = b.tally.counts().measured()
 	s.Candidate = e.active.candidate().status()
 	p := b.pool
-	s.VMs = VMStatus{Live: int(p.made.Load()), Idle: len(p.idle),
+	s.VMs = VMStatus{Live: int(p.made.Load()), Idle: len(p.free),
 		Replaced: p.replaced.Load(), Broken: p.broken.Load(), Starved: p.starved.Load()}
 	e.mu.Lock()
 	defer e.mu.Unlock()

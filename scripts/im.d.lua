@@ -96,42 +96,42 @@ local Test = {}
 ---For loading.
 ---@param action string "chat.send", or several: "chat.*", "*"
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; higher priority runs first
 function im.before(action, fn, options) end
 
 ---Registers a hook on messages, before they are stored.
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, conversations?: string|string[], phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; conversations: "chat", "group" or "room", or several, which it is for; higher priority runs first
 function im.on_message(fn, options) end
 
 ---Registers a hook on people who sign in or connect, when their credentials were right.
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; higher priority runs first
 function im.on_login(fn, options) end
 
 ---Registers a hook on people who come into a room, c.conversation, and may.
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; higher priority runs first
 function im.on_join(fn, options) end
 
 ---Is im.before("room.create", …).
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; higher priority runs first
 function im.on_room_create(fn, options) end
 
 ---Is im.before("account.sign_up", …).
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; higher priority runs first
 function im.on_sign_up(fn, options) end
 
 ---Registers a hook that follows actions aside, when they are answered. It decides nothing.
@@ -139,14 +139,14 @@ function im.on_sign_up(fn, options) end
 ---For loading.
 ---@param action string "chat.send", or several: "chat.*", "*"
 ---@param fn fun(c: im.Call)
----@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.on_message
 function im.after(action, fn, options) end
 
 ---Is im.after("room.leave", …).
 ---
 ---For loading.
 ---@param fn fun(c: im.Call)
----@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.on_message
 function im.on_leave(fn, options) end
 
 ---Registers a function that is called again and again, by every core, while the bundle is active.
@@ -154,7 +154,7 @@ function im.on_leave(fn, options) end
 ---For loading.
 ---@param every string "1s" or more, as "30s", "5m", "1h30m"
 ---@param fn fun()
----@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.on_message
 function im.on_tick(every, fn, options) end
 
 ---The verdict to go on with the next hook; returning nothing is the same.
@@ -607,21 +607,21 @@ function im.shared.marks(key, member) end
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} as those of im.before
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} as those of im.before
 function im.on_connect(fn, options) end
 
 ---Registers a hook at the edge, on the frames of actions before they go to a core: their sizes, not their bodies. It has a fifth of the usual work and two fifths of the usual time.
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} as those of im.before
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} as those of im.before
 function im.on_frame(fn, options) end
 
 ---Registers a hook at the edge that chooses a pool of cores by im.reroute. It is asked about a session's first action, again when it has signed in and when the rules change, and its answer holds for all actions until then. It has the budget of im.on_frame.
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; there is no on_error: when the hook fails the action goes where it goes without it
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; there is no on_error: when the hook fails the action goes where it goes without it
 function im.on_route(fn, options) end
 
 ---In on_connect: a field of a WebSocket's request: host, origin, user-agent, accept-language, referer, sec-websocket-protocol, or one that begins with x-.

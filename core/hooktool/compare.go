@@ -1,6 +1,7 @@
 package hooktool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -207,6 +208,8 @@ type orderLine struct {
 	Phase    string `json:"phase"`
 	Priority int    `json:"priority"`
 	OnError  string `json:"on_error"`
+	Gate     string `json:"gate"`
+	Asleep   bool   `json:"asleep"`
 	Off      bool   `json:"off"`
 }
 
@@ -226,13 +229,16 @@ func (t *tool) showOrder(all []orderLine, action string) error {
 		fmt.Fprintf(t.Out, "no hook is asked%s\n", strings.TrimSuffix(" about "+action, " about "))
 		return nil
 	}
-	rows := []string{"\thook\tfor\tphase\tpriority\ton error"}
+	rows := []string{"\thook\tfor\tphase\tpriority\ton error\tasked"}
 	for i, h := range all {
 		what := strings.TrimSpace(h.Function + " " + h.Glob)
-		if h.Off {
+		switch {
+		case h.Off:
 			what += " (off)"
+		case h.Asleep:
+			what += " (asleep)"
 		}
-		rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%s\t%d\t%s", i+1, h.Rule, what, h.Phase, h.Priority, h.OnError))
+		rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%s\t%d\t%s\t%s", i+1, h.Rule, what, h.Phase, h.Priority, h.OnError, cmp.Or(h.Gate, "always")))
 	}
 	table(t.Out, rows...)
 	return nil

@@ -122,23 +122,36 @@ type route struct {
 	rewritable []Field
 }
 
-// connect computes the chains. Those of actions that nobody told of follow when
+// connect computes the chains, of those hooks that are awake. Those of actions that nobody told of follow when
 // they are first asked about.
 func (b *bundle) connect() {
 	b.routes = map[string]*route{}
 	for _, a := range b.opts.Actions {
-		r := b.routeOf(a.Name)
+		r := routeOf(a.Name, b.awake())
 		r.rewritable = a.Rewritable
 		b.routes[a.Name] = r
 	}
-	for _, h := range b.hooks {
+	b.others.Clear()
+	clear(b.at[:])
+	for _, h := range b.awake() {
 		b.at[h.point] = append(b.at[h.point], h)
 	}
 }
 
-func (b *bundle) routeOf(action string) *route {
-	r := &route{}
+// awake are the hooks that settings let be asked. Tests change settings, so for them it is all.
+func (b *bundle) awake() (hooks []*hook) {
 	for _, h := range b.hooks {
+		if b.opts.trying != nil || h.gate.open(nil) {
+			hooks = append(hooks, h)
+		}
+	}
+	return hooks
+}
+
+// routeOf is what some of the hooks have to do with an action.
+func routeOf(action string, hooks []*hook) *route {
+	r := &route{}
+	for _, h := range hooks {
 		switch {
 		case h.point == Message:
 			r.message = append(r.message, h)
@@ -175,7 +188,7 @@ func (b *bundle) route(action string) *route {
 	}
 	known, ok := b.others.Load(action)
 	if !ok {
-		known, _ = b.others.LoadOrStore(action, b.routeOf(action))
+		known, _ = b.others.LoadOrStore(action, routeOf(action, b.awake()))
 	}
 	return known.(*route)
 }
@@ -204,6 +217,7 @@ type registered struct {
 	runsBefore []string
 	runsAfter  []string
 	onError    policy
+	gate       gate
 	every      time.Duration // of Tick
 	scripted   *Scripted     // of Act
 	file       string
@@ -233,7 +247,7 @@ func (p policy) String() string {
 // other hooks are not compared: only those of a bundle's first VM say something.
 func (r *registered) same(other *registered) bool {
 	return r.point == other.point && r.glob == other.glob && r.sugar == other.sugar && r.phase == other.phase &&
-		r.priority == other.priority && r.every == other.every && r.onError == other.onError
+		r.priority == other.priority && r.every == other.every && r.onError == other.onError && r.gate.same(&other.gate)
 }
 
 func (r *registered) place() string { return fmt.Sprintf("%s:%d", r.file, r.line) }

@@ -93,10 +93,9 @@ type Header struct{ Name, Value string }
 // their hooks see.
 func edgeSymbols() []symbol {
 	hook := param{"fn", "fun(c: im.Call): im.Verdict?", ""}
-	options := param{"options", `{name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, ` +
-		`phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`,
-		"as those of im.before"}
-	routing := param{"options", `{name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`,
+	options := deciding("", "")
+	options.doc = "as those of im.before"
+	routing := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`,
 		"name is unique; there is no on_error: when the hook fails the action goes where it goes without it"}
 	field := func(name, typ, doc string) symbol {
 		return symbol{name: "Call." + name, in: inEdge, results: []param{{"", typ, ""}}, doc: doc}

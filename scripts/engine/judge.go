@@ -34,7 +34,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 	now := time.Now()
 	j := judgement{b: b, c: c, clock: clock, world: w, began: now, marked: now, verdict: Verdict{Bundle: b.tree.hash}}
 	for i, h := range chain {
-		if h.off.Load() {
+		if h.off.Load() || !h.gate.takes(c.ConversationType) || b.opts.trying != nil && !h.gate.open(b.opts.trying) {
 			continue
 		}
 		var stop bool

@@ -16,17 +16,16 @@ var (
 // pointSymbols are the points, as functions that register hooks.
 func pointSymbols() []symbol {
 	hook := param{"fn", "fun(c: im.Call): im.Verdict?", ""}
-	options := param{"options", `{name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, ` +
-		`phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`,
-		"name is unique; on_error says what happens when the hook fails: open goes on, closed denies; higher priority runs first"}
+	options := deciding("", "")
+	messages := deciding(`, conversations?: string|string[]`, `; conversations: "chat", "group" or "room", or several, which it is for`)
 	aside := param{"fn", "fun(c: im.Call)", ""}
-	named := param{"options", `{name: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique"}
+	named := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique; when: as of im.on_message"}
 	action := param{"action", "string", `"chat.send", or several: "chat.*", "*"`}
 	return []symbol{
 		{name: "im.before", in: inLoad, fn: registering(Before), args: []param{action, hook, options},
 			doc:     "Registers a hook before actions, when they are valid and permitted.",
 			example: `im.before("chat.*", function(c) c:tag("seen") end, {name = "seen", on_error = "open", phase = "observe"})`},
-		{name: "im.on_message", in: inLoad, fn: registering(Message), args: []param{hook, options},
+		{name: "im.on_message", in: inLoad, fn: registering(Message), args: []param{hook, messages},
 			doc:     "Registers a hook on messages, before they are stored.",
 			example: `im.on_message(function(c) c.text = im.text.trim(c.text) end, {name = "trim", on_error = "open"})`},
 		{name: "im.on_login", in: inLoad, fn: registering(Login), args: []param{hook, options},
@@ -51,6 +50,13 @@ func pointSymbols() []symbol {
 			doc:     "Registers a function that is called again and again, by every core, while the bundle is active.",
 			example: `im.on_tick("5m", function() im.log.info("still here") end, {name = "alive"})`},
 	}
+}
+
+// deciding are the options of hooks that decide, and more.
+func deciding(more, doc string) param {
+	return param{"options", `{name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string` + more +
+		`, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`,
+		"name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as \"flood.enabled\", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing" + doc + "; higher priority runs first"}
 }
 
 // registering is the function that registers hooks at a point.
@@ -120,6 +126,12 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 			r.onError, r.fallback, ok = v.policy(value)
 			return ok
 		}
+	}
+	if r.point != Act {
+		options["when"] = func(value lua.LValue) bool { return v.gateWhen(&r.gate, value) }
+	}
+	if r.point == Message {
+		options["conversations"] = func(value lua.LValue) bool { return gateKinds(&r.gate, value) }
 	}
 	eachOption(L, n+1, function, options)
 	r.onError.open = r.onError.open || !r.point.policed()

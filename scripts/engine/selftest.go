@@ -74,7 +74,7 @@ func (b *bundle) runTests(ctx context.Context, wanted func(*selfTest) bool, done
 	return errors.Join(faults...)
 }
 
-// takeTime gives hooks the tests' wall time instead of their own, until it is
+// takeTime has all hooks be asked, whatever the operator's settings are, and gives them the tests' wall time instead of their own, until it is
 // undone: instructions are counted as ever, but on a busy machine a few
 // milliseconds would refuse good rules, and with them the start. Nobody else has
 // the bundle yet.
@@ -82,8 +82,13 @@ func (b *bundle) takeTime() (undo func()) {
 	usual, patient := b.opts, *b.opts
 	patient.AsideWall, patient.ActionWall = usual.TestWall, usual.TestWall
 	patient.Wall, patient.ChainWall = usual.TestWall, usual.TestWall
+	patient.trying = &trying{}
 	b.opts = &patient
-	return func() { b.opts = usual }
+	b.connect()
+	return func() {
+		b.opts = usual
+		b.connect()
+	}
 }
 
 // untested names the hooks that no test called, if they have to be.

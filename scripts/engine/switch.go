@@ -60,6 +60,8 @@ type Ordered struct {
 	Phase    string
 	Priority int
 	OnError  string
+	Gate     string // when it is asked, in words; empty: always
+	Asleep   bool   // a setting is off: it is not asked
 	Off      bool
 }
 
@@ -73,7 +75,7 @@ func (b *bundle) order(action string) []Ordered {
 	add := func(hooks []*hook) {
 		for _, h := range hooks {
 			out = append(out, Ordered{Rule: h.rule, Function: h.point.function(), Glob: h.glob, Phase: chainPhases()[h.phase],
-				Priority: h.priority, OnError: h.onError.String(), Off: h.off.Load() || b.off.Load()})
+				Priority: h.priority, OnError: h.onError.String(), Gate: h.gate.String(), Asleep: !h.gate.open(nil), Off: h.off.Load() || b.off.Load()})
 		}
 	}
 	if action == "" {
@@ -82,11 +84,11 @@ func (b *bundle) order(action string) []Ordered {
 	}
 	for p := Login; p < points; p++ {
 		if p.function() == action && p != After {
-			add(b.at[p])
+			add(slices.DeleteFunc(slices.Clone(b.hooks), func(h *hook) bool { return h.point != p }))
 			return out
 		}
 	}
-	r := b.route(action)
+	r := routeOf(action, b.hooks)
 	if b.opts.commits(action) {
 		add(r.message)
 	} else {

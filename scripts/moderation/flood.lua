@@ -13,26 +13,28 @@ local cfg = im.config{
 }
 
 im.on_message(function(c)
-  if not cfg.enabled then
-    return
-  end
   local ok, retry = im.rate("flood:" .. c.user, cfg.messages, cfg.per)
   if not ok then
     return im.throttle(retry, "too many messages")
   end
-end, {name = "flood.rate", phase = "limits", on_error = "open"})
+end, {name = "flood.rate", when = "flood.enabled", phase = "limits", on_error = "open"})
 
 im.on_message(function(c)
-  if not cfg.enabled or im.text.len(c.text) <= cfg.short then
+  local text, user = c.text, c.user
+  if #text <= cfg.short or im.text.len(text) <= cfg.short then
     return
   end
-  local text, key = im.text.sub(im.text.skeleton(c.text), 1, 300), "flood.said:" .. c.user
+  text = im.text.skeleton(text)
+  if #text > 300 then
+    text = im.text.sub(text, 1, 300)
+  end
+  local key = "flood.said:" .. user
   local before = im.kv.get(key)
   if not before or before ~= text and im.text.similarity(before, text) < cfg.alike then
     im.kv.set(key, text, cfg.within)
     return
   end
-  if im.count.window("flood.again:" .. c.user, cfg.within) > cfg.repeats then
+  if im.count.window("flood.again:" .. user, cfg.within) > cfg.repeats then
     return im.deny("rate_limited", "the same message again", {retry_after = cfg.within})
   end
-end, {name = "flood.repeats", phase = "limits", on_error = "open"})
+end, {name = "flood.repeats", when = "flood.enabled", phase = "limits", on_error = "open"})

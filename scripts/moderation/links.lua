@@ -25,7 +25,8 @@ local function linked(text)
 end
 
 im.on_message(function(c)
-  if not cfg.enabled or not c.account_age or c.account_age * 1000 >= cfg.new_for then
+  local age = c.account_age
+  if not age or age * 1000 >= cfg.new_for then
     return
   end
   local host = linked(c.text)
@@ -37,4 +38,4 @@ im.on_message(function(c)
     return
   end
   return im.deny("rejected", "a new account may not link to " .. host)
-end, {name = "links", phase = "content", on_error = "open"})
+end, {name = "links", when = "links.enabled", phase = "content", on_error = "open"})

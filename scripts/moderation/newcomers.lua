@@ -11,15 +11,17 @@ local cfg = im.config{
 
 -- Whose account's age is not known is not new.
 im.on_message(function(c)
-  if not cfg.enabled or not c.account_age or c.account_age * 1000 >= cfg.new_for then
+  local age = c.account_age
+  if not age or age * 1000 >= cfg.new_for then
     return
   end
   c:tag("newcomer")
-  local ok, retry = im.rate("newcomers:" .. c.user, cfg.messages, "1h")
+  local key = "newcomers:" .. c.user
+  local ok, retry = im.rate(key, cfg.messages, "1h")
   if not ok then
     return im.throttle(retry, "a new account sends too much")
   end
-  if im.count.uniq("newcomers:" .. c.user, c.conversation, "1h") > cfg.conversations then
+  if im.count.uniq(key, c.conversation, "1h") > cfg.conversations then
     return im.deny("rate_limited", "a new account writes to too many", {retry_after = 3600000})
   end
-end, {name = "newcomers", phase = "limits", on_error = "open"})
+end, {name = "newcomers", when = "newcomers.enabled", phase = "limits", on_error = "open"})

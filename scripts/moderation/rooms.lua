@@ -10,19 +10,20 @@ local cfg = im.config{
 }
 
 im.on_message(function(c)
-  if c.conversation_type ~= "room" or not cfg.slow:has(c.conversation) then
+  local room = c.conversation
+  if not cfg.slow:has(room) then
     return
   end
-  local ok, retry = im.rate("rooms.slow:" .. c.user .. ":" .. c.conversation:sub(1, 80), 1, cfg.pause)
+  local ok, retry = im.rate("rooms.slow:" .. c.user .. ":" .. room:sub(1, 80), 1, cfg.pause)
   if not ok then
     return im.throttle(retry, "this room is slow")
   end
-end, {name = "rooms.slow", phase = "limits", on_error = "open"})
+end, {name = "rooms.slow", when = "rooms.slow", conversations = "room", phase = "limits", on_error = "open"})
 
 local everybody = {all = true, everyone = true, everybody = true, here = true, ["所有人"] = true, ["全体成员"] = true}
 
 im.on_message(function(c)
-  if not cfg.gate_mention_all or c.conversation_type == "chat" or cfg.callers:has(c.user) then
+  if cfg.callers:has(c.user) then
     return
   end
   for _, name in ipairs(im.text.mentions(im.text.normalize(c.text))) do
@@ -30,4 +31,4 @@ im.on_message(function(c)
       return im.deny("rejected", "not everybody may call everybody")
     end
   end
-end, {name = "rooms.mention_all", phase = "content", on_error = "open"})
+end, {name = "rooms.mention_all", when = "rooms.gate_mention_all", conversations = {"group", "room"}, phase = "content", on_error = "open"})

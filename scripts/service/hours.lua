@@ -61,4 +61,4 @@ im.after("chat.send", function(c)
     im.kv.set(key, since, "30d")
     im.send(account, c.user, cfg.text, {once = since})
   end
-end, {name = "hours"})
+end, {name = "hours", when = "hours.accounts"})

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// gate is what a hook's options say about when it is asked at all. Closed, the hook
+// costs nothing: no VM is taken for it.
+type gate struct {
+	when  string   // NAME.KEY of im.config, a boolean or a set; empty: always
+	given bool     // the operator's value: true, or a set that is not empty
+	usual bool     // the default, which tests see
+	kinds []string // of conversations; nil: all
+}
+
+// conversationTypes are what the option conversations may name.
+func conversationTypes() []string { return []string{"chat", "group", "room"} }
+
+// gateWhen reads the option when.
+func (v *vm) gateWhen(g *gate, value lua.LValue) bool {
+	g.when = lua.LVAsString(value)
+	name, key, _ := strings.Cut(g.when, ".")
+	if v.sections[name] == nil || v.sections[name].values[key] == nil {
+		return false
+	}
+	s := v.sections[name].values[key]
+	g.given, g.usual = on(s.given), on(s.standard)
+	return s.typ == "boolean" || s.typ == "set"
+}
+
+// gateKinds reads the option conversations.
+func gateKinds(g *gate, value lua.LValue) (ok bool) {
+	g.kinds, ok = names(value)
+	return ok && !slices.ContainsFunc(g.kinds, func(kind string) bool { return !slices.Contains(conversationTypes(), kind) })
+}
+
+// on reports whether a setting opens a gate.
+func on(value lua.LValue) bool {
+	if handle, ok := value.(*lua.LUserData); ok {
+		set, _ := handle.Value.(words)
+		return len(set) > 0
+	}
+	return value == lua.LTrue
+}
+
+// open reports whether the settings want the hook to be asked. In a test they are the
+// test's: trying.
+func (g *gate) open(trying *trying) bool {
+	switch {
+	case g.when == "":
+		return true
+	case trying == nil:
+		return g.given
+	}
+	name, key, _ := strings.Cut(g.when, ".")
+	switch chosen := trying.values[name][key].(type) {
+	case nil:
+		return g.usual
+	case lua.LString:
+		return strings.Trim(string(chosen), ", \n\t\r") != "" && chosen != "false"
+	default:
+		return on(chosen)
+	}
+}
+
+// takes reports whether the hook is for a call's type of conversation.
+func (g *gate) takes(conversation string) bool {
+	return g.kinds == nil || slices.Contains(g.kinds, conversation)
+}
+
+func (g *gate) same(other *gate) bool {
+	return g.when == other.when && g.given == other.given && g.usual == other.usual && slices.Equal(g.kinds, other.kinds)
+}
+
+// String is how operators read it; empty: the hook is always asked.
+func (g *gate) String() string {
+	var parts []string
+	if g.when != "" {
+		parts = append(parts, "when "+g.when)
+	}
+	if g.kinds != nil {
+		parts = append(parts, "in "+strings.Join(g.kinds, ", "))
+	}
+	return strings.Join(parts, " ")
+}

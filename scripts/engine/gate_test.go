@@ -1,0 +1,120 @@
+package engine_test
+
+import (
+	"strings"
+	"testing"
+
+	"freeim/scripts/engine"
+)
+
+const gated = `local im = require("im")
+local cfg = im.config{name = "gates", on = {type = "boolean", default = false}, who = {type = "set", default = ""}}
+im.on_message(function(c) c:tag("on") end, {name = "on", on_error = "closed", when = "gates.on"})
+im.on_message(function(c) c:tag("who") end, {name = "who", on_error = "closed", when = "gates.who"})
+im.on_message(function(c) c:tag("rooms") end, {name = "rooms", on_error = "closed", conversations = {"room", "group"}})
+im.on_login(function(c) return im.deny("rejected") end, {name = "login", on_error = "closed", when = "gates.on"})
+im.after("chat.send", function(c) im.emit("followed", {}) end, {name = "after", when = "gates.on"})
+im.on_tick("1s", function() im.emit("ticked", {}) end, {name = "tick", when = "gates.on"})
+`
+
+// Tests see the defaults and set others, whatever the operator has set.
+const gatedTest = `
+test("gates", function(t)
+  local function tags(fields)
+    local v = t.message(fields)
+    return tostring(v.tags.on) .. tostring(v.tags.who) .. tostring(v.tags.rooms)
+  end
+  assert(tags{text = "x"} == "nilnilnil")
+  assert(tags{text = "x", conversation = "r_lobby", conversation_type = "room"} == "nilniltrue")
+  assert(not t.login{}.denied)
+  t.after{action = "chat.send"} t.tick("tick")
+  assert(#t.effects() == 0)
+  t.config{gates = {on = true}}
+  assert(tags{text = "x"} == "truenilnil")
+  assert(t.login{}.denied)
+  t.after{action = "chat.send"} t.tick("tick")
+  assert(#t.effects() == 2)
+  t.config{gates = {on = false, who = "alice, bob"}}
+  assert(tags{text = "x"} == "niltruenil")
+  t.config{gates = {who = " ,"}}
+  assert(tags{text = "x"} == "nilnilnil")
+end)
+test("the next one sees the defaults again", function(t)
+  assert(not t.message{text = "x"}.tags.on)
+end)
+`
+
+func TestGates(t *testing.T) {
+	message := func(kind string) *engine.Call {
+		text := "hello"
+		return &engine.Call{Action: "chat.send", Text: &text, ConversationType: kind}
+	}
+	for config, want := range map[string]map[string]string{
+		"":        {"chat": "", "room": "rooms", "group": "rooms"},
+		"on":      {"chat": "on", "room": "on rooms"},
+		"who":     {"chat": "who", "room": "who rooms"},
+		"nothing": {"chat": "", "room": "rooms"},
+	} {
+		e := load(t, map[string]string{"a.lua": gated, "a_test.lua": gatedTest}, func(o *engine.Options) {
+			o.Config = map[string]map[string]string{"gates": {
+				"on": map[bool]string{true: "true", false: "false"}[config == "on"], "who": map[bool]string{true: "alice", false: ", "}[config == "who"]}}
+		})
+		for kind, tags := range want {
+			if v := e.Ask(t.Context(), engine.Before, message(kind)); strings.Join(v.Tags, " ") != tags || v.Err != nil {
+				t.Errorf("%q, %s: got %+v, want the tags %q", config, kind, v, tags)
+			}
+		}
+		on := config == "on"
+		if v := e.Ask(t.Context(), engine.Login, &engine.Call{Action: "account.auth"}); v.Denied() != on {
+			t.Errorf("%q: the login is answered by %+v", config, v)
+		}
+		if has := e.Pin().Has(engine.After, "chat.send", false); has != on {
+			t.Errorf("%q: there are after hooks: %v", config, has)
+		}
+		for _, o := range e.Order("chat.send") {
+			asleep := o.Gate == "when gates.on" && !on || o.Gate == "when gates.who" && config != "who"
+			if o.Asleep != asleep || o.Gate == "" {
+				t.Errorf("%q: got %+v", config, o)
+			}
+		}
+		for _, h := range e.Status().Hooks {
+			if asleep := h.Name != "rooms" && h.Name != config && !(on && h.Name != "who"); h.Asleep != asleep {
+				t.Errorf("%q: %s is asleep: %v", config, h.Name, h.Asleep)
+			}
+		}
+	}
+}
+
+func TestGatesAreChecked(t *testing.T) {
+	const config = `im.config{name = "gates", on = {type = "boolean", default = false}, n = {type = "integer", default = 1}} `
+	for source, want := range map[string]string{
+		config + `im.on_message(function() end, {name = "h", on_error = "open", when = "gates.off"})`:    "bad value for when",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", when = "gates.n"})`:      "bad value for when",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", when = true})`:           "bad value for when",
+		`im.on_message(function() end, {name = "h", on_error = "open", when = "gates.on"}) ` + config:    "bad value for when",
+		`im.on_message(function() end, {name = "h", on_error = "open", conversations = "rooms"})`:        "bad value for conversations",
+		`im.on_message(function() end, {name = "h", on_error = "open", conversations = {}})`:             "bad value for conversations",
+		`im.before("chat.*", function() end, {name = "h", on_error = "open", conversations = "room"})`:   "conversations",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", conversation = "room"})`: "conversation",
+	} {
+		dir := t.TempDir()
+		put(t, dir, map[string]string{"a.lua": `local im = require("im") ` + source})
+		e, err := engine.New(options(dir, &logs{}))
+		if err == nil {
+			e.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "a.lua:1") {
+			t.Errorf("%s: got %v, want %q", source, err, want)
+		}
+	}
+}
+
+// A hook that is asleep costs as little as none.
+func TestAsleepCostsNothing(t *testing.T) {
+	e := load(t, map[string]string{"a.lua": gated}, nil)
+	text := "hello"
+	c := &engine.Call{Action: "chat.send", Text: &text, ConversationType: "chat"}
+	if n := testing.AllocsPerRun(100, func() { e.Ask(t.Context(), engine.Before, c) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

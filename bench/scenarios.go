@@ -290,18 +290,19 @@ func (s *stage) restartEdges(ctx context.Context) error {
 const allRules = "FREEIM_CORE_RULES_CONFIG={flood: {enabled: true, messages: 10000, per: 1s, alike: 1}, newcomers: {enabled: true, new_for: 1s}, " +
 	"links: {enabled: true, new_for: 1s}, rooms: {slow: r_other, gate_mention_all: true}}"
 
-// hooks compares messages without rules and with them, between two and in a room.
+// hooks compares messages without rules, with those that are shipped, and with all of those
+// switched on, between two and in a room.
 func hooks(ctx context.Context, b *bench) error {
 	dir, err := filepath.Abs(b.set.rules)
 	if err != nil {
 		return err
 	}
 	set := &b.set
-	for _, o := range []stageOptions{{}, {rules: dir, core: []string{allRules}}} {
-		what := "no rules"
-		if o.rules != "" {
-			what = "rules"
-		}
+	for _, way := range []struct {
+		what string
+		o    stageOptions
+	}{{"no rules", stageOptions{}}, {"rules as shipped", stageOptions{rules: dir}}, {"all rules on", stageOptions{rules: dir, core: []string{allRules}}}} {
+		what, o := way.what, way.o
 		o.target, o.people, o.edges, o.core = report.Freeim, set.sessions, set.edges, append(o.core, noBounds...)
 		if err := b.staged(ctx, o, func(s *stage) error { return b.pairs(ctx, s, "hooks", what) }); err != nil {
 			return err

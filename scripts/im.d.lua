@@ -103,7 +103,7 @@ function im.before(action, fn, options) end
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, conversations?: string|string[], phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; conversations: "chat", "group" or "room", or several, which it is for; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, conversations?: string|string[], younger?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger; higher priority runs first
 function im.on_message(fn, options) end
 
 ---Registers a hook on people who sign in or connect, when their credentials were right.
@@ -373,8 +373,9 @@ function im.text.emoji(text) end
 ---From 0 to 1: the share of pairs of neighbouring characters that both folded texts have (Dice).
 ---@param a string
 ---@param b string
+---@param least? number what is less alike gives 0, sooner
 ---@return number
-function im.text.similarity(a, b) end
+function im.text.similarity(a, b, least) end
 
 ---Builds a list of words. One pass over a text finds them all, however long the list; case and width do not matter. Lists are shared by content across VMs and reloads.
 ---

@@ -213,6 +213,9 @@ func (e *Engine) observed(ctx context.Context, s *shadow, b *bundle, chain []*ho
 		return verdict
 	}
 	q := copied(p, c, e.opts.Now())
+	if made, known := b.made(c); known && q.facts[FactAccountAge] == "" { // a replay elsewhere could not ask
+		q.facts[FactAccountAge] = age(made, q.at)
+	}
 	records := len(chain) > 0 && (s == nil || e.recorder.wants())
 	if records {
 		w, t := e.recorder.listen(e.opts.state)

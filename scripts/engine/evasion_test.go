@@ -101,6 +101,7 @@ same(2, im.text.emoji("1️⃣ ©️"))
 same(1, im.text.similarity("Hello there", "hello THERE"))
 same(0, im.text.similarity("abc", "xyz"))
 same(0, im.text.similarity("a", "b"))
+same(0, im.text.similarity("buy cheap watches at x", "buy cheap watches at y", 0.99))
 same(true, im.text.similarity("buy cheap watches at x", "buy cheap watches at y") > 0.9)
 for _, fn in ipairs{im.text.normalize, im.text.skeleton, im.text.width, im.text.urls, im.text.mentions, im.text.emoji, im.text.similarity} do
 	fails("too long to search", fn, ("x"):rep(30000), "")

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"iter"
+	"math"
 	"math/bits"
 	"strings"
 	"unicode"
@@ -36,7 +38,7 @@ func findSymbols() []symbol {
 			doc: "The names after an @ that does not follow a letter or digit.", example: `assert(im.text.mentions("@all, a@b.example")[1] == "all")`},
 		{name: "im.text.emoji", in: anywhere, args: text, results: []param{{"n", "integer", ""}}, fn: (*vm).textEmoji,
 			doc: "How many emoji a text shows; a joined sequence, a flag and a skin tone are part of one.", example: `assert(im.text.emoji("👍🏽 👨‍👩‍👧 🇩🇪") == 3)`},
-		{name: "im.text.similarity", in: anywhere, args: []param{{"a", "string", ""}, {"b", "string", ""}}, results: []param{{"", "number", ""}}, fn: (*vm).textSimilarity,
+		{name: "im.text.similarity", in: anywhere, args: []param{{"a", "string", ""}, {"b", "string", ""}, {"least?", "number", "what is less alike gives 0, sooner"}}, results: []param{{"", "number", ""}}, fn: (*vm).textSimilarity,
 			doc: "From 0 to 1: the share of pairs of neighbouring characters that both folded texts have (Dice).", example: `assert(im.text.similarity("buy now!", "Buy now!!") > 0.9)`},
 	}
 }
@@ -242,47 +244,58 @@ func (v *vm) textEmoji(L *lua.LState) int {
 	return 1
 }
 
-// similarity is the Dice coefficient of the pairs of neighbours.
-func similarity(a, b string) float64 {
+// similarity is the Dice coefficient of the pairs of neighbours; 0 if it is less than
+// least, which is seen early. It counts in space, and gives that back, larger if it was too
+// small.
+func similarity(a, b string, least float64, space pairCounts) (float64, pairCounts) {
 	a, b = fold(a), fold(b)
 	if a == b {
-		return 1
+		return 1, space
 	}
-	var space [1024]pairCount // for texts of usual length
-	counts := pairCounts(space[:])
-	if 2*len(a) > len(space) {
-		counts = make(pairCounts, 1<<bits.Len(uint(2*len(a))))
+	n, m := max(0, utf8.RuneCountInString(a)-1), max(0, utf8.RuneCountInString(b)-1) // pairs
+	need := int(math.Ceil(least*float64(n+m)/2 - 1e-9))                              // of them in common; the rest is what rounding adds
+	if n+m == 0 || min(n, m) < need {
+		return 0, space
 	}
-	n, m, common := 0, 0, 0
-	eachPair(a, func(pair uint64) {
-		n++
-		c := counts.of(pair)
+	if size := 1 << bits.Len(uint(2*len(a))); size > cap(space) {
+		space = make(pairCounts, size)
+	} else {
+		space = space[:size]
+		clear(space)
+	}
+	for pair := range pairs(a) {
+		c := space.of(pair)
 		c.pair = pair
 		c.n++
-	})
-	eachPair(b, func(pair uint64) {
-		m++
-		if c := counts.of(pair); c.n > 0 {
+	}
+	common, left := 0, m
+	for pair := range pairs(b) {
+		if c := space.of(pair); c.n > 0 {
 			c.n--
 			common++
 		}
-	})
-	if n+m == 0 {
-		return 0
+		if left--; common+left < need {
+			return 0, space
+		}
 	}
-	return 2 * float64(common) / float64(n+m)
+	return 2 * float64(common) / float64(n+m), space
 }
 
-// eachPair gives the pairs of neighbours of a text. None is 0.
-func eachPair(text string, take func(pair uint64)) {
-	before := rune(-1)
-	for _, r := range text {
-		if before >= 0 {
-			take(uint64(before)<<32 | uint64(r) | 1<<63)
+// pairs are the pairs of neighbours of a text. None is 0.
+func pairs(text string) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		before := rune(-1)
+		for _, r := range text {
+			if before >= 0 && !yield(uint64(before)<<32|uint64(r)|1<<63) {
+				return
+			}
+			before = r
 		}
-		before = r
 	}
 }
+
+// keptPairs is how large a table a VM keeps for the next texts.
+const keptPairs = 4096
 
 // pairCounts is a table of counts by pair: a power of two of places, at most half of which
 // are taken.
@@ -307,6 +320,14 @@ func (t pairCounts) of(pair uint64) *pairCount {
 func (v *vm) textSimilarity(L *lua.LState) int {
 	a, b := v.searched(L, 1), v.searched(L, 2)
 	v.spend(L, len(a)+len(b)) // sorting is slower than a scan
-	L.Push(lua.LNumber(similarity(a, b)))
+	least := float64(L.OptNumber(3, 0))
+	if !(least >= 0 && least <= 1) {
+		L.ArgError(3, "must be from 0 to 1")
+	}
+	alike, space := similarity(a, b, least, v.pairs)
+	if v.pairs = space; cap(space) > keptPairs {
+		v.pairs = nil
+	}
+	L.Push(lua.LNumber(alike))
 	return 1
 }

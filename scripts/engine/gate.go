@@ -14,6 +14,10 @@ type gate struct {
 	given bool     // the operator's value: true, or a set that is not empty
 	usual bool     // the default, which tests see
 	kinds []string // of conversations; nil: all
+
+	younger  string  // NAME.KEY of a duration: about accounts that are younger only; empty: all
+	givenAge float64 // the operator's value, ms
+	usualAge float64 // the default
 }
 
 // conversationTypes are what the option conversations may name.
@@ -29,6 +33,18 @@ func (v *vm) gateWhen(g *gate, value lua.LValue) bool {
 	s := v.sections[name].values[key]
 	g.given, g.usual = on(s.given), on(s.standard)
 	return s.typ == "boolean" || s.typ == "set"
+}
+
+// gateYounger reads the option younger.
+func (v *vm) gateYounger(g *gate, value lua.LValue) bool {
+	g.younger = lua.LVAsString(value)
+	name, key, _ := strings.Cut(g.younger, ".")
+	if v.sections[name] == nil || v.sections[name].values[key] == nil {
+		return false
+	}
+	s := v.sections[name].values[key]
+	g.givenAge, g.usualAge = float64(lua.LVAsNumber(s.given)), float64(lua.LVAsNumber(s.standard))
+	return s.typ == "duration"
 }
 
 // gateKinds reads the option conversations.
@@ -66,13 +82,27 @@ func (g *gate) open(trying *trying) bool {
 	}
 }
 
+// young is the age, in milliseconds, from which on an account is not new to the hook.
+func (g *gate) young(trying *trying) float64 {
+	if trying == nil {
+		return g.givenAge
+	}
+	name, key, _ := strings.Cut(g.younger, ".")
+	chosen := trying.values[name][key]
+	if chosen == nil {
+		return g.usualAge
+	}
+	age, _ := (&setting{typ: "duration"}).number(chosen) // t.config has checked it
+	return age
+}
+
 // takes reports whether the hook is for a call's type of conversation.
 func (g *gate) takes(conversation string) bool {
 	return g.kinds == nil || slices.Contains(g.kinds, conversation)
 }
 
 func (g *gate) same(other *gate) bool {
-	return g.when == other.when && g.given == other.given && g.usual == other.usual && slices.Equal(g.kinds, other.kinds)
+	return g.when == other.when && g.given == other.given && g.usual == other.usual && g.younger == other.younger && g.givenAge == other.givenAge && g.usualAge == other.usualAge && slices.Equal(g.kinds, other.kinds)
 }
 
 // String is how operators read it; empty: the hook is always asked.
@@ -83,6 +113,9 @@ func (g *gate) String() string {
 	}
 	if g.kinds != nil {
 		parts = append(parts, "in "+strings.Join(g.kinds, ", "))
+	}
+	if g.younger != "" {
+		parts = append(parts, "younger than "+g.younger)
 	}
 	return strings.Join(parts, " ")
 }

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/scripts/engine"
 )
@@ -116,5 +117,53 @@ func TestAsleepCostsNothing(t *testing.T) {
 	c := &engine.Call{Action: "chat.send", Text: &text, ConversationType: "chat"}
 	if n := testing.AllocsPerRun(100, func() { e.Ask(t.Context(), engine.Before, c) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+const newcomers = `local im = require("im")
+local cfg = im.config{name = "new", within = {type = "duration", default = "1d", max = "30d"}}
+im.on_message(function(c) return im.deny("rejected", "new") end, {name = "new", on_error = "closed", younger = "new.within"})
+`
+
+const newcomersTest = `
+test("ages", function(t)
+  local function denied(age) return t.message{text = "x", account_age = age}.denied end
+  assert(not t.message{text = "x"}.denied) -- not known
+  assert(denied(86399) and not denied(86400))
+  t.config{new = {within = "2d"}}
+  assert(denied(86400) and not denied(2 * 86400))
+  t.config{new = {within = 1000}}
+  assert(denied(0) and not denied(1))
+end)
+`
+
+// The age is the host's answer, and what is replayed elsewhere knows it.
+func TestYoungerAccounts(t *testing.T) {
+	asked := 0
+	e := load(t, map[string]string{"a.lua": newcomers, "a_test.lua": newcomersTest}, func(o *engine.Options) {
+		o.Record = engine.Record{Every: 1, Keep: 10, Text: engine.TextFull}
+		o.Config = map[string]map[string]string{"new": {"within": "1h"}}
+		o.Made = func(user string) (time.Time, bool) {
+			asked++
+			return map[string]time.Time{"young": time.Now().Add(-59 * time.Minute), "old": time.Now().Add(-61 * time.Minute)}[user], user != "nobody"
+		}
+	})
+	for user, denied := range map[string]bool{"young": true, "old": false, "nobody": false} {
+		m := message("hello")
+		m.User = user
+		m.Facts = m
+		if v := e.Ask(t.Context(), engine.Before, &m.Call); v.Denied() != denied || v.Err != nil {
+			t.Errorf("%s: got %+v", user, v)
+		}
+	}
+	if asked == 0 {
+		t.Error("nobody asked how old the accounts are")
+	}
+	elsewhere := load(t, map[string]string{"a.lua": newcomers}, func(o *engine.Options) {
+		o.Config = map[string]map[string]string{"new": {"within": "1h"}}
+	})
+	r, err := elsewhere.Replay(t.Context(), e.Recording(), "")
+	if err != nil || r.Calls != 3 || r.Flips != 0 {
+		t.Errorf("elsewhere: %+v, %v", r, err)
 	}
 }

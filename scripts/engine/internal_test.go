@@ -628,7 +628,7 @@ func FuzzTexts(f *testing.F) {
 		if n := emoji(text); n > len([]rune(text)) {
 			t.Errorf("%d emoji in %q", n, text)
 		}
-		if s := similarity(text, word); !(s >= 0 && s <= 1) {
+		if s, _ := similarity(text, word, 0.3, nil); !(s >= 0 && s <= 1) {
 			t.Errorf("similarity %v", s)
 		}
 		if once := skeleton(text); utf8.ValidString(text) && skeleton(once) != once {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -22,6 +23,10 @@ type judgement struct {
 	began   time.Time
 	marked  time.Time     // when the last hook had ended
 	spent   time.Duration // of the chain's time
+
+	aged  bool          // age was looked up
+	age   time.Duration // of the sender's account
+	known bool
 }
 
 // judge runs the chain. The caller has seen that there is one.
@@ -34,7 +39,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 	now := time.Now()
 	j := judgement{b: b, c: c, clock: clock, world: w, began: now, marked: now, verdict: Verdict{Bundle: b.tree.hash}}
 	for i, h := range chain {
-		if h.off.Load() || !h.gate.takes(c.ConversationType) || b.opts.trying != nil && !h.gate.open(b.opts.trying) {
+		if h.off.Load() || !j.wanted(h) {
 			continue
 		}
 		var stop bool
@@ -66,6 +71,37 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 		}
 	}
 	return j.verdict
+}
+
+// wanted reports whether a hook's gate is open for the call.
+func (j *judgement) wanted(h *hook) bool {
+	g, trying := &h.gate, j.b.opts.trying
+	if trying != nil && !g.open(trying) || !g.takes(j.c.ConversationType) {
+		return false
+	}
+	if g.younger == "" {
+		return true
+	}
+	if !j.aged {
+		j.aged = true
+		j.age, j.known = j.accountAge()
+	}
+	return j.known && float64(j.age.Milliseconds()) < g.young(trying)
+}
+
+// accountAge is what c.account_age is made of.
+func (j *judgement) accountAge() (age time.Duration, known bool) {
+	if j.c.Facts != nil {
+		if text := j.c.Facts.Fact(FactAccountAge); text != "" {
+			seconds, err := strconv.ParseFloat(text, 64)
+			return time.Duration(seconds * float64(time.Second)), err == nil
+		}
+	}
+	made, known := j.b.made(j.c)
+	if !known {
+		return 0, false
+	}
+	return max(0, j.clock().Sub(made)), true
 }
 
 // ask asks one hook; true ends the chain.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
@@ -243,20 +244,27 @@ func (p *proxy) field(n int) string {
 	if text := p.c.Facts.Fact(Fact(n)); text != "" || Fact(n) != FactAccountAge {
 		return text
 	}
-	return p.accountAge()
+	if made, known := p.v.b.made(p.c); known {
+		return age(made, p.v.frozen())
+	}
+	return ""
 }
 
-// accountAge asks the host, but not in a test.
-func (p *proxy) accountAge() string {
-	opts, user := p.v.b.opts, p.c.Facts.Fact(FactUser)
-	if opts.Made == nil || opts.trying != nil || user == "" {
-		return ""
+// age is how old an account is, in whole seconds.
+func age(made, now time.Time) string {
+	return strconv.FormatInt(max(0, int64(now.Sub(made).Seconds())), 10)
+}
+
+// made asks the host when a sender's account was made, but not in a test.
+func (b *bundle) made(c *Call) (at time.Time, known bool) {
+	if b.opts.Made == nil || b.opts.trying != nil || c.Facts == nil {
+		return at, false
 	}
-	made, ok := opts.Made(user)
-	if !ok {
-		return ""
+	user := c.Facts.Fact(FactUser)
+	if user == "" {
+		return at, false
 	}
-	return strconv.FormatInt(max(0, int64(p.v.frozen().Sub(made).Seconds())), 10)
+	return b.opts.Made(user)
 }
 
 // write is c.text = "…".

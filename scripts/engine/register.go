@@ -17,7 +17,7 @@ var (
 func pointSymbols() []symbol {
 	hook := param{"fn", "fun(c: im.Call): im.Verdict?", ""}
 	options := deciding("", "")
-	messages := deciding(`, conversations?: string|string[]`, `; conversations: "chat", "group" or "room", or several, which it is for`)
+	messages := deciding(`, conversations?: string|string[], younger?: string`, `; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger`)
 	aside := param{"fn", "fun(c: im.Call)", ""}
 	named := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique; when: as of im.on_message"}
 	action := param{"action", "string", `"chat.send", or several: "chat.*", "*"`}
@@ -131,6 +131,7 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 		options["when"] = func(value lua.LValue) bool { return v.gateWhen(&r.gate, value) }
 	}
 	if r.point == Message {
+		options["younger"] = func(value lua.LValue) bool { return v.gateYounger(&r.gate, value) }
 		options["conversations"] = func(value lua.LValue) bool { return gateKinds(&r.gate, value) }
 	}
 	eachOption(L, n+1, function, options)

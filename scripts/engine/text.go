@@ -54,7 +54,14 @@ func foldRune(r rune) rune {
 // case, which stand for themselves only.
 func ideographic(r rune) bool { return r >= '\u4E00' && r <= '\u9FFF' }
 
-func fold(text string) string { return strings.Map(foldRune, text) }
+func fold(text string) string {
+	for _, r := range text {
+		if foldRune(r) != r {
+			return strings.Map(foldRune, text)
+		}
+	}
+	return text
+}
 
 func (v *vm) textLen(L *lua.LState) int {
 	text := L.CheckString(1)

@@ -74,9 +74,10 @@ type vm struct {
 	world *world // nil: the engine's
 	rule  string
 	logs  int
-	ops   int    // of im.kv, im.rate and im.count
-	used  int    // units of the last call
-	runes []rune // the characters of a text that is searched
+	ops   int        // of im.kv, im.rate and im.count
+	used  int        // units of the last call
+	runes []rune     // the characters of a text that is searched
+	pairs pairCounts // of texts that are compared; room for the next
 
 	// Since the VM was made.
 	res     int // regular expressions

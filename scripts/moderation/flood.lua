@@ -30,7 +30,7 @@ im.on_message(function(c)
   end
   local key = "flood.said:" .. user
   local before = im.kv.get(key)
-  if not before or before ~= text and im.text.similarity(before, text) < cfg.alike then
+  if not before or before ~= text and im.text.similarity(before, text, cfg.alike) < cfg.alike then
     im.kv.set(key, text, cfg.within)
     return
   end

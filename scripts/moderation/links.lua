@@ -25,10 +25,6 @@ local function linked(text)
 end
 
 im.on_message(function(c)
-  local age = c.account_age
-  if not age or age * 1000 >= cfg.new_for then
-    return
-  end
   local host = linked(c.text)
   if not host then
     return
@@ -38,4 +34,4 @@ im.on_message(function(c)
     return
   end
   return im.deny("rejected", "a new account may not link to " .. host)
-end, {name = "links", when = "links.enabled", phase = "content", on_error = "open"})
+end, {name = "links", when = "links.enabled", younger = "links.new_for", phase = "content", on_error = "open"})

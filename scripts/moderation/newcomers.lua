@@ -11,10 +11,6 @@ local cfg = im.config{
 
 -- Whose account's age is not known is not new.
 im.on_message(function(c)
-  local age = c.account_age
-  if not age or age * 1000 >= cfg.new_for then
-    return
-  end
   c:tag("newcomer")
   local key = "newcomers:" .. c.user
   local ok, retry = im.rate(key, cfg.messages, "1h")
@@ -24,4 +20,4 @@ im.on_message(function(c)
   if im.count.uniq(key, c.conversation, "1h") > cfg.conversations then
     return im.deny("rate_limited", "a new account writes to too many", {retry_after = 3600000})
   end
-end, {name = "newcomers", when = "newcomers.enabled", phase = "limits", on_error = "open"})
+end, {name = "newcomers", when = "newcomers.enabled", younger = "newcomers.new_for", phase = "limits", on_error = "open"})

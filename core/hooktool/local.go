@@ -35,6 +35,8 @@ func commands() []command {
 			example: "scripts", do: (*tool).stubs},
 		{name: "replay", arguments: "[DIR]", does: "what would these scripts have said about recorded actions? --from FILE, or those of a running server",
 			example: "scripts --max-flip 0.5%", do: (*tool).replay},
+		{name: "spans", does: "at which recorded action did another bundle begin to decide? --from FILE, or those of a running server",
+			example: "--from data/rules/recorded", do: (*tool).spans},
 		{name: "status", server: true, does: "the active rules: bundle, hooks with their counts, what is refused, what is on disk instead; of several servers: whether they differ",
 			example: "--server core-1:9090 --server core-2:9090", do: (*tool).status},
 		{name: "push", arguments: "[DIR]", server: true, does: "have servers check the scripts and keep them; with --activate, --shadow or --canary they use them, if all took them",

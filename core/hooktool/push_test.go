@@ -255,6 +255,16 @@ func TestReplay(t *testing.T) {
 				t.Errorf("%v: got %+v", err, got)
 			}
 			s.until(`10 of 21 decided otherwise`, "replay", dir, "--from", written) // once it is written
+			first := s.rules.Engine().Status().Bundle
+			s.want(0, `recorded +from +to\s+`+first+` +21 .*chat.send user 1 in c_1_2 .*chat.send user 3 in c_1_2\s*$`, "spans")
+			s.put(stricter)
+			s.want(0, `activated`, "reload")
+			s.say(4, "maybe")
+			second := s.rules.Engine().Status().Bundle
+			s.want(0, first+` +21 .*user 3 in c_1_2\s+`+second+` +1 .*chat.send user 4 in c_1_2 .*user 4`, "spans")
+			s.until(second, "spans", "--from", written, "--json")
+			s.want(1, `no such file`, "spans", "--from", filepath.Join(written, "none"))
+			s.want(2, `is too much`, "spans", "somewhere")
 			s.want(1, `no such file`, "replay", dir, "--from", filepath.Join(written, "none"))
 		})
 	}

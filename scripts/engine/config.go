@@ -39,6 +39,7 @@ type section struct {
 	name   string
 	place  string // file:line
 	values map[string]*setting
+	table  *lua.LTable // what holds, by key; scripts have a read-only view of it
 }
 
 // setting is one declared value.
@@ -88,16 +89,16 @@ func (v *vm) config(L *lua.LState) int {
 		L.RaiseError("im.config: %s declares nothing", name)
 	}
 	v.giveSettings(L, s)
+	s.table = L.CreateTable(0, len(s.values))
+	s.table.Metatable = v.metatable(nil, func(L *lua.LState) int { return v.noSetting(L, s) })
+	for key, value := range s.values {
+		s.table.RawSetString(key, value.given)
+	}
 	if v.sections == nil {
 		v.sections = map[string]*section{}
-		v.settings = v.metatable(nil, v.readSetting)
-		v.set(v.settings, map[string]lua.LGFunction{"__newindex": func(L *lua.LState) int {
-			L.RaiseError("configuration is read-only")
-			return 0
-		}})
 	}
 	v.sections[s.name] = s
-	L.Push(v.handle(s, v.settings))
+	L.Push(v.readOnly(s.table, "configuration"))
 	return 1
 }
 
@@ -175,28 +176,49 @@ func (v *vm) giveSettings(L *lua.LState, s *section) {
 	}
 }
 
-// readSetting is config.key.
-func (v *vm) readSetting(L *lua.LState) int {
-	s, key := L.CheckUserData(1).Value.(*section), L.Get(2).String()
-	value := s.values[key]
-	if value == nil {
-		v.spend(L, len(s.values)*min(len(key), maxNearest)/4+1) // of what nearest does
-		L.RaiseError("%s is not declared; %s", s.path(clip(key, 64)), nearest(key, slices.Collect(maps.Keys(s.values))))
+// noSetting is config.key for a key that is not declared.
+func (v *vm) noSetting(L *lua.LState, s *section) int {
+	key := L.Get(2).String()
+	v.spend(L, len(s.values)*min(len(key), maxNearest)/4+1) // of what nearest does
+	L.RaiseError("%s is not declared; %s", s.path(clip(key, 64)), nearest(key, slices.Collect(maps.Keys(s.values))))
+	return 0
+}
+
+// configure has a VM that comes from a test, or goes to one, see the values that hold there.
+func (v *vm) configure(t *trying) {
+	now := tried{t, 0}
+	if t != nil {
+		now.version = t.version
 	}
-	v.spend(L, 1)
-	switch trying := v.b.opts.trying; {
-	case trying == nil || v.phase == phaseLoading:
-		L.Push(value.given)
-	case trying.values[s.name][key] != nil:
-		chosen, err := value.read(v, trying.values[s.name][key])
-		if err != nil {
-			L.RaiseError("t.config: %s %s", s.path(key), err)
+	if v.tried == now {
+		return
+	}
+	v.tried = now
+	for name, s := range v.sections {
+		for key, value := range s.values {
+			s.table.RawSetString(key, value.holds(v, t, name, key))
 		}
-		L.Push(chosen)
-	default:
-		L.Push(value.standard)
 	}
-	return 1
+}
+
+// holds is a setting's value: the operator's, or in a test the test's or the default.
+func (s *setting) holds(v *vm, t *trying, name, key string) lua.LValue {
+	if t == nil {
+		return s.given
+	}
+	if chosen := t.values[name][key]; chosen != nil {
+		if value, err := s.read(v, chosen); err == nil { // t.config has checked it
+			return value
+		}
+	}
+	return s.standard
+}
+
+// tried says which values a VM has: those of a test, as they were after so many changes.
+// The zero value: the operator's.
+type tried struct {
+	of      *trying
+	version int
 }
 
 func (s *setting) numeric() bool {
@@ -337,6 +359,7 @@ func (e *Engine) Settings() []Setting { return slices.Clone(e.active.Load().sett
 // trying is what one test has set, and what came of it.
 type trying struct {
 	values  map[string]map[string]lua.LValue
+	version int      // how often values were set
 	effects []Effect // of its calls
 }
 
@@ -363,5 +386,7 @@ func (t *tester) config(L *lua.LState) int {
 			into[key.String()] = value
 		})
 	})
+	t.b.opts.trying.version++
+	t.v.configure(t.b.opts.trying)
 	return 0
 }

@@ -156,6 +156,7 @@ func (j *judgement) acquire(ctx context.Context) error {
 		return err
 	}
 	v.calls++
+	v.configure(j.b.opts.trying)
 	v.now, v.clock = time.Time{}, j.clock
 	v.enter(j.world)
 	j.v = v

@@ -120,6 +120,7 @@ func (t *tester) run(test *selfTest) error {
 	t.b.opts.state = state // opts are the tests' own, see takeTime
 	t.b.opts.trying = &trying{values: map[string]map[string]lua.LValue{}}
 	t.v.now, t.v.broken, t.left = time.Time{}, false, false
+	t.v.configure(t.b.opts.trying)
 	_, err = t.v.run(test.fn, t.last, loadUnits, t.b.opts.TestWall, phaseTesting)
 	if err == nil || t.left {
 		return nil

@@ -66,7 +66,7 @@ type vm struct {
 	tester  *tester                // in a VM for tests
 
 	sections map[string]*section // what im.config declared, by name
-	settings *lua.LTable         // metatable of what it gives
+	tried    tried               // which values their tables hold
 
 	// Of the running call.
 	now   time.Time // zero until a script asks

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"freeim/edge/frame"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/roompb"
+	"freeim/idl/kitex_gen/wirepb"
 )
 
 // How many sends of one session may be unanswered, and octets in them: half of what
@@ -247,8 +249,15 @@ func (g *group) replied(l *loop, t *talk, number int64) {
 	g.span.Answer.Record(time.Duration(l.now - t.due[number&int64(len(t.due)-1)]))
 }
 
+// maxReasons bounds how many different reasons of refusals are told apart.
+const maxReasons = 16
+
 // refusedSend is a send that will not be delivered.
-func (g *group) refusedSend(l *loop, s *session, number int64, code string) {
+func (g *group) refusedSend(l *loop, s *session, number int64, why *wirepb.Error) {
+	code := why.Code.String()
+	if reason := fmt.Sprintf("%s (%.80s)", code, why.Message); g.total.Refused[reason] > 0 || len(g.total.Refused) < maxReasons {
+		code = reason
+	}
 	t := s.talk
 	g.replied(l, t, number)
 	g.total.Answered--

@@ -492,7 +492,7 @@ func (l *loop) refused(s *session, f frame.Frame) error {
 		}
 		return fmt.Errorf("session %d was refused: %v: %s", s.person, refusal.Code, refusal.Message)
 	}
-	s.group.refusedSend(l, s, int64(f.Sequence), refusal.Code.String())
+	s.group.refusedSend(l, s, int64(f.Sequence), &refusal)
 	return nil
 }
 

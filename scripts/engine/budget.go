@@ -13,17 +13,19 @@ var (
 	errWall = errors.New("time budget spent")
 )
 
-// tick is how often the watchdog looks at running calls.
-const tick = time.Millisecond
+const (
+	tick    = time.Millisecond // how often the watchdog looks at running calls
+	strikes = 3                // after so many of them a call is stopped
+)
 
 // budget bounds one call into a VM, by work and by time. It is the VM's context:
 // the VM asks Done before every instruction, so Done counts. A nil channel never
 // fires and costs almost nothing, a real deadline would double the price of an
 // instruction. Library functions pay for their work through spend.
 //
-// Time is measured by the watchdog. It takes two strikes of half the wall time:
-// a goroutine that was merely not scheduled for a while sees the first one and
-// ends before the second, so a busy machine does not fail innocent hooks.
+// Time is measured by the watchdog. It takes three strikes, each of a third of the wall
+// time: a goroutine that was merely not scheduled for a while sees the first one and
+// ends before the last, so a busy machine does not fail innocent hooks.
 type budget struct {
 	dog *watchdog
 
@@ -31,13 +33,13 @@ type budget struct {
 	left   int64
 	given  int64
 	call   uint64 // the running call's number
-	warned bool   // the first strike fell
+	struck int    // strikes that it has seen
 	err    error  // why the call was stopped
 
 	// Shared with the watchdog.
 	running atomic.Uint64 // call, 0 when idle
 	expired atomic.Uint64 // the call whose time is over
-	half    atomic.Int64  // half of the wall time, ns
+	third   atomic.Int64  // of the wall time, ns
 
 	// Owned by the watchdog.
 	seen  uint64
@@ -49,9 +51,9 @@ var _ context.Context = (*budget)(nil)
 // begin arms the budget for one call.
 func (b *budget) begin(units int, wall time.Duration) {
 	b.left, b.given = int64(units), int64(units)
-	b.warned, b.err = false, nil
-	if half := int64(wall / 2); b.half.Load() != half {
-		b.half.Store(half)
+	b.struck, b.err = 0, nil
+	if third := int64(wall / strikes); b.third.Load() != third {
+		b.third.Store(third)
 	}
 	b.call++
 	b.running.Store(b.call)
@@ -81,8 +83,8 @@ func (b *budget) spend(n int) bool {
 }
 
 func (b *budget) strike() <-chan struct{} {
-	if b.left >= 0 && !b.warned {
-		b.warned = true
+	if b.left >= 0 && b.struck < strikes-1 {
+		b.struck++
 		b.call++
 		b.running.Store(b.call)
 		return nil
@@ -156,9 +158,9 @@ func (w *watchdog) run() {
 		select {
 		case <-w.stop:
 			return
-		case now := <-ticker.C:
+		case <-ticker.C:
 			quiet++
-			if w.look(now) {
+			if w.look(time.Now()) { // the tick's own time may be long ago
 				quiet = 0
 			}
 		}
@@ -190,8 +192,8 @@ func (w *watchdog) sleep() bool {
 	}
 }
 
-// look strikes every call that has run for half its wall time, and reports
-// whether any call runs.
+// look strikes every call that has run for a third of its wall time since the last
+// strike, and reports whether any call runs.
 func (w *watchdog) look(now time.Time) (busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -203,7 +205,7 @@ func (w *watchdog) look(now time.Time) (busy bool) {
 		busy = true
 		if b.seen != call {
 			b.seen, b.since = call, now
-		} else if now.Sub(b.since) >= time.Duration(b.half.Load())-tick/2 {
+		} else if now.Sub(b.since) >= time.Duration(b.third.Load())-tick/2 {
 			b.expired.Store(call)
 		}
 	}

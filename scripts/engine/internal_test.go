@@ -280,7 +280,7 @@ func TestPanicInTheAPI(t *testing.T) {
 	}
 }
 
-func TestTwoStrikes(t *testing.T) {
+func TestStrikes(t *testing.T) {
 	w := &watchdog{closed: make(chan struct{}), wake: make(chan struct{}, 1), budgets: map[*budget]struct{}{}}
 	close(w.closed)
 	b := &budget{dog: w}
@@ -288,25 +288,27 @@ func TestTwoStrikes(t *testing.T) {
 	at := time.Unix(1_700_000_000, 0)
 	look := func(ms int) { at = at.Add(time.Duration(ms) * time.Millisecond); w.look(at) }
 
-	b.begin(1000, 10*time.Millisecond)
-	look(1)
-	look(100) // the goroutine was not scheduled: one strike
-	if b.Done() != nil {
-		t.Error("a call was stopped at the first strike")
-	}
-	if b.Done() != nil {
-		t.Error("a call was stopped although the second half has just begun")
+	b.begin(1000, 15*time.Millisecond)
+	for strike := range 2 {
+		look(1)
+		look(100) // the goroutine was not scheduled: one strike
+		if b.Done() != nil {
+			t.Errorf("a call was stopped at strike %d", strike+1)
+		}
+		if b.Done() != nil {
+			t.Errorf("a call was stopped although the part after strike %d has just begun", strike+1)
+		}
 	}
 	look(1)
 	look(4)
 	if b.Done() != nil {
-		t.Error("a call was stopped before the second half was over")
+		t.Error("a call was stopped before the last third was over")
 	}
 	look(2)
 	if b.Done() == nil || !errors.Is(b.Err(), errWall) {
 		t.Errorf("got %v, want the call stopped", b.Err())
 	}
-	if used := b.end(); used != 4 {
+	if used := b.end(); used != 6 {
 		t.Errorf("got %d units used", used)
 	}
 

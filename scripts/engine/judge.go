@@ -136,7 +136,7 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 func (j *judgement) left(h *hook) time.Duration { return h.point.time(j.b.opts.ChainWall) - j.spent }
 
 // spend charges a hook that had that wall time to the chain. One that ended by itself was
-// struck once at most, so it is taken to have run for half of it at most: a busy machine
+// not struck often enough, so it is taken to have run for half of it at most: a busy machine
 // that had the hook wait does not fail those behind it.
 func (j *judgement) spend(wall time.Duration, stopped bool) {
 	if !stopped {

@@ -76,7 +76,8 @@ type vm struct {
 	logs  int
 	ops   int        // of im.kv, im.rate and im.count
 	used  int        // units of the last call
-	runes []rune     // the characters of a text that is searched
+	spelt string     // a text that is searched
+	runes []rune     // its characters
 	pairs pairCounts // of texts that are compared; room for the next
 
 	// Since the VM was made.

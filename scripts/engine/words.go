@@ -164,7 +164,8 @@ func (t *toll) visit() {
 	}
 }
 
-// scan calls found for every match in order of its end, until it returns false.
+// scan calls found for every match in order of its end, until it returns false. It does
+// not change text.
 func (w *wordList) scan(text []rune, t toll, found func(match) bool) {
 	if w.loose != (loose{}) {
 		w.scanLoose(text, t, found)
@@ -172,7 +173,13 @@ func (w *wordList) scan(text []rune, t toll, found func(match) bool) {
 	}
 	node := int32(0)
 	for i, r := range text {
-		node = w.step(node, foldRune(r))
+		k := r
+		if r < utf8.RuneSelf {
+			k = w.plain[r].k
+		} else {
+			k = foldRune(r)
+		}
+		node = w.step(node, k)
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
 			t.visit()
 			hit := match{i + 1 - int(w.nodes[out].depth), i + 1, int(w.nodes[out].word)}
@@ -352,9 +359,11 @@ func (v *vm) wordArgs(L *lua.LState) (*wordList, []rune, toll) {
 	text := L.CheckString(2)
 	v.subject(L, text)
 	v.spend(L, len(text)/4+1)
-	v.runes = v.runes[:0]
-	for _, r := range text {
-		v.runes = append(v.runes, r)
+	if v.spelt != text || len(v.runes) == 0 { // several rules look at one text
+		v.spelt, v.runes = text, v.runes[:0]
+		for _, r := range text {
+			v.runes = append(v.runes, r)
+		}
 	}
 	return list, v.runes, toll{pay: func(units int) { v.spend(L, units) }}
 }

@@ -69,7 +69,8 @@ func (c *deafConn) Close() error {
 func TestFaultsSlowConsumers(t *testing.T) {
 	ctx, cancel := lasting(t)
 	defer cancel()
-	s := startSite(t, cluster.SiteOptions{})
+	s := startSite(t, cluster.SiteOptions{EdgeEnv: []string{ // one talks to all of them
+		"FREEIM_EDGE_LIMITS_USER_OCTETS=1GiB", "FREEIM_EDGE_LIMITS_USER_FRAMES=1000000"}})
 	directory, err := sql.Open(sql.Options{Dialect: "sqlite", Path: filepath.Join(filepath.Dir(s.Cores[0].Config), "stores", "directory.db")})
 	if err != nil {
 		t.Fatal(err)
@@ -110,17 +111,17 @@ func TestFaultsSlowConsumers(t *testing.T) {
 	memory := figure("process_resident_memory_bytes")
 	close(deaf)
 	start := time.Now()
-	for _, conn := range slow {
-		for range 20 { // 2.5 MiB of answers; the calls fail when the connection is closed
-			go conn.Sync(ctx, &chatpb.SyncRequest{Limit: 500})
-		}
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
+	for i, conn := range slow {
+		go askOnAndOn(asking, conn, time.Duration(i)*time.Millisecond, time.Duration(n)*time.Millisecond)
 	}
 	var most float64
 	var during []time.Duration
 	var over atomic.Bool
 	var talking sync.WaitGroup
 	talking.Go(func() {
-		for !over.Load() {
+		for !over.Load() && !t.Failed() {
 			during = append(during, talk(ctx, t, talker, n, 1)...)
 		}
 	})
@@ -130,6 +131,7 @@ func TestFaultsSlowConsumers(t *testing.T) {
 	})
 	took := time.Since(start)
 	over.Store(true)
+	enough()
 	talking.Wait()
 	if err != nil {
 		t.Fatalf("%v of %d clients that do not read were cut off: %v", figure("freeim_edge_closed_total", "SLOW"), n, err)
@@ -150,6 +152,23 @@ func TestFaultsSlowConsumers(t *testing.T) {
 	}
 	for i, token := range tokens {
 		s.missesNothing(ctx, token, texts+len(during)/n, i == 0)
+	}
+}
+
+// askOnAndOn asks for 150 KiB, first after a pause and then again and again, and waits for
+// no answer: what is asked by all together is a thousand a second, so that it is their not
+// reading that is measured. The calls fail when the connection is closed.
+func askOnAndOn(ctx context.Context, conn *client.Client, pause, again time.Duration) {
+	next := time.NewTimer(pause)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			go conn.Sync(ctx, &chatpb.SyncRequest{Limit: 500})
+			next.Reset(again)
+		}
 	}
 }
 

@@ -211,6 +211,18 @@ func TestPagesTakeOnlyWhatTheyKnow(t *testing.T) {
 	}
 }
 
+// A hook that a setting puts to sleep is seen to sleep.
+func TestStatusTellsWhoIsAsleep(t *testing.T) {
+	s := newSite(t)
+	s.put(`local im = require("im")
+im.config{name = "quiet", enabled = {type = "boolean", default = false}}
+im.on_message(function() end, {name = "quiet", on_error = "open", when = "quiet.enabled"})
+`)
+	s.want(0, `activated`, "reload")
+	s.want(0, `quiet@a\.lua:3 .* open +asleep: a setting is off`, "status")
+	s.want(0, `quiet@a\.lua:3 +im\.on_message \(asleep\) .* when quiet\.enabled`, "order", "chat.send", "--live")
+}
+
 func TestSwitchIsInTheJournal(t *testing.T) {
 	s := newSite(t)
 	s.want(0, `first is off`, "off", "--hook", "first", "--why", "too\x1b[31m slow", "--who", "ann")

@@ -52,6 +52,7 @@ type liveHook struct {
 	LastFault string `json:"last_fault"`
 	Tripped   bool
 	Off       bool
+	Asleep    bool
 }
 
 // liveCandidate is a bundle on trial.
@@ -174,6 +175,8 @@ func (l live) write(out io.Writer, name string) {
 		switch {
 		case h.Off:
 			note = "OFF"
+		case h.Asleep:
+			note = "asleep: a setting is off"
 		case h.Tripped:
 			note = "NOT CALLED for a while: " + h.LastFault
 		case h.LastFault != "":

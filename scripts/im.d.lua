@@ -16,6 +16,7 @@ local im = {}
 ---@field denied boolean
 ---@field shadowed boolean
 ---@field target string?
+---@field held string?
 ---@field code string
 ---@field reason string
 ---@field retry_after number
@@ -194,6 +195,14 @@ function im.shadow() end
 ---@param target string a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms; in on_route a pool of edge.pools, or "default"
 ---@return im.Verdict
 function im.reroute(target) end
+
+---The verdict to have a message wait until a reviewer decides, or the deadline does. Its sender sees it wait, and what he sends to the same conversation meanwhile waits behind it. Of messages of chats. It ends the chain.
+---
+---For hooks in the core.
+---@param queue string for the reviewers to tell them apart: `[a-z][a-z0-9_.-]*`
+---@param options? {deadline?: string|number, otherwise?: "allow"|"deny"} deadline: "30m", 7 days at most, 24h if left out; otherwise: what happens then, deny if left out
+---@return im.Verdict
+function im.hold(queue, options) end
 
 ---Marks the action; 16 times at most.
 ---

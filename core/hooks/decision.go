@@ -19,6 +19,7 @@ type Decision struct {
 	Verdict string    `json:"verdict"` // "allow", "rewrite", "deny" …
 	Code    string    `json:"code,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
+	To      string    `json:"to,omitempty"`   // the target of a reroute, the queue of a hold
 	Rule    string    `json:"rule,omitempty"` // that decided, name@file:line
 	Fields  []string  `json:"rewritten,omitempty"`
 	Tags    []string  `json:"tags,omitempty"`
@@ -50,7 +51,7 @@ const rewriteVerdict = "rewrite"
 
 // NewDecision shows a verdict. Who calls adds whose it is.
 func NewDecision(v engine.Verdict) Decision {
-	d := Decision{At: time.Now(), Bundle: v.Bundle, Verdict: v.Decision.String(), Code: v.Code, Reason: v.Reason, Rule: v.Rule,
+	d := Decision{At: time.Now(), Bundle: v.Bundle, Verdict: v.Decision.String(), Code: v.Code, Reason: v.Reason, To: v.To(), Rule: v.Rule,
 		Tags: v.Tags, Scores: scores(v.Scores), Units: v.Units, Us: v.Took.Microseconds()}
 	for _, w := range v.Rewrites {
 		d.Fields = append(d.Fields, w.Field)
@@ -92,6 +93,9 @@ func (d Decision) Summary() string {
 	}
 	if d.Reason != "" {
 		out += fmt.Sprintf(" (%s)", d.Reason)
+	}
+	if d.To != "" {
+		out += " to " + d.To
 	}
 	if d.Rule != "" {
 		out += " by " + d.Rule

@@ -88,7 +88,7 @@ func (r *Rules) Close() error {
 // actions is what the engine must know of the actions.
 func actions(specs []plugin.Spec) (all []engine.Action) {
 	for _, s := range specs {
-		a := engine.Action{Name: s.Name, Number: int(s.Action), Message: s.Message, Shadows: s.Shadows, Reroutes: string(s.Reroutes), Request: s.Request, Reply: s.Reply}
+		a := engine.Action{Name: s.Name, Number: int(s.Action), Message: s.Message, Shadows: s.Shadows, Holds: s.Holds, Reroutes: string(s.Reroutes), Request: s.Request, Reply: s.Reply}
 		for _, f := range s.Rewritable {
 			a.Rewritable = append(a.Rewritable, engine.Field(f))
 		}
@@ -184,6 +184,10 @@ func (r *Rules) ask(ctx context.Context, call *plugin.Call, p engine.Point, aske
 	case engine.Reroute:
 		call.Target = r.targets[verdict.Target]
 		return nil
+	case engine.Hold:
+		h := verdict.Holding
+		call.Hold = &plugin.Hold{Queue: h.Queue, Rule: verdict.Rule, Deadline: h.Deadline, Allow: h.Otherwise == engine.Allow}
+		return nil
 	default:
 		return nil
 	}
@@ -207,8 +211,8 @@ func finish(span trace.Span, v engine.Verdict) {
 	}
 	span.SetAttributes(attribute.String("freeim.bundle", v.Bundle), attribute.String("freeim.verdict", v.Decision.String()),
 		attribute.Int("freeim.rewrites", len(v.Rewrites)), attribute.Int("freeim.units", v.Units))
-	if v.Target != "" {
-		span.SetAttributes(attribute.String("freeim.target", v.Target))
+	if to := v.To(); to != "" {
+		span.SetAttributes(attribute.String("freeim.target", to))
 	}
 	if v.Rule != "" {
 		span.SetAttributes(attribute.String("freeim.rule", v.Rule))

@@ -20,7 +20,7 @@ func (t *tool) tail(ctx context.Context, args []string) error {
 	f := serversOf(fs)
 	query := url.Values{}
 	for name, about := range map[string]string{
-		"action": "only this `ACTION`", "verdict": "only this `VERDICT`: allow, rewrite, deny, fault",
+		"action": "only this `ACTION`", "verdict": "only this `VERDICT`: allow, rewrite, deny, shadow, hold, reroute, fault",
 		"hook": "only what the hook of this `NAME` decided, rewrote, or failed at", "user": "only the user of this `ID`"} {
 		fs.Func(name, about, func(value string) error {
 			query.Set(name, value)

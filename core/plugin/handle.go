@@ -43,11 +43,12 @@ type Call struct {
 	Digest [32]byte
 
 	// What the rules said of a message: its text was changed; nobody but the sender is to
-	// see it; it goes to a target instead (nil: it does not). The last two only of actions
-	// with Shadows and Reroutes.
+	// see it; it goes to a target instead; it waits (nil: it does not). All but the first
+	// only of actions with Shadows, Reroutes and Holds.
 	Rewritten bool
 	Shadowed  bool
 	Target    *Target
+	Hold      *Hold
 
 	placed  func()
 	bound   *Identity
@@ -137,6 +138,7 @@ type Spec struct {
 
 	Message    bool         // it commits a message
 	Shadows    bool         // which rules may keep from all but its sender
+	Holds      bool         // or have wait
 	Reroutes   TargetKind   // or send to what is declared; empty: they may not
 	Rewritable []Rewritable // of its request
 	Request    func() any   // makes an empty request
@@ -153,7 +155,7 @@ type Rules interface {
 	// the rules of this moment. message tells an action that commits one.
 	Wants(call *Call, message bool) bool
 	// Review judges the request of the call: nil allows it, and may have changed its
-	// texts, Shadowed and Target; an *im.Error refuses it.
+	// texts, Shadowed, Target and Hold; an *im.Error refuses it.
 	Review(ctx context.Context, call *Call, r Reviewed) error
 }
 

@@ -12,6 +12,7 @@ import (
 type ruling struct {
 	Decision   Decision
 	Target     string
+	Holding    *Holding
 	Code       string
 	Reason     string
 	RetryAfter time.Duration

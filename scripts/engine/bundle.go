@@ -149,6 +149,7 @@ type figures struct {
 	denied    atomic.Int64
 	shadowed  atomic.Int64
 	rerouted  atomic.Int64
+	held      atomic.Int64
 	rewritten atomic.Int64
 	faults    atomic.Int64
 	last      atomic.Pointer[Fault]

@@ -19,6 +19,7 @@ const otherClasses = `---What a hook may return.
 ---@field denied boolean
 ---@field shadowed boolean
 ---@field target string?
+---@field held string?
 ---@field code string
 ---@field reason string
 ---@field retry_after number

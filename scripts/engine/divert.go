@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -22,6 +23,18 @@ func (t Target) kind() string {
 	}
 	return "user"
 }
+
+// Holding is how a message waits for somebody's decision.
+type Holding struct {
+	Queue     string        // which reviewers it is for
+	Deadline  time.Duration // from now; then Otherwise happens
+	Otherwise Decision      // Allow or Deny
+}
+
+const (
+	usualHold   = 24 * time.Hour
+	longestHold = 7 * 24 * time.Hour
+)
 
 func (o *Options) validateTargets() error {
 	for name, t := range o.Targets {
@@ -49,6 +62,11 @@ func divertSymbols() []symbol {
 		{name: "im.reroute", in: inHook | inEdge, fn: (*vm).rerouted, results: verdict,
 			args: []param{{"target", "string", "a name of core.rules.targets in the server's configuration: of a user for messages of chats, of a room for those of rooms; in on_route a pool of edge.pools, or \"default\""}},
 			doc:  "The verdict to send a message elsewhere, of which the answer tells its sender; in on_route to send a session's actions to a pool of cores. It ends the chain.", example: `return im.reroute("support")`},
+		{name: "im.hold", in: inHook, fn: (*vm).held, results: verdict,
+			args: []param{{"queue", "string", "for the reviewers to tell them apart: `[a-z][a-z0-9_.-]*`"},
+				{"options?", `{deadline?: string|number, otherwise?: "allow"|"deny"}`, `deadline: "30m", 7 days at most, 24h if left out; otherwise: what happens then, deny if left out`}},
+			doc:     "The verdict to have a message wait until a reviewer decides, or the deadline does. Its sender sees it wait, and what he sends to the same conversation meanwhile waits behind it. Of messages of chats. It ends the chain.",
+			example: `return im.hold("newcomers", {deadline = "1h", otherwise = "allow"})`},
 	}
 }
 
@@ -78,6 +96,33 @@ func (v *vm) rerouted(L *lua.LState) int {
 		L.RaiseError("im.reroute: %s goes to a %s, and %q is a %s", a.Name, a.Reroutes, clip(name, 64), t.kind())
 	}
 	L.Push(v.handle(&answer{ruling{Decision: Reroute, Target: name}, v.proxy.turn}, v.opaque))
+	return 1
+}
+
+// held is im.hold(queue [, {deadline =, otherwise =}]).
+func (v *vm) held(L *lua.LState) int {
+	h := &Holding{Queue: L.CheckString(1), Deadline: usualHold, Otherwise: Deny}
+	if L.GetTop() >= 2 && L.Get(2) != lua.LNil {
+		eachOption(L, 2, "im.hold", map[string]func(lua.LValue) bool{
+			"deadline": func(value lua.LValue) bool {
+				h.Deadline = spanOf(value)
+				return h.Deadline > 0 && h.Deadline <= longestHold
+			},
+			"otherwise": func(value lua.LValue) bool {
+				if value.String() == "allow" {
+					h.Otherwise = Allow
+				}
+				return h.Otherwise == Allow || value.String() == "deny"
+			},
+		})
+	}
+	if !hookName.MatchString(h.Queue) {
+		L.ArgError(1, `a queue is named like newcomers: of a-z, 0-9, ".", "_" and "-", 64 at most`)
+	}
+	if a := v.diverted(L, "im.hold"); a != nil && !a.Holds {
+		L.RaiseError("im.hold: %s cannot wait", a.Name)
+	}
+	L.Push(v.handle(&answer{ruling{Decision: Hold, Holding: h}, v.proxy.turn}, v.opaque))
 	return 1
 }
 

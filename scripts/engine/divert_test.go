@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/scripts/engine"
 )
 
 // posts are actions some of which can be diverted.
 func posts(o *engine.Options) {
-	o.Actions = []engine.Action{{Name: "chat.send", Message: true, Shadows: true, Reroutes: "user"},
+	o.Actions = []engine.Action{{Name: "chat.send", Message: true, Shadows: true, Holds: true, Reroutes: "user"},
 		{Name: "room.send", Message: true, Reroutes: "room"}, {Name: "account.sign_up"}}
 	o.Targets = map[string]engine.Target{"support": {User: 42}, "lounge": {Room: "lounge"}}
 }
@@ -27,6 +28,13 @@ func TestDiverted(t *testing.T) {
 		{`return im.reroute("support")`, "account.sign_up", "", "", "im.reroute: account.sign_up cannot go elsewhere"},
 		{`return im.reroute("sup" .. "ort")`, "chat.send", "", "", `im.reroute: no target is named "suport" in core.rules.targets`},
 		{`return im.reroute()`, "chat.send", "", "", "bad argument #1"},
+		{`return im.hold("queue")`, "chat.send", "hold", "", ""},
+		{`return im.hold("queue", {deadline = "1h", otherwise = "allow"})`, "chat.send", "hold", "", ""},
+		{`return im.hold("queue")`, "room.send", "", "", "im.hold: room.send cannot wait"},
+		{`return im.hold("A Queue")`, "chat.send", "", "", "a queue is named like newcomers"},
+		{`return im.hold("queue", {deadline = "8d"})`, "chat.send", "", "", "im.hold: bad value for deadline"},
+		{`return im.hold("queue", {otherwise = "pass"})`, "chat.send", "", "", "im.hold: bad value for otherwise"},
+		{`return im.hold("queue", {["until"] = "1h"})`, "chat.send", "", "", "im.hold: unknown option 'until'"},
 		{`im.shadow() return im.pass()`, "chat.send", "allow", "", ""},
 	} {
 		t.Run(row.body+" of "+row.action, func(t *testing.T) {
@@ -51,7 +59,7 @@ im.before("*", function(c) ` + row.body + ` end, {name = "rule", on_error = "ope
 			}
 			h := e.Status().Hooks
 			for _, one := range h {
-				if one.Name == "rule" && (one.Shadowed+one.Rerouted == 1) != diverts {
+				if one.Name == "rule" && (one.Shadowed+one.Rerouted+one.Held == 1) != diverts {
 					t.Errorf("got counts %+v", one)
 				}
 			}
@@ -59,6 +67,18 @@ im.before("*", function(c) ` + row.body + ` end, {name = "rule", on_error = "ope
 				t.Errorf("%d actions count as taken from those whom they were for", got)
 			}
 		})
+	}
+}
+
+func TestHolding(t *testing.T) {
+	for body, want := range map[string]engine.Holding{
+		`return im.hold("q")`: {Queue: "q", Deadline: 24 * time.Hour, Otherwise: engine.Deny},
+		`return im.hold("new.people", {deadline = "90m", otherwise = "allow"})`: {Queue: "new.people", Deadline: 90 * time.Minute, Otherwise: engine.Allow},
+		`return im.hold("q", {deadline = 5000, otherwise = "deny"})`:            {Queue: "q", Deadline: 5 * time.Second, Otherwise: engine.Deny},
+	} {
+		if v, _ := ask(t, load(t, rule(body), posts), "hi"); v.Decision != engine.Hold || v.Holding == nil || *v.Holding != want {
+			t.Errorf("%s: got %+v, %+v", body, v, v.Holding)
+		}
 	}
 }
 
@@ -76,12 +96,13 @@ type told struct{ all []engine.Effect }
 func (t *told) Do(all []engine.Effect) { t.all = append(t.all, all...) }
 
 func TestDivertedInTests(t *testing.T) {
-	files := rule(`if c.text == "spam" then return im.shadow() end if c.text == "help" then return im.reroute("support") end`)
+	files := rule(`if c.text == "spam" then return im.shadow() end if c.text == "help" then return im.reroute("support") end if c.text == "wait" then return im.hold("slow") end`)
 	files["rule_test.lua"] = `test("all", function(t)
 	local spam, help, rest = t.message{text = "spam"}, t.message{text = "help"}, t.message{text = "hi"}
 	assert(spam.shadowed and not spam.denied and spam.rule == "rule" and spam.target == nil)
 	assert(help.target == "support" and not help.shadowed and not help.denied)
-	assert(not rest.shadowed and rest.target == nil)
+	assert(not rest.shadowed and rest.target == nil and rest.held == nil)
+	assert(t.message{text = "wait"}.held == "slow")
 	assert(not pcall(t.message, {text = "spam", action = "room.send"}))
 end)`
 	load(t, files, func(o *engine.Options) { posts(o); o.RequireTests = true })
@@ -140,6 +161,8 @@ func TestLintDiverted(t *testing.T) {
 		{"local im = require('im')\nlocal glob = 'room.*'\nim.before(glob, function() return im.shadow() end, {name = 'h', on_error = 'open'})", "3 error impossible-verdict"},
 		{"local im = require('im')\nim.on_message(function() end, {name = 'h', on_error = {fallback = function() return im.shadow() end}})", ""},
 		{"local im = require('im')\nim.on_login(function() end, {name = 'h', on_error = {fallback = function() return im.shadow() end}})", "2 error impossible-verdict"},
+		{in("im.on_message(", "return im.hold('q', {deadline = '1h'})"), ""},
+		{in("im.before('room.send', ", "return im.hold('q')"), "2 error impossible-verdict"},
 		{in("im.on_message(", "return im.reroute('support')"), ""},
 		{in("im.before('room.send', ", "return im.reroute('lounge')"), ""},
 		{in("im.before('room.send', ", "return im.reroute('support')"), "2 error impossible-verdict"},

@@ -14,7 +14,7 @@ type Watch struct {
 	For      time.Duration // after its activation; 0: 5 min; negative: not at all. A canary is watched to its end
 	MinCalls int           // actions before anything is concluded, of either bundle; 0: 200
 	Faults   float64       // more of all actions on which scripts fail, and as many that exceed their budget; 0: 0.01
-	Denied   float64       // more of all actions that are denied, shadowed or rerouted; 0: 0.1
+	Denied   float64       // more of all actions that are denied, shadowed, rerouted or held; 0: 0.1
 	Slower   float64       // times the 99th percentile of what the hooks of an action take; 0: 3
 }
 
@@ -57,7 +57,7 @@ func (w *Watch) worse(before, now counts) string {
 	}{
 		{"failed", before.faults, now.faults, w.Faults, false},
 		{"exceeded their budget", before.budget, now.budget, w.Faults, false},
-		{"were denied, shadowed or rerouted", before.denied, now.denied, w.Denied, true},
+		{"were denied, shadowed, rerouted or held", before.denied, now.denied, w.Denied, true},
 	} {
 		was, is := before.share(one.old), now.share(one.new)
 		if (known || !one.needsBase) && one.new >= minEvents && is > was+one.more {

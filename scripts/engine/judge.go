@@ -250,6 +250,8 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 				h.shadowed.Add(1)
 			case Reroute:
 				h.rerouted.Add(1)
+			case Hold:
+				h.held.Add(1)
 			}
 			j.settle(h, a.ruling)
 			return true, nil
@@ -270,7 +272,7 @@ func (j *judgement) decide(h *hook, result lua.LValue) (stop bool, err error) {
 // settle makes a ruling the verdict.
 func (j *judgement) settle(h *hook, r ruling) {
 	v := &j.verdict
-	v.Decision, v.Target, v.Code, v.Reason, v.RetryAfter = r.Decision, r.Target, r.Code, r.Reason, r.RetryAfter
+	v.Decision, v.Target, v.Holding, v.Code, v.Reason, v.RetryAfter = r.Decision, r.Target, r.Holding, r.Code, r.Reason, r.RetryAfter
 	v.Rule = h.rule
 }
 

@@ -71,8 +71,16 @@ func argValue(L *lua.LState, n int) string {
 // argSpan is argument n as a duration of at least 1 ms: milliseconds, or a whole
 // number with its unit.
 func argSpan(L *lua.LState, n int) time.Duration {
-	var d time.Duration
-	switch value := L.Get(n).(type) {
+	d := spanOf(L.Get(n))
+	if d == 0 {
+		L.ArgError(n, `a time is "500ms", "90s", "5m", "1h", "7d" or milliseconds, 30 days at most`)
+	}
+	return d
+}
+
+// spanOf is such a duration, 0 for what is none.
+func spanOf(value lua.LValue) (d time.Duration) {
+	switch value := value.(type) {
 	case lua.LNumber:
 		if value >= 1 && value <= lua.LNumber(maxTTL/time.Millisecond) {
 			d = time.Duration(float64(value) * float64(time.Millisecond))
@@ -81,7 +89,7 @@ func argSpan(L *lua.LState, n int) time.Duration {
 		d = parseSpan(string(value))
 	}
 	if d < time.Millisecond || d > maxTTL {
-		L.ArgError(n, `a time is "500ms", "90s", "5m", "1h", "7d" or milliseconds, 30 days at most`)
+		return 0
 	}
 	return d
 }

@@ -2,12 +2,14 @@ package engine
 
 import "github.com/yuin/gopher-lua/ast"
 
-// checkDivert is about im.shadow and im.reroute: targets that nobody declared, and hooks
+// checkDivert is about im.shadow, im.hold and im.reroute: targets that nobody declared, and hooks
 // none of whose actions can have such a verdict.
 func (f *linted) checkDivert(n *ast.FuncCallExpr, s *symbol, fn *function) {
 	can := func(a Action) bool { return a.Shadows }
 	switch s.name {
 	case "im.shadow":
+	case "im.hold":
+		can = func(a Action) bool { return a.Holds }
 	case "im.reroute":
 		if hook := fn.hooked(); hook != nil && AtEdge(hook.hook.name) {
 			return // which pools there are is an edge's to know

@@ -21,7 +21,7 @@ func LintRules() []LintRule {
 		{"hook-state", Error, "A hook assigns to a global, which raises, or (warning) to a local outside of it, or into a table there: what is kept so is lost and differs from VM to VM. Use `im.kv`."},
 		{"hooks-removed", Warning, "The bundle lacks hooks that the active one has."},
 		{"id-number", Warning, "An ID is compared with a number. IDs are strings: they are never equal."},
-		{"impossible-verdict", Error, "A hook shadows or reroutes what cannot be: only messages can."},
+		{"impossible-verdict", Error, "A hook shadows, holds or reroutes what cannot be: only messages can, and wait only those of chats."},
 		{"no-verdict", Error, "A hook returns a value that is no verdict."},
 		{"plain-find", Warning, "`find` looks for a text without special characters, or for one like `example.com`, whose dot stands for any character: say `find(text, 1, true)`."},
 		{"read-only", Error, "A script assigns to a field of `c` other than `text`, or into a library."},

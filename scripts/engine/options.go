@@ -101,6 +101,7 @@ type Action struct {
 	Number     int     // on the wire; 0: nobody knows
 	Message    bool    // it commits a message
 	Shadows    bool    // which can be kept from everybody but its sender
+	Holds      bool    // or wait for a decision
 	Reroutes   string  // or be sent to targets of this kind, "user" or "room"; empty: it cannot
 	Rewritable []Field // of its request
 	// Request makes an empty request, a pointer to a generated struct; nil: there is

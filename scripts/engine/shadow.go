@@ -172,8 +172,8 @@ func outcomeOf(v Verdict) outcome {
 	if v.Denied() {
 		o.What += " " + v.Code
 	}
-	if v.Target != "" {
-		o.What += " " + v.Target
+	if to := v.To(); to != "" {
+		o.What += " " + to
 	}
 	if len(v.Rewrites) > 0 {
 		o.Texts = map[string]string{}

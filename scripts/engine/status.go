@@ -46,6 +46,7 @@ type HookStatus struct {
 	Denied    int64
 	Shadowed  int64
 	Rerouted  int64
+	Held      int64
 	Rewritten int64
 	Faults    int64
 	LastFault string // empty: none
@@ -125,7 +126,7 @@ func (c *candidate) status() *CandidateStatus {
 
 func (h *hook) status() HookStatus {
 	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, Function: h.point.function(), Off: h.off.Load(), Asleep: !h.gate.open(nil), OnError: h.onError.String(),
-		Calls: h.calls.Load(), Denied: h.denied.Load(), Shadowed: h.shadowed.Load(), Rerouted: h.rerouted.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
+		Calls: h.calls.Load(), Denied: h.denied.Load(), Shadowed: h.shadowed.Load(), Rerouted: h.rerouted.Load(), Held: h.held.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
 		Tripped: h.breaker.open.Load()}
 	if f := h.last.Load(); f != nil {
 		s.LastFault = f.Kind + ": " + f.Msg

@@ -16,7 +16,7 @@ const (
 type tally struct {
 	faults atomic.Int64 // of scripts, but for:
 	budget atomic.Int64
-	denied atomic.Int64 // or shadowed, or rerouted: those whom they were for do not get them
+	denied atomic.Int64 // or shadowed, rerouted, held: those whom they were for do not get them
 	took   [buckets]atomic.Int64
 }
 
@@ -96,7 +96,7 @@ type Measured struct {
 	Calls  int64         // actions about which hooks were asked
 	Faults int64         // of which a script failed
 	Budget int64         // of which a script worked too much or too long
-	Denied int64         // or shadowed, or rerouted
+	Denied int64         // or shadowed, rerouted, held
 	P50    time.Duration // of all hooks of one action, to a fifth
 	P99    time.Duration
 }

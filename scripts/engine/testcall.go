@@ -295,6 +295,9 @@ func (t *tester) answer(L *lua.LState, s *sample, verdict Verdict) *lua.LTable {
 	if verdict.Target != "" {
 		out.RawSetString("target", lua.LString(verdict.Target))
 	}
+	if verdict.Holding != nil {
+		out.RawSetString("held", lua.LString(verdict.Holding.Queue))
+	}
 	out.RawSetString("text", lua.LString(s.text))
 	out.RawSetString("rewritten", lua.LBool(len(verdict.Rewrites) > 0))
 	rewrites, tags, scores := L.CreateTable(0, 0), L.CreateTable(0, 0), L.CreateTable(0, 0)

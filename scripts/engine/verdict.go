@@ -11,7 +11,7 @@ const (
 	Deny             // refuse it
 	Reroute          // to Verdict.Target
 	Shadow           // the sender sees success, nobody else anything
-	Hold             // until somebody decides, or Deadline
+	Hold             // until somebody decides, or its deadline; see Verdict.Holding
 )
 
 func (d Decision) String() string {
@@ -35,6 +35,7 @@ func (d Decision) String() string {
 type Verdict struct {
 	Decision   Decision
 	Target     string        // where it goes, a name of Options.Targets
+	Holding    *Holding      // how it waits, if it is held
 	Code       string        // of a denial, as the lower-case name of a wire code: "rejected"
 	Reason     string        // for operators and the client's developer
 	RetryAfter time.Duration // advice; 0: none
@@ -55,6 +56,15 @@ type Verdict struct {
 
 // Denied reports whether the action is to be refused.
 func (v Verdict) Denied() bool { return v.Decision == Deny }
+
+// To is where the verdict sends the action: a target, a pool, or a queue of reviewers;
+// empty: nowhere else.
+func (v Verdict) To() string {
+	if v.Holding != nil {
+		return v.Holding.Queue
+	}
+	return v.Target
+}
 
 // Rewrite is one assignment to a field of the request.
 type Rewrite struct {

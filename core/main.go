@@ -89,6 +89,9 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 		for _, p := range core.RulePages() {
 			routes[p.Pattern] = admin.Page{Handler: p.Handler, About: p.About}
 		}
+		for _, p := range core.Pages() {
+			routes[p.Pattern] = admin.Page{Handler: p.Handler, About: p.About}
+		}
 		adm, err = admin.New(admin.Options{
 			Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log, Routes: routes,
 			Alive:  map[string]admin.Check{"core": core.Alive},

@@ -128,6 +128,9 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		for _, p := range core.RulePages() {
 			shown.Routes[p.Pattern] = admin.Page{Handler: p.Handler, About: p.About}
 		}
+		for _, p := range core.Pages() {
+			shown.Routes[p.Pattern] = admin.Page{Handler: p.Handler, About: p.About}
+		}
 	}
 	e, err := newEdge(cfg.Edge, log, traces, registry)
 	if err != nil {

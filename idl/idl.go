@@ -48,6 +48,7 @@ const (
 	ActionListDevices  = wirepb.Action_ACTION_LIST_DEVICES
 	ActionFindUser     = wirepb.Action_ACTION_FIND_USER
 	ActionHistory      = wirepb.Action_ACTION_HISTORY
+	ActionHeld         = wirepb.Action_ACTION_HELD
 	ActionJoinRoom     = wirepb.Action_ACTION_JOIN_ROOM
 	ActionLeaveRoom    = wirepb.Action_ACTION_LEAVE_ROOM
 	ActionRoomMessage  = wirepb.Action_ACTION_ROOM_MESSAGE

@@ -68,6 +68,9 @@ func Run(ctx context.Context, o Options) int {
 	if len(o.Args) > 0 && o.Args[0] == hooksName {
 		return r.hooks(ctx, o.Args[1:])
 	}
+	if len(o.Args) > 0 && o.Args[0] == heldName {
+		return r.held(ctx, o.Args[1:])
+	}
 	for _, c := range commands() {
 		want := 1
 		if c.argument != "" {
@@ -100,6 +103,7 @@ func (r *run) usage() {
 		fmt.Fprintf(r.Err, "  %-9s %-8s %s\n", c.name, c.argument, c.does)
 	}
 	fmt.Fprintf(r.Err, "  %-9s %-8s %s\n", hooksName, "…", "check, test, measure, watch and switch the rules; alone it lists its commands")
+	fmt.Fprintf(r.Err, "  %-9s %-8s %s\n", heldName, "…", "list the messages that wait for a decision, approve ID, or deny ID REASON, at a running server")
 }
 
 // config is the part of a configuration that the commands need.

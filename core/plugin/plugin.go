@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"freeim/core/im"
@@ -65,6 +66,13 @@ type (
 	// Migrator has a schema: files NNNNN_name.sql in goose's format, which must
 	// run on SQLite and on MySQL.
 	Migrator interface{ Migrations() fs.FS }
+	// Holder has messages wait for decisions, and counts them as it saw them last: those
+	// that wait for one, and those that stand behind them.
+	Holder interface {
+		Held() (waiting, behind int64)
+	}
+	// Pager has pages for the administrative port.
+	Pager interface{ Pages() []Page }
 	// Healther says what is wrong now; nil is healthy.
 	Healther interface {
 		Health(ctx context.Context) error
@@ -139,6 +147,13 @@ type Push struct {
 	InboxSeqs []int64
 	// Except is a session that does not get it: the sender's own. Zero: none.
 	Except presence.SessionRef
+}
+
+// Page is one for operators.
+type Page struct {
+	Pattern string // of http.ServeMux: "GET /held"
+	Handler http.Handler
+	About   string // a line for the index: what it is
 }
 
 // Need gets a service that another plugin provides.

@@ -160,6 +160,27 @@ func (s *Set) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Pages are those of all plugins.
+func (s *Set) Pages() (all []Page) {
+	for _, p := range s.plugins {
+		if pager, ok := p.(Pager); ok {
+			all = append(all, pager.Pages()...)
+		}
+	}
+	return all
+}
+
+// Held counts the messages that wait for decisions, of all plugins.
+func (s *Set) Held() (waiting, behind int64) {
+	for _, p := range s.plugins {
+		if holder, ok := p.(Holder); ok {
+			w, b := holder.Held()
+			waiting, behind = waiting+w, behind+b
+		}
+	}
+	return waiting, behind
+}
+
 // Health asks every plugin what is wrong now; the map has an entry for each, nil
 // for a healthy one.
 func (s *Set) Health(ctx context.Context) map[string]error {

@@ -22,11 +22,30 @@ func (s *Server) register(r prometheus.Registerer) error {
 		}
 		return 0
 	})
-	err := errors.Join(r.Register(draining), r.Register(collectors.NewDBStatsCollector(s.directory.DB(), "directory")))
+	err := errors.Join(r.Register(draining), r.Register(heldFigures{s.plugins.Held}), r.Register(collectors.NewDBStatsCollector(s.directory.DB(), "directory")))
 	if s.rules != nil {
 		err = errors.Join(err, r.Register(newRuleFigures(s.rules.Engine(), s.effects)), r.Register(newPostFigures(s.posts)))
 	}
 	return err
+}
+
+// heldFigures shows how many messages wait for decisions.
+type heldFigures struct {
+	held func() (waiting, behind int64)
+}
+
+// Describe implements prometheus.Collector.
+func (heldFigures) Describe(out chan<- *prometheus.Desc) { out <- heldMessages() }
+
+// Collect implements prometheus.Collector.
+func (f heldFigures) Collect(out chan<- prometheus.Metric) {
+	waiting, behind := f.held()
+	out <- prometheus.MustNewConstMetric(heldMessages(), prometheus.GaugeValue, float64(waiting), "waiting")
+	out <- prometheus.MustNewConstMetric(heldMessages(), prometheus.GaugeValue, float64(behind), "behind")
+}
+
+func heldMessages() *prometheus.Desc {
+	return prometheus.NewDesc("freeim_held_messages", "Messages that rules hold: waiting for a decision, or behind one that is.", []string{"state"}, nil)
 }
 
 // ruleFigures shows what the rules did, read when Prometheus asks. Counts begin
@@ -48,7 +67,7 @@ func newRuleFigures(e *engine.Engine, effects *hooks.Effects) *ruleFigures {
 		engine:   e,
 		effects:  effects,
 		calls:    desc("calls_total", "Times that a hook was asked.", "slot", "hook"),
-		verdicts: desc("verdicts_total", "Actions that a hook denied, shadowed, rerouted or rewrote.", "slot", "hook", "verdict"),
+		verdicts: desc("verdicts_total", "Actions that a hook denied, shadowed, rerouted, held or rewrote.", "slot", "hook", "verdict"),
 		faults:   desc("faults_total", "Times that a hook failed.", "slot", "hook"),
 		tripped:  desc("tripped", "Hooks that are not called for a while, since they failed too often."),
 		rejected: desc("rejected", "1 while the files on disk are wrong, and an earlier bundle is active."),
@@ -123,7 +142,7 @@ func (f *ruleFigures) hooks(out chan<- prometheus.Metric, slot string, hooks []e
 	for _, h := range hooks {
 		sum := byName[h.Name]
 		sum.Calls, sum.Denied, sum.Rewritten, sum.Faults = sum.Calls+h.Calls, sum.Denied+h.Denied, sum.Rewritten+h.Rewritten, sum.Faults+h.Faults
-		sum.Shadowed, sum.Rerouted = sum.Shadowed+h.Shadowed, sum.Rerouted+h.Rerouted
+		sum.Shadowed, sum.Rerouted, sum.Held = sum.Shadowed+h.Shadowed, sum.Rerouted+h.Rerouted, sum.Held+h.Held
 		byName[h.Name] = sum
 		if h.Tripped {
 			tripped++
@@ -134,6 +153,7 @@ func (f *ruleFigures) hooks(out chan<- prometheus.Metric, slot string, hooks []e
 		count(f.verdicts, h.Denied, name, "denied")
 		count(f.verdicts, h.Shadowed, name, "shadowed")
 		count(f.verdicts, h.Rerouted, name, "rerouted")
+		count(f.verdicts, h.Held, name, "held")
 		count(f.verdicts, h.Rewritten, name, "rewritten")
 		count(f.faults, h.Faults, name)
 	}

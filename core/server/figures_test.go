@@ -12,6 +12,7 @@ import (
 	"freeim/scripts/engine"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // TestSeriesOfRules: rules that are edited all day make no new series, but for the one
@@ -89,4 +90,16 @@ func series(t *testing.T, r prometheus.Gatherer) (all []string) {
 		}
 	}
 	return all
+}
+
+// What waits for a decision is shown as the plugins count it.
+func TestHeldFigures(t *testing.T) {
+	want := `# HELP freeim_held_messages Messages that rules hold: waiting for a decision, or behind one that is.
+# TYPE freeim_held_messages gauge
+freeim_held_messages{state="behind"} 2
+freeim_held_messages{state="waiting"} 3
+`
+	if err := testutil.CollectAndCompare(heldFigures{func() (waiting, behind int64) { return 3, 2 }}, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
 }

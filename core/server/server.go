@@ -285,6 +285,9 @@ func (s *Server) RulePages() []hooks.Page {
 	return s.rules.Pages(s.config.ID)
 }
 
+// Pages are those of the plugins, for the administrative port.
+func (s *Server) Pages() []plugin.Page { return s.plugins.Pages() }
+
 // Rules is the rule engine, nil when the core has no scripts.
 func (s *Server) Rules() *engine.Engine {
 	if s.rules == nil {

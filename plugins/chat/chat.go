@@ -5,7 +5,10 @@ package chat
 
 import (
 	"context"
+	"embed"
 	"fmt"
+	"io/fs"
+	"sync/atomic"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -13,6 +16,9 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 )
+
+//go:embed migrations/*.sql
+var migrations embed.FS
 
 // Directory says whether a person exists; the account plugin provides it as the
 // service "account.directory".
@@ -27,6 +33,10 @@ type Config struct {
 	// PageBytes is about how many octets a page of sync or history may hold, so
 	// that a page fits a session's outbound queue. Default 131,072.
 	PageBytes int `yaml:"page_bytes"`
+	// HeldOfOne is how many messages of one person may wait for a decision, or behind one
+	// that does; HeldOfAll of all people together. Defaults 100 and 10,000.
+	HeldOfOne int `yaml:"held_of_one"`
+	HeldOfAll int `yaml:"held_of_all"`
 }
 
 // Chat is the plugin. Its methods are safe for concurrent use after Provision.
@@ -37,10 +47,16 @@ type Chat struct {
 	host      plugin.Host
 	timelines timeline.Store
 	people    Directory
+	held      *heldStore
+	lines     *lines
+	wake      chan struct{} // of length 1: a held message may go on
+	counted   atomic.Pointer[counts]
 }
 
 // New makes the plugin with the default configuration.
-func New() *Chat { return &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10}} }
+func New() *Chat {
+	return &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10, HeldOfOne: 100, HeldOfAll: 10_000}}
+}
 
 // Info implements plugin.Plugin.
 func (p *Chat) Info() plugin.Info {
@@ -58,15 +74,36 @@ func (p *Chat) Validate() error {
 	if p.config.PageBytes < 1<<10 || p.config.PageBytes > 1<<20 {
 		return im.Invalid("chat.page_bytes", "must be 1024-1048576, is %d", p.config.PageBytes)
 	}
+	if p.config.HeldOfOne < 1 || p.config.HeldOfAll < p.config.HeldOfOne || p.config.HeldOfAll > 100_000 {
+		return im.Invalid("chat.held_of_all", "must be from chat.held_of_one (at least 1) to 100000, they are %d and %d", p.config.HeldOfAll, p.config.HeldOfOne)
+	}
 	return nil
+}
+
+// Migrations implements plugin.Migrator.
+func (p *Chat) Migrations() fs.FS {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return files
 }
 
 // Provision implements plugin.Provisioner.
 func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.host, p.timelines = h, h.Timelines()
 	h.Provide("chat.sender", p)
+	p.held = &heldStore{db: h.DB(), tx: h.Tx}
+	p.lines = newLines(p.held, h.Dialect() != "sqlite")
+	p.wake = make(chan struct{}, 1)
 	p.people, err = plugin.Need[Directory](h, "account.directory")
 	return err
+}
+
+// Start implements plugin.Starter.
+func (p *Chat) Start(context.Context) error {
+	p.host.Go("held messages", p.runHeld)
+	return nil
 }
 
 // Register implements plugin.Plugin.
@@ -77,11 +114,13 @@ func (p *Chat) Register(r *plugin.Registrar) {
 		plugin.Message[chatpb.SendRequest, chatpb.SendReply](p.reviewed),
 		plugin.Joins[chatpb.SendRequest, chatpb.SendReply](),
 		plugin.Rewrite[chatpb.SendRequest, chatpb.SendReply]("text", p.config.MaxText),
+		plugin.Holds[chatpb.SendRequest, chatpb.SendReply](),
 		plugin.Shadows[chatpb.SendRequest, chatpb.SendReply](),
 		plugin.Reroutes[chatpb.SendRequest, chatpb.SendReply](plugin.TargetUser))
 	plugin.Handle(r, idl.ActionMessageAck, "ack", p.ack, plugin.Joins[chatpb.AckRequest, chatpb.AckReply]())
 	plugin.Handle(r, idl.ActionSync, "sync", p.sync)
 	plugin.Handle(r, idl.ActionHistory, "history", p.history)
+	plugin.Handle(r, idl.ActionHeld, "held", p.listHeld)
 	plugin.Handle(r, idl.ActionGetMessageID, "get_message_id", p.getMessageID)
 }
 

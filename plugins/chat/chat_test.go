@@ -79,6 +79,9 @@ func TestConfiguration(t *testing.T) {
 		"endless text":   func(c *chat.Config) { c.MaxText = 1 << 20 },
 		"no page":        func(c *chat.Config) { c.PageBytes = 0 },
 		"page too large": func(c *chat.Config) { c.PageBytes = 1 << 30 },
+		"none held":      func(c *chat.Config) { c.HeldOfOne = 0 },
+		"all but one":    func(c *chat.Config) { c.HeldOfAll = c.HeldOfOne - 1 },
+		"endless lines":  func(c *chat.Config) { c.HeldOfAll = 1 << 20 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := chat.New()

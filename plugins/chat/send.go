@@ -8,6 +8,7 @@ import (
 
 	"freeim/core/im"
 	"freeim/core/plugin"
+	"freeim/core/presence"
 	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
@@ -32,8 +33,18 @@ func (p *Chat) validateSend(call *plugin.Call, req *chatpb.SendRequest) error {
 func (p *Chat) answered(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
 	call.Digest = digest(call.User, req)
 	committed, found, err := plugin.Resent(ctx, p.timelines, call, req.ClientId)
-	if err != nil || !found {
+	if err != nil {
 		return nil, err
+	}
+	if !found {
+		rep, may, err := p.heldBefore(ctx, call, req.ClientId)
+		if rep != nil || err != nil || !may {
+			return rep, err
+		}
+		// It was committed between both looks, perhaps.
+		if committed, found, err = plugin.Resent(ctx, p.timelines, call, req.ClientId); !found || err != nil {
+			return nil, err
+		}
 	}
 	return sent(committed)
 }
@@ -74,27 +85,49 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 	if err := p.mustExist(ctx, peer, target); err != nil {
 		return nil, err
 	}
-	log, people, content := c, both(call.User, peer), chatpb.Content{Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten}
-	if call.Shadowed {
-		log, people = c.Shadow(call.User), people[:1]
-		if content.ShadowSeq, err = p.nextSeq(ctx, c); err != nil {
-			return nil, err
-		}
+	m := message{conversation: c, sender: call.User, peer: peer, clientID: req.ClientId, digest: call.Digest, kind: req.Kind, text: req.Text,
+		rewritten: call.Rewritten, shadowed: call.Shadowed}
+	if rep, err := p.hold(ctx, call, m); rep != nil || err != nil {
+		return rep, err
 	}
-	body, err := content.Marshal(make([]byte, 0, len(req.Text)+32)) // its other fields take less
-	if err != nil {
-		return nil, err
-	}
-	session := call.Session
-	committed, err := p.timelines.Append(ctx, timeline.Draft{
-		Conversation: log, Sender: call.User, ClientID: req.ClientId, Digest: call.Digest,
-		Body: body, Inboxes: people, Queued: call.Placed,
-		OnCommit: func(done timeline.Committed) { p.push(done, people, session) },
-	})
+	committed, err := p.commit(ctx, m, call.Session, call.Placed)
 	if err != nil {
 		return nil, plugin.Stored(ctx, err)
 	}
 	return sent(committed)
+}
+
+// message is what is committed: its conversation is that of both, also when it is
+// shadowed.
+type message struct {
+	conversation im.ConversationID
+	sender, peer im.UserID
+	clientID     string
+	digest       [32]byte
+	kind         chatpb.MessageKind
+	text         string
+	rewritten    bool
+	shadowed     bool // nobody but the sender is to see it
+}
+
+// commit appends a message to its timelines, and has it pushed to all devices of those
+// whom it is for, but for the session that sent it.
+func (p *Chat) commit(ctx context.Context, m message, session presence.SessionRef, queued func()) (done timeline.Committed, err error) {
+	log, people, content := m.conversation, both(m.sender, m.peer), chatpb.Content{Kind: m.kind, Text: m.text, Rewritten: m.rewritten}
+	if m.shadowed {
+		log, people = log.Shadow(m.sender), people[:1]
+		if content.ShadowSeq, err = p.nextSeq(ctx, m.conversation); err != nil {
+			return done, err
+		}
+	}
+	body, err := content.Marshal(make([]byte, 0, len(m.text)+32)) // its other fields take less
+	if err != nil {
+		return done, err
+	}
+	return p.timelines.Append(ctx, timeline.Draft{
+		Conversation: log, Sender: m.sender, ClientID: m.clientID, Digest: m.digest, Body: body, Inboxes: people, Queued: queued,
+		OnCommit: func(done timeline.Committed) { p.push(done, people, session) },
+	})
 }
 
 // mustExist refuses a message to nobody; target says that the rules chose u.

@@ -2,7 +2,10 @@ package chat_test
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +25,7 @@ import (
 type freezing struct {
 	plugin.Host
 	timelines freezingStore
+	directory *sql.DB // set by ask
 }
 
 type freezingStore struct {
@@ -30,8 +34,26 @@ type freezingStore struct {
 }
 
 func (f freezing) Timelines() timeline.Store  { return f.timelines }
+func (f freezing) DB() *sql.DB                { return f.directory }
 func (f freezing) Service(string) (any, bool) { return f, true }
 func (freezing) Provide(string, any)          {}
+func (freezing) Dialect() string              { return "mysql" }
+
+// empty is a directory in which nothing waits.
+type empty struct{}
+
+func (e empty) Connect(context.Context) (driver.Conn, error) { return e, nil }
+func (empty) Driver() driver.Driver                          { return nil }
+func (empty) Prepare(string) (driver.Stmt, error)            { return nil, errors.ErrUnsupported }
+func (empty) Begin() (driver.Tx, error)                      { return nil, errors.ErrUnsupported }
+func (empty) Close() error                                   { return nil }
+
+func (empty) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	return empty{}, nil
+}
+
+func (empty) Columns() []string         { return nil }
+func (empty) Next([]driver.Value) error { return io.EOF }
 
 func (f freezingStore) Find(context.Context, im.UserID, string) (c timeline.Committed, _ [32]byte, found bool, err error) {
 	if f.corrupt {
@@ -59,6 +81,8 @@ func (f freezingStore) Log(context.Context, im.ConversationID, int64, int) (p ti
 func ask(t *testing.T, ctx context.Context, f freezing, action idl.Action, req idl.Message) *wirepb.Error {
 	t.Helper()
 	p, r := chat.New(), plugin.NewRegistrar("chat")
+	f.directory = sql.OpenDB(empty{})
+	defer f.directory.Close()
 	if err := p.Provision(ctx, f); err != nil {
 		t.Fatal(err)
 	}

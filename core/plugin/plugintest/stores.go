@@ -58,7 +58,10 @@ func (h *Host) openProduction(t testing.TB, dir string) (err error) {
 	if h.directory, err = sql.Open(sql.Options{Dialect: "mysql", DSN: dsn, Log: h.log}); err != nil {
 		return err
 	}
-	addr, number := engines.RedisDatabase(t)
+	addr, number, err := cacheOf(t, dir)
+	if err != nil {
+		return err
+	}
 	if h.redis, err = redis.Open(redis.Options{Config: redis.Config{Addresses: []string{addr}, DB: number}, Log: h.log}); err != nil {
 		return err
 	}
@@ -74,6 +77,22 @@ func (h *Host) openProduction(t testing.TB, dir string) (err error) {
 		return errors.Join(err, record.Close())
 	}
 	return nil
+}
+
+// cacheOf is databaseOf for Redis, so that hosts on one directory are cores of one site.
+func cacheOf(t testing.TB, dir string) (addr string, number int, err error) {
+	t.Helper()
+	path := filepath.Join(dir, "redis.db")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		addr, number = engines.RedisDatabase(t)
+		return addr, number, os.WriteFile(path, fmt.Appendf(nil, "%s %d", addr, number), 0o600)
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	_, err = fmt.Sscan(string(text), &addr, &number)
+	return addr, number, err
 }
 
 // databaseOf gives the DSN of the database that belongs to dir, and makes both

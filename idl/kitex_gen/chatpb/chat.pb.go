@@ -31,6 +31,35 @@ func (x MessageKind) String() string {
 	return strconv.Itoa(int(x))
 }
 
+type HeldState int32
+
+const (
+	HeldState_HELD_STATE_WAITING  HeldState = 0 // for a reviewer, or for what was sent before it
+	HeldState_HELD_STATE_APPROVED HeldState = 1 // it is committed, and in the inbox
+	HeldState_HELD_STATE_DENIED   HeldState = 2
+)
+
+// Enum value maps for HeldState.
+var HeldState_name = map[int32]string{
+	0: "HELD_STATE_WAITING",
+	1: "HELD_STATE_APPROVED",
+	2: "HELD_STATE_DENIED",
+}
+
+var HeldState_value = map[string]int32{
+	"HELD_STATE_WAITING":  0,
+	"HELD_STATE_APPROVED": 1,
+	"HELD_STATE_DENIED":   2,
+}
+
+func (x HeldState) String() string {
+	s, ok := HeldState_name[int32(x)]
+	if ok {
+		return s
+	}
+	return strconv.Itoa(int(x))
+}
+
 // Message is one entry of a conversation's log.
 type Message struct {
 	Id             string      `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"` // 16 characters; sorts by time; the key for de-duplication
@@ -208,6 +237,7 @@ type SendReply struct {
 	Duplicate      bool   `protobuf:"varint,6,opt,name=duplicate" json:"duplicate,omitempty"` // this client_id was committed before; nothing new happened
 	Rewritten      bool   `protobuf:"varint,7,opt,name=rewritten" json:"rewritten,omitempty"` // a rule changed the text
 	Text           string `protobuf:"bytes,8,opt,name=text" json:"text,omitempty"`            // the text as stored, when rewritten
+	HeldId         string `protobuf:"bytes,9,opt,name=held_id" json:"held_id,omitempty"`      // the message waits for a decision; then it has no message_id and no seq. See Held
 }
 
 func (x *SendReply) Reset() { *x = SendReply{} }
@@ -270,6 +300,155 @@ func (x *SendReply) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *SendReply) GetHeldId() string {
+	if x != nil {
+		return x.HeldId
+	}
+	return ""
+}
+
+// Held is one of the sender's messages that a rule has wait, and the push body of action
+// 31: to the sender's devices, when it begins to wait, and when that is over.
+type Held struct {
+	HeldId         string      `protobuf:"bytes,1,opt,name=held_id" json:"held_id,omitempty"` // 16 characters; sorts by time
+	ClientId       string      `protobuf:"bytes,2,opt,name=client_id" json:"client_id,omitempty"`
+	ConversationId string      `protobuf:"bytes,3,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	State          HeldState   `protobuf:"varint,4,opt,name=state" json:"state,omitempty"`
+	TimeMs         int64       `protobuf:"varint,5,opt,name=time_ms" json:"time_ms,omitempty"` // since when it waits
+	Kind           MessageKind `protobuf:"varint,6,opt,name=kind" json:"kind,omitempty"`
+	Text           string      `protobuf:"bytes,7,opt,name=text" json:"text,omitempty"`
+	Reason         string      `protobuf:"bytes,8,opt,name=reason" json:"reason,omitempty"`         // of a denial, for the client's developer
+	MessageId      string      `protobuf:"bytes,9,opt,name=message_id" json:"message_id,omitempty"` // once approved
+	Seq            int64       `protobuf:"varint,10,opt,name=seq" json:"seq,omitempty"`
+}
+
+func (x *Held) Reset() { *x = Held{} }
+
+func (x *Held) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Held) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Held) GetHeldId() string {
+	if x != nil {
+		return x.HeldId
+	}
+	return ""
+}
+
+func (x *Held) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *Held) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *Held) GetState() HeldState {
+	if x != nil {
+		return x.State
+	}
+	return HeldState_HELD_STATE_WAITING
+}
+
+func (x *Held) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Held) GetKind() MessageKind {
+	if x != nil {
+		return x.Kind
+	}
+	return MessageKind_MESSAGE_KIND_TEXT
+}
+
+func (x *Held) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Held) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Held) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *Held) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// HeldRequest asks for one's own messages that wait, or were denied within a day.
+type HeldRequest struct {
+	AfterHeldId string `protobuf:"bytes,1,opt,name=after_held_id" json:"after_held_id,omitempty"` // those that came later
+	Limit       int32  `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`                // 1-100; 0: 50
+}
+
+func (x *HeldRequest) Reset() { *x = HeldRequest{} }
+
+func (x *HeldRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *HeldRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *HeldRequest) GetAfterHeldId() string {
+	if x != nil {
+		return x.AfterHeldId
+	}
+	return ""
+}
+
+func (x *HeldRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type HeldReply struct {
+	Held    []*Held `protobuf:"bytes,1,rep,name=held" json:"held,omitempty"` // oldest first
+	HasMore bool    `protobuf:"varint,2,opt,name=has_more" json:"has_more,omitempty"`
+}
+
+func (x *HeldReply) Reset() { *x = HeldReply{} }
+
+func (x *HeldReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *HeldReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *HeldReply) GetHeld() []*Held {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+func (x *HeldReply) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
 }
 
 // InboxEntry is the push body of action 3 and the unit of sync.

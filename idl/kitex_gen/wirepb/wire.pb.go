@@ -29,6 +29,7 @@ const (
 	Action_ACTION_LIST_DEVICES   Action = 14  // the devices that are signed in
 	Action_ACTION_FIND_USER      Action = 15  // a person by account name or user ID
 	Action_ACTION_HISTORY        Action = 30  // one conversation's log, backward or forward
+	Action_ACTION_HELD           Action = 31  // request: one's messages that wait for a decision. Push: one waits, or what was decided
 	Action_ACTION_JOIN_ROOM      Action = 70  // this session comes into a room, and gets its last entries
 	Action_ACTION_LEAVE_ROOM     Action = 71  // it goes. Push: the server took it out, and why
 	Action_ACTION_ROOM_MESSAGE   Action = 72  // request: send one message to a room. Push: a room's message
@@ -59,6 +60,7 @@ var Action_name = map[int32]string{
 	14:  "ACTION_LIST_DEVICES",
 	15:  "ACTION_FIND_USER",
 	30:  "ACTION_HISTORY",
+	31:  "ACTION_HELD",
 	70:  "ACTION_JOIN_ROOM",
 	71:  "ACTION_LEAVE_ROOM",
 	72:  "ACTION_ROOM_MESSAGE",
@@ -88,6 +90,7 @@ var Action_value = map[string]int32{
 	"ACTION_LIST_DEVICES":   14,
 	"ACTION_FIND_USER":      15,
 	"ACTION_HISTORY":        30,
+	"ACTION_HELD":           31,
 	"ACTION_JOIN_ROOM":      70,
 	"ACTION_LEAVE_ROOM":     71,
 	"ACTION_ROOM_MESSAGE":   72,

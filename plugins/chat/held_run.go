@@ -1,0 +1,213 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/presence"
+	"freeim/core/timeline"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// This file is how held messages go on: every core looks for them, and whatever two cores
+// do at once, or one does half and another anew, happens once: the directory says who
+// decided, and the timeline store who committed, by the client ID.
+
+const (
+	// afterFault is how long a core leaves held messages alone when a store failed.
+	afterFault = time.Second
+	// idleTime is how long it rests when nothing waits, and only it can change that.
+	idleTime = 10 * time.Second
+	// stepTime bounds what one message takes, and turnTime about what all do in a turn:
+	// behind it others are looked for again.
+	stepTime = 5 * time.Second
+	turnTime = 200 * time.Millisecond
+)
+
+// runHeld sees to held messages until ctx ends.
+func (p *Chat) runHeld(ctx context.Context) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		case <-p.wake:
+		}
+		looked, err := p.goOn(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			p.host.Log().Error("held messages wait on", "err", err)
+		}
+		failing = err != nil
+		wait := max(lookEvery, 9*looked)
+		switch {
+		case failing:
+			wait = max(wait, afterFault)
+		case !p.lines.shared && !p.lines.any():
+			wait = idleTime // whoever begins the first line wakes it
+		}
+		pause.Reset(min(wait, idleTime))
+	}
+}
+
+// goOn does once what is due, and tells what it took to look.
+func (p *Chat) goOn(ctx context.Context) (looked time.Duration, err error) {
+	began := time.Now()
+	moving, states, err := p.look(ctx)
+	looked = time.Since(began)
+	if err != nil || !p.lines.any() {
+		return looked, err
+	}
+	now := p.host.Now().UnixMilli()
+	due, err := p.held.due(ctx, waiting, now)
+	if err != nil {
+		return looked, err
+	}
+	for _, h := range due {
+		if _, _, err := p.decide(ctx, h.id, h.allow, "nobody decided in time", "deadline"); err != nil {
+			return looked, err
+		}
+	}
+	spent, err := p.held.spent(ctx, now, states[denied]-p.config.HeldOfAll)
+	if err != nil {
+		return looked, err
+	}
+	for _, h := range spent {
+		if _, err := p.held.remove(ctx, h); err != nil {
+			return looked, err
+		}
+	}
+	until := time.Now().Add(turnTime)
+	for _, l := range moving { // in no order: one that fails keeps no other back for good
+		if time.Now().After(until) {
+			p.awake()
+			break
+		}
+		if err := p.drain(ctx, l, until); err != nil {
+			return looked, err
+		}
+	}
+	return looked, nil
+}
+
+// look sees what there is: the lines that move, and how many messages.
+func (p *Chat) look(ctx context.Context) (moving []line, states counts, err error) {
+	if moving, err = p.lines.look(ctx); err != nil {
+		return nil, states, err
+	}
+	if p.lines.any() {
+		if states, err = p.held.counts(ctx); err != nil {
+			return nil, states, err
+		}
+	}
+	p.counted.Store(&states)
+	rand.Shuffle(len(moving), func(i, j int) { moving[i], moving[j] = moving[j], moving[i] })
+	return moving, states, nil
+}
+
+// Held implements plugin.Holder.
+func (p *Chat) Held() (waits, stands int64) {
+	if c := p.counted.Load(); c != nil {
+		waits, stands = int64(c[waiting]), int64(c[behind]+c[approved])
+	}
+	return waits, stands
+}
+
+// decide ends the waiting of a message. done is false when somebody did before; h is nil
+// when there is no such message.
+func (p *Chat) decide(ctx context.Context, id string, allow bool, reason, by string) (h *held, done bool, err error) {
+	if allow {
+		h, done, err = p.held.decide(ctx, id, approved, 0, "", by)
+	} else {
+		h, done, err = p.held.decide(ctx, id, denied, p.forgetAt(), reason, by)
+	}
+	if err != nil || !done {
+		return h, done, err
+	}
+	p.host.Log().Info("decided about a held message", "id", id, "user", h.sender, "queue", h.queue, "rule", h.rule, "allowed", allow, "by", by)
+	if !allow {
+		p.host.Push(plugin.Push{Action: idl.ActionHeld, Body: shownHeld(h), Users: []im.UserID{h.sender}})
+	}
+	p.awake()
+	return h, true, nil
+}
+
+// awake has this core see to held messages at once.
+func (p *Chat) awake() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// forgetAt is when a message that is denied now is forgotten.
+func (p *Chat) forgetAt() int64 { return p.host.Now().Add(remember).UnixMilli() }
+
+// drain commits the messages of a line, from its first to the one that waits; until is
+// when it leaves the rest to the next turn.
+func (p *Chat) drain(ctx context.Context, l line, until time.Time) error {
+	for {
+		done, err := p.step(ctx, l)
+		if done || err != nil {
+			return err
+		}
+		if time.Now().After(until) {
+			p.awake()
+			return nil
+		}
+	}
+}
+
+// step sees to the first message of a line; done is true when the line moves no more.
+func (p *Chat) step(ctx context.Context, l line) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	h, err := p.held.head(ctx, p.held.db, l)
+	switch {
+	case err != nil:
+		return false, err
+	case h == nil || h.state == waiting:
+		return p.held.rest(ctx, l)
+	}
+	return false, p.release(ctx, h)
+}
+
+// release commits a message, then takes it out of its line: who repeats it commits
+// nothing.
+func (p *Chat) release(ctx context.Context, h *held) error {
+	committed, err := p.commit(ctx, h.message, presence.SessionRef{}, nil)
+	if errors.Is(err, timeline.ErrConflict) {
+		return p.displaced(ctx, h)
+	}
+	if err != nil {
+		return err
+	}
+	m, err := shown(committed.Message)
+	if err != nil {
+		return err
+	}
+	mine, err := p.held.remove(ctx, *h)
+	if mine {
+		body := shownHeld(h)
+		body.State, body.MessageId, body.Seq = chatpb.HeldState_HELD_STATE_APPROVED, m.Id, m.Seq
+		p.host.Push(plugin.Push{Action: idl.ActionHeld, Body: body, Users: []im.UserID{h.sender}})
+	}
+	return err
+}
+
+// displaced denies a message whose client ID its sender has used for another one since.
+func (p *Chat) displaced(ctx context.Context, h *held) error {
+	h.state, h.reason = denied, "the client_id was used for another message"
+	done, err := p.held.deny(ctx, *h, p.forgetAt(), h.reason)
+	if done {
+		p.host.Push(plugin.Push{Action: idl.ActionHeld, Body: shownHeld(h), Users: []im.UserID{h.sender}})
+	}
+	return err
+}

@@ -59,6 +59,11 @@ func (a Actions) History(ctx context.Context, req *chatpb.HistoryRequest) (*chat
 	return ask[chatpb.HistoryReply](ctx, a.call, idl.ActionHistory, req)
 }
 
+// Held reads a page of one's own messages that wait for a decision, or were denied.
+func (a Actions) Held(ctx context.Context, req *chatpb.HeldRequest) (*chatpb.HeldReply, error) {
+	return ask[chatpb.HeldReply](ctx, a.call, idl.ActionHeld, req)
+}
+
 // MessageID gets an ID fit for Outgoing.ClientID.
 func (a Actions) MessageID(ctx context.Context) (string, error) {
 	rep, err := ask[chatpb.GetMessageIdReply](ctx, a.call, idl.ActionGetMessageID, &chatpb.GetMessageIdRequest{})

@@ -40,7 +40,7 @@ func (q *events) count(e *event, n int) {
 	switch e.kind {
 	case messageEvent, deliveredEvent:
 		q.counted += n
-	case roomMessageEvent, roomSkipEvent, roomInfoEvent, roomPresenceEvent:
+	case roomMessageEvent, roomSkipEvent, roomInfoEvent, roomPresenceEvent, heldEvent:
 		q.crowd += n
 	case noticeEvent:
 		q.notices += n
@@ -68,6 +68,13 @@ func (q *events) addRoomInfo(info *roompb.RoomInfo) {
 		}
 	}
 	q.add(&event{kind: roomInfoEvent, info: info})
+}
+
+// addHeld adds h, or drops it when the queue is full: Held lists those that wait.
+func (q *events) addHeld(h *chatpb.Held) {
+	if q.crowd < q.max {
+		q.add(&event{kind: heldEvent, held: h})
+	}
 }
 
 // addPresence adds p, or drops it when the queue is full.

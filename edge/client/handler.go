@@ -24,6 +24,11 @@ type Handler struct {
 	// Delivered tells that a device of r.UserId holds r.ConversationId up to
 	// r.Seq. Of several that wait, only the newest of a conversation is told.
 	Delivered func(ctx context.Context, r *chatpb.Receipt)
+	// Held tells that a message of this person's waits for a decision, sent by another
+	// device, or what was decided about one, of any device. Without a connection, or when
+	// the application is slow, some are not told: Session.Held lists those that wait, and
+	// for a day those that were denied.
+	Held func(ctx context.Context, h *chatpb.Held)
 	// Connected tells that Auth was passed, the first time and each time after.
 	Connected func(ctx context.Context, who *accountpb.AuthReply)
 	// Disconnected tells that the connection has ended or could not be made.
@@ -122,6 +127,7 @@ const (
 	roomInfoEvent
 	roomPresenceEvent
 	noticeEvent
+	heldEvent
 )
 
 // event is what the run loop hands to the dispatcher, and gets back when the
@@ -142,6 +148,7 @@ type event struct {
 	info      *roompb.RoomInfo
 	presence  *roompb.RoomPresence
 	notice    *wirepb.Notice
+	held      *chatpb.Held
 
 	epoch string // that the positions of messageEvent and receiptsEvent belong to
 	user  int64  // whose they are
@@ -153,6 +160,8 @@ func (h *Handler) tell(ctx context.Context, e *event) error {
 	switch {
 	case e.kind == messageEvent && h.Message != nil && !e.known:
 		return h.Message(ctx, e.entry)
+	case e.kind == heldEvent && h.Held != nil:
+		h.Held(ctx, e.held)
 	case e.kind == deliveredEvent && h.Delivered != nil:
 		h.Delivered(ctx, e.receipt)
 	case e.kind == connectedEvent && h.Connected != nil:

@@ -57,6 +57,7 @@ func (s *Session) resume(who *accountpb.AuthReply) {
 	s.enter(who.Epoch, 0)
 	in.behind = true
 	in.syncAt = time.Time{}
+	s.askHeld("")
 }
 
 // enter notes the epoch of the timelines; another one than before is a reset.

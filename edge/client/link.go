@@ -257,6 +257,10 @@ func (s *Session) receive(conn *Client, p Push) {
 		r := new(chatpb.Receipt)
 		err = p.Decode(r)
 		handle = func() { s.receiptPushed(r) }
+	case idl.ActionHeld:
+		h := new(chatpb.Held)
+		err = p.Decode(h)
+		handle = func() { s.heldPushed(h) }
 	case idl.ActionSync:
 		handle = func() { s.inbox.behind = true }
 	case idl.ActionNotice:

@@ -60,6 +60,7 @@ type outbox struct {
 	notBefore   time.Time  // no send before: the server asked for a pause
 	pauses      backoff
 	undelivered []*Pending // committed, the oldest first; at most maxUndelivered
+	held        []*Pending // waiting for a decision, the oldest first; at most maxHeld
 }
 
 func newOutbox(size int) outbox {
@@ -149,6 +150,10 @@ func (s *Session) sent(p *Pending, rep *chatpb.SendReply, err error) {
 		s.notSent(p, err)
 		return
 	}
+	if rep.HeldId != "" {
+		s.hold(p, rep)
+		return
+	}
 	e := committed(p.req, rep, s.inbox.user)
 	s.committed(p, rep)
 	if e.InboxSeq == 0 {
@@ -174,6 +179,7 @@ func committed(req *chatpb.SendRequest, rep *chatpb.SendReply, sender int64) *En
 func (s *Session) committed(p *Pending, rep *chatpb.SendReply) {
 	o := &s.outbox
 	o.remove(p)
+	o.decided(p)
 	o.pauses.tries = 0
 	p.settle(Committed, rep, nil)
 	if rep.Seq <= s.inbox.reached(rep.ConversationId) {
@@ -186,19 +192,17 @@ func (s *Session) committed(p *Pending, rep *chatpb.SendReply) {
 	o.undelivered = append(o.undelivered, p)
 }
 
-// foundOwn settles a send whose message the inbox shows before its answer came.
+// foundOwn settles a send whose message the inbox shows before its answer came, or after
+// it was held.
 func (s *Session) foundOwn(e *Entry) {
 	if !e.Mine || e.ClientId == "" {
 		return
 	}
-	for _, p := range s.outbox.queue {
-		if p.req.ClientId == e.ClientId {
-			s.committed(p, &chatpb.SendReply{
-				MessageId: e.Id, ConversationId: e.ConversationId, Seq: e.Seq, InboxSeq: e.InboxSeq,
-				TimeMs: e.TimeMs, Rewritten: e.Text != p.req.Text, Text: e.Text,
-			})
-			return
-		}
+	if p := s.outbox.open(e.ClientId); p != nil {
+		s.committed(p, &chatpb.SendReply{
+			MessageId: e.Id, ConversationId: e.ConversationId, Seq: e.Seq, InboxSeq: e.InboxSeq,
+			TimeMs: e.TimeMs, Rewritten: e.Text != p.req.Text, Text: e.Text,
+		})
 	}
 }
 
@@ -226,6 +230,7 @@ func (s *Session) notSent(p *Pending, err error) {
 
 func (s *Session) refused(p *Pending, err error) {
 	s.outbox.remove(p)
+	s.outbox.decided(p)
 	p.settle(Refused, nil, err)
 }
 

@@ -19,6 +19,8 @@ const (
 	Delivered
 	// Refused: the server said no and would say no again.
 	Refused
+	// Held: the server keeps it for a decision, which makes it committed or refused.
+	Held
 	// GivenUp: the session was over first. Nobody knows; send it again with the
 	// same ClientID.
 	GivenUp
@@ -34,6 +36,8 @@ func (s State) String() string {
 		return "delivered"
 	case Refused:
 		return "refused"
+	case Held:
+		return "held"
 	case GivenUp:
 		return "given up"
 	}
@@ -71,7 +75,7 @@ func (p *Pending) State() State {
 	return p.state
 }
 
-// Settled is closed when the message is committed, refused or given up.
+// Settled is closed when the message is committed, held, refused or given up.
 func (p *Pending) Settled() <-chan struct{} { return p.settled }
 
 // Delivered is closed when the message is delivered. It stays open for ever when
@@ -79,8 +83,9 @@ func (p *Pending) Settled() <-chan struct{} { return p.settled }
 // messages were committed after this one before the receipt came.
 func (p *Pending) Delivered() <-chan struct{} { return p.delivered }
 
-// Result is the server's answer once the message is committed, or why it never
-// will be: a *Refusal, or the session's Err. Both are nil before.
+// Result is the server's answer once the message is committed or held, or why it never
+// will be: a *Refusal, or the session's Err. Both are nil before. What was held has
+// another one once it is decided about.
 func (p *Pending) Result() (*chatpb.SendReply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,12 +102,14 @@ func (p *Pending) Wait(ctx context.Context) (*chatpb.SendReply, error) {
 	}
 }
 
-// settle is called once, by the run loop.
+// settle is called once, by the run loop; of what was held, a second time.
 func (p *Pending) settle(state State, reply *chatpb.SendReply, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.state != Held {
+		close(p.settled)
+	}
 	p.state, p.reply, p.err = state, reply, err
-	close(p.settled)
 }
 
 // deliver is called once, by the run loop, after settle with Committed.

@@ -142,6 +142,12 @@ client.addEventListener('outgoing', ({ detail }) => {
   draw();
 });
 
+client.addEventListener('held', ({ detail }) => {
+  chats.takeHeld(detail);
+  keep();
+  draw();
+});
+
 client.addEventListener('receipt', ({ detail }) => {
   chats.takeReceipt(detail);
   draw();
@@ -201,6 +207,19 @@ const isSeen = (chat) => chat === open && !document.hidden;
 function welcome() {
   if (chats.me !== client.user.user_id) chats.clear(client.user.user_id);
   for (const chat of chats.rooms) if (!chat.left && !client.rooms.includes(chat.room)) join(chat.room, chat.seq).catch(() => {});
+  askHeld().catch(() => {}); // the next connection asks again
+}
+
+/** What waits for a decision, and what was decided while this page was away. */
+async function askHeld() {
+  let afterHeldId = '';
+  do {
+    const { held, has_more: hasMore } = await client.held({ afterHeldId, limit: 100 });
+    for (const one of held) chats.takeHeld(one);
+    afterHeldId = hasMore ? held.at(-1).held_id : '';
+  } while (afterHeldId);
+  keep();
+  draw();
 }
 
 /** Comes into a room; what is known of it already is not asked for again. */

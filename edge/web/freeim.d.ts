@@ -7,7 +7,7 @@ export declare const HEADER_SIZE: 13;
 export declare const Codec: Readonly<{ JSON: 0; PROTOBUF: 1 }>;
 export declare const Action: Readonly<{
   GET_MESSAGE_ID: 0; SIGN_IN: 1; SYNC: 2; MESSAGE: 3; MESSAGE_ACK: 4; NOTICE: 5; AUTH: 10; QUIT: 11; SIGN_UP: 12;
-  SIGN_OUT: 13; LIST_DEVICES: 14; FIND_USER: 15; HISTORY: 30;
+  SIGN_OUT: 13; LIST_DEVICES: 14; FIND_USER: 15; HISTORY: 30; HELD: 31;
   JOIN_ROOM: 70; LEAVE_ROOM: 71; ROOM_MESSAGE: 72; ROOM_HISTORY: 73; ROOM_INFO: 74; ROOM_MEMBERS: 75;
   CREATE_ROOM: 76; UPDATE_ROOM: 77; MODERATE_ROOM: 78; CLOSE_ROOM: 79; ROOM_ROLES: 80; HEARTBEAT: 100; ERROR: 255;
 }>;
@@ -57,6 +57,7 @@ export declare function decodeBody(bytes: Uint8Array): Body;
 
 /** Throws a RangeError for anything that is no message ID. */
 export declare function decodeMessageId(id: string): { timeMs: number; spin: number; type: number; hash: number };
+export declare const HeldState: Readonly<{ WAITING: 0; APPROVED: 1; DENIED: 2 }>;
 export declare function chatId(a: number, b: number): string;
 export declare function randomId(): string;
 
@@ -173,6 +174,23 @@ export interface RoomSent {
   room?: string;
 }
 
+/** A message of this person's that waits for a decision. */
+export interface Held {
+  held_id: string;
+  client_id: string;
+  conversation_id: string;
+  /** One of HeldState. */
+  state: number;
+  time_ms: number;
+  kind: number;
+  text: string;
+  /** Of a denial. */
+  reason: string;
+  /** Once approved. */
+  message_id: string;
+  seq: number;
+}
+
 export interface Receipt {
   conversation_id: string;
   user_id: number;
@@ -222,7 +240,7 @@ export declare function memoryStorage(state?: object | null): SessionStorage;
 
 // ------------------------------------------------------------------- client
 
-export type OutgoingState = 'queued' | 'committed' | 'delivered' | 'refused';
+export type OutgoingState = 'queued' | 'held' | 'committed' | 'delivered' | 'refused';
 
 /** A message on its way out. */
 export declare class Outgoing {
@@ -246,6 +264,7 @@ export interface ClientEvents {
   state: CustomEvent<{ state: ClientState; ending: Ending | null; error: Error | null; retryInMs: number }>;
   message: CustomEvent<{ message: Message; inboxSeq: number; own: boolean; outgoing: Outgoing | undefined }>;
   outgoing: CustomEvent<Outgoing>;
+  held: CustomEvent<Held>;
   receipt: CustomEvent<Receipt>;
   synced: CustomEvent<{ cursor: number }>;
   reset: CustomEvent<{ reason: 'epoch' | 'trimmed' | 'user' }>;
@@ -298,6 +317,7 @@ export declare class Client extends EventTarget {
   /** Throws a RangeError when too many messages are queued, a Refusal when nobody is signed in. */
   send(to: number | string, text: string, options?: { clientId?: string }): Outgoing;
   findUser(who: { account: string } | { user_id: number }): Promise<User>;
+  held(range?: { afterHeldId?: string; limit?: number }): Promise<{ held: Held[]; has_more: boolean }>;
   history(conversation: number | string, range?: { beforeSeq?: number; afterSeq?: number; limit?: number }): Promise<History>;
   devices(): Promise<DeviceInfo[]>;
   deliveredSeq(conversationId: string): number;

@@ -33,6 +33,7 @@ export const Action = Object.freeze({
   LIST_DEVICES: 14,
   FIND_USER: 15,
   HISTORY: 30,
+  HELD: 31,
   JOIN_ROOM: 70,
   LEAVE_ROOM: 71,
   ROOM_MESSAGE: 72,
@@ -96,6 +97,9 @@ export const RoomKind = Object.freeze({ TEXT: 0, GIFT: 1, ANNOUNCEMENT: 2, MODER
 
 /** Why a session is not in a room any more. */
 export const RoomLeftReason = Object.freeze({ UNKNOWN: 0, REMOVED: 1, BANNED: 2, CLOSED: 3, SLOW: 4 });
+
+/** How a message stands that a rule of the server has wait. */
+export const HeldState = Object.freeze({ WAITING: 0, APPROVED: 1, DENIED: 2 });
 
 /** Why seqs of a room are not pushed. */
 export const RoomSkipReason = Object.freeze({ UNKNOWN: 0, SAMPLED: 1, SLOW: 2, LOST: 3 });
@@ -351,12 +355,13 @@ export function memoryStorage(state = null) {
 // ----------------------------------------------------------------- Outgoing
 
 // Only this module moves an Outgoing on; see its static block.
-let commit, deliver, refuse;
+let commit, deliver, hold, refuse;
 
 /**
  * A message on its way out, from Client.send. Its `state` is a fact, never a hope:
  *
  *   queued     here only; it is sent again, unchanged, until it is answered
+ *   held       the server keeps it for a decision: it will be committed or refused
  *   committed  on the server's disk: `message` is what everybody will see
  *   delivered  a device of the peer's has it
  *   refused    the server said no: `error` tells why. It will not be sent again
@@ -388,6 +393,9 @@ export class Outgoing {
       out.#state = 'delivered';
       out.#delivered.resolve(out.#message);
     };
+    hold = (out) => {
+      out.#state = 'held';
+    };
     refuse = (out, error) => {
       [out.#state, out.#error] = ['refused', error];
       out.#committed.reject(error);
@@ -395,7 +403,7 @@ export class Outgoing {
     };
   }
 
-  /** "queued", "committed", "delivered" or "refused". */
+  /** "queued", "held", "committed", "delivered" or "refused". */
   get state() {
     return this.#state;
   }
@@ -502,6 +510,14 @@ class Inbox {
 function whole(message = {}) {
   return {
     id: '', conversation_id: '', seq: 0, sender_id: 0, client_id: '', time_ms: 0, kind: 0, text: '', ...message,
+  };
+}
+
+/** A message that waits for a decision, with every field. */
+function wholeHeld(held = {}) {
+  return {
+    held_id: '', client_id: '', conversation_id: '', state: HeldState.WAITING, time_ms: 0, kind: 0, text: '', reason: '',
+    message_id: '', seq: 0, ...held,
   };
 }
 
@@ -799,6 +815,8 @@ function ownServer() {
  *   state     {state, ending, error, retryInMs}: see `state`
  *   message   {message, inboxSeq, own, outgoing}: the next message of the inbox
  *   outgoing  an Outgoing whose state moved
+ *   held      {held_id, client_id, conversation_id, state, text, reason, …}: a message of this person's waits for a
+ *             decision, or does not any more; see HeldState
  *   receipt   {conversation_id, user_id, seq}: the peer holds the conversation up to seq
  *   synced    {cursor}: the inbox is read to its end
  *   reset     {reason: "epoch" | "trimmed" | "user"}: forget messages shown; they come again
@@ -852,6 +870,7 @@ export class Client extends EventTarget {
   // What the peers hold.
   #delivered = new Map(); // conversation ID -> seq
   #undelivered = new Map(); // conversation ID -> committed Outgoings
+  #held = new Map(); // client_id -> Outgoing that waits for a decision, the newest MAX_WATCHED
 
   /**
    * Makes a client; it connects only when asked to. Every option has a default:
@@ -1055,6 +1074,12 @@ export class Client extends EventTarget {
     const body = { ...which, before_seq: beforeSeq, after_seq: afterSeq, limit };
     const { messages = [], has_more = false, floor = 0, conversation_id = '' } = await this.request(Action.HISTORY, body);
     return { messages: messages.map(whole), has_more, floor, conversation_id };
+  }
+
+  /** This person's messages that wait for a decision, or were denied within a day, the oldest first. */
+  async held({ afterHeldId = '', limit = 0 } = {}) {
+    const { held = [], has_more = false } = await this.request(Action.HELD, { after_held_id: afterHeldId, limit });
+    return { held: held.map(wholeHeld), has_more };
   }
 
   /** The devices that are signed in, the newest sign-in first. */
@@ -1410,6 +1435,7 @@ export class Client extends EventTarget {
     this.#flush();
     this.#acknowledge();
     this.#joinRooms(link);
+    if (this.#held.size) this.#askHeld(link);
   }
 
   /** Waits for the next attempt: as the server asked, and longer after each failure. */
@@ -1465,6 +1491,7 @@ export class Client extends EventTarget {
   #takePush({ action, body }) {
     if (action === Action.MESSAGE) this.#takeEntries(this.#inbox.push({ inbox_seq: 0, ...body, message: whole(body.message) }));
     else if (action === Action.MESSAGE_ACK) this.#takeReceipt(body);
+    else if (action === Action.HELD) this.#takeHeld(body);
     else if (action === Action.SYNC) this.#sync();
     else if (action === Action.NOTICE) this.#emit('notice', { event: '', text: '', data: '', time_ms: 0, ...body });
     else if (ROOM_PUSHES.has(action)) this.#takeRoomPush(action, body);
@@ -1541,8 +1568,8 @@ export class Client extends EventTarget {
     for (const { inbox_seq: inboxSeq, message } of entries) {
       this.#dirty = true;
       const own = message.sender_id === this.#me.user_id;
-      const outgoing = own ? this.#outbox.get(message.client_id) ?? this.#known(message) : undefined;
-      if (outgoing?.state === 'queued') this.#commit(outgoing, message, outgoing.text !== message.text);
+      const outgoing = own ? this.#outbox.get(message.client_id) ?? this.#held.get(message.client_id) ?? this.#known(message) : undefined;
+      if (outgoing?.state === 'queued' || outgoing?.state === 'held') this.#commit(outgoing, message, outgoing.text !== message.text);
       if (!own) this.#acks.set(message.conversation_id, message.seq);
       this.#emit('message', { message, inboxSeq, own, outgoing });
     }
@@ -1625,6 +1652,10 @@ export class Client extends EventTarget {
   }
 
   #takeSent(out, reply) {
+    if (reply.held_id) {
+      if (out.state === 'queued') this.#hold(out); // else the inbox, or word of the decision, was faster
+      return;
+    }
     const message = whole({
       id: reply.message_id, conversation_id: reply.conversation_id, seq: reply.seq, sender_id: this.#me.user_id,
       client_id: out.clientId, time_ms: reply.time_ms, text: reply.rewritten ? reply.text ?? '' : out.text,
@@ -1634,8 +1665,37 @@ export class Client extends EventTarget {
     if (this.#inbox.gap) this.#mendSoon();
   }
 
+  #hold(out) {
+    this.#outbox.delete(out.clientId);
+    this.#dirty = true;
+    hold(out);
+    if (this.#held.size >= MAX_WATCHED) this.#held.delete(this.#held.keys().next().value);
+    this.#held.set(out.clientId, out);
+    this.#emit('outgoing', out);
+  }
+
+  /** One of this person's messages waits, or does not any more. What was approved comes by the inbox. */
+  #takeHeld(body) {
+    const held = wholeHeld(body);
+    const out = this.#held.get(held.client_id) ?? this.#outbox.get(held.client_id); // it may be faster than the answer
+    if (held.state === HeldState.DENIED && out) this.#refuse(out, new Refusal({ code: Code.REJECTED, message: held.reason }));
+    this.#emit('held', held);
+  }
+
+  /** What was denied while there was no connection. */
+  async #askHeld(link) {
+    let afterHeldId = '';
+    do {
+      const page = await this.held({ afterHeldId, limit: 100 }).catch(() => null); // the next connection asks again
+      if (!page || this.#link !== link) return;
+      for (const held of page.held) if (held.state === HeldState.DENIED && this.#held.has(held.client_id)) this.#takeHeld(held);
+      afterHeldId = page.has_more ? page.held.at(-1).held_id : '';
+    } while (afterHeldId);
+  }
+
   #commit(out, message, rewritten) {
     this.#outbox.delete(out.clientId);
+    this.#held.delete(out.clientId);
     this.#dirty = true;
     commit(out, message, rewritten);
     const waiting = this.#undelivered.get(message.conversation_id) ?? [];
@@ -1654,8 +1714,9 @@ export class Client extends EventTarget {
   }
 
   #refuse(out, error) {
-    if (out.state !== 'queued') return;
+    if (out.state !== 'queued' && out.state !== 'held') return;
     this.#outbox.delete(out.clientId);
+    this.#held.delete(out.clientId);
     this.#dirty = true;
     refuse(out, error);
     this.#emit('outgoing', out);
@@ -1697,6 +1758,7 @@ export class Client extends EventTarget {
   /** Forgets a person: the inbox, and what was not sent. */
   #forget() {
     for (const out of this.queued) this.#refuse(out, new Refusal({ code: Code.UNAUTHENTICATED, message: 'signed out' }));
+    this.#held.clear();
     this.#restart('user', '');
   }
 

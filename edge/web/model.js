@@ -3,7 +3,7 @@
  * chat.js feeds it the client's events, view.js shows it, and its snapshot is
  * kept in the same record as the client's cursor, so the two never disagree.
  */
-import { chatId } from './freeim.js';
+import { chatId, HeldState } from './freeim.js';
 import { sentence } from './words.js';
 
 const KEPT_ITEMS = 50; // of a conversation, in a snapshot
@@ -38,7 +38,7 @@ export class Chat {
     return !this.complete && this.firstSeq > 1;
   }
 
-  /** "queued", "committed", "delivered" or "refused". */
+  /** "queued", "held", "committed", "delivered" or "refused". */
   stateOf(item) {
     if (item.own && item.state === 'committed' && item.seq <= this.deliveredSeq) return 'delivered';
     return item.state;
@@ -67,6 +67,16 @@ export class Chat {
     this.#sort();
   }
 
+  /** Shows a message of ours that waits for a decision, or was denied. */
+  putHeld({ client_id: clientId, text, time_ms: timeMs, state, reason }) {
+    const shown = this.#find({ client_id: clientId });
+    if (shown?.state === 'committed' || state === HeldState.APPROVED || (state === HeldState.DENIED && !shown)) return;
+    const item = shown ?? this.#add({ key: clientId, clientId, own: true, seq: 0 });
+    Object.assign(item, { text, timeMs, state: 'held' });
+    if (state === HeldState.DENIED) Object.assign(item, { state: 'refused', reason: reason || 'Not approved.', after: this.#newestSeq() });
+    this.#sort();
+  }
+
   remove(key) {
     this.items = this.items.filter((item) => item.key !== key);
   }
@@ -89,8 +99,8 @@ export class Chat {
   }
 }
 
-/** Committed ones by seq, those that are in no log where they happened, queued ones last. */
-const rank = (item) => item.seq || (item.state === 'queued' ? Infinity : item.after + 0.5);
+/** Committed ones by seq, those that are in no log where they happened, what is queued or held last. */
+const rank = (item) => item.seq || (item.state === 'queued' || item.state === 'held' ? Infinity : item.after + 0.5);
 
 /** A room. Its bubbles say who speaks; nothing in it is delivered to anybody in particular. */
 export class RoomChat extends Chat {
@@ -231,6 +241,11 @@ export class Chats {
     const chat = out.message ? this.#open(out.message.conversation_id) : asked;
     if (chat !== asked) asked.remove(out.clientId); // a rule sent it elsewhere
     chat.putOutgoing(out);
+  }
+
+  /** The client's "held" event. */
+  takeHeld(held) {
+    this.#open(held.conversation_id).putHeld(held);
   }
 
   /** The client's "receipt" event. */

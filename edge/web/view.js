@@ -9,6 +9,7 @@ const byId = (id) => document.getElementById(id);
 /** The bubbles' marks, drawn on a grid of 16. */
 const MARKS = {
   queued: { label: 'Waiting to be sent', path: 'M8 2a6 6 0 1 1 0 12A6 6 0 0 1 8 2zM8 5v3.2l2 1.3' },
+  held: { label: 'Waits for a decision', path: 'M5.5 4v8M10.5 4v8' },
   committed: { label: 'On the server', path: 'm4 8.5 3 3 5.5-6.5' },
   delivered: { label: 'Delivered', path: 'm1.5 8.5 3 3 5.5-6.5M8.5 11l.5.5 5.5-6.5' },
   refused: { label: 'Not sent', path: 'M8 2.5v7M8 12.5v.6' },

@@ -68,6 +68,7 @@ type device struct {
 	session *client.Session // nil while disconnected
 
 	entries chan *client.Entry // messages of others, and of own other devices
+	held    chan *chatpb.Held  // what it is told of messages that wait
 	ended   chan error         // the session is over for good
 	rooms   rooms
 
@@ -104,7 +105,7 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 	}
 	d := &device{
 		name: name, owner: owner, options: o, sent: map[string]*client.Pending{}, first: map[string]*chatpb.SendReply{},
-		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), own: map[string]bool{}, receipts: map[string]int64{},
+		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), held: make(chan *chatpb.Held, 1000), own: map[string]bool{}, receipts: map[string]int64{},
 		rooms: newRooms(),
 	}
 	d.options.Token, d.options.Store = rep.Token, &client.MemoryStore{}
@@ -116,6 +117,7 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 			defer d.mu.Unlock()
 			d.receipts[r.ConversationId] = max(d.receipts[r.ConversationId], r.Seq)
 		},
+		Held:  func(_ context.Context, h *chatpb.Held) { d.held <- h },
 		Ended: func(_ context.Context, err error) { d.ended <- err },
 	}
 	d.rooms.handle(&d.options.Handler)

@@ -24,7 +24,7 @@ func production(t *testing.T) cluster.Options {
 
 // The scenarios again, over two cores that share MySQL and Redis.
 func TestScenariosInProduction(t *testing.T) {
-	for _, name := range []string{"chat", "devices", "kick", "offline", "resend", "restart"} {
+	for _, name := range []string{"chat", "devices", "kick", "held", "offline", "resend", "restart"} {
 		t.Run(name, func(t *testing.T) { play(t, "testdata/"+name+".txt", forms[2], production(t)) })
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/roompb"
 	"freeim/idl/kitex_gen/wirepb"
+	"freeim/scripts/engine"
 )
 
 // patience is how long a step waits for what it names.
@@ -88,6 +89,8 @@ func (s *stage) step(ctx context.Context, step e2e.Step) error {
 		return errors.New("nothing is said to happen")
 	case who == "core" || who == "edge":
 		return s.restart(ctx, who)
+	case who == "reviewer":
+		return s.reviews(ctx, w[1:])
 	case who == "rule":
 		return s.rule(ctx, w[1], strings.Join(w[2:], " "), step.Block)
 	case strings.Contains(who, "@"):
@@ -112,11 +115,13 @@ func (s *stage) restart(ctx context.Context, what string) error {
 	return errors.Join(errs...)
 }
 
-// rule saves or removes a file as an editor does, and waits until the core has
+// rule saves or removes a file as an editor does, and waits until every core has
 // taken or refused it.
 func (s *stage) rule(ctx context.Context, file, how, text string) error {
-	rules := s.cluster.Cores[0].Server().Rules()
-	before := rules.Status()
+	var before []engine.Status
+	for _, core := range s.cluster.Cores {
+		before = append(before, core.Server().Rules().Status())
+	}
 	path := filepath.Join(s.cluster.RulesDir(), file)
 	if how == "is removed" {
 		if err := os.Remove(path); err != nil {
@@ -130,16 +135,24 @@ func (s *stage) rule(ctx context.Context, file, how, text string) error {
 			return err
 		}
 	}
-	return until(ctx, func() (bool, error) {
-		now := rules.Status()
-		if how == "is refused" {
-			return now.Rejected != nil && now.Rejected.Bundle != "" && now.Bundle == before.Bundle, nil
+	for i, core := range s.cluster.Cores {
+		if err := until(ctx, func() (bool, error) { return taken(before[i], core.Server().Rules().Status(), how) }); err != nil {
+			return err
 		}
-		if now.Rejected != nil && (before.Rejected == nil || now.Rejected.At != before.Rejected.At) {
-			return false, fmt.Errorf("refused: %v", now.Rejected.Errors)
-		}
-		return now.Bundle != before.Bundle, nil
-	})
+	}
+	return nil
+}
+
+// taken reports whether a core has taken a change of the rules, or refused it if it was
+// to.
+func taken(before, now engine.Status, how string) (bool, error) {
+	if how == "is refused" {
+		return now.Rejected != nil && now.Rejected.Bundle != "" && now.Bundle == before.Bundle, nil
+	}
+	if now.Rejected != nil && (before.Rejected == nil || now.Rejected.At != before.Rejected.At) {
+		return false, fmt.Errorf("refused: %v", now.Rejected.Errors)
+	}
+	return now.Bundle != before.Bundle, nil
 }
 
 func (s *stage) personStep(ctx context.Context, name string, w []string) (err error) {
@@ -183,11 +196,13 @@ var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []
 	"reconnects":  func(s *stage, ctx context.Context, d *device, _ []string) error { return d.connect(ctx) },
 	"sends":       (*stage).sends,
 	"has":         (*stage).has,
+	"learns":      (*stage).learns,
 	"resends":     (*stage).resends,
 	"tries":       (*stage).tries,
 	"gets":        (*stage).gets,
 	"reads":       (*stage).reads,
 	"is":          (*stage).isClosed,
+	"lists":       (*stage).listsHeld,
 	"cannot":      (*stage).cannotReconnect,
 	"signs":       (*stage).signsOut,
 	"creates":     (*stage).creates,
@@ -228,7 +243,7 @@ func (s *stage) sends(ctx context.Context, d *device, w []string) error {
 	return d.send(ctx, s.people[w[0]], w[1], w[3])
 }
 
-// has m1 committed [as "text"] | delivered | refused [CODE]
+// has m1 committed [as "text"] | delivered | held | refused [CODE]
 func (s *stage) has(ctx context.Context, d *device, w []string) error {
 	p := d.sent[w[0]]
 	if p == nil {
@@ -238,6 +253,15 @@ func (s *stage) has(ctx context.Context, d *device, w []string) error {
 		return s.delivered(ctx, d, w[0])
 	}
 	rep, err := p.Wait(ctx)
+	switch {
+	case w[1] == "held" && (err != nil || rep.HeldId == ""):
+		return fmt.Errorf("got %+v, %v", rep, err)
+	case w[1] == "held":
+		d.first[w[0]] = rep
+		return nil
+	case err == nil && rep.HeldId != "":
+		rep, err = decided(ctx, p)
+	}
 	if w[1] == "refused" {
 		if code := client.CodeOf(err); code == idl.CodeUnknown || len(w) > 2 && code.String() != "CODE_"+w[2] {
 			return fmt.Errorf("got %v", err)
@@ -297,7 +321,7 @@ func (s *stage) resends(ctx context.Context, d *device, w []string) error {
 	if err != nil {
 		return err
 	}
-	if again.MessageId != first.MessageId || again.Seq != first.Seq || again.InboxSeq != first.InboxSeq || !again.Duplicate {
+	if again.MessageId != first.MessageId || again.HeldId != first.HeldId || again.Seq != first.Seq || again.InboxSeq != first.InboxSeq || !again.Duplicate {
 		return fmt.Errorf("first %+v, then %+v", first, again)
 	}
 	return nil

@@ -198,9 +198,9 @@ func TestRulesRouteSessions(t *testing.T) {
 		if pool == "green" {
 			goes, stays = "green", "blue"
 		}
-		before := p.edge.rules.Bundle()
+		before := p.edge.rules.Edition()
 		p.save(route(pool))
-		p.await("the saved file", func() bool { return p.edge.rules.Bundle() != before })
+		p.await("the saved file", func() bool { return p.edge.rules.Edition() != before })
 		n := p.sends(goes)
 		p.await("messages by the pool "+goes, func() bool { return p.sends(goes) > n+20 })
 		quiet := p.sends(stays) // by now each session has seen the change
@@ -210,6 +210,11 @@ func TestRulesRouteSessions(t *testing.T) {
 			t.Errorf("%v messages went to %s", more, stays)
 		}
 	}
+	if err := p.edge.rules.Engine().Off(); err != nil { // the kill switch: back to the default pool
+		t.Fatal(err)
+	}
+	n := p.sends("blue")
+	p.await("messages by the default pool", func() bool { return p.sends("blue") > n+20 })
 	over.Store(true)
 	talking.Wait()
 	for i, who := range []*person{bob, alice} {

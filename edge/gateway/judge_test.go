@@ -23,7 +23,7 @@ type doorman struct {
 }
 
 func (d *doorman) Asks(q session.Questions) bool         { return q&session.AboutConnections != 0 }
-func (d *doorman) Bundle() string                        { return "bundle" }
+func (d *doorman) Edition() string                       { return "edition" }
 func (d *doorman) Frame(*session.Asked) *session.Refusal { return nil }
 func (d *doorman) Route(*session.Asked) string           { return "" }
 func (d *doorman) Connect(a *session.Arrival) ([]string, *session.Refusal) {

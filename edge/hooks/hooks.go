@@ -63,8 +63,8 @@ func (r *Rules) Asks(q session.Questions) bool {
 		q&session.AboutConnections != 0 && r.engine.Asks(engine.Connect)
 }
 
-// Bundle implements session.Rules.
-func (r *Rules) Bundle() string { return r.engine.Pin().Bundle() }
+// Edition implements session.Rules.
+func (r *Rules) Edition() string { return r.engine.Edition() }
 
 // Connect implements session.Rules.
 func (r *Rules) Connect(a *session.Arrival) (tags []string, no *session.Refusal) {

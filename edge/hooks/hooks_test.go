@@ -16,6 +16,7 @@ import (
 	"freeim/edge/hooks"
 	"freeim/edge/session"
 	"freeim/idl"
+	"freeim/scripts/engine"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -111,7 +112,7 @@ im.on_route(function(c)
   if c.user == "18" then return im.reroute("grene") end
   if c.user == "19" then return im.reroute("default") end
 end, {name = "route"})`)
-	if !r.Asks(session.AboutConnections) || !r.Asks(session.AboutFrames) || !r.Asks(session.AboutRoutes) || r.Bundle() == "" {
+	if !r.Asks(session.AboutConnections) || !r.Asks(session.AboutFrames) || !r.Asks(session.AboutRoutes) || r.Edition() == "" {
 		t.Error("not all is asked")
 	}
 	arrival := &session.Arrival{Address: "192.0.2.1:7", Transport: "tls", Fields: []session.Field{{Name: "origin", Value: "good"}}}
@@ -119,7 +120,7 @@ end, {name = "route"})`)
 		t.Errorf("got %q and %+v", tags, no)
 	}
 	arrival.Fields[0].Value = "bad"
-	if tags, no := r.Connect(arrival); no == nil || tags != nil || no.Code != idl.CodeUnavailable || no.Reason != "later" || no.RetryAfter != 3*time.Second || no.Rule != "connect@a.lua:3" || no.Bundle != r.Bundle() {
+	if tags, no := r.Connect(arrival); no == nil || tags != nil || no.Code != idl.CodeUnavailable || no.Reason != "later" || no.RetryAfter != 3*time.Second || no.Rule != "connect@a.lua:3" || no.Bundle != r.Engine().Status().Bundle {
 		t.Errorf("got %q and %+v", tags, no)
 	}
 	if no := r.Frame(someone(17)); no == nil || no.Code != idl.CodeRateLimited || no.RetryAfter != 2*time.Second {
@@ -169,17 +170,60 @@ func TestSavedFile(t *testing.T) {
 	if pool := r.Route(someone(1)); pool != "blue" {
 		t.Fatalf("got %q", pool)
 	}
-	before := r.Bundle()
+	before := r.Edition()
 	put(t, dir, "a.lua", `local im = require('im') im.on_route(function(c) return im.reroute("green") end, {name = "route"})`)
 	eventually(t, "the saved route", func() bool { return r.Route(someone(1)) == "green" })
-	if r.Bundle() == before {
-		t.Error("the bundle has the old name")
+	if r.Edition() == before {
+		t.Error("the rules have the old name")
 	}
 	put(t, dir, "a.lua", `local im = require('im') im.on_route(function(c) return im.reroute("blue" end, {name = "route"})`)
 	eventually(t, "the broken file is seen", func() bool { return r.Engine().Status().Rejected != nil })
 	if pool := r.Route(someone(1)); pool != "green" {
 		t.Errorf("got %q after a broken file", pool)
 	}
+}
+
+// Whoever keeps an answer sees that it may be another now.
+func TestEdition(t *testing.T) {
+	r, dir := open(t, `im.on_route(function(c) return im.reroute("blue") end, {name = "route"})`)
+	e, seen := r.Engine(), map[string]bool{r.Edition(): true}
+	changed := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if now := r.Edition(); seen[now] {
+			t.Errorf("%s: %s again", what, now)
+		} else {
+			seen[now] = true
+		}
+	}
+	changed("a hook is off", e.Off("route"))
+	if pool := r.Route(someone(1)); pool != "" {
+		t.Errorf("goes to %q although the hook is off", pool)
+	}
+	changed("a hook is on", e.On("route"))
+	changed("all are off", e.Off())
+	changed("all are on", e.On())
+	files := map[string]string{"a.lua": `local im = require('im') im.on_route(function(c) return im.reroute("green") end, {name = "route"})`}
+	report, err := e.Prepare(t.Context(), files, engine.By{Who: "ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Activate(t.Context(), report.Prepared, engine.Policy{Mode: engine.ModeCanary, Percent: 100}, engine.By{Who: "ann"})
+	changed("a canary", err)
+	if pool := r.Route(someone(1)); pool != "green" {
+		t.Errorf("the canary's user goes to %q", pool)
+	}
+	if pool := r.Route(&session.Asked{Action: "account.auth", Transport: "tcp"}); pool != "blue" {
+		t.Errorf("nobody goes to %q, before the canary has a user to choose", pool)
+	}
+	changed("its end", e.Abort(t.Context(), report.Prepared, engine.By{Who: "ann"}))
+	_, err = e.Activate(t.Context(), report.Prepared, engine.Policy{}, engine.By{Who: "ann"})
+	changed("an activation", err)
+	put(t, dir, "a.lua", "local im = require('im')")
+	_, err = e.Reload(t.Context())
+	changed("files", err)
 }
 
 // Whatever a script does, the question is answered, and soon nobody asks it any more.

@@ -168,7 +168,7 @@ func TestPoolOptions(t *testing.T) {
 type flipping struct{ pool atomic.Pointer[string] }
 
 func (f *flipping) Asks(q session.Questions) bool                                { return q&session.AboutRoutes != 0 }
-func (f *flipping) Bundle() string                                               { return *f.pool.Load() }
+func (f *flipping) Edition() string                                              { return *f.pool.Load() }
 func (f *flipping) Connect(*session.Arrival) (tags []string, _ *session.Refusal) { return nil, nil }
 func (f *flipping) Frame(*session.Asked) *session.Refusal                        { return nil }
 func (f *flipping) Route(*session.Asked) string                                  { return *f.pool.Load() }

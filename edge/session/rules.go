@@ -19,9 +19,9 @@ type Rules interface {
 	// Asks reports, at the cost of a load, whether there are rules for any of the
 	// questions now.
 	Asks(q Questions) bool
-	// Bundle names the rules that there are now: routes that others chose are asked for
-	// again.
-	Bundle() string
+	// Edition names the rules that there are now, and which of them are switched on: routes
+	// that others chose are asked for again.
+	Edition() string
 	// Connect says whether a connection may become a session, and what it is tagged with.
 	Connect(a *Arrival) (tags []string, no *Refusal)
 	// Frame says no to a frame of an action, or nil.
@@ -85,10 +85,10 @@ type ruled struct {
 	tags []string // static
 
 	// Owned by whoever handles a frame: the route that was chosen, by what.
-	asked  bool
-	bundle string
-	who    *Identity
-	pool   string
+	asked   bool
+	edition string
+	who     *Identity
+	pool    string
 }
 
 // asks reports whether there are rules for any of the questions.
@@ -138,7 +138,7 @@ func (s *Session) pool(in inbound) string {
 	if s.routed() {
 		return s.ruled.pool
 	}
-	bundle := s.hub.opts.Rules.Bundle()
+	edition := s.hub.opts.Rules.Edition()
 	s.mu.Lock()
 	who := s.identity
 	s.mu.Unlock()
@@ -149,14 +149,14 @@ func (s *Session) pool(in inbound) string {
 	info, _ := s.hub.core.Action(in.action)
 	asked := s.asked(in, info)
 	r.pool = s.hub.opts.Rules.Route(&asked)
-	r.asked, r.bundle, r.who = true, bundle, who
+	r.asked, r.edition, r.who = true, edition, who
 	return r.pool
 }
 
 // routed reports whether the route that was chosen still holds.
 func (s *Session) routed() bool {
 	r := s.ruled
-	if r == nil || !r.asked || r.bundle != s.hub.opts.Rules.Bundle() {
+	if r == nil || !r.asked || r.edition != s.hub.opts.Rules.Edition() {
 		return false
 	}
 	s.mu.Lock()

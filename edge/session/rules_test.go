@@ -22,7 +22,7 @@ func (r *fakeRules) Asks(q session.Questions) bool {
 	return q&session.AboutConnections != 0 && r.connect != nil || q&session.AboutFrames != 0 && r.frame != nil || q&session.AboutRoutes != 0 && r.route != nil
 }
 
-func (r *fakeRules) Bundle() string {
+func (r *fakeRules) Edition() string {
 	bundle, _ := r.bundle.Load().(string)
 	return bundle
 }
@@ -130,7 +130,7 @@ func TestRoutes(t *testing.T) {
 		case len(f.Tags) == 1 && f.Tags[0] == "vip":
 			return "fast"
 		}
-		return r.Bundle()
+		return r.Edition()
 	}
 	r.connect = func(a *session.Arrival) ([]string, *session.Refusal) {
 		if a.Path == "/vip" {
@@ -189,7 +189,7 @@ func TestRoutes(t *testing.T) {
 func TestRouteChangesBetweenActions(t *testing.T) {
 	r := &fakeRules{}
 	r.bundle.Store("blue")
-	r.route = func(*session.Asked) string { return r.Bundle() }
+	r.route = func(*session.Asked) string { return r.Edition() }
 	c := newWorld(t, session.Options{Rules: r}).live(idl.CodecProtobuf, false)
 	c.send(say(2, idl.ActionMessage, "x"), false)
 	first := c.oneCall(idl.ActionMessage)

@@ -20,12 +20,13 @@ type Engine struct {
 	opts      Options // static after New
 	dog       *watchdog
 	active    slots
-	reloading chan struct{} // holds one token: the right to reload
-	off       atomic.Bool   // no hook is asked
-	shelf     *shelf        // static after New
-	aside     *aside        // static after New
-	recorder  *recorder     // static after New; nil: nothing is recorded
-	faults    *faultTable   // static after New
+	reloading chan struct{}          // holds one token: the right to reload
+	off       atomic.Bool            // no hook is asked
+	edition   atomic.Pointer[string] // set under mu
+	shelf     *shelf                 // static after New
+	aside     *aside                 // static after New
+	recorder  *recorder              // static after New; nil: nothing is recorded
+	faults    *faultTable            // static after New
 
 	mu       sync.Mutex // guards the fields below
 	rejected *Rejected  // nil: what is on disk is active
@@ -33,6 +34,7 @@ type Engine struct {
 	disk     string     // hash of what is on disk, as it was read last
 	results  map[string]int64
 	offNames map[string]bool // hooks that are switched off, of whatever bundle
+	editions int             // so many there were
 
 	guards sync.WaitGroup // goroutines that compare bundles
 
@@ -176,6 +178,7 @@ func (e *Engine) activate(b *bundle) {
 	e.mu.Lock()
 	e.switchHooks(b)
 	old := e.active.Swap(b)
+	e.changed()
 	e.mu.Unlock()
 	e.ticker.close()
 	e.ticker = newTicker(b, e.opts.Now, e.aside.share)

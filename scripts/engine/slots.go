@@ -135,6 +135,7 @@ func (e *Engine) stage(b *bundle, p Policy, by By, disk bool) error {
 	e.mu.Lock()
 	e.switchHooks(b)
 	e.active.put(c)
+	e.changed()
 	e.mu.Unlock()
 	e.active.Load().shadow.Store(c.shadow)
 	if p.Mode == ModeCanary {
@@ -151,7 +152,10 @@ func (e *Engine) unstage(keep *bundle) {
 	}
 	c := e.active.candidate()
 	e.active.Load().shadow.Store(nil)
+	e.mu.Lock()
 	e.active.put(nil)
+	e.changed()
+	e.mu.Unlock()
 	e.offer()
 	if c.policy.Mode == ModeCanary {
 		e.unwatch()

@@ -41,8 +41,21 @@ func (e *Engine) turn(on bool, names []string) error {
 	if trial != nil {
 		e.switchHooks(trial.b)
 	}
+	e.changed()
 	e.opts.Log.Warn("rules were switched", "on", on, "hooks", names, "bundle", b.tree.hash)
 	return nil
+}
+
+// Edition names what decides now: the active bundle, the trial beside it and the switches.
+// It is another after each change of them, for hosts that keep an answer until then. It
+// costs a load.
+func (e *Engine) Edition() string { return *e.edition.Load() }
+
+// changed makes another edition, when the change can be seen. Guarded by mu.
+func (e *Engine) changed() {
+	e.editions++
+	name := fmt.Sprintf("%s.%d", e.active.Load().tree.hash, e.editions)
+	e.edition.Store(&name)
 }
 
 // switchHooks puts the switches of single hooks into a bundle. Guarded by mu.

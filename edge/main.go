@@ -145,6 +145,9 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 	registry.MustRegister(newFigures(e))
 	if e.rules != nil {
 		registry.MustRegister(e.rules.Figures())
+		for _, p := range e.rules.Pages(cfg.Edge.ID) {
+			shown.Routes[p.Pattern] = admin.Page{Handler: p.Handler, About: p.About}
+		}
 	}
 	e.announce(out, cfg)
 	if cfg.Admin.Listen != "" {

@@ -168,13 +168,13 @@ func (d difference) write(out io.Writer) {
 func (t *tool) order(ctx context.Context, args []string) error {
 	fs := t.flags()
 	dir := fs.String("dir", "", "the scripts; core.scripts if left out")
-	live := fs.Bool("live", false, "ask the running server")
+	live := fs.Bool("live", false, "ask the running server; so do --server and --edge")
 	server := serversOf(fs)
 	args, err := t.parse(fs, args, 0, 1)
 	if err != nil {
 		return err
 	}
-	if *live {
+	if *live || server.edge || len(server.servers) > 0 {
 		return t.liveOrder(ctx, server, args)
 	}
 	var where []string

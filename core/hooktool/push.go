@@ -99,7 +99,7 @@ func (t *tool) commit(ctx context.Context, all []server, page string, query url.
 	active := map[string]bool{}
 	for _, s := range all {
 		if r, ok := said[s.name]; ok {
-			r.write(t, whose(r.Node, s.name, len(all) > 1))
+			r.write(t, s.whose(r.Node, len(all) > 1))
 			active[r.To] = true
 		}
 	}
@@ -133,6 +133,9 @@ func (t *tool) push(ctx context.Context, args []string) error {
 		query.Set("percent", strconv.FormatFloat(*percent, 'g', -1, 64))
 	case *now || *shadow || *percent != 0:
 		return errUsage("one of --activate, --shadow and --canary")
+	}
+	if f.edge && len(args) == 0 {
+		return errUsage("name the directory: the configuration's, core.scripts, is a core's")
 	}
 	o, err := t.scripts(args)
 	if err != nil {
@@ -184,7 +187,7 @@ func (t *tool) prepare(ctx context.Context, all []server, dir string, by *byFlag
 		case r.Prepared != s.Bundle():
 			return "", fmt.Errorf("%s calls these files bundle %s, this program %s: they are of different versions; use the server's own", one.name, r.Prepared, s.Bundle())
 		case !t.json:
-			r.write(t, whose(r.Node, one.name, len(all) > 1))
+			r.write(t, one.whose(r.Node, len(all) > 1))
 		}
 	}
 	if n := failed(replies); n > 0 {
@@ -192,7 +195,11 @@ func (t *tool) prepare(ctx context.Context, all []server, dir string, by *byFlag
 		return "", errFound
 	}
 	if !t.json && !goesOn {
-		fmt.Fprintf(t.Out, "nothing was activated. Next: %s shadow %s, or activate %s\n", t.Program, s.Bundle(), s.Bundle())
+		edge := ""
+		if all[0].edge {
+			edge = "--edge "
+		}
+		fmt.Fprintf(t.Out, "nothing was activated. Next: %s shadow %s%s, or activate %s%s\n", t.Program, edge, s.Bundle(), edge, s.Bundle())
 	}
 	return s.Bundle(), nil
 }

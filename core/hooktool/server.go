@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"freeim/scripts/pages"
 )
 
 // askTimeout bounds a question to a server: a reload or a push runs the scripts'
@@ -28,6 +30,7 @@ const askTimeout = time.Minute
 type serverFlags struct {
 	servers addresses
 	keyFile string
+	edge    bool // the rules of edges are meant, not those of cores
 }
 
 // addresses are the values of --server.
@@ -52,11 +55,13 @@ func serversOf(fs *flag.FlagSet) *serverFlags {
 	f := &serverFlags{}
 	fs.Var(&f.servers, "server", "`HOST:PORT` of a server's administrative port, as often as there are servers, or with commas; admin.listen of the configuration if left out")
 	fs.StringVar(&f.keyFile, "key-file", "", "`FILE` with the administrative key; admin.key or admin.key_file if left out")
+	fs.BoolVar(&f.edge, "edge", false, "the rules of an edge, rather than those of a core; a process that is both has both")
 	return f
 }
 
 // server is one that is asked.
 type server struct {
+	edge         bool   // about the rules of its edge
 	name         string // as it was given
 	address, key string
 	from         string // where the address is from
@@ -89,7 +94,7 @@ func (t *tool) servers(f *serverFlags) ([]server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s is %q: it must be HOST:PORT", from, name)
 		}
-		s := server{name: name, address: name, key: key, from: from}
+		s := server{edge: f.edge, name: name, address: name, key: key, from: from}
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 			s.address = net.JoinHostPort("localhost", port)
 		}
@@ -117,15 +122,24 @@ func client() *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// send asks for a page. Whoever gets the response closes its body.
-func (s server) send(ctx context.Context, method, page string, query url.Values, body []byte) (*http.Response, error) {
-	target := url.URL{Scheme: "http", Host: s.address, Path: "/hooks/" + page, RawQuery: query.Encode()}
+// request is the question for a page.
+func (s server) request(ctx context.Context, method, page string, query url.Values, body []byte) (*http.Request, error) {
+	target := url.URL{Scheme: "http", Host: s.address, Path: pages.Root(s.edge) + page, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	if s.key != "" {
 		req.Header.Set("Authorization", "Bearer "+s.key)
+	}
+	return req, nil
+}
+
+// send asks for a page. Whoever gets the response closes its body.
+func (s server) send(ctx context.Context, method, page string, query url.Values, body []byte) (*http.Response, error) {
+	req, err := s.request(ctx, method, page, query, body)
+	if err != nil {
+		return nil, err
 	}
 	res, err := client().Do(req)
 	switch {
@@ -139,11 +153,11 @@ func (s server) send(ctx context.Context, method, page string, query url.Values,
 		return res, nil
 	}
 	defer res.Body.Close()
-	return nil, s.refusal(res)
+	return nil, s.refusal(ctx, res)
 }
 
 // refusal says what a server's answer means for whoever asks.
-func (s server) refusal(res *http.Response) error {
+func (s server) refusal(ctx context.Context, res *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
 		return err
@@ -157,9 +171,29 @@ func (s server) refusal(res *http.Response) error {
 	case res.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%s does not take this administrative key", s.address)
 	case res.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("the server at %s has no such page: it is an edge, a core without core.scripts, or an older one", s.address)
+		return s.missing(ctx)
 	}
 	return fmt.Errorf("%s answers %s: %s", s.address, res.Status, strings.TrimSpace(string(text)))
+}
+
+// missing says why a server has no page: perhaps it is of the other kind.
+func (s server) missing(ctx context.Context) error {
+	other := s
+	other.edge = !s.edge
+	is, advice, without := "an edge", "ask edges with --edge, and cores without, in two calls", "a core without core.scripts"
+	if s.edge {
+		is, advice, without = "a core", "ask cores without --edge, and edges with it, in two calls", "an edge without edge.rules.dir"
+	}
+	req, err := other.request(ctx, http.MethodGet, "status", nil, nil)
+	if err == nil {
+		if res, err := client().Do(req); err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return fmt.Errorf("the server at %s is %s, which has rules of its own: %s", s.address, is, advice)
+			}
+		}
+	}
+	return fmt.Errorf("the server at %s has no such page: it is %s, %s, or an older one", s.address, is, without)
 }
 
 // read asks for a page and gives its answer.
@@ -276,10 +310,14 @@ func decoded[T any](replies []reply) (all map[string]T, err error) {
 	return all, nil
 }
 
-// whose is a server's name with its address, if several were asked.
-func whose(node, address string, several bool) string {
-	if !several {
-		return cmp.Or(node, address)
+// whose is a server by its own name, with its address if several were asked.
+func (s server) whose(node string, several bool) string {
+	kind := ""
+	if s.edge {
+		kind = "edge "
 	}
-	return fmt.Sprintf("%s (%s)", cmp.Or(node, "?"), address)
+	if !several {
+		return kind + cmp.Or(node, s.name)
+	}
+	return fmt.Sprintf("%s%s (%s)", kind, cmp.Or(node, "?"), s.name)
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"freeim/scripts/engine"
 )
 
 // live is a server's answer about its rules, as far as it is shown.
@@ -44,6 +46,7 @@ type live struct {
 
 type liveHook struct {
 	Rule      string
+	Function  string // what registered it
 	OnError   string `json:"on_error"`
 	Calls     int64
 	Denied    int64
@@ -105,7 +108,7 @@ func (t *tool) status(ctx context.Context, args []string) error {
 		t.complain(replies)
 		for _, s := range all {
 			if l, ok := said[s.name]; ok {
-				l.write(t.Out, whose(l.Node, s.name, len(all) > 1))
+				l.write(t.Out, f.edge, s.whose(l.Node, len(all) > 1))
 			}
 		}
 	}
@@ -148,14 +151,14 @@ func (t *tool) same(all []server, said map[string]live) bool {
 	fmt.Fprintln(t.Err, "THE SERVERS DIFFER: what is allowed depends on which one is asked")
 	for _, s := range all {
 		if l, ok := said[s.name]; ok {
-			fmt.Fprintf(t.Err, "  %s: %s\n", whose(l.Node, s.name, true), l.slots())
+			fmt.Fprintf(t.Err, "  %s: %s\n", s.whose(l.Node, true), l.slots())
 		}
 	}
 	fmt.Fprintf(t.Err, "activate, canary, shadow or rollback, with all --server addresses, make them the same\n")
 	return false
 }
 
-func (l live) write(out io.Writer, name string) {
+func (l live) write(out io.Writer, edge bool, name string) {
 	s := l.Status
 	fmt.Fprintf(out, "%s: bundle %s since %s: %s, %s, %s passed\n", name, s.Bundle, clock(s.Since),
 		count(len(s.Files), "file"), count(len(s.Hooks), "hook"), count(s.Tests, "test"))
@@ -173,6 +176,10 @@ func (l live) write(out io.Writer, name string) {
 	for _, h := range s.Hooks {
 		note := ""
 		switch {
+		case engine.AtEdge(h.Function) && !edge:
+			note = "of edges (--edge): never asked here"
+		case !engine.AtEdge(h.Function) && edge:
+			note = "of cores: never asked here"
 		case h.Off:
 			note = "OFF"
 		case h.Asleep:

@@ -132,7 +132,7 @@ func (t *tool) store(ctx context.Context, args []string) error {
 			continue
 		}
 		if len(all) > 1 {
-			fmt.Fprintf(t.Out, "%s:\n", whose(one.Node, s.name, true))
+			fmt.Fprintf(t.Out, "%s:\n", s.whose(one.Node, true))
 		}
 		if args[0] == "ls" {
 			one.list(t.Out)

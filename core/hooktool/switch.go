@@ -84,7 +84,7 @@ func (t *tool) turn(ctx context.Context, args []string, page string) error {
 		if !ok {
 			continue
 		}
-		fmt.Fprintf(t.Out, "%s: %s\n", whose(l.Node, s.name, len(all) > 1), what)
+		fmt.Fprintf(t.Out, "%s: %s\n", s.whose(l.Node, len(all) > 1), what)
 		if l.Status.Off && page == "on" {
 			fmt.Fprintln(t.Out, "but all hooks together are off: \"on\" without --hook asks them again")
 		}

@@ -1,8 +1,8 @@
 // Package hooktool is the operators' tool for rules: "core hooks …". Offline it
 // checks, tests, measures and compares scripts with the engine as a library, and
 // needs no server; the other half asks a running one over its administrative port,
-// whose pages core/hooks makes. It decides nothing about rules itself. core/command
-// calls it.
+// whose pages scripts/pages and core/hooks make, of a core or of an edge (--edge). It
+// decides nothing about rules itself. core/command calls it.
 package hooktool
 
 import (
@@ -124,7 +124,7 @@ func (t *tool) usage(out io.Writer) {
 	for _, part := range []struct {
 		title  string
 		server bool
-	}{{"Beside any server:", false}, {"With a running server, over its administrative port:", true}} {
+	}{{"Beside any server:", false}, {"With a running server, over its administrative port (--edge: an edge's own rules):", true}} {
 		fmt.Fprintf(out, "\n%s\n", part.title)
 		for _, c := range commands() {
 			if c.server == part.server {

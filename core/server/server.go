@@ -26,6 +26,7 @@ import (
 	"freeim/core/rpc"
 	"freeim/idl"
 	"freeim/scripts/engine"
+	"freeim/scripts/pages"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -278,7 +279,7 @@ func (s *Server) RuleEvents() http.Handler {
 
 // RulePages are the rules' pages for the administrative port, none when the core has
 // no scripts.
-func (s *Server) RulePages() []hooks.Page {
+func (s *Server) RulePages() []pages.Page {
 	if s.rules == nil {
 		return nil
 	}

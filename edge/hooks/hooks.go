@@ -16,6 +16,7 @@ import (
 	"freeim/edge/session"
 	"freeim/idl"
 	"freeim/scripts/engine"
+	"freeim/scripts/pages"
 )
 
 // Options says where the rules are.
@@ -30,6 +31,7 @@ type Options struct {
 // Rules asks the operators' hooks. Its methods are safe for concurrent use.
 type Rules struct {
 	engine *engine.Engine
+	log    *slog.Logger
 	routes bool         // there are pools to choose from
 	close  func() error // does it once
 }
@@ -38,13 +40,14 @@ var _ session.Rules = (*Rules)(nil)
 
 // Open loads the scripts. Run follows their changes; Close ends it.
 func Open(o Options) (*Rules, error) {
+	o.Log = cmp.Or(o.Log, slog.Default())
 	e, err := engine.New(engine.Options{
 		Dir: o.Dir, StateDir: o.State, Config: o.Config, Log: o.Log, Codes: idl.CodeNames(),
 		Edge: true, Pools: append([]string{engine.DefaultPool}, o.Pools...)})
 	if err != nil {
 		return nil, fmt.Errorf("load the rules of the edge: %w", err)
 	}
-	return &Rules{e, len(o.Pools) > 0, sync.OnceValue(e.Close)}, nil
+	return &Rules{e, o.Log, len(o.Pools) > 0, sync.OnceValue(e.Close)}, nil
 }
 
 // Run follows the files until ctx ends.
@@ -52,6 +55,11 @@ func (r *Rules) Run(ctx context.Context) error { return r.engine.Run(ctx) }
 
 // Engine is the rule engine.
 func (r *Rules) Engine() *engine.Engine { return r.engine }
+
+// Pages are the rules' pages for the administrative port of the edge named node.
+func (r *Rules) Pages(node string) []pages.Page {
+	return pages.New(pages.Options{Engine: r.engine, Node: node, Edge: true, Log: r.log})
+}
 
 // Close ends the engine. Nobody asks any more.
 func (r *Rules) Close() error { return r.close() }

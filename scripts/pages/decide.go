@@ -1,4 +1,4 @@
-package hooks
+package pages
 
 import (
 	"encoding/json"
@@ -52,72 +52,72 @@ type decided struct {
 }
 
 // report answers with what was done, or why it was not.
-func (p *pages) report(w http.ResponseWriter, report engine.Report, err error) {
+func (s *set) report(w http.ResponseWriter, report engine.Report, err error) {
 	if errors.Is(err, engine.ErrHeld) {
 		err = fmt.Errorf("%w\n(resume lets the files decide again, and so does any change of them)", err)
 	}
 	if err != nil {
-		refuse(w, http.StatusConflict, err)
+		Refuse(w, http.StatusConflict, err)
 		return
 	}
-	answer(w, decided{p.node, report})
+	answer(w, decided{s.Node, report})
 }
 
-func (p *pages) reload(w http.ResponseWriter, r *http.Request) {
-	report, err := p.engine.Reload(r.Context())
-	p.report(w, report, err)
+func (s *set) reload(w http.ResponseWriter, r *http.Request) {
+	report, err := s.Engine.Reload(r.Context())
+	s.report(w, report, err)
 }
 
-func (p *pages) resume(w http.ResponseWriter, r *http.Request) {
-	report, err := p.engine.Resume(r.Context(), decider(r))
-	p.report(w, report, err)
+func (s *set) resume(w http.ResponseWriter, r *http.Request) {
+	report, err := s.Engine.Resume(r.Context(), decider(r))
+	s.report(w, report, err)
 }
 
-func (p *pages) prepare(w http.ResponseWriter, r *http.Request) {
+func (s *set) prepare(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(pushTime)) // HTTP/1 can; who got here has the key
 	var body struct{ Files map[string]string }
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPush)).Decode(&body); err != nil {
-		refuse(w, http.StatusBadRequest, fmt.Errorf(`read the body: %w; it must be {"files": {"PATH": "TEXT"}}, of at most %d MiB`, err, maxPush>>20))
+		Refuse(w, http.StatusBadRequest, fmt.Errorf(`read the body: %w; it must be {"files": {"PATH": "TEXT"}}, of at most %d MiB`, err, maxPush>>20))
 		return
 	}
-	report, err := p.engine.Prepare(r.Context(), body.Files, decider(r))
-	p.report(w, report, err)
+	report, err := s.Engine.Prepare(r.Context(), body.Files, decider(r))
+	s.report(w, report, err)
 }
 
-func (p *pages) activate(w http.ResponseWriter, r *http.Request) {
+func (s *set) activate(w http.ResponseWriter, r *http.Request) {
 	policy := engine.Policy{Mode: engine.Mode(r.FormValue("mode"))}
 	if text := r.FormValue("percent"); text != "" {
 		var err error
 		if policy.Percent, err = strconv.ParseFloat(text, 64); err != nil || policy.Mode != engine.ModeCanary {
-			refuse(w, http.StatusBadRequest, fmt.Errorf("percent is %q: a number, and only with mode=canary", text))
+			Refuse(w, http.StatusBadRequest, fmt.Errorf("percent is %q: a number, and only with mode=canary", text))
 			return
 		}
 	}
 	hash, by := r.FormValue("hash"), decider(r)
-	if candidate := p.engine.Status().Candidate; hash == "" && candidate != nil {
+	if candidate := s.Engine.Status().Candidate; hash == "" && candidate != nil {
 		hash = candidate.Bundle
 	}
 	if hash == "" {
-		refuse(w, http.StatusConflict, errors.New("no bundle is on trial: name one, by hash; store lists them"))
+		Refuse(w, http.StatusConflict, errors.New("no bundle is on trial: name one, by hash; store lists them"))
 		return
 	}
-	report, err := p.engine.Activate(r.Context(), hash, policy, by)
-	p.report(w, report, err)
+	report, err := s.Engine.Activate(r.Context(), hash, policy, by)
+	s.report(w, report, err)
 }
 
-func (p *pages) rollback(w http.ResponseWriter, r *http.Request) {
+func (s *set) rollback(w http.ResponseWriter, r *http.Request) {
 	hash, trial, by := r.FormValue("hash"), r.FormValue("trial"), decider(r)
 	switch {
 	case hash != "" && trial != "":
-		refuse(w, http.StatusBadRequest, errors.New("either go back to a hash, or end a trial"))
+		Refuse(w, http.StatusBadRequest, errors.New("either go back to a hash, or end a trial"))
 	case trial != "":
-		err := p.engine.Abort(r.Context(), trial, by)
-		active := p.engine.Status().Bundle
-		p.report(w, engine.Report{From: active, To: active}, err)
+		err := s.Engine.Abort(r.Context(), trial, by)
+		active := s.Engine.Status().Bundle
+		s.report(w, engine.Report{From: active, To: active}, err)
 	default:
-		report, err := p.engine.Rollback(r.Context(), hash, by)
-		p.report(w, report, err)
+		report, err := s.Engine.Rollback(r.Context(), hash, by)
+		s.report(w, report, err)
 	}
 }
 
@@ -131,34 +131,34 @@ type kept struct {
 	Journal      []engine.Entry  // the oldest first
 }
 
-func (p *pages) store(w http.ResponseWriter, _ *http.Request) {
-	s := p.engine.Status()
-	k := kept{Node: p.node, Active: s.Bundle, Held: s.Held, Bundles: p.engine.Bundles(), Journal: p.engine.Journal()}
-	k.Before, _ = p.engine.Before() // there may be none
-	if s.Candidate != nil {
-		k.Candidate = s.Candidate.Bundle
+func (s *set) store(w http.ResponseWriter, _ *http.Request) {
+	now := s.Engine.Status()
+	k := kept{Node: s.Node, Active: now.Bundle, Held: now.Held, Bundles: s.Engine.Bundles(), Journal: s.Engine.Journal()}
+	k.Before, _ = s.Engine.Before() // there may be none
+	if now.Candidate != nil {
+		k.Candidate = now.Candidate.Bundle
 	}
 	answer(w, k)
 }
 
-func (p *pages) bundle(w http.ResponseWriter, r *http.Request) {
-	s, err := p.engine.Scripts(r.FormValue("hash"))
+func (s *set) bundle(w http.ResponseWriter, r *http.Request) {
+	kept, err := s.Engine.Scripts(r.FormValue("hash"))
 	if err != nil {
-		refuse(w, http.StatusConflict, err)
+		Refuse(w, http.StatusConflict, err)
 		return
 	}
-	answer(w, map[string]any{"bundle": s.Bundle(), "files": s.Files()})
+	answer(w, map[string]any{"bundle": kept.Bundle(), "files": kept.Files()})
 }
 
 // recording sends what was recorded. It holds users and addresses, and texts if the
 // configuration says so, so the log tells who read it.
-func (p *pages) recording(w http.ResponseWriter, r *http.Request) {
-	all := p.engine.Recording()
+func (s *set) recording(w http.ResponseWriter, r *http.Request) {
+	all := s.Engine.Recording()
 	if len(all) == 0 {
-		refuse(w, http.StatusConflict, errors.New("nothing is recorded yet: core.rules.record.every says of how many actions that a hook is asked about one is; 0: none"))
+		Refuse(w, http.StatusConflict, errors.New("nothing is recorded yet: core.rules.record.every says of how many actions that a hook is asked about one is; 0: none"))
 		return
 	}
-	p.log.Warn("what the rules were asked is read", "records", len(all), "from", r.RemoteAddr)
+	s.Log.Warn("what the rules were asked is read", "records", len(all), "from", r.RemoteAddr)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(pushTime))
 	_ = engine.WriteRecording(w, all) // who asked may be gone

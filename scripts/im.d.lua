@@ -140,14 +140,14 @@ function im.on_sign_up(fn, options) end
 ---For loading.
 ---@param action string "chat.send", or several: "chat.*", "*"
 ---@param fn fun(c: im.Call)
----@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.on_message
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.before
 function im.after(action, fn, options) end
 
 ---Is im.after("room.leave", …).
 ---
 ---For loading.
 ---@param fn fun(c: im.Call)
----@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.on_message
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.before
 function im.on_leave(fn, options) end
 
 ---Registers a function that is called again and again, by every core, while the bundle is active.
@@ -155,7 +155,7 @@ function im.on_leave(fn, options) end
 ---For loading.
 ---@param every string "1s" or more, as "30s", "5m", "1h30m"
 ---@param fn fun()
----@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.on_message
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.before
 function im.on_tick(every, fn, options) end
 
 ---The verdict to go on with the next hook; returning nothing is the same.
@@ -486,7 +486,7 @@ function im.file(path) end
 ---
 ---For loading.
 ---@param declared table<string, any> name, `[a-z][a-z0-9_]*`, and by its key what each value is: {type = "number", default = 24, min = 0, max = 720, doc = "…"}. Types are boolean, number, integer, duration ("5m"; min and max are written so too; read as milliseconds), string (with one_of = {…}, if it is one of several) and set (words, separated by spaces, commas or lines)
----@return table<string, any> # read-only; a key that is not declared is an error
+---@return table<string, any> # read-only; a key that is not declared is an error; pairs and # find nothing in it
 function im.config(declared) end
 
 ---Whether a word is in the set, in upper or lower case.
@@ -631,7 +631,7 @@ function im.on_frame(fn, options) end
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; there is no on_error: when the hook fails the action goes where it goes without it
+---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.before; there is no on_error: when the hook fails the action goes where it goes without it
 function im.on_route(fn, options) end
 
 ---In on_connect: a field of a WebSocket's request: host, origin, user-agent, accept-language, referer, sec-websocket-protocol, or one that begins with x-.

@@ -138,7 +138,7 @@ func (d *difference) compare(a, b []engine.HookStatus) {
 
 // registration is what a hook's options say.
 func registration(h engine.HookStatus) string {
-	return fmt.Sprintf("priority %d, on_error %s", h.Priority, h.OnError)
+	return fmt.Sprintf("priority %d, on_error %s, asked %s", h.Priority, h.OnError, cmp.Or(h.Gate, "always"))
 }
 
 func (d difference) write(out io.Writer) {

@@ -15,7 +15,7 @@ var (
 
 const (
 	tick    = time.Millisecond // how often the watchdog looks at running calls
-	strikes = 3                // after so many of them a call is stopped
+	strikes = 3                // after so many of them a call is stopped, one less if it has few ticks
 )
 
 // budget bounds one call into a VM, by work and by time. It is the VM's context:
@@ -34,12 +34,13 @@ type budget struct {
 	given  int64
 	call   uint64 // the running call's number
 	struck int    // strikes that it has seen
+	most   int    // how many stop it
 	err    error  // why the call was stopped
 
 	// Shared with the watchdog.
 	running atomic.Uint64 // call, 0 when idle
 	expired atomic.Uint64 // the call whose time is over
-	third   atomic.Int64  // of the wall time, ns
+	part    atomic.Int64  // of the wall time, for one strike, ns
 
 	// Owned by the watchdog.
 	seen  uint64
@@ -51,9 +52,12 @@ var _ context.Context = (*budget)(nil)
 // begin arms the budget for one call.
 func (b *budget) begin(units int, wall time.Duration) {
 	b.left, b.given = int64(units), int64(units)
-	b.struck, b.err = 0, nil
-	if third := int64(wall / strikes); b.third.Load() != third {
-		b.third.Store(third)
+	b.struck, b.most, b.err = 0, strikes, nil
+	if wall < strikes*tick {
+		b.most = strikes - 1 // a strike takes a tick or two
+	}
+	if part := int64(wall) / int64(b.most); b.part.Load() != part {
+		b.part.Store(part)
 	}
 	b.call++
 	b.running.Store(b.call)
@@ -83,7 +87,7 @@ func (b *budget) spend(n int) bool {
 }
 
 func (b *budget) strike() <-chan struct{} {
-	if b.left >= 0 && b.struck < strikes-1 {
+	if b.left >= 0 && b.struck < b.most-1 {
 		b.struck++
 		b.call++
 		b.running.Store(b.call)
@@ -192,8 +196,9 @@ func (w *watchdog) sleep() bool {
 	}
 }
 
-// look strikes every call that has run for a third of its wall time since the last
-// strike, and reports whether any call runs.
+// look strikes every call that has run for its part of the wall time since the last
+// strike, and reports whether any call runs. A call is seen up to a tick after it began, which
+// is counted in.
 func (w *watchdog) look(now time.Time) (busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -205,7 +210,7 @@ func (w *watchdog) look(now time.Time) (busy bool) {
 		busy = true
 		if b.seen != call {
 			b.seen, b.since = call, now
-		} else if now.Sub(b.since) >= time.Duration(b.third.Load())-tick/2 {
+		} else if now.Sub(b.since) >= time.Duration(b.part.Load())-tick {
 			b.expired.Store(call)
 		}
 	}

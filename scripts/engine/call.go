@@ -1,5 +1,7 @@
 package engine
 
+import "time"
+
 // Call is one action on its way through the rules: what hooks may see of it. The
 // host fills it in and uses it for every question about that action, one at a
 // time: the first question pins it to a bundle, the later ones go to the same.
@@ -33,6 +35,14 @@ type Call struct {
 
 	// Pin is the bundle that is asked. Zero: the active one, at the first question.
 	Pin Pin
+
+	made made
+}
+
+// made is when the sender's account was made, once that was asked.
+type made struct {
+	asked, known bool
+	at           time.Time
 }
 
 // Facts is what is known about an action beside its request. A fact is asked for

@@ -25,7 +25,7 @@ func configSymbols() []symbol {
 		{name: "im.config", in: inLoad, fn: (*vm).config,
 			args: []param{{"declared", "table<string, any>", "name, `[a-z][a-z0-9_]*`, and by its key what each value is: {type = \"number\", default = 24, min = 0, max = 720, doc = \"…\"}. " +
 				"Types are boolean, number, integer, duration (\"5m\"; min and max are written so too; read as milliseconds), string (with one_of = {…}, if it is one of several) and set (words, separated by spaces, commas or lines)"}},
-			results: []param{{"", "table<string, any>", "read-only; a key that is not declared is an error"}},
+			results: []param{{"", "table<string, any>", "read-only; a key that is not declared is an error; pairs and # find nothing in it"}},
 			doc: "Declares what operators may set, in the server's configuration below core.rules.config. What is wrong there refuses the scripts. " +
 				"Read values in hooks: tests, which see the defaults, can set others for them by t.config, but not for what was read while loading.",
 			example: local},
@@ -247,14 +247,19 @@ func (s *setting) read(v *vm, from lua.LValue) (lua.LValue, error) {
 		}
 		return text, nil
 	case s.typ == "set" && isText:
-		set := words{}
-		for _, word := range strings.FieldsFunc(strings.ToLower(string(text)), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' || r == '\r' }) {
-			set[word] = struct{}{}
-		}
-		return v.handle(set, v.classes["Set"]), nil
+		return v.handle(wordsOf(string(text)), v.classes["Set"]), nil
 	}
 	kind := map[string]string{"boolean": "true or false", "string": "a text", "set": "a text of words"}[s.typ]
 	return nil, fmt.Errorf("is %s, not %s", described(from), kind)
+}
+
+// wordsOf reads a set.
+func wordsOf(text string) words {
+	set := words{}
+	for _, word := range strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' || r == '\r' }) {
+		set[word] = struct{}{}
+	}
+	return set
 }
 
 // described is a value in an error.

@@ -96,7 +96,7 @@ func edgeSymbols() []symbol {
 	options := deciding("", "")
 	options.doc = "as those of im.before"
 	routing := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`,
-		"name is unique; there is no on_error: when the hook fails the action goes where it goes without it"}
+		"name is unique; when: as of im.before; there is no on_error: when the hook fails the action goes where it goes without it"}
 	field := func(name, typ, doc string) symbol {
 		return symbol{name: "Call." + name, in: inEdge, results: []param{{"", typ, ""}}, doc: doc}
 	}

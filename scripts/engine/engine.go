@@ -216,13 +216,13 @@ func (e *Engine) observed(ctx context.Context, s *shadow, b *bundle, chain []*ho
 		return verdict
 	}
 	q := copied(p, c, e.opts.Now())
-	if made, known := b.made(c); known && q.facts[FactAccountAge] == "" { // a replay elsewhere could not ask
-		q.facts[FactAccountAge] = age(made, q.at)
-	}
 	records := len(chain) > 0 && (s == nil || e.recorder.wants())
 	if records {
 		w, t := e.recorder.listen(e.opts.state)
 		verdict = b.judgeIn(ctx, chain, c, func() time.Time { return q.at }, w)
+		if c.made.known && q.facts[FactAccountAge] == "" { // a hook wanted it; a replay elsewhere could not ask
+			q.facts[FactAccountAge] = age(c.made.at, q.at)
+		}
 		if f, ok := verdict.Err.(*Fault); !ok || f.Kind != FaultBreaker && f.Kind != FaultStarved { // what no replay can repeat
 			e.recorder.add(q, w, t, outcomeOf(verdict), verdict.Bundle)
 		}

@@ -319,7 +319,7 @@ func (t pairCounts) of(pair uint64) *pairCount {
 
 func (v *vm) textSimilarity(L *lua.LState) int {
 	a, b := v.searched(L, 1), v.searched(L, 2)
-	v.spend(L, len(a)+len(b)) // sorting is slower than a scan
+	v.spend(L, len(a)+len(b)) // counting is slower than a scan
 	least := float64(L.OptNumber(3, 0))
 	if !(least >= 0 && least <= 1) {
 		L.ArgError(3, "must be from 0 to 1")

@@ -13,6 +13,7 @@ type gate struct {
 	when  string   // NAME.KEY of im.config, a boolean or a set; empty: always
 	given bool     // the operator's value: true, or a set that is not empty
 	usual bool     // the default, which tests see
+	set   bool     // it is a set
 	kinds []string // of conversations; nil: all
 
 	younger  string  // NAME.KEY of a duration: about accounts that are younger only; empty: all
@@ -32,7 +33,8 @@ func (v *vm) gateWhen(g *gate, value lua.LValue) bool {
 	}
 	s := v.sections[name].values[key]
 	g.given, g.usual = on(s.given), on(s.standard)
-	return s.typ == "boolean" || s.typ == "set"
+	g.set = s.typ == "set"
+	return s.typ == "boolean" || g.set
 }
 
 // gateYounger reads the option younger.
@@ -72,14 +74,16 @@ func (g *gate) open(trying *trying) bool {
 		return g.given
 	}
 	name, key, _ := strings.Cut(g.when, ".")
-	switch chosen := trying.values[name][key].(type) {
-	case nil:
+	chosen := trying.values[name][key]
+	switch text, isText := chosen.(lua.LString); {
+	case chosen == nil:
 		return g.usual
-	case lua.LString:
-		return strings.Trim(string(chosen), ", \n\t\r") != "" && chosen != "false"
-	default:
-		return on(chosen)
+	case g.set && isText:
+		return len(wordsOf(string(text))) > 0
+	case isText:
+		return text == "true"
 	}
+	return on(chosen)
 }
 
 // young is the age, in milliseconds, from which on an account is not new to the hook.

@@ -37,6 +37,8 @@ test("gates", function(t)
   assert(#t.effects() == 2)
   t.config{gates = {on = false, who = "alice, bob"}}
   assert(tags{text = "x"} == "niltruenil")
+  t.config{gates = {who = "false"}} -- a word like any other
+  assert(tags{text = "x"} == "niltruenil")
   t.config{gates = {who = " ,"}}
   assert(tags{text = "x"} == "nilnilnil")
 end)
@@ -130,6 +132,7 @@ test("ages", function(t)
   local function denied(age) return t.message{text = "x", account_age = age}.denied end
   assert(not t.message{text = "x"}.denied) -- not known
   assert(denied(86399) and not denied(86400))
+  assert(not denied(1e10) and not denied(math.huge) and not denied(0 / 0))
   t.config{new = {within = "2d"}}
   assert(denied(86400) and not denied(2 * 86400))
   t.config{new = {within = 1000}}
@@ -145,10 +148,11 @@ func TestYoungerAccounts(t *testing.T) {
 		o.Config = map[string]map[string]string{"new": {"within": "1h"}}
 		o.Made = func(user string) (time.Time, bool) {
 			asked++
-			return map[string]time.Time{"young": time.Now().Add(-59 * time.Minute), "old": time.Now().Add(-61 * time.Minute)}[user], user != "nobody"
+			return map[string]time.Time{"young": time.Now().Add(-59 * time.Minute), "old": time.Now().Add(-61 * time.Minute),
+				"almost": time.Now().Add(-time.Hour + 500*time.Millisecond)}[user], user != "nobody"
 		}
 	})
-	for user, denied := range map[string]bool{"young": true, "old": false, "nobody": false} {
+	for user, denied := range map[string]bool{"young": true, "old": false, "nobody": false, "almost": true} {
 		m := message("hello")
 		m.User = user
 		m.Facts = m
@@ -156,14 +160,14 @@ func TestYoungerAccounts(t *testing.T) {
 			t.Errorf("%s: got %+v", user, v)
 		}
 	}
-	if asked == 0 {
-		t.Error("nobody asked how old the accounts are")
+	if asked != 4 {
+		t.Errorf("the ages of four accounts were asked %d times", asked)
 	}
 	elsewhere := load(t, map[string]string{"a.lua": newcomers}, func(o *engine.Options) {
 		o.Config = map[string]map[string]string{"new": {"within": "1h"}}
 	})
 	r, err := elsewhere.Replay(t.Context(), e.Recording(), "")
-	if err != nil || r.Calls != 3 || r.Flips != 0 {
+	if err != nil || r.Calls != 4 || r.Flips != 0 {
 		t.Errorf("elsewhere: %+v, %v", r, err)
 	}
 }

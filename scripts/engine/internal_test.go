@@ -208,6 +208,24 @@ func TestPoolReusesTheWarmVM(t *testing.T) {
 	}
 }
 
+// What was said stays with no VM.
+func TestIdleVMsKeepNoText(t *testing.T) {
+	b := bundleOf(t, `local im = require("im")
+local list = im.words("spoiler")
+im.on_message(function(c) if list:any(c.text) then c:tag("found") end end, {name = "h", on_error = "open"})`, func(o *Options) { o.VMs = 1 })
+	if v := judged(t.Context(), b, "a secret spoiler"); len(v.Tags) != 1 {
+		t.Fatalf("got %+v", v)
+	}
+	v, err := b.pool.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.pool.put(v)
+	if v.spelt != "" || len(v.runes) != 0 {
+		t.Errorf("an idle VM keeps %q", v.spelt)
+	}
+}
+
 func TestPoolWaitEndsWithTheContext(t *testing.T) {
 	b := bundleOf(t, hookSource(""), func(o *Options) { o.VMs, o.Wait = 1, time.Hour })
 	v, err := b.pool.get(t.Context())
@@ -300,7 +318,7 @@ func TestStrikes(t *testing.T) {
 		}
 	}
 	look(1)
-	look(4)
+	look(3)
 	if b.Done() != nil {
 		t.Error("a call was stopped before the last third was over")
 	}
@@ -321,6 +339,55 @@ func TestStrikes(t *testing.T) {
 		t.Errorf("got %v, want the work to be spent", b.Err())
 	}
 	b.end()
+}
+
+// However the watchdog's ticks fall, a call that never ends is stopped soon after its time.
+func TestStrikesAreInTime(t *testing.T) {
+	const step = 10 * time.Microsecond
+	for wall, late := range map[time.Duration]time.Duration{
+		time.Millisecond: 3 * time.Millisecond, 2 * time.Millisecond: 2 * time.Millisecond, // of so few ticks each counts
+		5 * time.Millisecond: 1100 * time.Microsecond, 20 * time.Millisecond: 1100 * time.Microsecond, 50 * time.Millisecond: 1100 * time.Microsecond,
+	} {
+		for phase := time.Duration(0); phase < tick; phase += tick / 20 {
+			w := &watchdog{closed: make(chan struct{}), wake: make(chan struct{}, 1), budgets: map[*budget]struct{}{}}
+			close(w.closed)
+			b := &budget{dog: w}
+			w.add(b)
+			b.begin(1<<30, wall)
+			begun := time.Unix(1_700_000_000, 0)
+			ran, next := time.Duration(0), phase
+			for ; b.Done() == nil && ran < time.Second; ran += step {
+				if ran >= next {
+					w.look(begun.Add(ran))
+					next += tick
+				}
+			}
+			if ran < wall-tick || ran > wall+late {
+				t.Errorf("a call that has %v was stopped after %v", wall, ran)
+			}
+		}
+	}
+}
+
+// Hooks that end just before they are stopped use up the time of the chain.
+func TestChainTimeEnds(t *testing.T) {
+	j := &judgement{v: &vm{}}
+	spent := time.Duration(0)
+	for range 3 {
+		const wall = 5 * time.Millisecond
+		j.v.budget.struck, j.v.budget.most = strikes-1, strikes // all but the last
+		j.marked = time.Now().Add(-2 * wall)
+		j.spend(wall, false)
+		if j.spent-spent != wall {
+			t.Errorf("charged %v of %v", j.spent-spent, wall)
+		}
+		spent = j.spent
+	}
+	j.v.budget.struck = 0
+	j.marked = time.Now().Add(-time.Hour) // not scheduled, and not once seen to run
+	if j.spend(3*time.Millisecond, false); j.spent-spent != time.Millisecond {
+		t.Errorf("charged %v for a third of 3 ms", j.spent-spent)
+	}
 }
 
 func TestWatchdogSleeps(t *testing.T) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -24,9 +25,8 @@ type judgement struct {
 	marked  time.Time     // when the last hook had ended
 	spent   time.Duration // of the chain's time
 
-	aged  bool          // age was looked up
-	age   time.Duration // of the sender's account
-	known bool
+	aged bool    // age was looked up
+	age  float64 // of the sender's account, in seconds; NaN: not known
 }
 
 // judge runs the chain. The caller has seen that there is one.
@@ -83,25 +83,25 @@ func (j *judgement) wanted(h *hook) bool {
 		return true
 	}
 	if !j.aged {
-		j.aged = true
-		j.age, j.known = j.accountAge()
+		j.aged, j.age = true, j.accountAge()
 	}
-	return j.known && float64(j.age.Milliseconds()) < g.young(trying)
+	return j.age*1000 < g.young(trying) // never of one that is not known
 }
 
-// accountAge is what c.account_age is made of.
-func (j *judgement) accountAge() (age time.Duration, known bool) {
+// accountAge is what c.account_age is, in whole seconds; NaN: it is not known.
+func (j *judgement) accountAge() float64 {
+	text := ""
 	if j.c.Facts != nil {
-		if text := j.c.Facts.Fact(FactAccountAge); text != "" {
-			seconds, err := strconv.ParseFloat(text, 64)
-			return time.Duration(seconds * float64(time.Second)), err == nil
-		}
+		text = j.c.Facts.Fact(FactAccountAge)
 	}
-	made, known := j.b.made(j.c)
-	if !known {
-		return 0, false
+	if made, known := j.b.made(j.c, j.world); text == "" && known {
+		text = age(made, j.clock())
 	}
-	return max(0, j.clock().Sub(made)), true
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil && !math.IsInf(seconds, 0) {
+		return math.NaN()
+	}
+	return seconds
 }
 
 // ask asks one hook; true ends the chain.
@@ -113,7 +113,7 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 	if !h.point.deciding() {
 		wall = j.b.opts.AsideWall
 	} else if i > 0 {
-		if wall = min(wall, j.left(h)); wall <= 0 {
+		if wall = min(wall, j.left(h)); wall < tick {
 			return j.failed(ctx, h, FaultBudget, "the hooks before it used up the time for the chain")
 		}
 	}
@@ -135,12 +135,12 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 // left is what remains of the chain's time.
 func (j *judgement) left(h *hook) time.Duration { return h.point.time(j.b.opts.ChainWall) - j.spent }
 
-// spend charges a hook that had that wall time to the chain. One that ended by itself was
-// not struck often enough, so it is taken to have run for half of it at most: a busy machine
-// that had the hook wait does not fail those behind it.
+// spend charges a hook that had that wall time to the chain. One that ended by itself is
+// charged for the part after its last strike at most: a busy machine that had the hook wait
+// does not fail those behind it.
 func (j *judgement) spend(wall time.Duration, stopped bool) {
 	if !stopped {
-		wall /= 2
+		wall = wall * time.Duration(j.v.budget.struck+1) / time.Duration(j.v.budget.most)
 	}
 	now := time.Now()
 	j.spent += min(now.Sub(j.marked), wall)
@@ -166,6 +166,7 @@ func (j *judgement) acquire(ctx context.Context) error {
 func (j *judgement) release() {
 	if j.v != nil {
 		j.v.rule = ""
+		j.v.spelt, j.v.runes = "", j.v.runes[:0] // no text stays behind
 		j.v.leave()
 		j.b.pool.put(j.v)
 		j.v = nil
@@ -331,7 +332,7 @@ func (j *judgement) failed(ctx context.Context, h *hook, kind, msg string) (stop
 // fallBack asks the function that a hook has for when it fails.
 func (j *judgement) fallBack(ctx context.Context, h *hook) (stop bool, err error) {
 	wall := min(h.point.time(j.b.opts.Wall), j.left(h))
-	if wall <= 0 {
+	if wall < tick {
 		return false, errWall
 	}
 	if err := j.acquire(ctx); err != nil {

@@ -92,29 +92,21 @@ func mark(r rune) bool {
 func skeleton(text string) string {
 	var out strings.Builder
 	out.Grow(len(text))
-	odd := 0 // where characters began that want more than a look
-	for i, r := range text {
+	for _, r := range text {
 		k := foldRune(r)
 		switch {
 		case k < utf8.RuneSelf:
 			k = rune(plainLooks[k])
 		case !ideographic(k):
-			continue
-		}
-		if odd < i {
-			out.WriteString(oddSkeleton(text[odd:i]))
+			return oddSkeleton(text)
 		}
 		out.WriteRune(k)
-		odd = i + utf8.RuneLen(r)
-	}
-	if odd < len(text) {
-		out.WriteString(oddSkeleton(text[odd:]))
 	}
 	return out.String()
 }
 
-// oddSkeleton is the skeleton of any text. What stands for itself, and ASCII, composes
-// with nothing that it keeps, so the text between such may be read alone.
+// oddSkeleton is the skeleton of any text; the other one is for ASCII, full-width forms and
+// ideographs, which act on nothing beside them.
 func oddSkeleton(text string) string {
 	return norm.NFC.String(strings.Map(func(r rune) rune {
 		if r >= utf8.RuneSelf && (mark(r) || invisible(r)) {

@@ -244,7 +244,7 @@ func (p *proxy) field(n int) string {
 	if text := p.c.Facts.Fact(Fact(n)); text != "" || Fact(n) != FactAccountAge {
 		return text
 	}
-	if made, known := p.v.b.made(p.c); known {
+	if made, known := p.v.b.made(p.c, p.v.world); known {
 		return age(made, p.v.frozen())
 	}
 	return ""
@@ -255,16 +255,19 @@ func age(made, now time.Time) string {
 	return strconv.FormatInt(max(0, int64(now.Sub(made).Seconds())), 10)
 }
 
-// made asks the host when a sender's account was made, but not in a test.
-func (b *bundle) made(c *Call) (at time.Time, known bool) {
-	if b.opts.Made == nil || b.opts.trying != nil || c.Facts == nil {
+// made asks the host, once for a call, when the sender's account was made; but not in a
+// test, or a replay, which knows what was recorded.
+func (b *bundle) made(c *Call, w *world) (at time.Time, known bool) {
+	if b.opts.Made == nil || b.opts.trying != nil || w != nil && w.plays || c.Facts == nil {
 		return at, false
 	}
-	user := c.Facts.Fact(FactUser)
-	if user == "" {
-		return at, false
+	if !c.made.asked {
+		c.made.asked = true
+		if user := c.Facts.Fact(FactUser); user != "" {
+			c.made.at, c.made.known = b.opts.Made(user)
+		}
 	}
-	return b.opts.Made(user)
+	return c.made.at, c.made.known
 }
 
 // write is c.text = "…".

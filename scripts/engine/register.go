@@ -19,7 +19,7 @@ func pointSymbols() []symbol {
 	options := deciding("", "")
 	messages := deciding(`, conversations?: string|string[], younger?: string`, `; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger`)
 	aside := param{"fn", "fun(c: im.Call)", ""}
-	named := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique; when: as of im.on_message"}
+	named := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique; when: as of im.before"}
 	action := param{"action", "string", `"chat.send", or several: "chat.*", "*"`}
 	return []symbol{
 		{name: "im.before", in: inLoad, fn: registering(Before), args: []param{action, hook, options},

@@ -9,7 +9,7 @@ import (
 )
 
 // TestSimilarityCounts holds the table against a map, with texts of few and of many
-// different pairs, longer and shorter than the room on the stack.
+// different pairs, longer and shorter than the room that there is.
 func TestSimilarityCounts(t *testing.T) {
 	plain := func(a, b string) float64 {
 		counts, n, m, common := map[uint64]int{}, 0, 0, 0

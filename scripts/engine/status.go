@@ -42,6 +42,7 @@ type HookStatus struct {
 	Off       bool   // it is switched off
 	Asleep    bool   // a setting that it names is off: it is not asked
 	OnError   string // "open", "closed", "fallback", or the code of the denial
+	Gate      string // as in Ordered
 	Calls     int64
 	Denied    int64
 	Shadowed  int64
@@ -125,7 +126,7 @@ func (c *candidate) status() *CandidateStatus {
 }
 
 func (h *hook) status() HookStatus {
-	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, Function: h.point.function(), Off: h.off.Load(), Asleep: !h.gate.open(nil), OnError: h.onError.String(),
+	s := HookStatus{Name: h.name, Rule: h.rule, Priority: h.priority, Function: h.point.function(), Off: h.off.Load(), Gate: h.gate.String(), Asleep: !h.gate.open(nil), OnError: h.onError.String(),
 		Calls: h.calls.Load(), Denied: h.denied.Load(), Shadowed: h.shadowed.Load(), Rerouted: h.rerouted.Load(), Held: h.held.Load(), Rewritten: h.rewritten.Load(), Faults: h.faults.Load(),
 		Tripped: h.breaker.open.Load()}
 	if f := h.last.Load(); f != nil {

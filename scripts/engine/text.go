@@ -56,7 +56,7 @@ func ideographic(r rune) bool { return r >= '\u4E00' && r <= '\u9FFF' }
 
 func fold(text string) string {
 	for _, r := range text {
-		if foldRune(r) != r {
+		if r == utf8.RuneError || foldRune(r) != r {
 			return strings.Map(foldRune, text)
 		}
 	}

@@ -1757,8 +1757,7 @@ export class Client extends EventTarget {
 
   /** Forgets a person: the inbox, and what was not sent. */
   #forget() {
-    for (const out of this.queued) this.#refuse(out, new Refusal({ code: Code.UNAUTHENTICATED, message: 'signed out' }));
-    this.#held.clear();
+    for (const out of [...this.queued, ...this.#held.values()]) this.#refuse(out, new Refusal({ code: Code.UNAUTHENTICATED, message: 'signed out' }));
     this.#restart('user', '');
   }
 

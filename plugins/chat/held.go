@@ -42,6 +42,8 @@ func (p *Chat) hold(ctx context.Context, call *plugin.Call, m message) (*chatpb.
 	}
 	was, begun, err := p.held.add(ctx, h, p.config.HeldOfOne, p.config.HeldOfAll)
 	switch {
+	case errors.Is(err, errFull) && h.state == behind: // no rule held this one: it may come later
+		return nil, &im.Error{Code: idl.CodeRateLimited, Reason: "too many messages wait behind one that waits for a decision", RetryAfter: time.Minute}
 	case errors.Is(err, errFull):
 		return nil, &im.Error{Code: idl.CodeLimitExceeded, Reason: "too many messages wait for a decision", RetryAfter: time.Minute}
 	case err != nil:
@@ -49,13 +51,33 @@ func (p *Chat) hold(ctx context.Context, call *plugin.Call, m message) (*chatpb.
 	case was == nil:
 		return nil, nil
 	case was.id != h.id:
-		return p.heldAgain(ctx, was, m.digest, begun)
+		return p.heldAgain(ctx, call, was, begun)
 	}
+	if rep, err := p.heldTooLate(ctx, call, was); rep != nil || err != nil {
+		return rep, err
+	}
+	call.Placed() // what this session sends next finds the line here
 	p.host.Push(plugin.Push{Action: idl.ActionHeld, Body: shownHeld(was), Users: []im.UserID{m.sender}, Except: call.Session})
 	if err := p.lines.spread(ctx, l, begun); err != nil {
 		return nil, plugin.Stored(ctx, err)
 	}
 	return heldReply(was, false), nil
+}
+
+// heldTooLate is the answer to a message that was held although it is committed: an earlier
+// send of it was under way. It is taken out of its line; nil: it is not committed.
+func (p *Chat) heldTooLate(ctx context.Context, call *plugin.Call, was *held) (*chatpb.SendReply, error) {
+	if was.state != waiting {
+		return nil, nil
+	}
+	committed, found, err := plugin.Resent(ctx, p.timelines, call, was.clientID)
+	if err != nil || !found {
+		return nil, err
+	}
+	if _, _, err := p.decide(ctx, was.id, true, "", "committed before"); err != nil {
+		return nil, plugin.Stored(ctx, err)
+	}
+	return sent(committed)
 }
 
 // heldBefore is the answer to a resend of a message that waits, or was denied; nil: it
@@ -78,18 +100,19 @@ func (p *Chat) heldBefore(ctx context.Context, call *plugin.Call, clientID strin
 	if err != nil {
 		return nil, false, plugin.Stored(ctx, err)
 	}
-	rep, err = p.heldAgain(ctx, was, call.Digest, begun)
+	rep, err = p.heldAgain(ctx, call, was, begun)
 	return rep, true, err
 }
 
 // heldAgain is the answer to who sends a message again that waits, or was denied.
-func (p *Chat) heldAgain(ctx context.Context, was *held, digest [32]byte, begun string) (*chatpb.SendReply, error) {
+func (p *Chat) heldAgain(ctx context.Context, call *plugin.Call, was *held, begun string) (*chatpb.SendReply, error) {
 	switch {
-	case was.digest != digest:
+	case was.digest != call.Digest:
 		return nil, &im.Error{Code: idl.CodeConflict, Field: "client_id", Reason: "used before for another message"}
 	case was.state == denied:
 		return nil, &im.Error{Code: idl.CodeRejected, Reason: was.reason}
 	}
+	call.Placed()
 	if err := p.lines.spread(ctx, was.line(), begun); err != nil {
 		return nil, plugin.Stored(ctx, err)
 	}

@@ -140,7 +140,7 @@ func (l *lines) known(ctx context.Context, is func() bool) (bool, error) {
 	if there || current {
 		return there, nil
 	}
-	if err := l.renew(ctx); err != nil {
+	if err := l.renew(ctx, time.Now()); err != nil {
 		return false, err
 	}
 	l.mu.RLock()
@@ -148,9 +148,10 @@ func (l *lines) known(ctx context.Context, is func() bool) (bool, error) {
 	return is(), nil
 }
 
-// renew looks, unless somebody else did meanwhile: of those who come at once, one asks the
-// database.
-func (l *lines) renew(ctx context.Context) error {
+// renew looks, for one who came just now, unless somebody else began to since: of those who
+// come at once two ask the database, however slow it is. What a look does not see was begun
+// after he came, so it needs not stand before him.
+func (l *lines) renew(ctx context.Context, came time.Time) error {
 	select {
 	case l.renewing <- struct{}{}:
 		defer func() { <-l.renewing }()
@@ -158,9 +159,9 @@ func (l *lines) renew(ctx context.Context) error {
 		return ctx.Err()
 	}
 	l.mu.RLock()
-	current := l.current()
+	enough := l.current() || l.seen.After(came)
 	l.mu.RUnlock()
-	if current {
+	if enough {
 		return nil
 	}
 	_, err := l.look(ctx)

@@ -120,6 +120,7 @@ func (p *Chat) decideHeld(w http.ResponseWriter, r *http.Request) {
 
 func answer(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store") // texts of people
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(body) // who does not read it has gone
 }

@@ -70,31 +70,32 @@ func (p *Chat) goOn(ctx context.Context) (looked time.Duration, err error) {
 	if err != nil {
 		return looked, err
 	}
+	var faults []error // one that fails keeps no other back
 	for _, h := range due {
-		if _, _, err := p.decide(ctx, h.id, h.allow, "nobody decided in time", "deadline"); err != nil {
-			return looked, err
-		}
+		within, cancel := context.WithTimeout(ctx, stepTime)
+		_, _, err := p.decide(within, h.id, h.allow, "nobody decided in time", "deadline")
+		cancel()
+		faults = append(faults, err)
 	}
 	spent, err := p.held.spent(ctx, now, states[denied]-p.config.HeldOfAll)
 	if err != nil {
 		return looked, err
 	}
 	for _, h := range spent {
-		if _, err := p.held.remove(ctx, h); err != nil {
-			return looked, err
-		}
+		within, cancel := context.WithTimeout(ctx, stepTime)
+		_, err := p.held.remove(within, h)
+		cancel()
+		faults = append(faults, err)
 	}
 	until := time.Now().Add(turnTime)
-	for _, l := range moving { // in no order: one that fails keeps no other back for good
+	for _, l := range moving { // in no order: none is kept back for good
 		if time.Now().After(until) {
 			p.awake()
 			break
 		}
-		if err := p.drain(ctx, l, until); err != nil {
-			return looked, err
-		}
+		faults = append(faults, p.drain(ctx, l, until))
 	}
-	return looked, nil
+	return looked, errors.Join(faults...)
 }
 
 // look sees what there is: the lines that move, and how many messages.
@@ -123,6 +124,11 @@ func (p *Chat) Held() (waits, stands int64) {
 // decide ends the waiting of a message. done is false when somebody did before; h is nil
 // when there is no such message.
 func (p *Chat) decide(ctx context.Context, id string, allow bool, reason, by string) (h *held, done bool, err error) {
+	if !allow { // a send of it that was under way when it was held may have committed it
+		if allow, err = p.committed(ctx, id); err != nil {
+			return nil, false, err
+		}
+	}
 	if allow {
 		h, done, err = p.held.decide(ctx, id, approved, 0, "", by)
 	} else {
@@ -137,6 +143,16 @@ func (p *Chat) decide(ctx context.Context, id string, allow bool, reason, by str
 	}
 	p.awake()
 	return h, true, nil
+}
+
+// committed reports whether a held message is committed all the same.
+func (p *Chat) committed(ctx context.Context, id string) (bool, error) {
+	all, err := p.held.list(ctx, p.held.db, "WHERE id = ? LIMIT 1", id)
+	if err != nil || len(all) == 0 {
+		return false, err
+	}
+	_, was, found, err := p.timelines.Find(ctx, all[0].sender, all[0].clientID)
+	return found && was == all[0].digest, err
 }
 
 // awake has this core see to held messages at once.

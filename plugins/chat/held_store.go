@@ -181,9 +181,11 @@ func (s *heldStore) adding(ctx context.Context, tx *sql.Tx, h held, ofSender, of
 	if err != nil {
 		return nil, err
 	}
-	all, err := count(ctx, tx, "state <> ?", int(denied))
-	if err != nil {
-		return nil, err
+	all := 0
+	if h.state == waiting { // what stands behind is bounded by the sender's
+		if all, err = count(ctx, tx, "state = ?", int(waiting)); err != nil {
+			return nil, err
+		}
 	}
 	if mine >= ofSender || all >= ofAll {
 		return nil, errFull

@@ -97,6 +97,17 @@ test('what was decided without a connection is known after the next one', async 
   assert.deepEqual(pages.map(({ after_held_id }) => after_held_id), ['', 'H1']);
 });
 
+test('who signs out learns that what waits is not his any more', async () => {
+  const { clock, bob, client } = await alice();
+  const out = client.send(bob, 'one');
+  await clock.until(() => out.state === 'held');
+  const refused = assert.rejects(out.committed, /signed out/);
+  const done = client.signOut();
+  await clock.advance(1000);
+  await Promise.all([done, refused]);
+  assert.equal(out.state, 'refused');
+});
+
 test('the list has every field', async () => {
   const { clock, bob, client } = await alice();
   const out = client.send(bob, 'one');

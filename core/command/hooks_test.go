@@ -162,6 +162,8 @@ func TestDiffOfDirectoriesAndBundles(t *testing.T) {
 	s.want(0, `the same`, "diff", s.scripts, stored)
 	s.put("spam.lua", strings.Replace(goodRule, `"open"`, `"closed"`, 1)+`im.before("*", function() end, {name = "last", on_error = "open"})`)
 	s.want(0, `changed +spam\.lua +\+2 -1 lines.*hook added +last@.*hook changed +spam: .*closed, was .*open`, "diff", stored[:8], s.scripts)
+	s.put("spam.lua", strings.Replace(goodRule, `"open"`, `"open", conversations = "room"`, 1))
+	s.want(0, `hook changed +spam: priority 0, on_error open, in room, was priority 0, on_error open\s`, "diff", stored[:8], s.scripts)
 	s.want(1, `no stored bundle`, "diff", "abcdef", s.scripts)
 	s.want(2, `something is missing`, "diff", s.scripts)
 }

@@ -138,7 +138,11 @@ func (d *difference) compare(a, b []engine.HookStatus) {
 
 // registration is what a hook's options say.
 func registration(h engine.HookStatus) string {
-	return fmt.Sprintf("priority %d, on_error %s, asked %s", h.Priority, h.OnError, cmp.Or(h.Gate, "always"))
+	said := fmt.Sprintf("priority %d, on_error %s", h.Priority, h.OnError)
+	if h.Gate != "" {
+		said += ", " + h.Gate
+	}
+	return said
 }
 
 func (d difference) write(out io.Writer) {

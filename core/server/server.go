@@ -242,7 +242,7 @@ func (s *Server) accountMade(user string) (time.Time, bool) {
 	return at, exists && err == nil
 }
 
-// madeTime is a part of the time that a rule may take.
+// madeTime bounds what an action waits for that, once.
 const madeTime = 3 * time.Millisecond
 
 // kickUser ends the sessions of a person, since a rule wants it.

@@ -122,18 +122,19 @@ type route struct {
 	rewritable []Field
 }
 
-// connect computes the chains, of those hooks that are awake. Those of actions that nobody told of follow when
-// they are first asked about.
+// connect computes the chains, of those hooks that are awake. Those of actions that nobody
+// told of follow when they are first asked about.
 func (b *bundle) connect() {
+	awake := b.awake()
 	b.routes = map[string]*route{}
 	for _, a := range b.opts.Actions {
-		r := routeOf(a.Name, b.awake())
+		r := routeOf(a.Name, awake)
 		r.rewritable = a.Rewritable
 		b.routes[a.Name] = r
 	}
 	b.others.Clear()
 	clear(b.at[:])
-	for _, h := range b.awake() {
+	for _, h := range awake {
 		b.at[h.point] = append(b.at[h.point], h)
 	}
 }

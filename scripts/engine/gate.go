@@ -24,14 +24,22 @@ type gate struct {
 // conversationTypes are what the option conversations may name.
 func conversationTypes() []string { return []string{"chat", "group", "room"} }
 
+// settingNamed is a setting by NAME.KEY; nil: none is declared so far.
+func (v *vm) settingNamed(path string) *setting {
+	name, key, _ := strings.Cut(path, ".")
+	if s := v.sections[name]; s != nil {
+		return s.values[key]
+	}
+	return nil
+}
+
 // gateWhen reads the option when.
 func (v *vm) gateWhen(g *gate, value lua.LValue) bool {
 	g.when = lua.LVAsString(value)
-	name, key, _ := strings.Cut(g.when, ".")
-	if v.sections[name] == nil || v.sections[name].values[key] == nil {
+	s := v.settingNamed(g.when)
+	if s == nil {
 		return false
 	}
-	s := v.sections[name].values[key]
 	g.given, g.usual = on(s.given), on(s.standard)
 	g.set = s.typ == "set"
 	return s.typ == "boolean" || g.set
@@ -40,11 +48,10 @@ func (v *vm) gateWhen(g *gate, value lua.LValue) bool {
 // gateYounger reads the option younger.
 func (v *vm) gateYounger(g *gate, value lua.LValue) bool {
 	g.younger = lua.LVAsString(value)
-	name, key, _ := strings.Cut(g.younger, ".")
-	if v.sections[name] == nil || v.sections[name].values[key] == nil {
+	s := v.settingNamed(g.younger)
+	if s == nil {
 		return false
 	}
-	s := v.sections[name].values[key]
 	g.givenAge, g.usualAge = float64(lua.LVAsNumber(s.given)), float64(lua.LVAsNumber(s.standard))
 	return s.typ == "duration"
 }

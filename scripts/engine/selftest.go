@@ -45,7 +45,7 @@ func (b *bundle) selfTest(ctx context.Context) error {
 func (b *bundle) runTests(ctx context.Context, wanted func(*selfTest) bool, done func(*selfTest, time.Duration, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.TestWall)
 	defer cancel()
-	defer b.takeTime()()
+	defer b.prepareTests()()
 	v, err := newVM(b, true, true)
 	if err != nil {
 		return err
@@ -74,11 +74,11 @@ func (b *bundle) runTests(ctx context.Context, wanted func(*selfTest) bool, done
 	return errors.Join(faults...)
 }
 
-// takeTime has all hooks be asked, whatever the operator's settings are, and gives them the tests' wall time instead of their own, until it is
-// undone: instructions are counted as ever, but on a busy machine a few
-// milliseconds would refuse good rules, and with them the start. Nobody else has
-// the bundle yet.
-func (b *bundle) takeTime() (undo func()) {
+// prepareTests has all hooks be asked, whatever the operator's settings are, and gives them
+// the tests' wall time instead of their own, until it is undone: instructions are counted as
+// ever, but on a busy machine a few milliseconds would refuse good rules, and with them the
+// start. Nobody else has the bundle yet.
+func (b *bundle) prepareTests() (undo func()) {
 	usual, patient := b.opts, *b.opts
 	patient.AsideWall, patient.ActionWall = usual.TestWall, usual.TestWall
 	patient.Wall, patient.ChainWall = usual.TestWall, usual.TestWall
@@ -117,7 +117,7 @@ func (t *tester) run(test *selfTest) error {
 		return err
 	}
 	defer state.close()
-	t.b.opts.state = state // opts are the tests' own, see takeTime
+	t.b.opts.state = state // opts are the tests' own, see prepareTests
 	t.b.opts.trying = &trying{values: map[string]map[string]lua.LValue{}}
 	t.v.now, t.v.broken, t.left = time.Time{}, false, false
 	t.v.configure(t.b.opts.trying)

@@ -8,7 +8,7 @@ export GOFLAGS := -mod=readonly $(GOFLAGS)
 # watches all others.
 WHOLE := ./bench ./bench/e2e/... ./edge/web/...
 # In the order of their imports.
-PROTOS := wire account chat room core
+PROTOS := wire account chat room social group moment file core
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster test vet unit production race check format generated gen fuzz bench benchmarks
@@ -34,7 +34,7 @@ vet:
 	$(GO) vet ./...
 
 unit: ## run every test once, without the race detector
-	$(GO) test -timeout 9m ./...
+	$(GO) test -timeout 15m ./...
 
 production: ## run the plugins' tests on MySQL and Redis, which they start
 	FREEIM_TEST_STORES=production $(GO) test -timeout 9m ./plugins/... ./core/plugin/...

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +118,43 @@ func TestReportCommand(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "run-fanout.png")); err != nil || info.Size() < 1000 {
 		t.Errorf("the picture: %v, %s", err, out.String())
+	}
+}
+
+// TestReadmeJudgesItsFigures: met or missed is what the first number of freeim's cell is,
+// beside the target's. Of numbers that are equal as printed it may be either.
+func TestReadmeJudgesItsFigures(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := regexp.MustCompile(`[0-9][0-9,]*(\.[0-9]+)?`)
+	first := func(cell string) (n float64, ok bool) {
+		n, err := strconv.ParseFloat(strings.ReplaceAll(number.FindString(cell), ",", ""), 64)
+		return n, err == nil
+	}
+	judged := 0
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 7 || !strings.ContainsAny(cells[2], "≤≥<") {
+			continue
+		}
+		judged++
+		want, _ := first(cells[2])
+		got, measured := first(cells[3])
+		met := got <= want
+		if strings.Contains(cells[2], "≥") {
+			met = got >= want
+		}
+		verdict := strings.TrimSpace(cells[4])
+		switch {
+		case !measured && verdict == "", measured && got == want && (verdict == "met" || verdict == "missed"):
+		case !measured, met && verdict != "met", !met && verdict != "missed":
+			t.Errorf("%s: %s is called %q", strings.TrimSpace(cells[1]), strings.TrimSpace(cells[3]), verdict)
+		}
+	}
+	if rows := len((&report.Run{}).Targets().Rows); judged != rows {
+		t.Errorf("%d lines of the table of targets were found, want %d", judged, rows)
 	}
 }
 

@@ -61,9 +61,9 @@ func defaultSettings() settings {
 
 func (s *settings) flags(f *flag.FlagSet) {
 	f.IntVar(&s.sessions, "sessions", s.sessions, "clients that connect (two make a pair)")
-	f.IntVar(&s.members, "members", s.members, "members of the room")
+	f.IntVar(&s.members, "members", s.members, "members of the room, or of the group")
 	f.IntVar(&s.publishers, "publishers", s.publishers, "members that send; each has one message at the core at a time")
-	f.StringVar(&s.windows, "windows", s.windows, "messages under way: of each pair, of the whole room; several, as 1,4,32, one after the other")
+	f.StringVar(&s.windows, "windows", s.windows, "messages under way: of each pair, of the whole room or group; several, as 1,4,32, one after the other")
 	f.Float64Var(&s.rate, "rate", s.rate, "messages a second that are due, whatever happens, instead of a window; 0: by window")
 	f.BoolVar(&s.half, "half", s.half, "after each window, also measure at half of the rate just found")
 	f.IntVar(&s.payload, "payload", s.payload, "octets of text in a message")

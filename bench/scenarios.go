@@ -28,6 +28,7 @@ func scenarios() []scenario {
 		{"idle", "sessions only keep up their heartbeats: what one costs", func(s *settings) { s.sessions, s.rounds = 5000, 1 }, idle},
 		{"chat", "1:1, through edge, core and store", nil, chat},
 		{"room", "one room: every message to all members", func(s *settings) { s.windows = "1,4,32" }, room},
+		{"group", "one group: every message into the inbox of each member", func(s *settings) { s.members, s.windows = 500, "1,4,32" }, group},
 		{"slow", "one member of a room in a hundred reads nothing: what that does to the others", flooded, slow},
 		{"mixed", "idle sessions, pairs and a room at once, by rate", func(s *settings) { s.sessions, s.members, s.rate = 2000, 500, 100 }, mixed},
 		{"reconnect", "all connections are lost at once, and come back", func(s *settings) { s.sessions = 2000 }, reconnect},
@@ -287,7 +288,7 @@ func (s *stage) restartEdges(ctx context.Context) error {
 
 // allRules switches on what is shipped, with limits that this load does not reach:
 // all is looked at, and nothing refused.
-const allRules = "FREEIM_CORE_RULES_CONFIG={flood: {enabled: true, messages: 10000, per: 1s, alike: 1}, newcomers: {enabled: true, new_for: 1s}, " +
+const allRules = "FREEIM_CORE_RULES_CONFIG={flood: {enabled: true, messages: 10000, per: 1s, alike: 1}, newcomers: {enabled: true, new_for: 1s, messages: 10000, conversations: 200}, " +
 	"links: {enabled: true, new_for: 1s}, rooms: {slow: r_other, gate_mention_all: true}}"
 
 // hooks compares messages without rules, with those that are shipped, and with all of those

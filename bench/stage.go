@@ -189,7 +189,7 @@ func connecting(workers int, groups []load.Group) int {
 	return workers
 }
 
-// plans shares groups out. The publishers of a room are in the first plan.
+// plans shares groups out. The publishers of a room or a crowd are in the first plan.
 func (s *stage) plans(workers int, reconnect time.Duration, groups []load.Group) (plans []load.Plan, err error) {
 	shared := ""
 	if workers > 1 {
@@ -214,7 +214,7 @@ func (s *stage) plans(workers int, reconnect time.Duration, groups []load.Group)
 			if w > 0 {
 				part.Publishers = 0
 			}
-			if g.Kind == load.Room && workers > 1 {
+			if g.Spread() && workers > 1 {
 				for other := range workers {
 					part.Slots = append(part.Slots, other*len(groups)+i)
 				}

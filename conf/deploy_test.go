@@ -102,6 +102,56 @@ func TestDeployedVariables(t *testing.T) {
 	}
 }
 
+// What people upload is in one place: cores and edges mount the same, and are told so.
+func TestDeployedFiles(t *testing.T) {
+	const dir = "/freeim/files"
+	compose := documents(t, "compose.yaml")[0]
+	if _, ok := pick(compose, "volumes").(map[string]any)["files"]; !ok {
+		t.Error("compose.yaml has no volume for files")
+	}
+	for name, key := range map[string]string{"core-1": "FREEIM_PLUGINS_FILE_DIR", "core-2": "FREEIM_PLUGINS_FILE_DIR", "edge-1": "FREEIM_EDGE_FILES_DIR", "edge-2": "FREEIM_EDGE_FILES_DIR"} {
+		service := pick(compose, "services", name)
+		volumes, _ := pick(service, "volumes").([]any)
+		if !slices.Contains(volumes, any("files:"+dir)) || pick(service, "environment", key) != dir {
+			t.Errorf("%s: %v, %v", name, volumes, pick(service, "environment", key))
+		}
+	}
+	if text, err := os.ReadFile("Containerfile"); err != nil || !strings.Contains(string(text), "chown freeim /freeim/data "+dir) {
+		t.Errorf("the image's user may not write to %s, %v", dir, err)
+	}
+	claim := documents(t, "k8s/files.yaml")[0]
+	if pick(claim, "kind") != "PersistentVolumeClaim" || fmt.Sprint(pick(claim, "spec", "accessModes")) != "[ReadWriteMany]" {
+		t.Errorf("the claim is %v", claim)
+	}
+	for name, key := range map[string]string{"core": "FREEIM_PLUGINS_FILE_DIR", "edge": "FREEIM_EDGE_FILES_DIR"} {
+		var told, mounted, claimed bool
+		for _, doc := range documents(t, "k8s/"+name+".yaml") {
+			told = told || pick(doc, "data", key) == dir
+			pod := pick(doc, "spec", "template", "spec")
+			mounts, _ := pick(pod, "containers", 0, "volumeMounts").([]any)
+			for _, one := range mounts {
+				mounted = mounted || pick(one, "name") == "files" && pick(one, "mountPath") == dir
+			}
+			volumes, _ := pick(pod, "volumes").([]any)
+			for _, one := range volumes {
+				claimed = claimed || pick(one, "name") == "files" && pick(one, "persistentVolumeClaim", "claimName") == pick(claim, "metadata", "name")
+			}
+		}
+		if !told || !mounted || !claimed {
+			t.Errorf("k8s/%s.yaml: told %v, mounted %v, claimed %v", name, told, mounted, claimed)
+		}
+		unit, err := os.ReadFile("systemd/freeim-" + name + ".service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"User=freeim", "StateDirectory=freeim-" + name + " freeim-files", "Environment=" + key + "=%S/freeim-files"} {
+			if !strings.Contains(string(unit), "\n"+line+"\n") {
+				t.Errorf("the %s's unit does not say %s", name, line)
+			}
+		}
+	}
+}
+
 // pick gives what is at a path of keys, nil if there is nothing.
 func pick(node any, path ...any) any {
 	for _, key := range path {

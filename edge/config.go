@@ -18,11 +18,18 @@ import (
 	"freeim/conf/tracing"
 	"freeim/core/plugin"
 	"freeim/core/server"
+	"freeim/edge/api"
 	"freeim/edge/certs"
+	"freeim/edge/files"
 	"freeim/edge/hooks"
 	"freeim/edge/limits"
 	"freeim/edge/rpc"
+	"freeim/edge/session"
+	home "freeim/idl/files"
 	"freeim/plugins/account"
+	"freeim/plugins/file"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // config is what conf/edge.yaml and conf/embedded.yaml hold. Both files give
@@ -49,6 +56,9 @@ type edgeConfig struct {
 	LinkKey   string   `yaml:"link_key"`
 	Etcd      rpc.Etcd `yaml:"etcd"`
 	Origins   []string `yaml:"origins"`
+
+	API   apiConfig   `yaml:"api"`
+	Files filesConfig `yaml:"files"`
 
 	Pools map[string]poolConfig `yaml:"pools"`
 	Rules rulesConfig           `yaml:"rules"`
@@ -84,6 +94,35 @@ type edgeConfig struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	DrainDelay   time.Duration `yaml:"drain_delay"`
 	DrainRate    int           `yaml:"drain_rate"`
+}
+
+// apiConfig is the actions over HTTP.
+type apiConfig struct {
+	Requests int      `yaml:"requests"` // under way at once; 0: there is no API
+	Origins  []string `yaml:"origins"`
+}
+
+// handler is nil when there is no API.
+func (c *apiConfig) handler(hub *session.Hub, links *rpc.Links, figures prometheus.Registerer) (*api.Handler, error) {
+	if c.Requests == 0 {
+		return nil, nil
+	}
+	return api.New(api.Options{Hub: hub, Actions: links.Actions, Requests: c.Requests, Origins: c.Origins, Figures: figures})
+}
+
+// filesConfig is what people upload.
+type filesConfig struct {
+	Dir     string `yaml:"dir"`     // empty: none; in embedded mode that of the core, if it has one
+	Key     string `yaml:"key"`     // empty: the one in dir
+	Uploads int    `yaml:"uploads"` // under way at once
+}
+
+// handler is nil when there are none; origins are those of the API.
+func (c *filesConfig) handler(origins []string, log *slog.Logger, figures prometheus.Registerer) (*files.Handler, error) {
+	if c.Dir == "" {
+		return nil, nil
+	}
+	return files.New(files.Options{Home: &home.Home{Dir: c.Dir, Given: c.Key}, Uploads: c.Uploads, Origins: origins, Log: log, Figures: figures})
 }
 
 // poolConfig is some more cores, for the sessions that rules send there.
@@ -156,6 +195,7 @@ func defaults(all []plugin.Plugin) config {
 		Edge: edgeConfig{
 			Processes: 1, TCP: ":7070", HTTP: ":8080",
 			Etcd: rpc.Etcd{Prefix: "freeim"}, Lookup: 5 * time.Second, Silence: 2 * time.Second, Census: 5 * time.Second,
+			API: apiConfig{Requests: 4096}, Files: filesConfig{Uploads: 128},
 			TLS: tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
 			Limits: limitsConfig{
 				Connections: 10_000, Connects: 500, Frames: 20_000, Octets: 32 << 20, AuthFailures: 5, AuthFailuresPerMinute: 10,
@@ -165,7 +205,7 @@ func defaults(all []plugin.Plugin) config {
 			MaxSessions: 1_000_000, AuthTimeout: 10 * time.Second, Heartbeat: 30 * time.Second,
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 			RetryAfter: time.Second, Jitter: 5 * time.Second,
-			HeadTimeout: 10 * time.Second, MaxHTTP: 8192, Backlog: 256 << 10, Stall: 10 * time.Second, ReadBuffer: 128,
+			HeadTimeout: 10 * time.Second, MaxHTTP: 8192, Backlog: 256 << 10, Stall: 8 * time.Second, ReadBuffer: 128,
 			CallTimeout: 15 * time.Second, DrainTimeout: defaultDrain,
 		},
 		Plugins: plugin.Configs(all),
@@ -197,6 +237,12 @@ func (c *config) complete() error {
 	}
 	if c.Core != nil && c.Edge.Rules.Dir == "" && c.Core.Scripts != "" {
 		c.Edge.Rules = rulesConfig{c.Core.Scripts, filepath.Join(c.Core.Data, "rules", "edge"), c.Core.Rules.Config}
+	}
+	if k := c.Edge.Files.Key; k != "" && len(k) < home.LeastKey {
+		return fmt.Errorf("edge.files.key has %d octets: it must have %d or more", len(k), home.LeastKey)
+	}
+	if of, ok := c.Plugins["file"].(*file.Config); ok && c.Core != nil && c.Edge.Files.Dir == "" && of.Store == "disk" {
+		c.Edge.Files.Dir, c.Edge.Files.Key = of.Dir, of.Key
 	}
 	switch {
 	case len(c.Edge.Cores) == 0:

@@ -12,13 +12,16 @@ import (
 	"time"
 
 	"freeim/conf/tracing"
+	"freeim/edge/api"
 	"freeim/edge/certs"
+	"freeim/edge/files"
 	"freeim/edge/gateway"
 	"freeim/edge/hooks"
 	"freeim/edge/limits"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
 	"freeim/edge/web"
+	home "freeim/idl/files"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -32,6 +35,8 @@ type edge struct {
 	rules   *hooks.Rules  // nil: none
 	links   *rpc.Links
 	hub     *session.Hub
+	api     *api.Handler   // nil: none
+	files   *files.Handler // nil: none
 	gateway *gateway.Gateway
 
 	draining atomic.Bool        // close has begun
@@ -85,6 +90,16 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing, figures pr
 		return nil, fmt.Errorf("prepare the hub: %w", err)
 	}
 	e = &edge{config: c, log: log, limits: guard, certs: shown, rules: rules, links: links, hub: hub}
+	if e.api, err = c.API.handler(hub, links, figures); err != nil {
+		hub.Close()
+		links.Close()
+		return nil, fmt.Errorf("prepare the API: %w", err)
+	}
+	if e.files, err = c.Files.handler(c.API.Origins, log, figures); err != nil {
+		hub.Close()
+		links.Close()
+		return nil, fmt.Errorf("prepare the files: %w", err)
+	}
 	if e.gateway, err = gateway.New(e.options(log)); err != nil {
 		hub.Close()
 		links.Close()
@@ -110,11 +125,17 @@ func (e *edge) options(log *slog.Logger) gateway.Options {
 }
 
 // pages is what the HTTP port serves beside WebSockets: the demo chat with the
-// browser SDK, and the health of this edge.
+// browser SDK, the actions, what people upload, and the health of this edge.
 func (e *edge) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
 	mux.HandleFunc("GET /healthz", e.health)
+	if e.api != nil {
+		mux.Handle(api.Prefix, e.api)
+	}
+	if e.files != nil {
+		mux.Handle(home.Prefix, e.files)
+	}
 	return mux
 }
 

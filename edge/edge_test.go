@@ -7,13 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"freeim/edge/gateway"
@@ -99,8 +97,10 @@ func TestDrainEndsInTime(t *testing.T) {
 	}
 	session, page := dial(t, e.gateway.TCPAddr()), dial(t, e.gateway.HTTPAddr())
 	io.WriteString(page, "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nnot all")
-	for deadline := time.Now().Add(patience); e.gateway.Stats().HTTP == 0 || e.hub.Stats().Sessions == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	tick, late := time.NewTicker(time.Millisecond), time.Now().Add(patience)
+	defer tick.Stop()
+	for ; e.gateway.Stats().HTTP == 0 || e.hub.Stats().Sessions == 0; <-tick.C {
+		if time.Now().After(late) {
 			t.Fatal("the page is not there")
 		}
 	}
@@ -113,22 +113,9 @@ func TestDrainEndsInTime(t *testing.T) {
 	}
 }
 
-// While it drains the edge says that it is not ready, and lets clients in for
-// DrainDelay.
-func TestDrainSaysSoFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &edge{config: edgeConfig{DrainDelay: time.Minute}, log: slog.New(slog.DiscardHandler)}
-		e.draining.Store(true)
-		out := httptest.NewRecorder()
-		e.health(out, httptest.NewRequest("GET", "/healthz", nil))
-		if out.Code != http.StatusServiceUnavailable || e.ready(t.Context()) == nil {
-			t.Errorf("got %d, want 503", out.Code)
-		}
-	})
-}
-
-// TestSignals: SIGTERM drains, another one ends the process at once. It is this
-// test binary that is run, as the program.
+// TestSignals: SIGTERM drains, another one ends the process at once. While it drains the
+// edge says that it is not ready, and lets clients in for DrainDelay. It is this test
+// binary that is run, as the program.
 func TestSignals(t *testing.T) {
 	if os.Getenv("TEST_AS_EDGE") != "" {
 		os.Args = []string{"edge", "-config", "../conf/embedded.yaml"}
@@ -160,18 +147,28 @@ func TestSignals(t *testing.T) {
 			}
 			defer program.Process.Kill()
 			lines := bufio.NewScanner(out)
-			await := func(what string) {
+			await := func(what string) (line string) {
 				for lines.Scan() {
-					if strings.Contains(lines.Text(), what) {
-						return
+					if line = lines.Text(); strings.Contains(line, what) {
+						return line
 					}
 				}
-				t.Errorf("it did not say %q", what)
+				t.Fatalf("it did not say %q", what)
+				return ""
 			}
+			page := strings.Fields(await("chat "))[1] + "healthz"
+			tcp := strings.TrimPrefix(strings.Fields(await("tcp "))[1], "tcp://")
 			await("data ")
+			awaitHealth(t, page, http.StatusOK)
 			program.Process.Signal(syscall.SIGTERM)
 			if row.twice {
 				await("stopping")
+				awaitHealth(t, page, http.StatusServiceUnavailable)
+				session := dialAt(t, tcp)
+				session.Write([]byte{0, idl.Protocol, 0, 0, byte(idl.ActionHeartbeat), 0, 0, 0, 1, 0, 0, 0, 0})
+				if a := next(t, session); a != idl.ActionHeartbeat {
+					t.Errorf("a client that comes while it drains got %v, want Heartbeat", a)
+				}
 				program.Process.Signal(syscall.SIGTERM)
 			}
 			io.Copy(io.Discard, out)
@@ -183,9 +180,30 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-func dial(t *testing.T, to net.Addr) net.Conn {
+// awaitHealth asks the page until it answers so.
+func awaitHealth(t *testing.T, page string, want int) {
 	t.Helper()
-	conn, err := net.Dial("tcp", to.String())
+	tick, late := time.NewTicker(5*time.Millisecond), time.Now().Add(patience)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		rep, err := http.Get(page)
+		if err == nil {
+			rep.Body.Close()
+		}
+		if err == nil && rep.StatusCode == want {
+			return
+		}
+		if time.Now().After(late) {
+			t.Fatalf("%s: got %+v, %v, want %d", page, rep, err, want)
+		}
+	}
+}
+
+func dial(t *testing.T, to net.Addr) net.Conn { t.Helper(); return dialAt(t, to.String()) }
+
+func dialAt(t *testing.T, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -46,13 +47,14 @@ type family struct {
 // open, 0: as many as this test.
 func newFamily(t *testing.T, n, limit int) *family {
 	t.Helper()
-	f := &family{T: t, tcp: freePort(t, 0), admin: portsInARow(t, n), done: make(chan error, 1), pids: map[int]int{}}
+	first := freePorts(t, 2+n)
+	f := &family{T: t, tcp: fmt.Sprintf("127.0.0.1:%d", first), admin: first + 2, done: make(chan error, 1), pids: map[int]int{}}
 	shell := `exec "$0" "$@"`
 	if limit > 0 {
 		shell = fmt.Sprintf("ulimit -n %d; ", limit) + shell
 	}
 	f.Cmd = exec.Command("sh", "-c", shell, os.Args[0], "-config", "../conf/edge.yaml", "-processes", strconv.Itoa(n))
-	f.Env = append(os.Environ(), "TEST_AS_PROGRAM=1", "FREEIM_EDGE_TCP="+f.tcp, "FREEIM_EDGE_HTTP="+freePort(t, 0),
+	f.Env = append(os.Environ(), "TEST_AS_PROGRAM=1", "FREEIM_EDGE_TCP="+f.tcp, fmt.Sprintf("FREEIM_EDGE_HTTP=127.0.0.1:%d", first+1),
 		"FREEIM_EDGE_CORES=unix:"+t.TempDir()+"/none.sock", "FREEIM_EDGE_AUTH_TIMEOUT=10m",
 		fmt.Sprintf("FREEIM_ADMIN_LISTEN=127.0.0.1:%d", f.admin))
 	out, in, err := os.Pipe()
@@ -240,37 +242,22 @@ func TestFewOpenFiles(t *testing.T) {
 	<-f.done
 }
 
-// freePort is an address of this machine that nobody listens on; port 0: any.
-func freePort(t *testing.T, port int) string {
-	t.Helper()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		return ""
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// portsInARow is the first of n ports that are free.
-func portsInARow(t *testing.T, n int) int {
+// freePorts is the first of n ports in a row that are free, out of the range from which the
+// kernel gives out ports: another's connection could take one before a process does.
+func freePorts(t *testing.T, n int) int {
 	t.Helper()
 	for range 100 {
-		first := must(strconv.Atoi(freePort(t, 0)[len("127.0.0.1:"):]))
-		free := first+n < 1<<16
+		first, free := 10000+rand.IntN(5000), true
 		for i := range n {
-			free = free && freePort(t, first+i) != ""
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+i))
+			if free = free && err == nil; err == nil {
+				l.Close()
+			}
 		}
 		if free {
 			return first
 		}
 	}
-	t.Fatal("no ports in a row")
+	t.Fatal("no free ports")
 	return 0
-}
-
-func must(n int, err error) int {
-	if err != nil {
-		panic(err)
-	}
-	return n
 }

@@ -240,13 +240,14 @@ func (v vectors) named(name string) (idl.Action, bool) {
 
 func TestVectorsOfBodies(t *testing.T) {
 	messages := map[string]func() idl.Message{
-		"chat.SendRequest":    func() idl.Message { return new(chatpb.SendRequest) },
-		"chat.InboxEntry":     func() idl.Message { return new(chatpb.InboxEntry) },
-		"account.AuthRequest": func() idl.Message { return new(accountpb.AuthRequest) },
-		"wire.Error":          func() idl.Message { return new(wirepb.Error) },
-		"wire.Quit":           func() idl.Message { return new(wirepb.Quit) },
-		"wire.Scripted":       func() idl.Message { return new(idl.Scripted) },
-		"wire.Notice":         func() idl.Message { return new(wirepb.Notice) },
+		"chat.SendRequest":             func() idl.Message { return new(chatpb.SendRequest) },
+		"chat.InboxEntry":              func() idl.Message { return new(chatpb.InboxEntry) },
+		"account.AuthRequest":          func() idl.Message { return new(accountpb.AuthRequest) },
+		"account.UpdateProfileRequest": func() idl.Message { return new(accountpb.UpdateProfileRequest) },
+		"wire.Error":                   func() idl.Message { return new(wirepb.Error) },
+		"wire.Quit":                    func() idl.Message { return new(wirepb.Quit) },
+		"wire.Scripted":                func() idl.Message { return new(idl.Scripted) },
+		"wire.Notice":                  func() idl.Message { return new(wirepb.Notice) },
 	}
 	for _, tt := range load(t).Bodies {
 		t.Run(tt.Message, func(t *testing.T) {

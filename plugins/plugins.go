@@ -7,14 +7,24 @@ import (
 	"freeim/core/plugin"
 	"freeim/plugins/account"
 	"freeim/plugins/chat"
+	"freeim/plugins/file"
+	"freeim/plugins/group"
+	"freeim/plugins/moment"
 	"freeim/plugins/room"
+	"freeim/plugins/social"
+	"freeim/plugins/webhook"
 )
 
 // All makes every plugin anew, each before those that need its services.
 func All() []plugin.Plugin {
 	return []plugin.Plugin{
 		account.New(),
+		file.New(),
 		chat.New(),
+		social.New(),
+		group.New(),
+		moment.New(),
 		room.New(),
+		webhook.New(),
 	}
 }

@@ -45,10 +45,10 @@ local im = {}
 ---@field text string? The text of a message; may be assigned: one that a client could send, not empty, UTF-8. Later hooks see it.
 ---@field conversation string? ID of the conversation of a message.
 ---@field conversation_type string? "chat", "group" or "room", of a message.
----@field kind string? What a message is: "text".
----@field transport string? At the edge: "tcp" or "websocket".
+---@field kind string? What a message is: "text", "image", "place", "video", "voice", "file", "command" or "custom"; in rooms "text", "gift" or "announcement".
+---@field transport string? At the edge: "tcp", "websocket" or "http".
 ---@field tls boolean? At the edge: whether the client came over TLS.
----@field path string? In on_connect: the path of a WebSocket's request, without a query.
+---@field path string? In on_connect: the path of an HTTP request, a WebSocket's too, without a query.
 ---@field size number? In on_frame: octets of the body.
 ---@field codec string? In on_frame: "protobuf" or "json".
 ---@field sequence number? In on_frame: the client's number of the frame.
@@ -104,7 +104,7 @@ function im.before(action, fn, options) end
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
----@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, conversations?: string|string[], younger?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger; higher priority runs first
+---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, conversations?: string|string[], younger?: string, words?: im.Words, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger; words: it is for texts with one of these words; higher priority runs first
 function im.on_message(fn, options) end
 
 ---Registers a hook on people who sign in or connect, when their credentials were right.
@@ -114,7 +114,7 @@ function im.on_message(fn, options) end
 ---@param options {name: string, on_error: "open"|"closed"|{code: string}|{fallback: fun(c: im.Call): im.Verdict?}, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; on_error says what happens when the hook fails: open goes on, closed denies; when: a setting, as "flood.enabled", a boolean or a set of im.config: while it is false, or empty, the hook is not asked and costs nothing; higher priority runs first
 function im.on_login(fn, options) end
 
----Registers a hook on people who come into a room, c.conversation, and may.
+---Registers a hook on people who come into a room or a group, c.conversation, and may.
 ---
 ---For loading.
 ---@param fn fun(c: im.Call): im.Verdict?
@@ -634,7 +634,7 @@ function im.on_frame(fn, options) end
 ---@param options {name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]} name is unique; when: as of im.before; there is no on_error: when the hook fails the action goes where it goes without it
 function im.on_route(fn, options) end
 
----In on_connect: a field of a WebSocket's request: host, origin, user-agent, accept-language, referer, sec-websocket-protocol, or one that begins with x-.
+---In on_connect: a field of an HTTP request, a WebSocket's too: host, origin, user-agent, accept-language, referer, sec-websocket-protocol, or one that begins with x-.
 ---
 ---For hooks at the edge.
 ---@param name string in lower case

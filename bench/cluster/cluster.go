@@ -10,16 +10,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"freeim/core/server"
+	"freeim/edge/api"
+	"freeim/edge/files"
 	"freeim/edge/gateway"
 	"freeim/edge/rpc"
 	"freeim/edge/session"
 	"freeim/edge/web"
+	home "freeim/idl/files"
 	"freeim/plugins"
+	"freeim/plugins/file"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -39,6 +44,8 @@ type Options struct {
 	Via func(i int) string
 	// Hub sets limits that differ from the edges' defaults; Core is ignored.
 	Hub session.Options
+	// Requests is how many actions over HTTP may be under way at an edge; 0: its default.
+	Requests int
 	// Tracer makes the spans of the actions, of all of them; nil: there are none.
 	Tracer trace.Tracer
 	// TLS is what the edges show on ports of their own for tls:// and wss://,
@@ -102,6 +109,9 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 // RulesDir is where the cores' Lua rules are.
 func (c *Cluster) RulesDir() string { return filepath.Join(c.opts.Dir, "rules") }
 
+// filesDir is where what people upload is.
+func (c *Cluster) filesDir() string { return filepath.Join(c.opts.Dir, "files") }
+
 // Close stops everything.
 func (c *Cluster) Close(ctx context.Context) error {
 	var errs []error
@@ -133,6 +143,11 @@ func (c *Core) Start(ctx context.Context) (err error) {
 	o := server.Options{Log: c.cluster.log, Tracer: c.cluster.opts.Tracer, Plugins: plugins.All(), Config: server.Config{
 		ID: fmt.Sprintf("core-%d", c.index+1), Listen: c.listen(), Data: filepath.Join(c.cluster.opts.Dir, "data"),
 	}}
+	for _, p := range o.Plugins {
+		if uploads, ok := p.(*file.File); ok {
+			uploads.Config().(*file.Config).Dir = c.cluster.filesDir()
+		}
+	}
 	if c.cluster.opts.Rules {
 		o.Config.Scripts = c.cluster.RulesDir()
 	}
@@ -184,6 +199,12 @@ func (e *Edge) WebSocket() string { return "ws://" + e.http + "/ws" }
 // TLS is the address for frames under TLS, as the client SDK takes it.
 func (e *Edge) TLS() string { return "tls://" + e.tcps }
 
+// API is where the actions are over HTTP.
+func (e *Edge) API() string { return "http://" + e.http + api.Prefix }
+
+// SecureAPI is API under TLS.
+func (e *Edge) SecureAPI() string { return "https://" + e.https + api.Prefix }
+
 // SecureWebSocket is WebSocket under TLS.
 func (e *Edge) SecureWebSocket() string { return "wss://" + e.https + "/ws" }
 
@@ -192,6 +213,9 @@ func (e *Edge) Page() string { return "http://" + e.http + "/" }
 
 // SecurePage is Page under TLS.
 func (e *Edge) SecurePage() string { return "https://" + e.https + "/" }
+
+// Stats is what the edge's sessions have counted; the edge must be up.
+func (e *Edge) Stats() session.Stats { return e.hub.Stats() }
 
 // Start starts the edge, again after Stop or Kill on the same addresses.
 func (e *Edge) Start() error {
@@ -211,8 +235,24 @@ func (e *Edge) Start() error {
 		links.Close()
 		return fmt.Errorf("build the hub: %w", err)
 	}
+	served := http.NewServeMux()
+	served.Handle("/", web.Handler())
+	actions, err := api.New(api.Options{Hub: hub, Actions: links.Actions, Requests: e.cluster.opts.Requests})
+	if err != nil {
+		hub.Close()
+		links.Close()
+		return fmt.Errorf("build the API: %w", err)
+	}
+	served.Handle(api.Prefix, actions)
+	uploads, err := files.New(files.Options{Home: &home.Home{Dir: e.cluster.filesDir()}, Log: log})
+	if err != nil {
+		hub.Close()
+		links.Close()
+		return fmt.Errorf("build the files: %w", err)
+	}
+	served.Handle(home.Prefix, uploads)
 	gate, err := gateway.New(gateway.Options{
-		TCP: e.tcp, HTTP: e.http, TCPS: e.tcps, HTTPS: e.https, TLS: e.cluster.opts.TLS, Hub: hub, Web: web.Handler(), Log: log})
+		TCP: e.tcp, HTTP: e.http, TCPS: e.tcps, HTTPS: e.https, TLS: e.cluster.opts.TLS, Hub: hub, Web: served, Limits: o.Limits, Log: log})
 	if err != nil {
 		hub.Close()
 		links.Close()

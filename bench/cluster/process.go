@@ -89,6 +89,18 @@ func (p *Process) Spawn() error {
 	return nil
 }
 
+// Command has the program do something else than serve, with the same configuration, and
+// gives what it said.
+func (p *Process) Command(ctx context.Context, args ...string) (said string, err error) {
+	cmd := exec.CommandContext(ctx, p.program, append([]string{"-config", p.Config}, args...)...)
+	cmd.Env = append(cleanEnviron(), p.env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s %v: %w: %s", p.Name, args, err, bytes.TrimSpace(out))
+	}
+	return string(out), err
+}
+
 // cleanEnviron is this process's environment without what configures a server.
 func cleanEnviron() (environ []string) {
 	for _, line := range os.Environ() {

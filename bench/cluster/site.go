@@ -185,6 +185,7 @@ func (o *SiteOptions) core(i int) (*Process, error) {
 		return nil, err
 	}
 	text := o.head(p) + fmt.Sprintf("core:\n  id: %s\n  listen: %q\n  data: %q\n  scripts: %q\n", p.Name, p.Listen, data, rules)
+	uploads := fmt.Sprintf("plugins:\n  file:\n    dir: %q\n", o.files())
 	if o.MySQL != "" {
 		text += fmt.Sprintf("  mysql:\n    dsn: %q\n", o.MySQL)
 	}
@@ -197,8 +198,11 @@ func (o *SiteOptions) core(i int) (*Process, error) {
 	if o.Etcd != "" {
 		text += fmt.Sprintf("  register:\n    endpoints: [%q]\n    service: %s\n", o.Etcd, service)
 	}
-	return p, os.WriteFile(p.Config, []byte(text), 0o600)
+	return p, os.WriteFile(p.Config, []byte(text+uploads), 0o600)
 }
+
+// files is where what people upload is.
+func (o *SiteOptions) files() string { return filepath.Join(o.Dir, "files") }
 
 // service is what the cores of a site are registered as.
 const service = "freeim-core"
@@ -217,7 +221,7 @@ func (o *SiteOptions) edge(i int, cores []string) (*Process, error) {
 			return nil, err
 		}
 	}
-	text := o.head(p) + fmt.Sprintf("edge:\n  id: %s\n  tcp: %q\n  http: %q\n", p.Name, p.TCP, p.HTTP)
+	text := o.head(p) + fmt.Sprintf("edge:\n  id: %s\n  tcp: %q\n  http: %q\n  files:\n    dir: %q\n", p.Name, p.TCP, p.HTTP, o.files())
 	if o.Etcd != "" {
 		text += fmt.Sprintf("  cores: [%q]\n  etcd:\n    endpoints: [%q]\n", "etcd:"+service, o.Etcd)
 	} else {

@@ -72,7 +72,12 @@ func TestFullDisk(t *testing.T) {
 	t.Run("MariaDB", fullDiskMariaDB)
 }
 
+// refusals are how many sends to a full disk are refused before there is room: each takes as
+// long as the store may take to try.
+func refusals() int { return times(3, 20) }
+
 func fullDiskEmbedded(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	d := mountDisk(t, "160m")
@@ -96,7 +101,7 @@ func fullDiskEmbedded(t *testing.T) {
 				t.Errorf("sign up on a full disk: got %v, retry after %v; want UNAVAILABLE with advice", err, retryAfter(err))
 			}
 			before := people.acked.Load()
-			for range 20 {
+			for range refusals() {
 				err := p.send(ctx)
 				if client.CodeOf(err) != idl.CodeUnavailable || retryAfter(err) <= 0 {
 					t.Fatalf("a send to a full disk: got %v, retry after %v; want UNAVAILABLE with advice", err, retryAfter(err))
@@ -125,6 +130,7 @@ func fullDiskEmbedded(t *testing.T) {
 // acknowledged, what does not is refused. MariaDB itself may end of it, and is
 // started again as what watches over it would.
 func fullDiskMariaDB(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	d := mountDisk(t, "320m")
@@ -138,7 +144,7 @@ func fullDiskMariaDB(t *testing.T) {
 			stop()
 			d.fill()
 			answers := p.sendUntil(ctx, func() {
-				o.do(p.await(ctx, 20))
+				o.do(p.await(ctx, int64(refusals())))
 				d.clear()
 				stop = o.watchMariaDB() // on a full disk it does not start, and takes its time to say so
 				o.back("MariaDB's disk had room", 10*time.Second)

@@ -58,6 +58,7 @@ func TestRestartsUnderLoad(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			beside(t)
 			ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 			defer cancel()
 			c := startCluster(t)
@@ -91,12 +92,12 @@ type whole struct {
 }
 
 func buildServer(t *testing.T) *whole {
-	dir := t.TempDir()
-	s := &whole{t: t, path: filepath.Join(dir, "edge"), tcp: "127.0.0.1:0"}
-	build := exec.Command("go", "build", "-o", s.path, "freeim/edge")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the server: %v\n%s", err, out)
+	built, err := programs.get()
+	if err != nil {
+		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	s := &whole{t: t, path: built.Edge, tcp: "127.0.0.1:0"}
 	s.env = append(os.Environ(), "FREEIM_CORE_DATA="+filepath.Join(dir, "data"), "FREEIM_CORE_LISTEN=unix:"+filepath.Join(dir, "core.sock"),
 		"FREEIM_CORE_SCRIPTS=", "FREEIM_EDGE_HTTP=127.0.0.1:0", "FREEIM_ADMIN_LISTEN=", "FREEIM_LOG_LEVEL=error")
 	return s
@@ -135,9 +136,10 @@ func (s *whole) kill() {
 // The whole server is killed again and again, at random moments after it has
 // acknowledged something: nothing acknowledged is lost, nothing doubled.
 func TestKilledServerLosesNothingAcknowledged(t *testing.T) {
+	beside(t)
+	s := buildServer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 	defer cancel()
-	s := buildServer(t)
 	s.start()
 	defer func() { s.kill() }()
 	people := gather(t, 4, func() client.Options { return client.Options{Address: "tcp://" + s.tcp, Codec: idl.CodecProtobuf} })

@@ -40,7 +40,7 @@ func (s *stage) learns(ctx context.Context, d *device, w []string) error {
 func (s *stage) listsHeld(ctx context.Context, d *device, w []string) error {
 	var got []string
 	err := until(ctx, func() (bool, error) {
-		rep, err := d.session.Held(ctx, &chatpb.HeldRequest{})
+		rep, err := d.Held(ctx, &chatpb.HeldRequest{})
 		got = nil
 		for _, h := range rep.GetHeld() {
 			if h.State == chatpb.HeldState_HELD_STATE_WAITING {

@@ -125,26 +125,52 @@ func (o *ordeal) back(after string, limit time.Duration) {
 	}
 }
 
-// routable waits until no core finds a session that is connected and has no route.
+// routable waits for a census of each edge that ends from now on, by which no session
+// is connected and has no route: within ten seconds, in a full run.
 func (o *ordeal) routable() {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(o.ctx, time.Minute)
 	defer cancel()
+	start := time.Now()
+	each, answered := o.censuses(ctx)
 	var last float64
 	err := until(ctx, func() (bool, error) {
-		last = 0
-		for _, core := range o.Cores {
-			n, err := core.Figure(ctx, "freeim_unroutable_sessions")
-			if err != nil {
-				return false, err
+		now, all := o.censuses(ctx)
+		for i := range now {
+			if now[i] <= each[i] {
+				return false, nil
 			}
-			last += n
 		}
-		return last == 0, nil
+		last = o.sum(ctx, o.Cores, "freeim_unroutable_sessions")
+		return all >= answered+float64(len(each)) && last == 0, nil
 	})
+	took := time.Since(start)
 	if err != nil {
 		o.t.Errorf("%v sessions are connected but unroutable: %v", last, err)
 	}
+	if full() && took > 10*time.Second {
+		o.t.Errorf("routes were right again after %v, want 10 s at most", took)
+	}
+}
+
+// censuses gives how many each edge has ended, and how many of all the cores' registry
+// answered in whole.
+func (o *ordeal) censuses(ctx context.Context) (each []float64, answered float64) {
+	o.t.Helper()
+	for _, edge := range o.Edges {
+		each = append(each, o.sum(ctx, []*cluster.Process{edge}, "freeim_link_censuses_total"))
+	}
+	return each, o.sum(ctx, o.Cores, "freeim_unroutable_censuses_total")
+}
+
+func (o *ordeal) sum(ctx context.Context, of []*cluster.Process, figure string) (all float64) {
+	o.t.Helper()
+	for _, p := range of {
+		n, err := p.Figure(ctx, figure)
+		o.do(err)
+		all += n
+	}
+	return all
 }
 
 // probe is one connection that sends by hand, where a session would try again.
@@ -220,7 +246,7 @@ func (p *probe) sendUntil(ctx context.Context, meanwhile func()) []answer {
 
 // await waits until sends have been refused.
 func (p *probe) await(ctx context.Context, refusals int64) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // a full disk has room in its files for a while
 	defer cancel()
 	return until(ctx, func() (bool, error) { return p.refused.Load() >= refusals, nil })
 }

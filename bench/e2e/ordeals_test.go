@@ -23,6 +23,7 @@ type fault struct {
 // TestFaults lets everything that production is made of be killed, frozen,
 // emptied, cut off and replaced in turn, under load: reliability figures 1-5, 11.
 func TestFaults(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	o := begin(ctx, t, false)
@@ -100,13 +101,22 @@ func edgeKilled(o *ordeal) {
 	}
 }
 
+// databaseKilled: nothing is acknowledged, and whoever sends is told to come back.
 func databaseKilled(o *ordeal) {
+	probe := o.probe("mourner")
 	for range times(2, 50) {
 		o.progress(50 + rand.Int64N(100))
-		o.do(o.mariadb.Kill())
-		o.quiet("MariaDB was killed", 500*time.Millisecond)
-		o.do(o.mariadb.Restart(o.ctx))
-		o.back("MariaDB was there again", 5*time.Second)
+		answers := probe.sendUntil(o.ctx, func() {
+			o.do(o.mariadb.Kill())
+			o.quiet("MariaDB was killed", 500*time.Millisecond)
+			o.do(probe.await(o.ctx, 1))
+			o.do(o.mariadb.Restart(o.ctx))
+			o.back("MariaDB was there again", 5*time.Second)
+		})
+		codes := o.told("the killed database", answers)
+		if n := codes[idl.CodeDeadlineExceeded]; n > 0 {
+			o.t.Errorf("%d sends to the killed database were told DEADLINE_EXCEEDED, want UNAVAILABLE", n)
+		}
 		o.allRun()
 	}
 }
@@ -334,6 +344,7 @@ func edgesDrained(o *ordeal) {
 
 // TestRedisFailover: the primary is killed, and a replica takes its place.
 func TestRedisFailover(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	o := begin(ctx, t, true)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/socialpb"
 )
 
 // form is a way in which clients speak.
@@ -20,17 +22,30 @@ type form struct {
 	name      string
 	websocket bool
 	text      bool
+	requests  bool // over HTTP only, without a session
 	codec     idl.Codec
 	trust     *tls.Config // whom clients believe; nil: no TLS
 }
 
-// forms are all of them without TLS.
+// forms are all sessions' without TLS.
 var forms = []form{
 	{name: "tcp-protobuf", codec: idl.CodecProtobuf},
 	{name: "tcp-json", codec: idl.CodecJSON},
 	{name: "websocket-protobuf", websocket: true, codec: idl.CodecProtobuf},
 	{name: "websocket-json", websocket: true, codec: idl.CodecJSON},
 	{name: "websocket-text", websocket: true, text: true, codec: idl.CodecJSON},
+}
+
+// formNamed is one of forms, or http.
+func formNamed(name string) (form, error) {
+	if name == "http" {
+		return form{name: name, requests: true}, nil
+	}
+	at := slices.IndexFunc(forms, func(f form) bool { return f.name == name })
+	if at < 0 {
+		return form{}, fmt.Errorf("no form %q", name)
+	}
+	return forms[at], nil
 }
 
 // options is how a client of this form reaches an edge.
@@ -51,6 +66,7 @@ func (f form) options(e *cluster.Edge) client.Options {
 type person struct {
 	name string
 	id   int64
+	form form // in a scenario: of all the person's devices
 }
 
 const password = "correct horse battery"
@@ -58,6 +74,8 @@ const password = "correct horse battery"
 // device is a device of a person's: what it has been told, and its session while
 // it is connected.
 type device struct {
+	client.Actions // over the newest session, or by requests
+
 	name    string
 	owner   *person
 	options client.Options
@@ -65,11 +83,13 @@ type device struct {
 	first   map[string]*chatpb.SendReply
 	texts   map[string]client.Outgoing
 
-	session *client.Session // nil while disconnected
+	session  *client.Session // nil while disconnected
+	requests *requests       // instead of sessions, or nil
 
 	entries chan *client.Entry // messages of others, and of own other devices
 	held    chan *chatpb.Held  // what it is told of messages that wait
-	ended   chan error         // the session is over for good
+	friends chan *socialpb.PresenceState
+	ended   chan error // the session is over for good
 	rooms   rooms
 
 	mu       sync.Mutex // guards the fields below
@@ -103,11 +123,8 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 	if err != nil {
 		return nil, fmt.Errorf("sign in %s@%s: %w", owner.name, name, err)
 	}
-	d := &device{
-		name: name, owner: owner, options: o, sent: map[string]*client.Pending{}, first: map[string]*chatpb.SendReply{},
-		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), held: make(chan *chatpb.Held, 1000), own: map[string]bool{}, receipts: map[string]int64{},
-		rooms: newRooms(),
-	}
+	d := emptyDevice(owner, name)
+	d.options = o
 	d.options.Token, d.options.Store = rep.Token, &client.MemoryStore{}
 	d.options.MinPause, d.options.MaxPause = 10*time.Millisecond, 200*time.Millisecond
 	d.options.Handler = client.Handler{
@@ -119,9 +136,22 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 		},
 		Held:  func(_ context.Context, h *chatpb.Held) { d.held <- h },
 		Ended: func(_ context.Context, err error) { d.ended <- err },
+		Presence: func(_ context.Context, p *socialpb.Presence) {
+			for _, one := range p.States {
+				d.friends <- one
+			}
+		},
 	}
 	d.rooms.handle(&d.options.Handler)
 	return d, d.connect(ctx)
+}
+
+func emptyDevice(owner *person, name string) *device {
+	return &device{
+		name: name, owner: owner, sent: map[string]*client.Pending{}, first: map[string]*chatpb.SendReply{},
+		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), held: make(chan *chatpb.Held, 1000), friends: make(chan *socialpb.PresenceState, 1000), own: map[string]bool{}, receipts: map[string]int64{},
+		rooms: newRooms(),
+	}
 }
 
 // take keeps what a person would see arrive: not what this device sent itself.
@@ -151,10 +181,14 @@ func (d *device) position() int64 {
 
 // connect opens the session and waits until it has passed Auth.
 func (d *device) connect(ctx context.Context) (err error) {
+	if d.requests != nil {
+		return nil
+	}
 	d.ended = make(chan error, 1)
 	if d.session, err = client.Open(ctx, d.options); err != nil {
 		return err
 	}
+	d.Actions = d.session.Actions
 	if err := d.session.Ready(ctx); err != nil {
 		return fmt.Errorf("connect %s@%s: %w", d.owner.name, d.name, err)
 	}
@@ -163,6 +197,9 @@ func (d *device) connect(ctx context.Context) (err error) {
 
 // disconnect ends the session; token and cursor stay.
 func (d *device) disconnect() error {
+	if d.requests != nil {
+		d.requests.http.CloseIdleConnections()
+	}
 	if d.session == nil {
 		return nil
 	}
@@ -174,13 +211,31 @@ func (d *device) disconnect() error {
 	return err
 }
 
-// send queues a text for a person.
-func (d *device) send(ctx context.Context, to *person, text, as string) (err error) {
-	out := client.Outgoing{To: to.id, Text: text, ClientID: d.owner.name + "-" + as}
+// destination is whom, or what group, a message is for.
+type destination struct {
+	user  int64
+	group int64
+}
+
+func (to destination) outgoing(text, clientID string) client.Outgoing {
+	out := client.Outgoing{To: to.user, Text: text, ClientID: clientID}
+	if to.group != 0 {
+		out.Conversation = groupConversation(to.group)
+	}
+	return out
+}
+
+// send queues a text for a person, or a group.
+func (d *device) send(ctx context.Context, to destination, text, as string) (err error) {
+	out := to.outgoing(text, d.owner.name+"-"+as)
 	d.mu.Lock()
 	d.own[out.ClientID] = true
 	d.mu.Unlock()
 	d.texts[as] = out
+	if d.requests != nil {
+		d.first[as], err = d.resend(ctx, out)
+		return err
+	}
 	d.sent[as], err = d.session.Send(ctx, out)
 	return err
 }
@@ -188,7 +243,7 @@ func (d *device) send(ctx context.Context, to *person, text, as string) (err err
 // resend sends a message again by hand, over this device's own connection.
 func (d *device) resend(ctx context.Context, out client.Outgoing) (*chatpb.SendReply, error) {
 	rep := new(chatpb.SendReply)
-	err := d.session.Call(ctx, idl.ActionMessage, &chatpb.SendRequest{
-		ClientId: out.ClientID, ToUserId: out.To, Text: out.Text}, rep)
+	err := d.call(ctx, idl.ActionMessage, &chatpb.SendRequest{
+		ClientId: out.ClientID, ToUserId: out.To, ConversationId: out.Conversation, Text: out.Text}, rep)
 	return rep, err
 }

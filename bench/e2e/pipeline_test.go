@@ -218,6 +218,7 @@ func (w *piper) over(p *pipe, over *atomic.Bool, acked *atomic.Int64) error {
 // sockets, while the link is cut, clients hang up and the core is restarted. Nothing is
 // lost or doubled, and what is acknowledged at first stands in the order of sending.
 func TestPipelinedSends(t *testing.T) {
+	beside(t)
 	ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 	defer cancel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -9,6 +9,7 @@ import (
 // One core and two edges on the embedded stores: an edge, then the core, is killed
 // under load; clients move to the other edge and nothing acknowledged is lost.
 func TestKilledProcesses(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	s := startSite(t, cluster.SiteOptions{Edges: 2})

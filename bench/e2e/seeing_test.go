@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,9 +13,12 @@ import (
 
 	"freeim/bench/cluster"
 	"freeim/conf/tracing"
+	"freeim/core/server"
 	"freeim/edge/client"
 	"freeim/idl"
+	"freeim/scripts/engine"
 
+	"github.com/prometheus/client_golang/prometheus"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -41,20 +45,26 @@ func (n *notebook) String() string {
 // seen is a cluster whose traces and whole log are kept.
 type seen struct {
 	*cluster.Cluster
-	spans *tracetest.InMemoryExporter
-	log   *notebook
+	spans   *tracetest.InMemoryExporter
+	log     *notebook
+	figures *prometheus.Registry // the core's
 }
 
 func see(t *testing.T) *seen {
 	t.Helper()
-	s := &seen{spans: tracetest.NewInMemoryExporter(), log: &notebook{}}
+	s := &seen{spans: tracetest.NewInMemoryExporter(), log: &notebook{}, figures: prometheus.NewRegistry()}
 	log := slog.New(tracing.Handler(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	traces, err := tracing.New(t.Context(), tracing.Options{
 		Config: tracing.Config{Service: "freeim", Sample: 1}, Log: log, Exporter: kept{s.spans}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Cluster, err = cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir(), Rules: true, Log: log, Tracer: traces.Tracer()})
+	s.Cluster, err = cluster.Start(t.Context(), cluster.Options{Dir: t.TempDir(), Rules: true, Log: log, Tracer: traces.Tracer(),
+		Core: func(_ int, o *server.Options) {
+			o.Figures = s.figures
+			r := &o.Config.Rules
+			r.Record.Every, r.Record.Text, r.Watch.Time = 1, engine.TextFull, -1
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,6 +202,110 @@ func TestRefusalIsTracedWithItsCode(t *testing.T) {
 		!strings.Contains(line, "span_id="+span.SpanContext().SpanID().String()) {
 		t.Errorf("the log's line does not name the trace: %q", line)
 	}
+}
+
+// Whatever tells of a message's ack tells of the bundle that judged it: its spans, its line in the
+// log, the metric and the recording. So does what tells of the next one, of another bundle.
+func TestAcksTellTheirBundle(t *testing.T) {
+	s := see(t)
+	rules := s.Cores[0].Server().Rules()
+	o := client.Options{Address: s.Edges[0].TCP()}
+	owner, err := signUp(t.Context(), o, "judged")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDevice(t.Context(), o, owner, "laptop", idl.DeviceDesktop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.disconnect()
+	told := map[string]bool{}
+	for _, mark := range []string{"one", "two"} {
+		report, err := rules.Prepare(t.Context(), map[string]string{"mark.lua": `local im = require("im")
+im.on_message(function(c) c.text = c.text .. " ` + mark + `" end, {name = "mark", on_error = "closed"})`}, engine.By{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rules.Activate(t.Context(), report.Prepared, engine.Policy{}, engine.By{}); err != nil {
+			t.Fatal(err)
+		}
+		bundle := report.Prepared
+		s.spans.Reset()
+		p, err := d.session.Send(t.Context(), client.Outgoing{To: owner.id, Text: "seen"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := p.Wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := s.span(t, "chat.send", trace.SpanContext{})
+		dispatched := s.span(t, "dispatch chat.send", root.SpanContext())
+		for _, span := range []sdk.ReadOnlySpan{dispatched, s.span(t, "rules", dispatched.SpanContext())} {
+			if got := attributeOf(span, "freeim.bundle"); got != bundle {
+				t.Errorf("%s: the span %s says %q, want %s", mark, span.Name(), got, bundle)
+			}
+		}
+		line := s.lineWith("action done", "action=chat.send", "trace_id="+root.SpanContext().TraceID().String())
+		if !strings.Contains(line, "bundle="+bundle) {
+			t.Errorf("%s: the log says %q of the ack, want %s", mark, line, bundle)
+		}
+		if got := s.activeBundles(t); len(got) != 1 || got[0] != bundle {
+			t.Errorf("%s: the metric says %v, want %s", mark, got, bundle)
+		}
+		all := rules.Recording()
+		last := all[len(all)-1]
+		if last.Action != "chat.send" || last.Bundle != bundle || !strings.Contains(string(last.Request), p.ClientID()) {
+			t.Errorf("%s: recorded is %+v, want message %s by %s", mark, last, ack.MessageId, bundle)
+		}
+		told[bundle] = true
+	}
+	if len(told) != 2 {
+		t.Errorf("got the bundles %v, want two", told)
+	}
+}
+
+func attributeOf(span sdk.ReadOnlySpan, key string) string {
+	for _, a := range span.Attributes() {
+		if string(a.Key) == key {
+			return a.Value.AsString()
+		}
+	}
+	return ""
+}
+
+// lineWith is the last line of the log that has all of these; empty: none has.
+func (s *seen) lineWith(parts ...string) (line string) {
+	for l := range strings.Lines(s.log.String()) {
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(l, part) }) {
+			line = l
+		}
+	}
+	return line
+}
+
+// activeBundles are the hashes that the core's metric shows in the slot active.
+func (s *seen) activeBundles(t *testing.T) (all []string) {
+	t.Helper()
+	families, err := s.figures.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "freeim_rules_bundle_info" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if labels["slot"] == "active" && m.GetGauge().GetValue() == 1 {
+				all = append(all, labels["hash"])
+			}
+		}
+	}
+	return all
 }
 
 // However much is logged, no password and no token is in it.

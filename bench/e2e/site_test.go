@@ -24,8 +24,18 @@ func times(few, many int) int {
 	return few
 }
 
-// lasting bounds a test of faults at a site: a full run takes hours.
+// beside lets a test run beside others, since what it mostly does is wait. A full run holds the
+// times to limits, which need the machine.
+func beside(t *testing.T) {
+	if !full() {
+		t.Parallel()
+	}
+}
+
+// lasting bounds a test of faults at a site: a full run takes hours. The programs are built
+// before the time begins, which on a busy machine takes minutes; who starts them hears of errors.
 func lasting(t *testing.T) (context.Context, context.CancelFunc) {
+	_, _ = programs.get()
 	if full() {
 		return context.WithTimeout(t.Context(), 8*time.Hour)
 	}

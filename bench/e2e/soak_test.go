@@ -93,6 +93,7 @@ func (e *editor) edit(ctx context.Context) error {
 // than a message that was acknowledged before it was sent; and the recording shows at which
 // message each edition began.
 func TestRulesEditedUnderLoad(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	dir := t.TempDir()

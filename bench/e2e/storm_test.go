@@ -37,7 +37,7 @@ func TestReconnectStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer directory.Close()
-	n := times(1500, 9000)
+	n := times(1500, 10_000)
 	tokens := enrol(ctx, t, directory, n)
 	var connected, ended atomic.Int64
 	ways := s.ways()

@@ -21,6 +21,7 @@ import (
 // edges and again when all are sent, while cores are killed: it is stored and
 // shown once, and acknowledged each time with the same ID and seqs (figure 9).
 func TestFaultsSentThrice(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	mariadb, redis := engines.MariaDB(t), engines.Redis(t)

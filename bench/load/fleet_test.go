@@ -32,14 +32,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// server is one room, or chats, of which everybody is told as plant says. All
+// server is one room, one group, or chats, of which everybody is told as plant says. All
 // clients speak protobuf.
 type server struct {
 	t     *testing.T
+	crowd bool                                   // everybody is in one group, instead of in pairs
 	plant func(member int, push []byte) [][]byte // what the member is sent instead
 
-	mu      sync.Mutex // guards the fields below and all writing
-	putOff  int        // so many Auths are refused with advice first
+	mu      sync.Mutex    // guards the fields below and all writing
+	stop    time.Duration // for so long the server does nothing, once, at the 10th message
+	putOff  int           // so many Auths are refused with advice first
 	members []*client
 	byUser  map[int64]*client
 	seq     int64
@@ -49,10 +51,6 @@ type client struct {
 	conn  net.Conn
 	user  int64
 	inbox int64
-}
-
-func serve(t *testing.T, plant func(member int, push []byte) [][]byte) (address string) {
-	return (&server{t: t, plant: plant}).serve(func() {})
 }
 
 // serve listens until the test ends, and tells of each connection before it is served.
@@ -106,6 +104,9 @@ func (s *server) handle(c *client, f frame.Frame) error {
 		}
 		c.user = int64(100001 + len(s.byUser))
 		s.byUser[c.user] = c
+		if s.crowd {
+			s.members = append(s.members, c)
+		}
 		s.send(c, s.frame(f.Action, f.Sequence, &accountpb.AuthReply{UserId: c.user}))
 	case idl.ActionJoinRoom:
 		s.members = append(s.members, c)
@@ -117,6 +118,10 @@ func (s *server) handle(c *client, f frame.Frame) error {
 		if err := idl.Decode(f.Body, f.Codec, &req); err != nil {
 			return err
 		}
+		if s.crowd {
+			s.tellAll(c, f.Sequence, req.Text)
+			return nil
+		}
 		to := s.byUser[req.ToUserId]
 		c.inbox++
 		to.inbox++
@@ -127,7 +132,9 @@ func (s *server) handle(c *client, f frame.Frame) error {
 		if err := idl.Decode(f.Body, f.Codec, &req); err != nil {
 			return err
 		}
-		s.seq++
+		if s.seq++; s.seq == 10 && s.stop > 0 {
+			<-time.After(s.stop) // with mu held: nobody is served
+		}
 		push := s.frame(f.Action, 0, &roompb.RoomMessage{Seq: s.seq, Kind: req.Kind, Text: req.Text})
 		for i, m := range s.members {
 			s.send(m, s.plant(i, push)...)
@@ -135,6 +142,19 @@ func (s *server) handle(c *client, f frame.Frame) error {
 		s.send(c, s.frame(f.Action, f.Sequence, &roompb.RoomSendReply{Seq: s.seq}))
 	}
 	return nil
+}
+
+// tellAll commits a message to the crowd's log and to every inbox.
+func (s *server) tellAll(from *client, sequence uint32, text string) {
+	s.seq++
+	for i, m := range s.members {
+		m.inbox++
+		if m == from {
+			s.send(m, s.frame(idl.ActionMessage, sequence, &chatpb.SendReply{Seq: s.seq, InboxSeq: m.inbox}))
+			continue
+		}
+		s.send(m, s.plant(i, s.frame(idl.ActionMessage, 0, &chatpb.InboxEntry{InboxSeq: m.inbox, Message: &chatpb.Message{Seq: s.seq, Text: text}}))...)
+	}
 }
 
 func (s *server) frame(a idl.Action, sequence uint32, m idl.Message) []byte {
@@ -202,14 +222,14 @@ func TestFleetFindsPlantedFaults(t *testing.T) {
 			return [][]byte{skip, next}
 		}, load.Checks{Skipped: 1}},
 	}
-	for _, kind := range []string{load.Room, load.Chat} {
+	for _, kind := range []string{load.Room, load.Crowd, load.Chat} {
 		for _, tt := range tests {
-			if kind == load.Chat && tt.want.Skipped > 0 {
+			if kind != load.Room && tt.want.Skipped > 0 {
 				continue
 			}
 			t.Run(kind+" "+tt.name, func(t *testing.T) {
 				t.Parallel()
-				address := serve(t, faultAt(3, tt.replace))
+				address := (&server{t: t, crowd: kind == load.Crowd, plant: faultAt(3, tt.replace)}).serve(func() {})
 				g := load.Group{Name: "g", Kind: kind, Count: 4, Target: []load.Target{{Address: address}}, Codec: idl.CodecProtobuf, Room: "r", Publishers: 1, Rate: 200}
 				if kind == load.Chat {
 					g.Count = 2
@@ -217,8 +237,8 @@ func TestFleetFindsPlantedFaults(t *testing.T) {
 				got := drive(t, g)
 				sound := got.Checks
 				sound.Received = 0
-				if kind == load.Chat && tt.want.Reordered+tt.want.Doubled+tt.want.Lost > 0 {
-					// The inbox and the sender's numbers each show it.
+				if kind != load.Room && tt.want.Reordered+tt.want.Doubled+tt.want.Lost > 0 {
+					// The inbox shows it, and the sender's numbers or the group's log do.
 					if sound.Faults() == 0 || sound.Lost > 0 != (tt.want.Lost > 0) || sound.Doubled > 0 != (tt.want.Doubled > 0) || sound.Reordered > 0 != (tt.want.Reordered > 0) {
 						t.Errorf("got %+v, want %+v", sound, tt.want)
 					}
@@ -233,8 +253,44 @@ func TestFleetFindsPlantedFaults(t *testing.T) {
 	}
 }
 
+// TestAStopIsChargedToAllThatWereDue: of an open loop, to each message for as long as it
+// waited, sent or not. A load that waits itself would show one slow message.
+func TestAStopIsChargedToAllThatWereDue(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: the load needs epoll")
+	}
+	const rate, stop, long = 200, 300 * time.Millisecond, 100 * time.Millisecond
+	s := &server{t: t, stop: stop, plant: func(_ int, push []byte) [][]byte { return [][]byte{push} }}
+	g := load.Group{Name: "g", Kind: load.Room, Count: 1, Target: []load.Target{{Address: s.serve(func() {})}}, Codec: idl.CodecProtobuf, Room: "r", Publishers: 1, Rate: rate}
+	got, all := driveUntil(t, g, 150) // 750 ms: the stop and more
+	if all.Checks.Faults() > 0 || all.Errors() > 0 {
+		t.Fatalf("got %+v", all)
+	}
+	for name, h := range map[string]*load.Histogram{"delivery": &got.Delivery, "answer": &got.Answer} {
+		var charged int64
+		h.Each(func(d time.Duration, times int64) {
+			if d >= long-long/20 { // what a bucket is wide
+				charged += times
+			}
+		})
+		if want := int64((stop - long) * rate / time.Second); charged < want {
+			t.Errorf("%s: %d messages waited for %v and longer, want %d at least", name, charged, long, want)
+		}
+		if most := h.Quantile(1); most < stop*9/10 {
+			t.Errorf("%s: the longest wait is %v, want %v", name, most, stop)
+		}
+	}
+}
+
 // drive runs a group against its server for a moment.
 func drive(t *testing.T, g load.Group) load.Result {
+	_, all := driveUntil(t, g, 10)
+	return all
+}
+
+// driveUntil runs it until so many messages were sent: what was counted by then, with
+// latencies, and all that the sessions found.
+func driveUntil(t *testing.T, g load.Group, sent int64) (by, all load.Result) {
 	f, err := load.StartFleet(1, os.Args[0], "load-worker")
 	if err != nil {
 		t.Fatal(err)
@@ -250,18 +306,22 @@ func drive(t *testing.T, g load.Group) load.Result {
 	if err := f.Start(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.After(time.Minute); f.Progress().Sent < 10; {
+	for deadline := time.After(time.Minute); f.Progress().Sent < sent; {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-deadline:
 			t.Fatal("nothing is sent")
 		}
 	}
-	all, err := f.Finish(t.Context(), 2*time.Second)
-	if err != nil || len(all) != 1 {
-		t.Fatalf("got %d results, %v", len(all), err)
+	cut, err := f.Cut(t.Context())
+	if err != nil || len(cut) != 1 {
+		t.Fatalf("got %d results, %v", len(cut), err)
 	}
-	return all[0]
+	found, err := f.Finish(t.Context(), 2*time.Second)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("got %d results, %v", len(found), err)
+	}
+	return cut[0], found[0]
 }
 
 // TestWorkersSayWhatFailed: a server that is not there, one that hangs up, a plan

@@ -35,9 +35,9 @@ type group struct {
 	turn  int   // whose turn of the senders it is
 	begin int64 // of an open loop
 	count int64 // sends that were due, of an open loop
-	under int64 // sends of a room: neither refused nor with all members
+	under int64 // sends to all: neither refused nor with all members
 
-	// Of a room with a window: how many of the local members have each seq.
+	// Of a room or a crowd with a window: how many of the local members have each seq.
 	members int     // that are counted
 	have    []int32 // by seq&(len-1)
 	whole   int64   // seqs that all of them have
@@ -70,7 +70,7 @@ func (g *group) prepare() {
 				s.talk.peer.talk.peer = s
 			}
 			sends = i%2 == 0
-		case Room:
+		case Room, Crowd:
 			s.talk = &talk{}
 			sends = i < p.Publishers
 			s.silent = !sends && p.Silent > 0 && i%p.Silent == p.Silent-1
@@ -90,7 +90,7 @@ func (g *group) prepare() {
 // start begins to send.
 func (g *group) start(l *loop) {
 	g.begin, g.count, g.stopped = l.now, 0, false
-	if g.plan.Kind == Room {
+	if g.plan.Spread() {
 		g.members, g.under = 0, g.whole // everything of before has been drained
 		g.have = make([]int32, ringSize(g.plan.Window))
 		for _, s := range g.sessions {
@@ -99,7 +99,7 @@ func (g *group) start(l *loop) {
 			}
 		}
 	}
-	if g.plan.Window > 0 && g.plan.Kind != Room {
+	if g.plan.Window > 0 && !g.plan.Spread() {
 		for _, s := range g.senders {
 			g.refill(l, s)
 		}
@@ -131,7 +131,7 @@ func (l *loop) pump(g *group) (next int64) {
 	if g.plan.Rate > 0 {
 		return g.keepRate(l)
 	}
-	if g.plan.Window == 0 || g.plan.Kind != Room {
+	if g.plan.Window == 0 || !g.plan.Spread() {
 		return 0
 	}
 	done := g.whole
@@ -203,6 +203,10 @@ func (g *group) say(l *loop, s *session, due int64) {
 	case Chat:
 		l.body = appendSend(l.body[:0], p.Codec, l.clientID(t.sent), people.UserID(t.peer.person), l.text)
 		f.Action, f.Body = idl.ActionMessage, l.body
+	case Crowd:
+		g.under++
+		l.body = appendSendTo(l.body[:0], p.Codec, l.clientID(t.sent), p.Room, l.text)
+		f.Action, f.Body = idl.ActionMessage, l.body
 	case Room:
 		g.under++
 		important := p.Important > 0 && rand.IntN(100) < p.Important
@@ -221,20 +225,28 @@ func (l *loop) clientID(number int64) []byte {
 // answered is the reply to a send.
 func (l *loop) answered(s *session, f frame.Frame) error {
 	g, t := s.group, s.talk
-	field, key := 2, `"seq":`
-	if g.plan.Kind == Chat {
-		field, key = 4, `"inbox_seq":`
+	field := 3
+	if g.plan.Kind == Room {
+		field = 2
 	}
-	seq, ok := parseReply(f.Codec, f.Body, field, key)
-	if t == nil || t.due == nil || !ok {
+	seq, ok := parseReply(f.Codec, f.Body, field, `"seq":`)
+	inbox, filed := parseReply(f.Codec, f.Body, 4, `"inbox_seq":`)
+	if t == nil || t.due == nil || !ok || !filed && g.plan.Kind != Room {
 		g.total.Checks.Garbled++
 		return nil
 	}
 	g.replied(l, t, int64(f.Sequence))
 	t.lastSeq = max(t.lastSeq, seq)
-	if g.plan.Kind == Chat {
-		g.beside(func(c *Checks) { t.log.Take(seq, 1, c) }) // an answer is no delivery
-	}
+	g.beside(func(c *Checks) { // an answer is no delivery
+		switch g.plan.Kind {
+		case Chat:
+			t.log.Take(inbox, 1, c)
+		case Crowd: // whose sender gets his own by the answer alone
+			t.inbox.Take(inbox, 1, c)
+			was := t.log.Next()
+			g.passed(s, was, t.log.Take(seq, 1, c))
+		}
+	})
 	return nil
 }
 
@@ -269,24 +281,27 @@ func (g *group) refusedSend(l *loop, s *session, number int64, why *wirepb.Error
 	case Chat:
 		var declared Checks
 		t.peer.talk.peers.Skip(number, number, &declared)
-	case Room:
+	case Room, Crowd:
 		g.under--
 	}
 	l.hungry = append(l.hungry, s)
 }
 
-// pushed is a delivery of a chat or a room.
+// pushed is a delivery of a chat, a group or a room.
 func (l *loop) pushed(s *session, f frame.Frame) error {
 	g, t := s.group, s.talk
 	chat := f.Action == idl.ActionMessage
 	m, ok := parsePush(f.Codec, chat, f.Body)
 	sent, stamped := parseText(m.text)
-	if !ok || !stamped || t == nil || chat != (g.plan.Kind == Chat) || !t.begun {
+	if !ok || !stamped || t == nil || chat == (g.plan.Kind == Room) || !t.begun {
 		g.total.Checks.Garbled++
 		return nil
 	}
 	g.delivered(l, sent.due)
-	if chat {
+	if g.plan.Kind == Crowd {
+		g.beside(func(c *Checks) { t.inbox.Take(m.inboxSeq, 0, c) }) // the group's log counts it
+		m.kind = 0
+	} else if chat {
 		t.log.Take(m.inboxSeq, 0, &g.total.Checks)
 		g.beside(func(c *Checks) { t.peers.Take(sent.number, 0, c) }) // the inbox has counted it
 		if t.peer != nil && t.peer.person == sent.sender {
@@ -340,7 +355,7 @@ func (l *loop) skipped(s *session, f frame.Frame) error {
 	return nil
 }
 
-// passed counts that a member of a room has the seqs from was to next-1.
+// passed counts that a member of a room or a crowd has the seqs from was to next-1.
 func (g *group) passed(s *session, was, next int64) {
 	if g.plan.Window == 0 || s.silent || g.members == 0 {
 		return
@@ -359,7 +374,7 @@ func (g *group) passed(s *session, was, next int64) {
 
 // gone takes an ended session out of what is waited for.
 func (g *group) gone(s *session) {
-	if g.plan.Kind == Room && g.members > 0 && !s.silent {
+	if g.plan.Spread() && g.members > 0 && !s.silent {
 		g.members--
 	}
 }
@@ -414,7 +429,7 @@ func (g *group) hold() bool {
 	return true
 }
 
-// head is the highest seq that an answer gave to a room.
+// head is the highest seq that an answer gave to a room or a crowd.
 func (g *group) head() (head int64) {
 	for _, s := range g.senders {
 		head = max(head, s.talk.lastSeq)
@@ -437,7 +452,7 @@ func (g *group) drained(head, now int64) bool {
 			if t := s.talk; t.due == nil && t.peer.state == ready && t.peers.Next() <= t.peer.talk.sent {
 				return false
 			}
-		case Room:
+		case Room, Crowd:
 			if s.talk.log.Next() <= head {
 				return false
 			}
@@ -469,6 +484,9 @@ func (g *group) judge(head, now int64) {
 			t.log.End(t.log.Next()-1, &g.total.Checks) // its inbox has no hole
 		case Room:
 			t.log.End(max(head, t.base), &g.total.Checks)
+		case Crowd:
+			t.log.End(max(head, t.base), &g.total.Checks)
+			g.beside(func(c *Checks) { t.inbox.End(t.inbox.Next()-1, c) }) // its inbox has no hole
 		case Echo, Beat:
 			t.log.End(t.sent, &g.total.Checks)
 		}

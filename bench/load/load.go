@@ -16,11 +16,12 @@ import (
 
 // The kinds of groups.
 const (
-	Idle = "idle" // sessions that only keep up heartbeats
-	Chat = "chat" // pairs: of two neighbours the first sends to the second
-	Room = "room" // members of one room, the first of whom publish
-	Echo = "echo" // everybody gets back what he sends, without Auth, from a server that knows no sessions
-	Beat = "beat" // heartbeats with a body: the edge answers them alone
+	Idle  = "idle"  // sessions that only keep up heartbeats
+	Chat  = "chat"  // pairs: of two neighbours the first sends to the second
+	Room  = "room"  // members of one room, the first of whom publish
+	Crowd = "crowd" // members of one group, the first of whom publish
+	Echo  = "echo"  // everybody gets back what he sends, without Auth, from a server that knows no sessions
+	Beat  = "beat"  // heartbeats with a body: the edge answers them alone
 )
 
 // Plan is what one worker does. A plan is for one worker; a room, or a raw
@@ -54,8 +55,11 @@ type Group struct {
 	At, Of int
 	Codec  idl.Codec
 
-	// Of Room.
-	Room string
+	// Of Room and Crowd.
+	Room string // the room's name, or the ID of the group's conversation
+	// Base is the last seq of the group's conversation before anybody connects. Of a
+	// room each session learns it.
+	Base int64
 	// Publishers is how many of the first sessions send; 0: none of this worker.
 	Publishers int
 	// Important is how many sends in a hundred are gifts, which overtake chat.
@@ -65,17 +69,20 @@ type Group struct {
 	Silent int
 
 	// Window is how many messages are under way: of each pair of a chat, each
-	// connection of an echo, the whole room, in all workers. 0: by rate.
+	// connection of an echo, the whole room or group, in all workers. 0: by rate.
 	Window int
 	// Rate is how many messages a second this worker sends, evenly spaced; 0: none.
-	// In a room all come from the worker with the publishers.
+	// In a room or a group all come from the worker with the publishers.
 	Rate    float64
 	Payload int // octets of a message's text. 0: 128
-	// Slots are where the workers of a room keep their progress in the Shared file,
+	// Slots are where the workers of a room or a group keep their progress in the Shared file,
 	// and Slot is this worker's; none if the room is this worker's alone.
 	Slots []int
 	Slot  int
 }
+
+// Spread says whether everybody of the group gets what a few of them publish.
+func (g *Group) Spread() bool { return g.Kind == Room || g.Kind == Crowd }
 
 // target is where the group's session i goes.
 func (g *Group) target(i int) *Target {

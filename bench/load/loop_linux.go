@@ -142,7 +142,7 @@ func (l *loop) event(e unix.EpollEvent) error {
 // turn does what is due between two waits, and says how long the next may be in ms.
 func (l *loop) turn() (wait int, err error) {
 	for _, s := range l.hungry {
-		if s.group.plan.Window > 0 && s.group.plan.Kind != Room {
+		if s.group.plan.Window > 0 && !s.group.plan.Spread() {
 			s.group.refill(l, s)
 		}
 	}

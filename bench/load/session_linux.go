@@ -71,7 +71,8 @@ type session struct {
 
 // talk is what sessions that send or receive keep.
 type talk struct {
-	log     Stream   // of its inbox or its room
+	log     Stream   // of its inbox, its room or its group
+	inbox   Stream   // of a member of a group
 	peers   Stream   // of the numbers that its peer sends
 	begun   bool     // log is
 	base    int64    // the log's head when it began
@@ -440,8 +441,12 @@ func (l *loop) greeted(s *session, f frame.Frame) error {
 		return nil
 	}
 	if s.group.plan.Kind != Room {
-		if t := s.talk; t != nil && s.group.plan.Kind == Chat {
+		switch t := s.talk; s.group.plan.Kind {
+		case Chat:
 			t.begin(rep.InboxHead)
+		case Crowd:
+			t.inbox.Begin(rep.InboxHead + 1)
+			t.begin(s.group.plan.Base)
 		}
 		return l.isReady(s)
 	}

@@ -78,6 +78,19 @@ func appendSend(dst []byte, c idl.Codec, clientID []byte, to int64, text []byte)
 	return append(dst, `"}`...)
 }
 
+// appendSendTo is appendSend to a conversation.
+func appendSendTo(dst []byte, c idl.Codec, clientID []byte, conversation string, text []byte) []byte {
+	if c == idl.CodecProtobuf {
+		dst = appendBytes(dst, 1, clientID)
+		dst = appendBytes(dst, 3, []byte(conversation))
+		return appendBytes(dst, 5, text)
+	}
+	dst = append(append(dst, `{"client_id":"`...), clientID...)
+	dst = append(append(dst, `","conversation_id":"`...), conversation...)
+	dst = append(append(dst, `","text":"`...), text...)
+	return append(dst, `"}`...)
+}
+
 // appendRoomSend appends a roompb.RoomSendRequest, of a gift if it is important.
 func appendRoomSend(dst []byte, c idl.Codec, room string, clientID []byte, important bool, text []byte) []byte {
 	kind := int64(0)

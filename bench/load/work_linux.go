@@ -108,7 +108,7 @@ func (l *loop) obey(c command) error {
 		for _, g := range l.groups {
 			if pace, given := c.Paces[g.plan.Name]; given {
 				g.plan.Window, g.plan.Rate = pace.Window, pace.Rate
-				if g.plan.Kind != Room { // a room's publishers are one worker's
+				if !g.plan.Spread() { // else the publishers are one worker's
 					g.plan.Rate /= float64(max(1, l.plan.Workers))
 				}
 			}
@@ -193,7 +193,7 @@ func (l *loop) conclude() {
 		done, heads := true, map[string]int64{}
 		for _, g := range l.groups {
 			done = g.hold() && done
-			if g.plan.Kind == Room {
+			if g.plan.Spread() {
 				heads[g.plan.Room] = max(heads[g.plan.Room], g.head())
 			}
 		}

@@ -48,6 +48,7 @@ const (
 	Idle    = "idle"    // sessions that only keep up heartbeats
 	Chat    = "chat"    // pairs who talk
 	FanOut  = "fanout"  // one room
+	Crowd   = "group"   // one group
 	Slow    = "slow"    // FanOut by rate, with members who read nothing, and without
 )
 

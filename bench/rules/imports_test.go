@@ -6,9 +6,9 @@ import (
 
 // The bodies that everyone may read: the generated messages, without services.
 const (
-	bodies   = "idl idl/kitex_gen/wirepb idl/kitex_gen/accountpb idl/kitex_gen/chatpb idl/kitex_gen/roompb"
+	bodies   = "idl idl/kitex_gen/wirepb idl/kitex_gen/accountpb idl/kitex_gen/chatpb idl/kitex_gen/roompb idl/kitex_gen/socialpb idl/kitex_gen/grouppb idl/kitex_gen/momentpb idl/kitex_gen/filepb"
 	service  = "idl/kitex_gen/corepb idl/kitex_gen/corepb/core"
-	contract = bodies + " core/im core/plugin core/timeline core/presence"
+	contract = bodies + " idl/files core/im core/plugin core/timeline core/presence"
 )
 
 // sees says what a directory may import of this repository, and what its tests
@@ -19,6 +19,8 @@ type sees struct{ code, tests string }
 // inside is the architecture. Read it from the bottom of the house to the top.
 var inside = map[string]sees{
 	"idl":          {"idl/kitex_gen/wirepb", bodies + " " + service + " core/im edge/frame"}, // its test vectors are run by whoever decodes them
+	"idl/openapi":  {"idl", bodies + " core/plugin plugins"},                                 // its tests describe all actions
+	"idl/files":    {"", ""},
 	"core/im":      {"idl", ""},
 	"conf":         {"", ""},
 	"conf/tracing": {"", ""},
@@ -33,7 +35,7 @@ var inside = map[string]sees{
 	"core/presence/presencetest": {"core/im core/presence idl", ""},
 	"core/timeline":              {"core/im", ""},
 	"core/timeline/timelinetest": {"core/im core/timeline", ""},
-	"core/plugin":                {"core/im core/presence core/timeline idl", bodies},
+	"core/plugin":                {"core/im core/presence core/timeline idl idl/files", bodies},
 	"core/plugin/plugintest":     {contract + " core/dispatch core/sql core/pebble core/redis core/limit core/engines core/hooks scripts/engine", ""},
 	"core/pebble":                {"core/im core/timeline", "core/timeline/timelinetest"},
 	"core/sql":                   {"core/im core/timeline", "core/engines core/timeline/timelinetest"},
@@ -55,16 +57,23 @@ var inside = map[string]sees{
 	"scripts/stubs":              {"scripts/engine", ""},
 
 	// The plugins see the contract only, and never each other.
-	"plugins/account": {contract, "core/plugin/plugintest"},
+	"plugins/account": {contract, "core/plugin/plugintest core/dispatch"},
 	"plugins/chat":    {contract, "core/plugin/plugintest core/dispatch"},
+	"plugins/file":    {contract, "core/plugin/plugintest core/dispatch"},
+	"plugins/moment":  {contract, "core/plugin/plugintest core/dispatch"},
 	"plugins/room":    {contract, "core/plugin/plugintest core/dispatch"},
-	"plugins":         {"core/plugin plugins/account plugins/chat plugins/room", ""},
+	"plugins/group":   {contract, "core/plugin/plugintest core/dispatch"},
+	"plugins/social":  {contract, "core/plugin/plugintest core/dispatch"},
+	"plugins/webhook": {contract, "core/plugin/plugintest"},
+	"plugins":         {"core/plugin plugins/account plugins/chat plugins/room plugins/social plugins/group plugins/moment plugins/file plugins/webhook", contract + " core/plugin/plugintest"},
 
 	// The edge.
 	"edge/frame":             {"idl", bodies},
 	"edge/room":              {"edge/frame idl idl/kitex_gen/roompb", ""},
 	"edge/session":           {"edge/limits edge/frame edge/room edge/ws idl idl/kitex_gen/wirepb", bodies},
 	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies + " edge/room"},
+	"edge/files":             {"edge/limits edge/session idl idl/files idl/kitex_gen/wirepb", bodies},
+	"edge/api":               {"edge/session idl idl/kitex_gen/wirepb idl/openapi", bodies + " edge/gateway edge/limits edge/room"},
 	"edge/rpc":               {"edge/room edge/session idl idl/kitex_gen/roompb idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis edge/frame edge/limits"}, // against a real core
 	"edge/hooks":             {"edge/session idl idl/kitex_gen/wirepb scripts/engine scripts/pages", bodies + " edge/frame edge/gateway edge/room"},
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
@@ -72,8 +81,8 @@ var inside = map[string]sees{
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/certs edge/gateway edge/hooks edge/rpc edge/session edge/web plugins plugins/account idl", bodies + " core/engines edge/client edge/frame"},
-	"bench/cluster":     {"core/server edge/gateway edge/rpc edge/session edge/web plugins", ""},
+	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/api edge/certs edge/files edge/gateway edge/hooks edge/rpc edge/session edge/web plugins plugins/account plugins/file idl idl/files", bodies + " core/engines edge/client edge/frame"},
+	"bench/cluster":     {"core/server edge/api edge/files edge/gateway edge/rpc edge/session edge/web idl/files plugins plugins/file", ""},
 	"bench":             {"bench/cluster bench/e2e/browser bench/limit bench/load bench/people bench/proc bench/report core/engines edge/client " + bodies, ""},
 	"bench/history":     {"", ""},
 	"bench/limit":       {"edge/frame " + bodies, ""},
@@ -81,9 +90,9 @@ var inside = map[string]sees{
 	"bench/people":      {"core/sql plugins/account", bodies + " bench/cluster edge/client"},
 	"bench/proc":        {"", ""},
 	"bench/load":        {bodies + " bench/people edge/frame", ""},
-	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client edge/frame plugins/room scripts/engine"},
+	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client edge/frame plugins/group plugins/room scripts/engine"},
 	"bench/e2e/browser": {"", ""},
-	"bench/rules":       {"", "core/plugin plugins"},
+	"bench/rules":       {"", "core/plugin idl/openapi plugins"},
 }
 
 // mains may be imported by nobody outside bench: wiring stays where it is.
@@ -103,8 +112,11 @@ var homes = map[string]string{
 	"github.com/sony/gobreaker":           "core/hooks",
 	"go.yaml.in/yaml":                     "conf",
 	"github.com/gobwas/ws":                "edge/ws edge/client edge/client/clienttest",
+	"github.com/golang-jwt/jwt":           "plugins/account",
+	"github.com/MicahParks/jwkset":        "plugins/account",
+	"github.com/minio/minio-go":           "plugins/file",
 	"golang.org/x/crypto":                 "plugins/account edge/certs",
-	"golang.org/x/text":                   "plugins/account plugins/room scripts/engine",
+	"golang.org/x/text":                   "plugins/account plugins/chat plugins/room plugins/group plugins/social scripts/engine",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
 	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load bench/proc",
 	"github.com/redis/go-redis":           "core/redis",
@@ -112,8 +124,9 @@ var homes = map[string]string{
 	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",
 	"go.etcd.io/etcd":                     "edge/rpc core/rpc",
 	"go.opentelemetry.io/otel":            "conf/tracing core/dispatch core/hooks core/rpc core/server core/sql core/redis core/pebble edge/session edge/rpc bench/cluster",
-	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/hooks edge/session edge/gateway edge/rpc scripts/engine",
+	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/api edge/files edge/hooks edge/session edge/gateway edge/rpc scripts/engine",
 	"github.com/HdrHistogram":             "bench/report",
+	"github.com/getkin/kin-openapi":       "",                       // tests only
 	"github.com/cloudwego/prutal":         "",                       // generated code only
 	"go.uber.org/goleak":                  "core/plugin/plugintest", // and every test
 }
@@ -125,6 +138,8 @@ const anyTest = "go.uber.org/goleak github.com/prometheus/client_golang"
 var testHomes = map[string]string{
 	"github.com/gobwas/ws":     "edge edge/gateway edge/session edge/web bench/e2e", // as another WebSocket client than ours
 	"go.opentelemetry.io/otel": "bench/e2e",
+	// Reads the OpenAPI document as other tools do.
+	"github.com/getkin/kin-openapi": "idl/openapi bench/e2e",
 }
 
 // checkImports compares every import with the tables above.

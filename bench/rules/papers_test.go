@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"freeim/core/plugin"
+	"freeim/idl/openapi"
 	"freeim/plugins"
 )
 
@@ -35,6 +36,27 @@ func checkPlugins(t *tree) (found []string) {
 			known[parts[1]] = true // once
 			found = append(found, name+": the plugin is not in plugins.All")
 		}
+	}
+	return found
+}
+
+// checkDescription demands that the OpenAPI document can be made of the .proto files, and
+// that each action has a line in the enum Action.
+func checkDescription(*tree) (found []string) {
+	var all []openapi.Action
+	for _, p := range plugins.All() {
+		r := plugin.NewRegistrar(p.Info().Name)
+		p.Register(r)
+		for _, spec := range r.Specs() {
+			all = append(all, openapi.Action{Number: spec.Action, Name: spec.Name})
+		}
+	}
+	made, err := openapi.Describe(all)
+	if err != nil {
+		return []string{"idl: " + err.Error()}
+	}
+	for _, name := range made.Unexplained {
+		found = append(found, "idl/wire.proto: write behind the number of "+name+" what it does")
 	}
 	return found
 }

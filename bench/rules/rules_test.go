@@ -19,6 +19,7 @@ var rules = []struct {
 	{"no init, no context.TODO, no sleeping tests", checkWords},
 	{"directories are named after what is in them", checkDirectories},
 	{"plugins list their actions", checkPlugins},
+	{"actions can be described", checkDescription},
 	{"scripts have cases", checkScripts},
 	{"metrics are listed", checkMetrics},
 	{"README.md is whole", checkReadme},
@@ -115,7 +116,7 @@ func TestPlanted(t *testing.T) {
 		}, []string{"pkg: the top level", "pkg: name a directory", "core/util: name a directory", "notes.txt: the top level"}},
 		{"a plugin that is not compiled in", checkPlugins, map[string]string{
 			"plugins/poll/README.md": "",
-		}, []string{"plugins/poll/README.md: the plugin is not in plugins.All", "plugins/chat/README.md: every plugin", "plugins/account/README.md: every plugin", "plugins/room/README.md: every plugin"}},
+		}, []string{"plugins/poll/README.md: the plugin is not in plugins.All", "plugins/chat/README.md: every plugin", "plugins/account/README.md: every plugin", "plugins/moment/README.md: every plugin", "plugins/file/README.md: every plugin", "plugins/room/README.md: every plugin", "plugins/group/README.md: every plugin", "plugins/social/README.md: every plugin", "plugins/webhook/README.md: every plugin"}},
 		{"actions", func(t *tree) []string {
 			return comparePlugin(t, "chat", map[string]bool{
 				"chat.send (3)": true, "chat.ack (4)": true, "chat.look (5, open before Auth)": true, "chat.hide (6)": true,

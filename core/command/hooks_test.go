@@ -137,6 +137,15 @@ func TestBenchEvalAndOrder(t *testing.T) {
 	s.want(0, `not there`, "eval", "--action", "room.join", "--set", "req.room=x")
 	s.want(1, `has no field 'rom'`, "eval", "--action", "room.join", "--set", "req.rom=x")
 	s.want(0, `1 +rooms@rooms\.lua:1 .*2 +spam@`, "order")
+	s.put("gated.lua", `local im = require("im")
+im.config{name = "later", on = {type = "boolean", default = false}}
+im.on_message(function() end, {name = "gated", on_error = "open", conversations = "room"})
+im.on_message(function() end, {name = "sleeps", on_error = "open", when = "later.on"})
+im.before("room.join", function() end, {name = "elsewhere", on_error = "open", when = "later.on"})
+`)
+	if out := s.want(0, `gated@\S+ .*not asked \(in room\).*sleeps@\S+ .*not asked \(when later\.on\).*verdict: allow`, "eval", "--text", "hi"); strings.Contains(out, "elsewhere") {
+		t.Errorf("a hook of another action is named:\n%s", out)
+	}
 	if out := s.want(0, `spam@`, "order", "chat.send"); strings.Contains(out, "rooms@") {
 		t.Error(out)
 	}

@@ -36,10 +36,20 @@ type Hooks interface {
 	Answered(call *plugin.Call, code string)
 }
 
+// Tokens says whose tokens are, for calls without a session; the account plugin provides
+// it as the service "account.tokens". Its errors are refusals.
+type Tokens interface {
+	Identify(ctx context.Context, token string) (plugin.Identity, error)
+	// Arrive is asked when an edge sees a token for the first time, or again after a
+	// while: what Auth is to a session.
+	Arrive(ctx context.Context, call *plugin.Call, who plugin.Identity) error
+}
+
 // Options configures a Dispatcher.
 type Options struct {
-	Specs []plugin.Spec // of all plugins; names and numbers must be unique
-	Hooks Hooks         // nil: no rules
+	Specs  []plugin.Spec // of all plugins; names and numbers must be unique
+	Hooks  Hooks         // nil: no rules
+	Tokens Tokens        // nil: no call has an identity by a token
 	// Scripted gives the action that scripts define under a number, 200 to 254, for the
 	// call; ok is false when they do not. nil: scripts define none.
 	Scripted func(call *plugin.Call) (spec plugin.Spec, ok bool)
@@ -55,6 +65,7 @@ type Dispatcher struct {
 	specs   []plugin.Spec
 	actions [256]*action // by number; nil: no handler
 	hooks   Hooks        // nil: no rules
+	tokens  Tokens       // nil: none is known
 	scripts scripts
 	log     *slog.Logger
 	tracer  trace.Tracer           // nil: no traces
@@ -78,12 +89,14 @@ type Reply struct {
 	// Entered and Left are the room that the session goes into, and that it leaves.
 	Entered *plugin.Entrance
 	Left    im.ConversationID
+	// Follows are the logs that the session follows now, nil: as before.
+	Follows []plugin.Followed
 }
 
 // New builds a dispatcher. It returns an error when two specs share a number or
 // a name, or take one that is the edge's.
 func New(o Options) (*Dispatcher, error) {
-	d := &Dispatcher{specs: o.Specs, hooks: o.Hooks, log: o.Log, tracer: o.Tracer}
+	d := &Dispatcher{specs: o.Specs, hooks: o.Hooks, tokens: o.Tokens, log: o.Log, tracer: o.Tracer}
 	if d.log == nil {
 		d.log = slog.Default()
 	}
@@ -149,8 +162,9 @@ func (d *Dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) Rep
 	}
 	a.done.Inc()
 	d.answered(call, "ok")
+	d.done(ctx, call)
 	d.finish(span, call, "OK", false)
-	return Reply{Action: call.Action, Body: answer, Bound: call.Bound(), Entered: call.Entered(), Left: call.Left()}
+	return Reply{Action: call.Action, Body: answer, Bound: call.Bound(), Entered: call.Entered(), Left: call.Left(), Follows: call.Follows()}
 }
 
 // admit finds the handler and refuses what must not reach it.
@@ -166,7 +180,10 @@ func (d *Dispatcher) admit(call *plugin.Call, body []byte) (*action, error) {
 		return nil, im.Errorf(idl.CodeUnknownAction, "no handler for action %d", call.Action)
 	}
 	call.Name = a.Name
-	if call.User == 0 && !a.Open {
+	if call.Alone && a.NeedsSession && !asksWho(call) {
+		return nil, im.Errorf(idl.CodeUnknownAction, "%s needs a session", a.Name)
+	}
+	if call.User == 0 && call.Bearer == "" && !a.Open {
 		return nil, im.Errorf(idl.CodeUnauthenticated, "%s needs Auth first", a.Name)
 	}
 	if a.MaxBody > 0 && len(body) > a.MaxBody {
@@ -184,5 +201,10 @@ func (d *Dispatcher) invoke(ctx context.Context, a *action, call *plugin.Call, b
 			err = im.Errorf(idl.CodeInternal, "internal error")
 		}
 	}()
+	if call.Bearer != "" {
+		if who, err := d.identify(ctx, call); err != nil || who {
+			return nil, err
+		}
+	}
 	return a.Invoke(ctx, call, body, d.hooks, make([]byte, 0, usualReply))
 }

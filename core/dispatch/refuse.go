@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"freeim/core/im"
@@ -73,6 +74,26 @@ func known(err error) *im.Error {
 	return im.Errorf(idl.CodeInternal, "internal error")
 }
 
+// done logs an answer, at debug.
+func (d *Dispatcher) done(ctx context.Context, call *plugin.Call) {
+	if d.log.Enabled(ctx, slog.LevelDebug) {
+		d.judged(ctx, call).DebugContext(ctx, "action done", "action", call.Name, "user", call.User)
+	}
+}
+
+// judged is the log with the rule that decided about a call, and the bundle that it keeps
+// to: at debug every line has it.
+func (d *Dispatcher) judged(ctx context.Context, call *plugin.Call) *slog.Logger {
+	log := d.log
+	if call.Rule != "" {
+		log = log.With("rule", call.Rule)
+	}
+	if d.hooks != nil && (call.Rule != "" || log.Enabled(ctx, slog.LevelDebug)) {
+		log = log.With("bundle", d.hooks.Bundle(call))
+	}
+	return log
+}
+
 // record counts a refusal and logs the ones that are the server's fault; what a
 // stranger can cause stays at debug.
 func (d *Dispatcher) record(ctx context.Context, call *plugin.Call, refusal *im.Error, err error) {
@@ -80,10 +101,7 @@ func (d *Dispatcher) record(ctx context.Context, call *plugin.Call, refusal *im.
 	if name == "" {
 		name, label = "unknown", "unknown"
 	}
-	log := d.log
-	if call.Rule != "" {
-		log = log.With("rule", call.Rule, "bundle", d.hooks.Bundle(call))
-	}
+	log := d.judged(ctx, call)
 	d.results.WithLabelValues(label, refusal.Code.String()).Inc()
 	switch {
 	case refusal.Code == idl.CodeInternal:

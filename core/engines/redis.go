@@ -43,7 +43,10 @@ func startRedis(ctx context.Context, o RedisOptions, fixed []int, lines func(por
 	r := &RedisServer{&server{name: name, dir: dir}}
 	r.ready = func(ctx context.Context) error {
 		// Another server, which was faster to take the port, has another process id.
-		return says(r, fmt.Sprintf("process_id:%d\r\n", r.PID()), "INFO", "server")(ctx)
+		if err := says(r, fmt.Sprintf("process_id:%d\r\n", r.PID()), "INFO", "server")(ctx); err != nil {
+			return err
+		}
+		return says(r, "PONG", "PING")(ctx) // refused, as all else, while it loads
 	}
 	err = start(ctx, r.server, fixed, func(ports []int) ([]string, error) {
 		config := []string{

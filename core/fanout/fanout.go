@@ -58,6 +58,8 @@ type Delivery struct {
 type Pusher interface {
 	Push(edge presence.EdgeID, epoch int64, d Delivery)
 	Kick(edge presence.EdgeID, epoch int64, sessions []uint64, reason idl.CloseReason, message string, retryAfter time.Duration)
+	// Wake tells every edge that a log has grown up to that seq.
+	Wake(log im.ConversationID, seq int64)
 	// Resync asks every edge to have its clients sync: pushes were lost, and
 	// nobody knows whose.
 	Resync()
@@ -130,8 +132,13 @@ func New(o Options) (*Fanout, error) {
 	return f, nil
 }
 
-// Push queues p. It waits while the queue is full, and drops p after Close.
+// Push queues p. It waits while the queue is full, and drops p after Close. What is passing is dropped while
+// half of the queue waits.
 func (f *Fanout) Push(p plugin.Push) {
+	if p.Passing && len(f.queue) > cap(f.queue)/2 {
+		f.figures.lost.Inc()
+		return
+	}
 	if len(p.Users) > 0 {
 		f.enqueue(job{at: time.Now(), push: p})
 	}
@@ -144,6 +151,9 @@ func (f *Fanout) Kick(routes []presence.Route, reason idl.CloseReason, message s
 		f.enqueue(job{at: time.Now(), routes: routes, reason: reason, message: message})
 	}
 }
+
+// Wake tells every edge that a log has grown. It does not wait: nobody is to be resolved.
+func (f *Fanout) Wake(log im.ConversationID, seq int64) { f.pusher.Wake(log, seq) }
 
 func (f *Fanout) enqueue(j job) {
 	select {

@@ -58,6 +58,10 @@ func (p *pusher) Kick(edge presence.EdgeID, epoch int64, sessions []uint64, reas
 	p.note(fanout.Delivery{}, "kick %s/%d %v %d %s", edge, epoch, sessions, reason, message)
 }
 
+func (p *pusher) Wake(log im.ConversationID, seq int64) {
+	p.note(fanout.Delivery{}, "wake %s %d", log, seq)
+}
+
 func (p *pusher) Resync() { p.note(fanout.Delivery{}, "resync") }
 
 func route(user im.UserID, edge presence.EdgeID, session uint64, codec idl.Codec) presence.Route {

@@ -35,7 +35,8 @@ func BenchmarkMessage(b *testing.B) {
 				},
 				plugin.Message[chatpb.SendRequest, chatpb.SendReply](func(_ *plugin.Call, req *chatpb.SendRequest) plugin.Reviewed {
 					return plugin.Reviewed{Conversation: im.ChatOf(1, 2), Kind: "text", Text: &req.Text}
-				}))
+				}),
+				plugin.Holds[chatpb.SendRequest, chatpb.SendReply]())
 			o := dispatch.Options{Specs: r.Specs()}
 			if row.rules {
 				rules := hooks.New()

@@ -30,6 +30,8 @@ type Rules struct {
 	Limiter plugin.Limiter
 	Offer   func(specs []plugin.Spec)
 
+	opened chan struct{} // closed by Open
+
 	// Static after Open.
 	engine  *engine.Engine
 	targets map[string]*plugin.Target
@@ -39,7 +41,7 @@ type Rules struct {
 }
 
 // New makes rules that are to be opened before the first call.
-func New() *Rules { return &Rules{} }
+func New() *Rules { return &Rules{opened: make(chan struct{})} }
 
 // Open loads the scripts. specs are all actions that plugins have; o needs neither
 // Codes, nor Actions, CheckText or Offer.
@@ -53,8 +55,12 @@ func (r *Rules) Open(specs []plugin.Spec, o engine.Options) (err error) {
 	if r.engine, err = engine.New(o); err != nil {
 		return fmt.Errorf("load the rules: %w", err)
 	}
+	close(r.opened)
 	return nil
 }
+
+// Opened is closed when the rules can be asked, for who does so besides dispatch.
+func (r *Rules) Opened() <-chan struct{} { return r.opened }
 
 // checkText holds rules to what people may write.
 func checkText(text string) error {

@@ -75,6 +75,13 @@ func (id MessageID) Time() time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 22))
 }
 
+// MessageIDAt is the least ID of a time, which no message has: all that were made then or later are greater. The
+// bounds of what IDs hold take the place of a time beyond them.
+func MessageIDAt(t time.Time) (id MessageID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(min(max(t.UnixMilli(), 0), 1<<42-1))<<22)
+	return id
+}
+
 // Type is the type of the conversation that the ID was made for.
 func (id MessageID) Type() ConversationType {
 	return ConversationType(binary.BigEndian.Uint64(id[:8]) >> 6 & 15)

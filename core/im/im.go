@@ -12,7 +12,8 @@ import (
 	"freeim/idl"
 )
 
-// UserID names a person. Valid IDs are positive and below 2^53.
+// UserID names a person. Valid IDs are positive and below 2^53. The IDs of feeds, see
+// FeedOf, name nobody: only the core makes them.
 type UserID int64
 
 func (u UserID) String() string { return strconv.FormatInt(int64(u), 10) }
@@ -25,13 +26,15 @@ type DeviceID string
 type ConversationType uint8
 
 const (
-	Chat  ConversationType = 1 // two people, write diffusion
-	Group ConversationType = 2 // durable membership
-	Room  ConversationType = 3 // super-large, read diffusion
+	Chat    ConversationType = 1 // two people, write diffusion
+	Group   ConversationType = 2 // durable membership
+	Room    ConversationType = 3 // super-large, read diffusion
+	Notices ConversationType = 4 // what the server tells one person
 )
 
 // ConversationID names a conversation. It begins with a letter for its type:
-// "c_17_42" the chat of users 17 and 42 (the lower first), "g_…" a group, "r_…" a room.
+// "c_17_42" the chat of users 17 and 42 (the lower first), "g_…" a group, "r_…" a room,
+// "n_17" what the server tells user 17.
 type ConversationID string
 
 // ChatOf is the conversation of a and b, the same whichever comes first. A
@@ -52,9 +55,15 @@ func (c ConversationID) Type() ConversationType {
 		return Group
 	case strings.HasPrefix(string(c), "r_"):
 		return Room
+	case strings.HasPrefix(string(c), "n_"):
+		return Notices
 	}
 	return 0
 }
+
+// NoticesOf is the conversation in which the server tells u what happened: only the server
+// writes there, and only u reads.
+func NoticesOf(u UserID) ConversationID { return "n_" + ConversationID(u.String()) }
 
 // Pair gives the two people of a chat, the lower first; ok is false when c is
 // not a chat in its one canonical spelling, of valid user IDs.

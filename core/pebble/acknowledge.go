@@ -109,6 +109,29 @@ func (a *acknowledging) file(c *committer, who holderKey, f filing) {
 // finish implements op.
 func (a *acknowledging) finish(err error) { a.done <- err }
 
+// Positions implements timeline.Store.
+func (s *Store) Positions(ctx context.Context, c im.ConversationID, people []im.UserID) ([]int64, error) {
+	held := make([]int64, len(people))
+	err := s.read(ctx, func(v *view) error {
+		var key []byte
+		for i, by := range people {
+			key = positionKey(key[:0], by, c)
+			_, err := get(v, key, func(value []byte) (err error) {
+				held[i], err = decodeInt(value)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("positions in conversation %s: %w", c, err)
+	}
+	return held, nil
+}
+
 // Receipts implements timeline.Store.
 func (s *Store) Receipts(ctx context.Context, user im.UserID, since int64) (
 	rs []timeline.Receipt, head int64, err error) {

@@ -34,7 +34,37 @@ func (s *Store) Append(ctx context.Context, d timeline.Draft) (timeline.Committe
 	return a.result, nil
 }
 
+// AppendAll implements timeline.Store. What one goroutine queues stays in its order.
+func (s *Store) AppendAll(ctx context.Context, drafts []timeline.Draft) []error {
+	errs, all := make([]error, len(drafts)), make([]*appending, 0, len(drafts))
+	for i, d := range drafts {
+		err := validate(d)
+		if err == nil {
+			all = append(all, newAppending(s, d))
+			err = s.enqueue(ctx, all[i])
+		}
+		if err != nil { // nor are those behind it queued
+			for ; i < len(errs); i++ {
+				errs[i] = err
+			}
+			break
+		}
+	}
+	for i, a := range all {
+		if errs[i] == nil {
+			errs[i] = s.await(ctx, a.done)
+		}
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("append to conversation %s: %w", a.Conversation, errs[i])
+		}
+	}
+	return errs
+}
+
 func validate(d timeline.Draft) error {
+	if n := len(d.Unless); n > maxName {
+		return fmt.Errorf("append: a conversation ID has 1-%d octets, this one %d", maxName, n)
+	}
 	if n := len(d.Conversation); n < 1 || n > maxName {
 		return fmt.Errorf("append: a conversation ID has 1-%d octets, this one %d", maxName, n)
 	}
@@ -62,6 +92,9 @@ func (a *appending) stage(c *committer) error {
 	if err != nil {
 		return err
 	}
+	if err := a.conditions(c, head); err != nil {
+		return err
+	}
 	seqs := make([]int64, len(a.Inboxes))
 	for i, user := range a.Inboxes {
 		if seqs[i], err = c.userHead(&c.inboxes, kindInbox, user); err != nil {
@@ -78,6 +111,21 @@ func (a *appending) stage(c *committer) error {
 	}}
 	a.write(c)
 	return nil
+}
+
+// conditions says whether the timelines are as the draft expects.
+func (a *appending) conditions(c *committer, head int64) error {
+	if a.Expect != 0 && a.Expect != head+1 {
+		return timeline.ErrMoved
+	}
+	if a.Unless == "" {
+		return nil
+	}
+	other, err := c.logHead(a.Unless)
+	if err == nil && other > 0 {
+		err = timeline.ErrMoved
+	}
+	return err
 }
 
 // write puts the message, its inbox entries and its record into the batch, and
@@ -208,10 +256,14 @@ func message(r db.Reader, c im.ConversationID, seq int64) (m im.Message, err err
 		return err
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("the message is missing: %w", timeline.ErrCorrupt)
+		return m, missing(c, seq)
 	}
 	if err != nil {
 		err = fmt.Errorf("message %d of conversation %s: %w", seq, c, err)
 	}
 	return m, err
+}
+
+func missing(c im.ConversationID, seq int64) error {
+	return fmt.Errorf("message %d of conversation %s is missing: %w", seq, c, timeline.ErrCorrupt)
 }

@@ -83,19 +83,32 @@ func newCommitter(s *Store, o Options, f *figures) *committer {
 // submit queues o, calls queued, if it is not nil, and waits until o is finished. A
 // caller that gives up leaves its write queued: it may still be committed.
 func (s *Store) submit(ctx context.Context, o op, done <-chan error, queued func()) error {
+	if err := s.enqueue(ctx, o); err != nil {
+		return err
+	}
+	if queued != nil {
+		queued()
+	}
+	return s.await(ctx, done)
+}
+
+// enqueue puts o behind what is queued.
+func (s *Store) enqueue(ctx context.Context, o op) error {
 	if err := s.refusal(ctx); err != nil {
 		return err
 	}
 	select {
 	case s.queue <- o:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closing:
 		return timeline.ErrClosed
 	}
-	if queued != nil {
-		queued()
-	}
+}
+
+// await waits until what was queued is finished.
+func (s *Store) await(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
@@ -260,10 +273,7 @@ func (c *committer) head(prefix []byte) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if iter.SeekLT(rangeEnd(prefix)) && hasPrefix(iter.Key(), prefix) {
-		return seqOf(iter.Key()), nil
-	}
-	return 0, iter.Error()
+	return headOf(iter, prefix), iter.Error()
 }
 
 // before is an iterator over what was there before the batch; it ends with it.

@@ -1,10 +1,12 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sort"
 
@@ -115,27 +117,90 @@ func (s *Store) page(ctx context.Context, c im.ConversationID, limit int,
 func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
 	p := timeline.Page[timeline.Entry]{Floor: floor}
 	err := s.read(ctx, func(v *view) error {
-		return scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) error {
+		var logs [][]byte // the key of each entry's message
+		err := scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) error {
 			ok := seekAfter(iter, prefix, after)
 			for ; ok && len(p.Items) < limit; ok = iter.Next() {
 				e, err := decodeEntry(iter.Value())
 				if err != nil {
 					return err
 				}
-				m, err := message(v, im.ConversationID(e.Conversation), e.Seq)
-				if err != nil {
-					return err
-				}
-				p.Items = append(p.Items, timeline.Entry{InboxSeq: seqOf(iter.Key()), Message: m})
+				c := im.ConversationID(e.Conversation)
+				p.Items = append(p.Items, timeline.Entry{InboxSeq: seqOf(iter.Key()), Message: im.Message{Conversation: c, Seq: e.Seq}})
+				logs = append(logs, logKey(nil, c, e.Seq))
 			}
 			p.HasMore, p.Head = ok, last(iter)
 			return nil
 		})
+		if err != nil {
+			return err
+		}
+		return fill(v, p.Items, logs)
 	})
 	if err != nil {
 		return timeline.Page[timeline.Entry]{}, fmt.Errorf("inbox of %d: %w", user, err)
 	}
 	return p, nil
+}
+
+// fill reads the message of each entry, which says so far where it is, as its key does. It
+// reads them in the order of their keys: an iterator finds the next one near the last, in a block that
+// is decoded already, where a Get of each starts from nothing. Between two it lets others go first: pages
+// of thousands may be read at once, and an acknowledgement is a matter of several short steps.
+func fill(v *view, entries []timeline.Entry, keys [][]byte) error {
+	order := make([]int, len(entries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(keys[a], keys[b]) })
+	return scan(v, []byte{kindLog}, func(iter *db.Iterator, _ []byte) (err error) {
+		for _, i := range order {
+			runtime.Gosched()
+			m := &entries[i].Message
+			if !iter.SeekGE(keys[i]) || !bytes.Equal(iter.Key(), keys[i]) {
+				return errors.Join(missing(m.Conversation, m.Seq), iter.Error())
+			}
+			if *m, err = decodeMessage(slices.Clone(iter.Value()), m.Conversation, m.Seq); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Heads implements timeline.Store: one iterator looks where each timeline ends.
+func (s *Store) Heads(ctx context.Context, logs []im.ConversationID, inboxes []im.UserID) (logSeqs, inboxSeqs []int64, err error) {
+	logSeqs, inboxSeqs = make([]int64, len(logs)), make([]int64, len(inboxes))
+	err = s.read(ctx, func(v *view) error {
+		iter, err := v.NewIter(nil)
+		if err != nil {
+			return err
+		}
+		var key []byte
+		for i, c := range logs {
+			if len(c) <= maxName {
+				key = logPrefix(key[:0], c)
+				logSeqs[i] = headOf(iter, key)
+			}
+		}
+		for i, user := range inboxes {
+			key = userPrefix(key[:0], kindInbox, user)
+			inboxSeqs[i] = headOf(iter, key)
+		}
+		return errors.Join(iter.Error(), iter.Close())
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("heads of timelines: %w", err)
+	}
+	return logSeqs, inboxSeqs, nil
+}
+
+// headOf is the newest seq of the timeline whose keys begin with prefix; 0: it is empty.
+func headOf(iter *db.Iterator, prefix []byte) int64 {
+	if iter.SeekLT(rangeEnd(prefix)) && hasPrefix(iter.Key(), prefix) {
+		return seqOf(iter.Key())
+	}
+	return 0
 }
 
 // Locate implements timeline.Store. One committer makes all IDs, so the entries

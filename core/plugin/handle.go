@@ -21,6 +21,8 @@ type Call struct {
 	Session  presence.SessionRef
 	Address  string // the client's, for limits and the device list
 	Trace    string // W3C traceparent of the edge's span; empty: the action is not traced
+	Alone    bool   // of no session: one request over HTTP, which Session names
+	Bearer   string // of a call that is Alone: dispatch makes the identity below of it, and empties it
 	// Who is calling; zero before Auth.
 	User       im.UserID
 	Device     im.DeviceID
@@ -38,6 +40,9 @@ type Call struct {
 	Pin  any
 	Rule string
 
+	// Found is what the action's Permit function looked up, for its other functions.
+	Found any
+
 	// Digest identifies the request as it came, before any rule rewrote it: set
 	// by the Answered function of an idempotent action, for its handler.
 	Digest [32]byte
@@ -53,6 +58,7 @@ type Call struct {
 	placed  func()
 	bound   *Identity
 	entered *Entrance
+	follows []Followed // nil: not said
 	left    im.ConversationID
 	after   []func()
 }
@@ -69,6 +75,18 @@ type Identity struct {
 // Bind makes the session the identity's once the reply is on its way: called by
 // the handler of Auth.
 func (c *Call) Bind(id Identity) { c.bound = &id }
+
+// Followed is a log that a session follows, and up to which seq its person has it.
+type Followed struct {
+	Log im.ConversationID
+	Seq int64
+}
+
+// Follow says with the reply which logs the session follows from now on, and no others.
+func (c *Call) Follow(logs []Followed) { c.follows = append([]Followed{}, logs...) }
+
+// Follows are those that Follow said, nil if it was not called.
+func (c *Call) Follows() []Followed { return c.follows }
 
 // Bound is what the handler bound the session to, nil for nothing.
 func (c *Call) Bound() *Identity { return c.bound }
@@ -112,7 +130,7 @@ func (c *Call) Route(id Identity) presence.Route {
 // request. Of an action that commits none all is empty.
 type Reviewed struct {
 	Conversation im.ConversationID
-	Kind         string  // "text"
+	Kind         string  // "text", "image" …: see idl/chat.proto and room.proto
 	Text         *string // rules may change what it points to
 }
 
@@ -125,12 +143,15 @@ type Rewritable struct {
 // Spec is a registered action.
 type Spec struct {
 	Action  idl.Action
-	Name    string        // plugin and verb: "chat.send"
-	Open    bool          // allowed before Auth
-	MaxBody int           // octets; 0: the edge's limit
-	Rooms   bool          // its calls say in which rooms the session is
-	Joins   bool          // several calls of one session may be under way: see Call.Placed
-	Timeout time.Duration // 0: dispatch's default
+	Name    string // plugin and verb: "chat.send"
+	Open    bool   // allowed before Auth
+	MaxBody int    // octets; 0: the edge's limit
+	Rooms   bool   // its calls say in which rooms the session is
+	Joins   bool   // several calls of one session may be under way: see Call.Placed
+	Bulky   bool   // its replies may be long: few at a time are made for one edge
+	// NeedsSession says that it means nothing without a connection: it is not served over HTTP.
+	NeedsSession bool
+	Timeout      time.Duration // 0: dispatch's default
 	// Rate is how often one user may call it per Per, or one address before Auth: edges
 	// refuse what is more. 0: no limit of its own.
 	Rate int
@@ -203,6 +224,17 @@ func Timeout[Req, Rep any](d time.Duration) Option[Req, Rep] {
 // each when the one before is Placed.
 func Joins[Req, Rep any]() Option[Req, Rep] {
 	return func(a *action[Req, Rep]) { a.spec.Joins = true }
+}
+
+// Bulky says that replies may be long, pages of a log: only so many are made at a time for
+// one edge as its link takes, so that short ones do not wait behind them.
+func Bulky[Req, Rep any]() Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.Bulky = true }
+}
+
+// NeedsSession keeps the action from callers without a session, as over HTTP.
+func NeedsSession[Req, Rep any]() Option[Req, Rep] {
+	return func(a *action[Req, Rep]) { a.spec.NeedsSession = true }
 }
 
 // MaxBody limits the request's size in octets.

@@ -71,6 +71,10 @@ type (
 	Holder interface {
 		Held() (waiting, behind int64)
 	}
+	// Counter counts what the plugin did since its start, each by a name that never changes.
+	Counter interface{ Counts() map[string]int64 }
+	// Forwarder tells other programs what happens, and counts that, by their names.
+	Forwarder interface{ Forwarded() map[string]Forwarded }
 	// Pager has pages for the administrative port.
 	Pager interface{ Pages() []Page }
 	// Healther says what is wrong now; nil is healthy.
@@ -105,6 +109,9 @@ type Host interface {
 	// the calls for each user, never blocking for long. except is left out if
 	// it is not nil.
 	Push(p Push)
+	// Wake tells every edge that a log has grown up to that seq: it has the sessions that follow it
+	// (Call.Follow) ask for what is new. Best effort, and it never blocks.
+	Wake(log im.ConversationID, seq int64)
 	// Kick ends the sessions with a reason.
 	Kick(routes []presence.Route, reason idl.CloseReason, message string)
 
@@ -147,6 +154,8 @@ type Push struct {
 	InboxSeqs []int64
 	// Except is a session that does not get it: the sender's own. Zero: none.
 	Except presence.SessionRef
+	// Passing says that it is worth nothing later: it is dropped first when much waits.
+	Passing bool
 }
 
 // Page is one for operators.
@@ -154,6 +163,14 @@ type Page struct {
 	Pattern string // of http.ServeMux: "GET /held"
 	Handler http.Handler
 	About   string // a line for the index: what it is
+}
+
+// Forwarded is what became of the events for one program, as far as this core knows.
+type Forwarded struct {
+	Delivered, Failed, Dead int64         // events; deliveries; events that were given up
+	Pending                 int64         // items of feeds that were not looked at yet, if this core delivers
+	Oldest                  time.Duration // the age of the oldest event that could not be delivered yet; 0: there is none
+	Broken, Stopped         bool          // it is left alone for a while; until an operator resumes it
 }
 
 // Need gets a service that another plugin provides.

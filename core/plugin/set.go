@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -179,6 +180,28 @@ func (s *Set) Held() (waiting, behind int64) {
 		}
 	}
 	return waiting, behind
+}
+
+// Counts are those of all plugins that count, by the plugin's name.
+func (s *Set) Counts() map[string]map[string]int64 {
+	all := map[string]map[string]int64{}
+	for _, p := range s.plugins {
+		if c, ok := p.(Counter); ok {
+			all[p.Info().Name] = c.Counts()
+		}
+	}
+	return all
+}
+
+// Forwarded is what became of events for other programs, of all plugins.
+func (s *Set) Forwarded() map[string]Forwarded {
+	all := map[string]Forwarded{}
+	for _, p := range s.plugins {
+		if f, ok := p.(Forwarder); ok {
+			maps.Copy(all, f.Forwarded())
+		}
+	}
+	return all
 }
 
 // Health asks every plugin what is wrong now; the map has an entry for each, nil

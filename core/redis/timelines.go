@@ -16,10 +16,6 @@ import (
 type Record interface {
 	timeline.Store
 
-	// Heads gives the newest seq of the logs and inboxes, 0 for an empty one, as
-	// the arguments are ordered. Look-ups of many callers are joined in one query.
-	Heads(ctx context.Context, logs []im.ConversationID, inboxes []im.UserID) (logSeqs, inboxSeqs []int64, err error)
-
 	// Messages gives the messages at the places, in their order. That one is not
 	// there is an error.
 	Messages(ctx context.Context, refs []timeline.Ref) ([]im.Message, error)
@@ -44,8 +40,8 @@ type TimelinesOptions struct {
 // newest entries, and what it does not hold, dense seqs make that plain, the record
 // is asked for. Safe for concurrent use.
 //
-// What Timelines do not do themselves, Locate, Acknowledge, Receipts and Epoch, is
-// the record's.
+// What Timelines do not do themselves, Locate, Acknowledge, Positions, Receipts and Epoch,
+// is the record's.
 type Timelines struct {
 	Record
 
@@ -88,6 +84,21 @@ func NewTimelines(o TimelinesOptions) (*Timelines, error) {
 // Append implements timeline.Store: the record commits, and what it committed goes
 // to Redis aside. Nobody waits for Redis.
 func (t *Timelines) Append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
+	t.copies(&d)
+	return t.Record.Append(ctx, d)
+}
+
+// AppendAll implements timeline.Store, as Append does.
+func (t *Timelines) AppendAll(ctx context.Context, drafts []timeline.Draft) []error {
+	drafts = slices.Clone(drafts)
+	for i := range drafts {
+		t.copies(&drafts[i])
+	}
+	return t.Record.AppendAll(ctx, drafts)
+}
+
+// copies has what d becomes brought to Redis.
+func (t *Timelines) copies(d *timeline.Draft) {
 	// The caller may have given up, and use its slices again, when it is committed.
 	then, inboxes, digest := d.OnCommit, slices.Clone(d.Inboxes), d.Digest
 	d.OnCommit = func(done timeline.Committed) {
@@ -96,7 +107,6 @@ func (t *Timelines) Append(ctx context.Context, d timeline.Draft) (timeline.Comm
 			then(done)
 		}
 	}
-	return t.Record.Append(ctx, d)
 }
 
 // Find implements timeline.Store. Redis may know where the message is; that it does

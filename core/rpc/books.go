@@ -130,6 +130,7 @@ func (s *Server) restore(l *link, registers []*corepb.Register, census bool) boo
 		return false
 	case err != nil:
 		s.edges.doubt.Store(true)
+		l.partial = true
 		s.log.Warn("sessions were not registered again yet", "edge", l.edge.id, "sessions", len(routes), "err", err)
 		return true
 	}

@@ -105,8 +105,22 @@ func (s *Server) serveTask(t task) {
 		call.OnPlaced(func() { s.follow(t) })
 		defer call.Placed()
 	}
+	var sent func()
+	if s.bulky[call.Action] {
+		if sent = l.enterBulk(); sent == nil {
+			return // nobody waits for the answer any more
+		}
+		if time.Since(t.came) > stale {
+			l.deliver(item{reply: busy(first), sent: sent})
+			return
+		}
+	}
 	reply, bound := s.answer(call, first)
-	if !l.deliver(item{reply: reply}) && bound != nil {
+	if bound != nil && call.Alone { // there is no session to bind
+		s.unregister(*bound)
+		reply.Bind, bound = nil, nil
+	}
+	if !l.deliver(item{reply: reply, sent: sent}) && bound != nil {
 		// The edge will never hear that the session was bound. Had the reply been
 		// queued, the edge's next link or the lease of routes would see to it.
 		s.unregister(*bound)
@@ -127,7 +141,10 @@ func (s *Server) leave() { s.inFlight.Add(-1) }
 func newCall(ref presence.SessionRef, c *corepb.Call) *plugin.Call {
 	call := &plugin.Call{
 		Action: idl.Action(c.Action), Sequence: c.Sequence, Codec: idl.Codec(c.Codec),
-		Session: ref, Address: c.Address, Trace: c.Trace,
+		Session: ref, Address: c.Address, Trace: c.Trace, Alone: c.Alone,
+	}
+	if c.Alone {
+		call.Bearer = c.Bearer
 	}
 	if id := c.Identity; id != nil {
 		call.User, call.Device = im.UserID(id.UserId), im.DeviceID(id.DeviceId)
@@ -151,7 +168,21 @@ func (s *Server) answer(call *plugin.Call, c *corepb.Call) (reply *corepb.Reply,
 		reply.Enter = &corepb.Enter{Room: string(in.Room), Head: in.Head, Policy: policy("", in.Policy)}
 	}
 	reply.Leave = string(answer.Left)
+	if answer.Follows != nil {
+		reply.Follows = followsOf(answer.Follows)
+	}
+	if call.Alone && call.User != 0 {
+		reply.Caller = &corepb.Identity{UserId: int64(call.User), DeviceId: string(call.Device), DeviceType: call.DeviceType, TokenId: call.TokenID}
+	}
 	return reply, bound
+}
+
+func followsOf(logs []plugin.Followed) *corepb.Follows {
+	f := &corepb.Follows{}
+	for _, one := range logs {
+		f.Logs, f.Seqs = append(f.Logs, string(one.Log)), append(f.Seqs, one.Seq)
+	}
+	return f
 }
 
 // do is the last barrier: dispatch has one around the handler, this one is around

@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"freeim/core/plugin"
@@ -19,9 +21,26 @@ func infos(specs []plugin.Spec) (all []*corepb.ActionInfo) {
 	for _, spec := range specs {
 		all = append(all, &corepb.ActionInfo{
 			Action: uint32(spec.Action), Name: spec.Name, Open: spec.Open, MaxBody: int64(spec.MaxBody), Rooms: spec.Rooms, Joins: spec.Joins,
-			Rate: int64(spec.Rate), PerMs: spec.Per.Milliseconds()})
+			Rate: int64(spec.Rate), PerMs: spec.Per.Milliseconds(), NeedsSession: spec.NeedsSession, Request: body(spec.Request), Reply: body(spec.Reply)})
 	}
 	return all
+}
+
+// body is what the .proto files call a message that make makes, without "freeim.";
+// empty for one of scripts.
+func body(make func() any) string {
+	if make == nil {
+		return ""
+	}
+	t := reflect.TypeOf(make())
+	if t == nil || t.Kind() != reflect.Pointer {
+		return ""
+	}
+	dir, generated := strings.CutPrefix(t.Elem().PkgPath(), "freeim/idl/kitex_gen/")
+	if !generated {
+		return ""
+	}
+	return strings.TrimSuffix(dir, "pb") + "." + t.Elem().Name()
 }
 
 func (c *catalogue) setCompiled(specs []plugin.Spec) {

@@ -21,6 +21,7 @@ type edges struct {
 	mu      sync.RWMutex // guards the fields below and the marked ones of edge
 	byID    map[presence.EdgeID]*edge
 	leaving bool // no new links
+	woken   bool // logs have grown, and those edges were told that were linked by then
 	// generation is the registry's, as seen last: before the first edge listed
 	// anything, then by keep.
 	generation string
@@ -122,7 +123,7 @@ func (t *edges) claim(l *link) error {
 	if e.link != nil {
 		e.link.end()
 	}
-	l.missed = e.missed == l.epoch
+	l.missed = e.missed == l.epoch || e.epoch == 0 && t.woken // an edge may be older than this core
 	e.epoch, e.link, e.missed, e.unroutable = l.epoch, l, 0, 0
 	return nil
 }
@@ -200,15 +201,19 @@ func (t *edges) ask() {
 	}
 }
 
-// counted ends a census that came by l.
+// counted ends a census that came by l. One that the registry answered in part says
+// how many are missing at least, and not that no more are.
 func (t *edges) counted(l *link, sessions int64) {
-	missing := l.missing
-	l.missing = 0
+	missing, partial := l.missing, l.partial
+	l.missing, l.partial = 0, false
 	t.mu.Lock()
-	if l.edge.link == l {
+	if l.edge.link == l && (!partial || missing > l.edge.unroutable) {
 		l.edge.unroutable = missing
 	}
 	t.mu.Unlock()
+	if !partial {
+		t.server.counts.censuses.Add(1)
+	}
 	if missing > 0 {
 		t.server.log.Warn("sessions had no route", "edge", l.edge.id, "missing", missing, "sessions", sessions)
 	}
@@ -236,6 +241,21 @@ func (t *edges) lives() (all []presence.Life) {
 		}
 	}
 	return all
+}
+
+// here are the links of all edges. Of one without a link it is noted that it missed something.
+func (t *edges) here() (links []*link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.woken = true
+	for _, e := range t.byID {
+		if e.link != nil {
+			links = append(links, e.link)
+		} else {
+			e.missed = max(e.missed, e.epoch)
+		}
+	}
+	return links
 }
 
 // link gives the link of that life of the edge, nil for none.

@@ -14,6 +14,7 @@ type counts struct {
 	missed                atomic.Int64 // pushes and kicks for an edge without a link
 	unlisted              atomic.Int64 // registers and gones that found the books full
 	found                 atomic.Int64 // sessions that a census found without a route
+	censuses              atomic.Int64 // ended, and answered by the registry in whole
 }
 
 // figures shows the counts. Names that both ends have tell them apart by "end":
@@ -23,6 +24,7 @@ type figures struct {
 
 	batches, items, pending, up, refused *prometheus.Desc
 	missed, unlisted, unroutable, found  *prometheus.Desc
+	censuses                             *prometheus.Desc
 }
 
 func newFigures(s *Server) *figures {
@@ -42,6 +44,7 @@ func newFigures(s *Server) *figures {
 		unlisted:   own("freeim_link_unlisted_total", "Sessions told of while the registry was too slow; a census makes them good."),
 		unroutable: own("freeim_unroutable_sessions", "Connected sessions without a route, as the last census through this core found them."),
 		found:      own("freeim_unroutable_found_total", "Connected sessions that a census found without a route, and made routable."),
+		censuses:   own("freeim_unroutable_censuses_total", "Censuses that ended through this core, with an answer of the registry about every session."),
 	}
 }
 
@@ -68,5 +71,6 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	count(f.missed, c.missed.Load())
 	count(f.unlisted, c.unlisted.Load())
 	count(f.found, c.found.Load())
+	count(f.censuses, c.censuses.Load())
 	gauge(f.unroutable, s.edges.unroutable())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"freeim/core/fanout"
+	"freeim/core/im"
 	"freeim/core/presence"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/corepb"
@@ -28,17 +29,19 @@ type link struct {
 	missed bool // pushes found no link since the edge's last one; static after attach
 	out    *outbox
 	pages  chan *corepb.Uplink // from receive to keepBooks; never closed
+	bulk   chan struct{}       // a token for each long reply that is being made or waits to be sent; never closed
 	done   chan struct{}       // closed by end
 	end    func()              // drops the link; from any goroutine, any number of times
 
 	closing bool  // the edge sends nothing more; guarded by edges.mu
 	listed  bool  // owned by receive: the list at the start has ended
 	missing int64 // owned by keepBooks: sessions without a route that this census found
+	partial bool  // owned by keepBooks: of some that it listed the registry said nothing
 }
 
 func newLink(e *edge, epoch int64, limit int) *link {
 	l := &link{edge: e, epoch: epoch, out: newOutbox(limit),
-		pages: make(chan *corepb.Uplink, waitingPages), done: make(chan struct{})}
+		pages: make(chan *corepb.Uplink, waitingPages), bulk: make(chan struct{}, bulkReplies()), done: make(chan struct{})}
 	l.end = sync.OnceFunc(func() {
 		l.out.close()
 		close(l.done)
@@ -55,6 +58,21 @@ func (l *link) ended() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// bulkReplies is how many long replies are under way at a time for one edge, from the start
+// of their making until the stream has taken them in.
+func bulkReplies() int { return bulkEach * runtime.GOMAXPROCS(0) }
+
+// enterBulk waits until another long reply may be made, and gives what is called when it is
+// sent; nil when the link has ended.
+func (l *link) enterBulk() (sent func()) {
+	select {
+	case l.bulk <- struct{}{}:
+		return func() { <-l.bulk }
+	case <-l.done:
+		return nil
 	}
 }
 
@@ -187,6 +205,13 @@ func (s *Server) send(l *link, stream corepb.Core_LinkServer) {
 func (s *Server) Push(edge presence.EdgeID, epoch int64, d fanout.Delivery) {
 	s.deliver(edge, epoch, item{push: &corepb.Push{
 		Action: uint32(d.Action), Sessions: d.Sessions, InboxSeqs: d.InboxSeqs, Protobuf: d.Protobuf, Json: d.JSON}})
+}
+
+// Wake implements fanout.Pusher. An edge that has no link here has its clients sync by the next one.
+func (s *Server) Wake(log im.ConversationID, seq int64) {
+	for _, l := range s.edges.here() {
+		l.deliver(item{wake: &corepb.Wake{Log: string(log), Seq: seq}})
+	}
 }
 
 // Resync implements fanout.Pusher: every edge lists its sessions, and when the

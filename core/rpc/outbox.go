@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"slices"
 	"sync"
 
 	"freeim/idl/kitex_gen/corepb"
@@ -11,12 +12,16 @@ const (
 	// it when all of it is there.
 	batchItems = 1024
 	batchSize  = 256 << 10
+	// long is from how many octets on a reply lets others go first.
+	long = 16 << 10
 	// overhead is what an item takes beside its bodies, roughly.
 	overhead = 64
 )
 
-// outbox holds what waits for one edge, already joined into batches. It is
-// bounded by size: past the limit it takes nothing any more, and the link is
+// outbox holds what waits for one edge, already joined into batches. A long reply
+// is a batch of its own, and waits aside: each time the sender takes, it gets one of them, behind
+// everything else. So an ack waits for one page of somebody's log at most, not for
+// those of a thousand people. The outbox is bounded by size: past the limit it takes nothing any more, and the link is
 // dropped, since an edge that has missed a part must resync its clients anyway.
 // Safe for concurrent use; take belongs to the link's sender.
 type outbox struct {
@@ -25,6 +30,7 @@ type outbox struct {
 
 	mu      sync.Mutex // guards the fields below
 	batches []*batch   // the last one is open
+	aside   []*batch   // of one long reply each
 	held    bool       // nothing is taken before release
 	sealed  bool       // nothing is added, what there is still leaves
 	closed  bool
@@ -37,7 +43,8 @@ type outbox struct {
 type batch struct {
 	corepb.Downlink
 	items  int
-	octets int // roughly
+	octets int      // roughly
+	told   []func() // what is called when the stream has taken it in
 }
 
 // Marshal implements what Kitex asks of a message that it sends.
@@ -62,6 +69,7 @@ func (o *outbox) release(w *corepb.Welcome) {
 // item is what goes down: one of its fields.
 type item struct {
 	reply *corepb.Reply
+	sent  func() // with reply: called when the stream has taken it in; nil: nobody asks
 	push  *corepb.Push
 	kick  *corepb.Kick
 	// Of rooms.
@@ -69,6 +77,8 @@ type item struct {
 	answer    *corepb.RoomAnswer
 	expel     *corepb.Expel
 	policy    *corepb.RoomPolicy
+
+	wake *corepb.Wake
 
 	// catalogue is all actions that there are from now on.
 	catalogue *corepb.Catalogue
@@ -114,10 +124,19 @@ func (o *outbox) add(i item) bool {
 		o.closed = true
 		return false
 	}
-	last := o.open(i, size)
+	var last *batch
+	if i.waitsAside(size) {
+		last = new(batch)
+		o.aside = append(o.aside, last)
+	} else {
+		last = o.open(i, size)
+	}
 	switch {
 	case i.reply != nil:
 		last.Replies = append(last.Replies, i.reply)
+		if i.sent != nil {
+			last.told = append(last.told, i.sent)
+		}
 	case i.push != nil:
 		last.Pushes = append(last.Pushes, i.push)
 	case i.kick != nil:
@@ -132,6 +151,8 @@ func (o *outbox) add(i item) bool {
 		last.Policies = append(last.Policies, i.policy)
 	case i.catalogue != nil:
 		last.Catalogue = i.catalogue // a later one says all
+	case i.wake != nil:
+		last.Wakes = append(last.Wakes, i.wake)
 	case i.drain:
 		last.Drain = true
 	case i.census:
@@ -144,6 +165,12 @@ func (o *outbox) add(i item) bool {
 	o.size += size
 	o.signal()
 	return true
+}
+
+// waitsAside reports whether the item may come behind any that is queued later. A reply that
+// puts its session into a room may not: what is said there comes behind it.
+func (i item) waitsAside(size int) bool {
+	return i.reply != nil && size >= long && i.reply.Enter == nil
 }
 
 // open gives the batch that the item joins: the last one, unless that is full, or an
@@ -176,8 +203,9 @@ func (b *batch) overtakes(i item) bool {
 	return false
 }
 
-// take gives everything that is queued, oldest first. Each batch waits still, until sent
-// says that it does not.
+// take gives everything that is queued, oldest first, but of the long replies only the
+// oldest: the sender is woken again for the next. Each batch waits still, until sent says
+// that it does not.
 func (o *outbox) take() []*batch {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -186,12 +214,22 @@ func (o *outbox) take() []*batch {
 	}
 	all := o.batches
 	o.batches = nil
+	if len(o.aside) > 0 {
+		all = append(all, o.aside[0])
+		o.aside = slices.Delete(o.aside, 0, 1)
+	}
+	if len(o.aside) > 0 {
+		o.signal()
+	}
 	return all
 }
 
 // sent says that the stream has taken a batch in: as long as an edge takes nothing in,
 // nothing of what waits for it gets less.
 func (o *outbox) sent(b *batch) {
+	for _, tell := range b.told {
+		tell()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.size -= b.octets; o.size <= o.limit/2 {
@@ -240,13 +278,13 @@ func (o *outbox) isSealed() bool {
 func (o *outbox) finished() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.sealed && (o.held || len(o.batches) == 0)
+	return o.sealed && (o.held || len(o.batches)+len(o.aside) == 0)
 }
 
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.closed, o.batches = true, nil
+	o.closed, o.batches, o.aside = true, nil, nil
 	o.ease()
 }
 

@@ -56,7 +56,9 @@ func TestOutboxBatches(t *testing.T) {
 		{"a broadcast stays behind an expel", []item{bcastItem, expelItem, bcastItem, expelItem}, "bx bx"},
 		{"so does who enters", []item{expelItem, replyOf(1), enterItem}, "rx r"},
 		{"and not behind a broadcast, which the edge keeps", []item{bcastItem, enterItem}, "rb"},
-		{"cut by size", []item{replyOf(third), replyOf(third), replyOf(third), replyOf(1)}, "rr rr"},
+		{"cut by size", []item{pushOf(third), pushOf(third), pushOf(third), replyOf(1)}, "pp rp"},
+		{"a long reply goes last", []item{replyOf(long), pushOf(1), kickItem, pushOf(1), replyOf(1)}, "pk rp r"},
+		{"but one that enters a room is not overtaken", []item{{reply: &corepb.Reply{Body: make([]byte, long), Enter: &corepb.Enter{}}}, bcastItem}, "rb"},
 		{"one that is too large goes alone", []item{replyOf(1), pushOf(2 * batchSize), replyOf(1)}, "r p r"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -78,6 +80,42 @@ func TestOutboxBatches(t *testing.T) {
 				t.Errorf("after all was sent: got %q and %d octets, want nothing", shape(got), o.size)
 			}
 		})
+	}
+}
+
+// TestLongRepliesWaitAside: whatever is queued while one leaves goes before the next, and the
+// sender is woken for each.
+func TestLongRepliesWaitAside(t *testing.T) {
+	o := newOutbox(1 << 30)
+	o.held = false
+	for range 3 {
+		o.add(replyOf(long))
+	}
+	o.seal()
+	for i, want := range []string{"r", "p r", "r"} {
+		select {
+		case <-o.wake:
+		default:
+			t.Fatalf("%d: the sender is not woken", i)
+		}
+		if o.finished() {
+			t.Errorf("%d: finished, with long replies that wait", i)
+		}
+		all := o.take()
+		if got := shape(all); got != want {
+			t.Errorf("%d: got batches %q, want %q", i, got, want)
+		}
+		for _, b := range all {
+			o.sent(b)
+		}
+		if i == 0 {
+			o.sealed = false
+			o.add(pushOf(1))
+			o.seal()
+		}
+	}
+	if !o.finished() || o.size != 0 {
+		t.Errorf("not finished, or %d octets are left", o.size)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"freeim/core/fanout"
 	"freeim/core/plugin"
 	"freeim/core/presence"
+	"freeim/idl"
 	"freeim/idl/kitex_gen/corepb"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +33,7 @@ const (
 	defaultOutbox   = 64 << 20
 	defaultLease    = 10 * time.Second
 	minKey          = 16 // octets of a link key
+	bulkEach        = 4  // long replies under way for one edge, for each processor
 )
 
 // Dispatcher runs calls; dispatch.Dispatcher implements it.
@@ -125,7 +127,8 @@ type Server struct {
 
 	// Static after Start.
 	dispatcher Dispatcher
-	entry      *registration // nil: none
+	bulky      map[idl.Action]bool // those whose replies may be long
+	entry      *registration       // nil: none
 	started    bool
 
 	catalogue catalogue
@@ -170,6 +173,12 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // actions, and returns when edges are being served.
 func (s *Server) Start(d Dispatcher) error {
 	s.dispatcher, s.started = d, true
+	s.bulky = map[idl.Action]bool{}
+	for _, spec := range d.Actions() {
+		if spec.Bulky {
+			s.bulky[spec.Action] = true
+		}
+	}
 	s.catalogue.setCompiled(d.Actions())
 	s.links.Go(s.edges.keep)
 	if err := s.serve(); err != nil {

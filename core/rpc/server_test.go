@@ -44,7 +44,8 @@ func (d dispatcher) Do(ctx context.Context, call *plugin.Call, body []byte) disp
 }
 
 func (dispatcher) Actions() []plugin.Spec {
-	return []plugin.Spec{{Action: idl.ActionMessage, Name: "chat.send", MaxBody: 100}, {Action: idl.ActionAuth, Name: "account.auth", Open: true}}
+	return []plugin.Spec{{Action: idl.ActionMessage, Name: "chat.send", MaxBody: 100}, {Action: idl.ActionAuth, Name: "account.auth", Open: true},
+		{Action: idl.ActionSync, Name: "chat.sync", Bulky: true}}
 }
 
 func echo(_ context.Context, call *plugin.Call, body []byte) dispatch.Reply {
@@ -239,7 +240,7 @@ func TestWelcomeListsActions(t *testing.T) {
 	e := h.dial("edge-a", 1)
 	e.send(&corepb.Uplink{})
 	w := e.recv().Welcome
-	if len(w.Actions) != 2 || *w.Actions[0] != (corepb.ActionInfo{Action: 3, Name: "chat.send", MaxBody: 100}) ||
+	if len(w.Actions) != 3 || *w.Actions[0] != (corepb.ActionInfo{Action: 3, Name: "chat.send", MaxBody: 100}) ||
 		*w.Actions[1] != (corepb.ActionInfo{Action: 10, Name: "account.auth", Open: true}) {
 		t.Errorf("got actions %+v", w.Actions)
 	}
@@ -647,6 +648,26 @@ func TestBind(t *testing.T) {
 		t.Errorf("got %+v, want the identity", r.Bind)
 	}
 	h.online(1)
+}
+
+// TestAlone: a call of no session says whose its token was, and binds nothing.
+func TestAlone(t *testing.T) {
+	var h *house
+	h = open(t, func(_ context.Context, c *plugin.Call, _ []byte) dispatch.Reply {
+		if !c.Alone || c.Bearer != "token" {
+			t.Errorf("got %+v", c)
+		}
+		answer := h.auth(c)
+		c.User, c.Device, c.TokenID = 7, "script", 3
+		return answer
+	}, nil)
+	e := h.link("edge-a", 1)
+	e.send(&corepb.Uplink{Calls: []*corepb.Call{{Session: 4, Action: uint32(idl.ActionAuth), Codec: 1, Alone: true, Bearer: "token"}}})
+	r := e.replies(1)[0]
+	if want := (corepb.Identity{UserId: 7, DeviceId: "script", TokenId: 3}); r.Bind != nil || r.Caller == nil || *r.Caller != want || r.Session != 4 {
+		t.Errorf("got %+v", r)
+	}
+	h.online()
 }
 
 // TestBoundWithoutALink: the link ends while Auth is under way, so the edge never

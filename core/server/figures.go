@@ -22,7 +22,7 @@ func (s *Server) register(r prometheus.Registerer) error {
 		}
 		return 0
 	})
-	err := errors.Join(r.Register(draining), r.Register(heldFigures{s.plugins.Held}), r.Register(collectors.NewDBStatsCollector(s.directory.DB(), "directory")))
+	err := errors.Join(r.Register(draining), r.Register(heldFigures{s.plugins.Held}), r.Register(newWebhookFigures(s.plugins.Forwarded)), r.Register(pluginFigures{s.plugins.Counts}), r.Register(collectors.NewDBStatsCollector(s.directory.DB(), "directory")))
 	if s.rules != nil {
 		err = errors.Join(err, r.Register(newRuleFigures(s.rules.Engine(), s.effects)), r.Register(newPostFigures(s.posts)))
 	}
@@ -46,6 +46,27 @@ func (f heldFigures) Collect(out chan<- prometheus.Metric) {
 
 func heldMessages() *prometheus.Desc {
 	return prometheus.NewDesc("freeim_held_messages", "Messages that rules hold: waiting for a decision, or behind one that is.", []string{"state"}, nil)
+}
+
+// pluginFigures shows what plugins count.
+type pluginFigures struct {
+	counts func() map[string]map[string]int64
+}
+
+// Describe implements prometheus.Collector.
+func (pluginFigures) Describe(out chan<- *prometheus.Desc) { out <- pluginCounts() }
+
+// Collect implements prometheus.Collector.
+func (f pluginFigures) Collect(out chan<- prometheus.Metric) {
+	for name, counts := range f.counts() {
+		for what, n := range counts {
+			out <- prometheus.MustNewConstMetric(pluginCounts(), prometheus.CounterValue, float64(n), name, what)
+		}
+	}
+}
+
+func pluginCounts() *prometheus.Desc {
+	return prometheus.NewDesc("freeim_plugin_total", "What a plugin did, by what it was.", []string{"plugin", "what"}, nil)
 }
 
 // ruleFigures shows what the rules did, read when Prometheus asks. Counts begin

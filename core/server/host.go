@@ -35,6 +35,8 @@ func (h host) MessageIDs() *im.IDGenerator { return h.ids }
 func (h host) Push(p plugin.Push)          { h.fanout.Push(p) }
 func (h host) Rooms() plugin.Rooms         { return h.rooms }
 
+func (h host) Wake(log im.ConversationID, seq int64) { h.fanout.Wake(log, seq) }
+
 func (h host) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
 	return h.directory.Tx(ctx, fn)
 }

@@ -108,7 +108,7 @@ func (s *Server) offerRules() error {
 	s.posts = hooks.NewPosts(hooks.PostOptions{Endpoints: endpoints, Log: s.log})
 	s.rules, s.effects = hooks.New(), hooks.NewEffects(s.log, hooks.Means{Kick: s.kickUser, Push: s.fanout.Push, Post: s.posts.Post, Send: s.sendFor})
 	s.rules.Limiter, s.rules.Offer = s.limiter("rules.actions", 1, time.Minute), s.rpc.Offer
-	for _, service := range []string{"account.rules", "room.rules"} {
+	for _, service := range []string{"account.rules", "room.rules", "group.rules", "chat.rules"} {
 		s.services.Provide("core", service, s.rules)
 	}
 	return nil
@@ -167,7 +167,7 @@ func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.dispatcher, err = dispatch.New(dispatch.Options{
-		Specs: specs, Hooks: rules, Scripted: s.scripted(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
+		Specs: specs, Hooks: rules, Tokens: s.tokens(), Scripted: s.scripted(), Log: s.log, Timeout: s.config.ActionTimeout, Figures: o.Figures, Tracer: o.Tracer})
 	if err != nil {
 		return err
 	}
@@ -182,6 +182,13 @@ func (s *Server) admit(ctx context.Context, routes []presence.Route) []bool {
 		return slices.Repeat([]bool{true}, len(routes))
 	}
 	return service.(Admission).Admit(ctx, routes)
+}
+
+// tokens is what says whose tokens are, nil when no plugin does.
+func (s *Server) tokens() dispatch.Tokens {
+	service, _ := s.services.Service("account.tokens")
+	tokens, _ := service.(dispatch.Tokens)
+	return tokens
 }
 
 // hear takes what an edge says of rooms: edges link when all is assembled.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"path/filepath"
@@ -78,6 +79,19 @@ func TestUnsafeMySQL(t *testing.T) {
 	c.MySQL.AllowUnsafe = true
 	if _, err := start(t, c); err != nil {
 		t.Errorf("with allow_unsafe: %v", err)
+	}
+	var log bytes.Buffer
+	c.Listen = "unix:" + filepath.Join(t.TempDir(), "core.sock")
+	s, err := server.New(t.Context(), server.Options{Config: c, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Error(err)
+	}
+	const said = `level=ERROR msg="ACKS ARE NOT DURABLE, and core.mysql.allow_unsafe lets it be"`
+	if text := log.String(); strings.Count(text, said) != 1 || !strings.Contains(text, "innodb_flush_log_at_trx_commit is 2") {
+		t.Errorf("the log says %q, want one line with %s and the setting", text, said)
 	}
 }
 

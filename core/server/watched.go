@@ -33,7 +33,7 @@ func newErrors(r prometheus.Registerer) (*prometheus.CounterVec, error) {
 // done counts a fault of the store's and ends the span. A client ID used twice
 // is the client's fault, and a call that was given up is nobody's.
 func (w watched) done(operation string, s trace.Span, err error) {
-	fault := err != nil && !errors.Is(err, timeline.ErrConflict) && !errors.Is(err, context.Canceled)
+	fault := err != nil && !errors.Is(err, timeline.ErrConflict) && !errors.Is(err, timeline.ErrMoved) && !errors.Is(err, context.Canceled)
 	if fault {
 		w.errors.WithLabelValues(operation).Inc()
 	}
@@ -58,6 +58,22 @@ func (w watched) Append(ctx context.Context, d timeline.Draft) (timeline.Committ
 	c, err := w.Store.Append(ctx, d)
 	w.done("append", s, err)
 	return c, err
+}
+
+// AppendAll implements timeline.Store.
+func (w watched) AppendAll(ctx context.Context, drafts []timeline.Draft) []error {
+	ctx, s := span(ctx, "timeline.append_all")
+	errs := w.Store.AppendAll(ctx, drafts)
+	w.done("append_all", s, errors.Join(errs...))
+	return errs
+}
+
+// Heads implements timeline.Store.
+func (w watched) Heads(ctx context.Context, logs []im.ConversationID, inboxes []im.UserID) ([]int64, []int64, error) {
+	ctx, s := span(ctx, "timeline.heads")
+	logSeqs, inboxSeqs, err := w.Store.Heads(ctx, logs, inboxes)
+	w.done("heads", s, err)
+	return logSeqs, inboxSeqs, err
 }
 
 // Find implements timeline.Store.
@@ -106,6 +122,14 @@ func (w watched) Acknowledge(ctx context.Context, r timeline.Receipt, audience [
 	moved, err := w.Store.Acknowledge(ctx, r, audience)
 	w.done("acknowledge", s, err)
 	return moved, err
+}
+
+// Positions implements timeline.Store.
+func (w watched) Positions(ctx context.Context, c im.ConversationID, people []im.UserID) ([]int64, error) {
+	ctx, s := span(ctx, "timeline.positions")
+	held, err := w.Store.Positions(ctx, c, people)
+	w.done("positions", s, err)
+	return held, err
 }
 
 // Receipts implements timeline.Store.

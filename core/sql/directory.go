@@ -21,6 +21,8 @@ import (
 type Options struct {
 	Dialect string // "sqlite" or "mysql"; empty: "sqlite"
 	Path    string // of the SQLite file; it and its directory are made if missing, readable by the owner only
+	// Unsynced has SQLite not wait for the disk: only for tests that no end of the machine is part of.
+	Unsynced bool
 	// DSN names the MySQL database, which must exist, as go-sql-driver/mysql reads
 	// it: USER:PASSWORD@tcp(HOST:PORT)/DATABASE. What it says of timeouts and TLS
 	// holds; how strings, times and modes are read is decided here.
@@ -52,7 +54,7 @@ func Open(o Options) (*Directory, error) {
 	}
 	switch o.Dialect {
 	case "", "sqlite":
-		db, err := openSQLite(o.Path)
+		db, err := openSQLite(o.Path, o.Unsynced)
 		if err != nil {
 			return nil, fmt.Errorf("open SQLite database %s: %w", o.Path, err)
 		}

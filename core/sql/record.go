@@ -59,7 +59,7 @@ func (o *RecordOptions) setDefaults() {
 
 // Record is the message record in MySQL: a timeline.Store by itself, of which
 // several may work on one database at once. Beside the methods of timeline.Store
-// it has what a cache in front of it asks for: Heads, Messages, Entries. Safe
+// it has what a cache in front of it asks for: Messages, Entries. Safe
 // for concurrent use.
 type Record struct {
 	log      *slog.Logger

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"math"
 	"slices"
 
 	"freeim/core/im"
@@ -63,6 +64,38 @@ func (a *recordAcknowledging) stage(b *recordBatch, _ *im.IDGenerator) error {
 
 // finish implements recordOp.
 func (a *recordAcknowledging) finish(_ *Record, err error) { a.done <- err }
+
+// Positions implements timeline.Store.
+func (r *Record) Positions(ctx context.Context, c im.ConversationID, people []im.UserID) ([]int64, error) {
+	if len(people) == 0 {
+		return nil, r.refusal(ctx)
+	}
+	found := map[im.UserID]int64{}
+	s := script{limit: math.MaxInt}
+	s.begin("SELECT person, seq FROM record_positions WHERE (person, conversation) IN (", ")", func(row []driver.Value) error {
+		columns := columns{row: row}
+		by, seq := im.UserID(columns.int()), columns.int()
+		found[by] = seq
+		return columns.end()
+	})
+	for _, by := range people {
+		s.row()
+		s.raw("(")
+		s.int(int64(by))
+		s.raw(",")
+		s.name(string(c))
+		s.raw(")")
+	}
+	s.end()
+	if err := r.query(ctx, &s); err != nil {
+		return nil, fmt.Errorf("positions in conversation %s: %w", c, err)
+	}
+	held := make([]int64, len(people))
+	for i, by := range people {
+		held[i] = found[by]
+	}
+	return held, nil
+}
 
 // Receipts implements timeline.Store. The cursor is read first: a receipt that
 // moves meanwhile comes with the next one.

@@ -32,7 +32,40 @@ func (r *Record) Append(ctx context.Context, d timeline.Draft) (timeline.Committ
 	return a.result, nil
 }
 
+// AppendAll implements timeline.Store. What one goroutine queues stays in its order; what is
+// parked and comes later finds that its conditions do not hold.
+func (r *Record) AppendAll(ctx context.Context, drafts []timeline.Draft) []error {
+	errs, all := make([]error, len(drafts)), make([]*recordAppending, 0, len(drafts))
+	for i, d := range drafts {
+		err := r.validate(d)
+		if err == nil {
+			a := &recordAppending{Draft: d, done: make(chan error, 1)}
+			a.Body, a.Inboxes = slices.Clone(d.Body), slices.Clone(d.Inboxes)
+			all = append(all, a)
+			err = r.enqueue(ctx, a)
+		}
+		if err != nil { // nor are those behind it queued
+			for ; i < len(errs); i++ {
+				errs[i] = err
+			}
+			break
+		}
+	}
+	for i, a := range all {
+		if errs[i] == nil {
+			errs[i] = r.await(ctx, a.done)
+		}
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("append to conversation %s: %w", a.Conversation, errs[i])
+		}
+	}
+	return errs
+}
+
 func (r *Record) validate(d timeline.Draft) error {
+	if n := len(d.Unless); n > maxName {
+		return fmt.Errorf("append: a conversation ID has 1-%d octets, this one %d", maxName, n)
+	}
 	if n := len(d.Conversation); n < 1 || n > maxName {
 		return fmt.Errorf("append: a conversation ID has 1-%d octets, this one %d", maxName, n)
 	}
@@ -53,13 +86,15 @@ func (a *recordAppending) weigh() (octets, rows int) {
 // touch implements recordOp.
 func (a *recordAppending) touch(b *recordBatch) {
 	b.touchLog(a.Conversation)
+	if a.Unless != "" {
+		b.touchLog(a.Unless)
+	}
 	b.touchPeople(a.Inboxes)
 }
 
 // free implements recordOp.
 func (a *recordAppending) free(b *recordBatch) bool {
-	l := b.log(a.Conversation)
-	return l != nil && l.found && b.has(a.Inboxes...)
+	return b.hasLog(a.Conversation) && (a.Unless == "" || b.hasLog(a.Unless)) && b.has(a.Inboxes...)
 }
 
 // stage implements recordOp. The ID is above those of the conversation and of the
@@ -69,6 +104,9 @@ func (a *recordAppending) stage(b *recordBatch, ids *im.IDGenerator) error {
 		return err
 	}
 	log := b.log(a.Conversation)
+	if a.Expect != 0 && a.Expect != log.seq+1 || a.Unless != "" && b.log(a.Unless).seq > 0 {
+		return timeline.ErrMoved
+	}
 	ids.Observe(log.last)
 	seqs := make([]int64, len(a.Inboxes))
 	for i, user := range a.Inboxes {

@@ -78,17 +78,25 @@ func newCommitter(r *Record, o RecordOptions, f *recordFigures) *recordCommitter
 // submit queues o and waits until it is finished. A caller that gives up leaves
 // its write queued: it may still be committed.
 func (r *Record) submit(ctx context.Context, o recordOp, done <-chan error) error {
+	if err := r.enqueue(ctx, o); err != nil {
+		return err
+	}
+	return r.await(ctx, done)
+}
+
+// enqueue puts o behind what is queued.
+func (r *Record) enqueue(ctx context.Context, o recordOp) error {
 	if err := r.refusal(ctx); err != nil {
 		return err
 	}
 	select {
 	case r.queue <- o:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.closing:
 		return timeline.ErrClosed
 	}
-	return r.await(ctx, done)
 }
 
 // await waits for what a goroutine of the record says on done.

@@ -186,10 +186,12 @@ func (r *Record) Find(ctx context.Context, sender im.UserID, clientID string) (
 	return d.Committed, d.digest, d.ID != im.MessageID{}, nil
 }
 
-// Heads gives the newest seq of the logs and inboxes, 0 for an empty one, as the
-// arguments are ordered. Look-ups of many callers are joined in one query.
+// Heads implements timeline.Store. Look-ups of many callers are joined in one query.
 func (r *Record) Heads(ctx context.Context, logs []im.ConversationID, inboxes []im.UserID) (
 	logSeqs, inboxSeqs []int64, err error) {
+	if len(logs)+len(inboxes) == 0 {
+		return nil, nil, r.refusal(ctx)
+	}
 	l := &lookup{logs: logs, people: inboxes}
 	if err := r.ask(ctx, l); err != nil {
 		return nil, nil, fmt.Errorf("heads of timelines: %w", err)

@@ -136,6 +136,12 @@ func (b *recordBatch) readPerson(row []driver.Value) error {
 	return nil
 }
 
+// hasLog reports whether the head of a conversation was found.
+func (b *recordBatch) hasLog(id im.ConversationID) bool {
+	l := b.log(id)
+	return l != nil && l.found
+}
+
 // has reports whether the heads of a person, or of each of several, were found.
 func (b *recordBatch) has(people ...im.UserID) bool {
 	for _, id := range people {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"modernc.org/sqlite"
 )
@@ -19,16 +20,20 @@ import (
 const sqliteSettings = "_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_foreign_keys=1" +
 	"&_txlock=immediate&_dqs=0&_defensive=1"
 
-// openSQLite opens, or makes, the file at path.
-func openSQLite(path string) (*stdsql.DB, error) {
+// openSQLite opens, or makes, the file at path. unsynced flushes nothing.
+func openSQLite(path string, unsynced bool) (*stdsql.DB, error) {
 	if path == "" {
 		return nil, errors.New("no path given")
 	}
 	if err := private(path); err != nil {
 		return nil, err
 	}
+	settings := sqliteSettings
+	if unsynced {
+		settings = strings.Replace(settings, "_synchronous=FULL", "_synchronous=OFF", 1)
+	}
 	// The path is escaped so that a ? or a % in it is part of the file's name.
-	connector, err := sqlite.NewConnector("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + sqliteSettings)
+	connector, err := sqlite.NewConnector("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + settings)
 	if err != nil {
 		return nil, err
 	}

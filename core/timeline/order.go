@@ -89,7 +89,11 @@ func (o *Order) stored(m Stored) error {
 }
 
 func (o *Order) listed(l Listed) error {
-	if err := valid(l.User, l.Conversation, l.Seq); err != nil {
+	owner := l.User
+	if owner.IsFeed() {
+		owner = 1 // as good as a person here
+	}
+	if err := valid(owner, l.Conversation, l.Seq); err != nil {
 		return err
 	}
 	if l.User != o.user {

@@ -16,6 +16,10 @@ import (
 // ID for another content.
 var ErrConflict = errors.New("client ID used before for another message")
 
+// ErrMoved is returned by Append when a condition of the draft does not hold: Expect or Unless.
+// Nothing was committed.
+var ErrMoved = errors.New("the timelines are not as the draft expects")
+
 // ErrCorrupt is in the error of a method that finds something stored that cannot
 // be read, or lacks what other things refer to: trying again does not help.
 var ErrCorrupt = errors.New("what is stored cannot be read")
@@ -38,6 +42,13 @@ type Draft struct {
 	// Inboxes are the people in whose inbox an entry is written, without
 	// repetition. Empty: read diffusion, only the log.
 	Inboxes []im.UserID
+	// Expect is the seq that the message must get in its conversation, else it is ErrMoved.
+	// 0: whichever comes.
+	Expect int64
+	// Unless is a conversation that must have no message when this one is committed, else it is
+	// ErrMoved. Empty: no condition. So one message there ends all drafts of a kind, at one point
+	// of the order in which the store commits.
+	Unless im.ConversationID
 	// Queued, if set, may be called once, while Append waits: what is appended from then
 	// on comes behind this draft, should it be committed. A store that does not say so
 	// does not call it. It must not block for long.
@@ -92,13 +103,23 @@ type Receipt struct {
 
 // Store holds logs and inboxes. All methods are safe for concurrent use, honour
 // ctx, and return errors wrapped with what they were doing. A returned error of
-// Append other than ErrConflict leaves it open whether the message will appear:
+// Append other than ErrConflict and ErrMoved leaves it open whether the message will appear:
 // the caller answers UNAVAILABLE and the client resends by the same client ID.
 type Store interface {
 	// Append commits d: it assigns ID and seqs, makes them durable (flushed to
 	// the disk), and only then returns. The ID is greater than that of every
 	// earlier message of the conversation.
+	// A duplicate whose conditions do not hold any more is either: Duplicate or ErrMoved.
 	Append(ctx context.Context, d Draft) (Committed, error)
+
+	// AppendAll appends drafts of one caller in their order, without a wait between them, and gives the
+	// error of each. One that fails does not keep the others from being committed, but for those
+	// whose conditions then fail. Queued is not called.
+	AppendAll(ctx context.Context, drafts []Draft) []error
+
+	// Heads gives the newest seq of logs and of inboxes, 0 for one that is empty, as the arguments are
+	// ordered.
+	Heads(ctx context.Context, logs []im.ConversationID, inboxes []im.UserID) (logSeqs, inboxSeqs []int64, err error)
 
 	// Find gives the message that sender committed under clientID, and the
 	// digest it was committed with; ok is false when there is none.
@@ -122,6 +143,10 @@ type Store interface {
 	// position only grows; moved is false, and nothing is filed, when it did not.
 	// When moved is true the receipt is durable.
 	Acknowledge(ctx context.Context, r Receipt, audience []im.UserID) (moved bool, err error)
+
+	// Positions gives up to where each of the people holds a conversation: as far as Acknowledge
+	// moved it for him, 0 if it never did. It is in their order, whoever comes twice.
+	Positions(ctx context.Context, c im.ConversationID, people []im.UserID) ([]int64, error)
 
 	// Receipts gives the receipts filed for user that changed after the cursor
 	// since, the latest of each conversation and person, and the new cursor.

@@ -20,6 +20,12 @@ type Actions struct {
 
 type call func(ctx context.Context, action idl.Action, req, rep idl.Message) error
 
+// ActionsBy are the actions by another way than a Client or a Session, as HTTP: do sends req
+// and reads the answer into rep, and fails with a *Refusal if it is one.
+func ActionsBy(do func(ctx context.Context, action idl.Action, req, rep idl.Message) error) Actions {
+	return Actions{call: do}
+}
+
 // ask calls and gives the answer, nil when there is an error.
 func ask[Rep any, P interface {
 	*Rep
@@ -149,6 +155,12 @@ func (c *Client) SignUp(ctx context.Context, account, password, nickname string)
 func (c *Client) SignIn(ctx context.Context, account, password string, device *accountpb.Device) (*accountpb.SignInReply, error) {
 	req := &accountpb.SignInRequest{Account: account, Password: password, Device: device}
 	return ask[accountpb.SignInReply](ctx, c.Call, idl.ActionSignIn, req)
+}
+
+// SignInExternal is SignIn by the token (JWT) of an issuer that the server trusts.
+func (c *Client) SignInExternal(ctx context.Context, token string, device *accountpb.Device) (*accountpb.SignInReply, error) {
+	req := &accountpb.SignInExternalRequest{Token: token, Device: device}
+	return ask[accountpb.SignInReply](ctx, c.Call, idl.ActionSignInExternal, req)
 }
 
 // Auth makes this connection the session of the token's device. The caller must

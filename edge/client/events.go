@@ -3,6 +3,7 @@ package client
 import (
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/roompb"
+	"freeim/idl/kitex_gen/socialpb"
 	"freeim/idl/kitex_gen/wirepb"
 )
 
@@ -38,9 +39,9 @@ func (q *events) add(e *event) {
 // count adds n to what bounds events of e's kind, if anything does.
 func (q *events) count(e *event, n int) {
 	switch e.kind {
-	case messageEvent, deliveredEvent:
+	case messageEvent, deliveredEvent, readEvent:
 		q.counted += n
-	case roomMessageEvent, roomSkipEvent, roomInfoEvent, roomPresenceEvent, heldEvent:
+	case roomMessageEvent, roomSkipEvent, roomInfoEvent, roomPresenceEvent, heldEvent, typingEvent, friendsEvent:
 		q.crowd += n
 	case noticeEvent:
 		q.notices += n
@@ -111,6 +112,31 @@ func (q *events) addReceipt(r *chatpb.Receipt) {
 		}
 	}
 	q.add(&event{kind: deliveredEvent, receipt: r})
+}
+
+// addRead adds r, in place of an older one of the same conversation and person that still waits.
+func (q *events) addRead(r *chatpb.Read) {
+	for _, e := range q.queue {
+		if e.kind == readEvent && e.read.ConversationId == r.ConversationId && e.read.UserId == r.UserId {
+			e.read = r
+			return
+		}
+	}
+	q.add(&event{kind: readEvent, read: r})
+}
+
+// addTyping adds p, or drops it when the queue is full.
+func (q *events) addTyping(p *chatpb.Typing) {
+	if q.crowd < q.max {
+		q.add(&event{kind: typingEvent, typing: p})
+	}
+}
+
+// addFriends adds p, or drops it when the queue is full.
+func (q *events) addFriends(p *socialpb.Presence) {
+	if q.crowd < q.max {
+		q.add(&event{kind: friendsEvent, friends: p})
+	}
 }
 
 // pop removes the first event.

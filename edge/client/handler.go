@@ -7,6 +7,7 @@ import (
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/roompb"
+	"freeim/idl/kitex_gen/socialpb"
 	"freeim/idl/kitex_gen/wirepb"
 )
 
@@ -24,6 +25,14 @@ type Handler struct {
 	// Delivered tells that a device of r.UserId holds r.ConversationId up to
 	// r.Seq. Of several that wait, only the newest of a conversation is told.
 	Delivered func(ctx context.Context, r *chatpb.Receipt)
+	// Read tells that r.UserId has read r.ConversationId up to r.Seq: this person, by another device,
+	// or the other person of a chat. Of several that wait, only the newest of a conversation is told.
+	Read func(ctx context.Context, r *chatpb.Read)
+	// Typing tells that somebody types, or stopped. When the application is slow, some are dropped.
+	Typing func(ctx context.Context, p *chatpb.Typing)
+	// Presence tells which of the friends that Session.Presence asked for came or went. When the
+	// application is slow, some are dropped: asking again gives how all are.
+	Presence func(ctx context.Context, p *socialpb.Presence)
 	// Held tells that a message of this person's waits for a decision, sent by another
 	// device, or what was decided about one, of any device. Without a connection, or when
 	// the application is slow, some are not told: Session.Held lists those that wait, and
@@ -128,6 +137,9 @@ const (
 	roomPresenceEvent
 	noticeEvent
 	heldEvent
+	readEvent
+	typingEvent
+	friendsEvent
 )
 
 // event is what the run loop hands to the dispatcher, and gets back when the
@@ -149,6 +161,9 @@ type event struct {
 	presence  *roompb.RoomPresence
 	notice    *wirepb.Notice
 	held      *chatpb.Held
+	read      *chatpb.Read
+	typing    *chatpb.Typing
+	friends   *socialpb.Presence
 
 	epoch string // that the positions of messageEvent and receiptsEvent belong to
 	user  int64  // whose they are
@@ -164,6 +179,12 @@ func (h *Handler) tell(ctx context.Context, e *event) error {
 		h.Held(ctx, e.held)
 	case e.kind == deliveredEvent && h.Delivered != nil:
 		h.Delivered(ctx, e.receipt)
+	case e.kind == readEvent && h.Read != nil:
+		h.Read(ctx, e.read)
+	case e.kind == typingEvent && h.Typing != nil:
+		h.Typing(ctx, e.typing)
+	case e.kind == friendsEvent && h.Presence != nil:
+		h.Presence(ctx, e.friends)
 	case e.kind == connectedEvent && h.Connected != nil:
 		h.Connected(ctx, e.who)
 	case e.kind == disconnectedEvent && h.Disconnected != nil:

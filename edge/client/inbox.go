@@ -1,6 +1,7 @@
 package client
 
 import (
+	"maps"
 	"time"
 
 	"freeim/idl"
@@ -32,7 +33,8 @@ type inbox struct {
 	// ahead holds pushes beyond a gap, by inbox_seq; at most the queue's size,
 	// others are let go and come with Sync.
 	ahead    map[int64]*Entry
-	gapSince time.Time // when ahead stopped being empty
+	gapSince time.Time        // when ahead stopped being empty
+	asked    map[int64]*Entry // what was ahead when the sync under way was asked for
 
 	ids       idWindow
 	delivered map[string]map[int64]int64 // newest receipts, by conversation (at most knownReceipts) and person
@@ -133,17 +135,19 @@ func (s *Session) take(e *Entry) bool {
 // takeAhead takes what a filled gap has set free.
 func (s *Session) takeAhead() {
 	in := &s.inbox
-	for seq := range in.ahead {
-		if seq <= in.head {
-			delete(in.ahead, seq)
-		}
-	}
+	s.forgetTaken()
 	for e := in.ahead[in.head+1]; e != nil; e = in.ahead[in.head+1] {
 		delete(in.ahead, e.InboxSeq)
 		if !s.take(e) {
 			return
 		}
 	}
+}
+
+// forgetTaken forgets what was ahead and has come otherwise.
+func (s *Session) forgetTaken() {
+	in := &s.inbox
+	maps.DeleteFunc(in.ahead, func(seq int64, _ *Entry) bool { return seq <= in.head })
 }
 
 // syncDue asks for a page when something is missing and the queue has room for
@@ -185,14 +189,15 @@ func (s *Session) sync(limit int32, now time.Time) time.Time {
 	if err := s.request(idl.ActionSync, req, rep, func(err error) { s.synced(rep, err) }); err != nil {
 		return now.Add(soon) // no room among the requests; or the end, which comes by itself
 	}
-	in.syncing, in.behind = true, false
+	in.syncing, in.behind, in.asked = true, false, maps.Clone(in.ahead)
 	return time.Time{}
 }
 
 // synced takes a page.
 func (s *Session) synced(rep *chatpb.SyncReply, err error) {
 	in := &s.inbox
-	in.syncing = false
+	asked := in.asked
+	in.syncing, in.asked = false, nil
 	if err != nil {
 		s.syncRefused(err)
 		return
@@ -203,8 +208,12 @@ func (s *Session) synced(rep *chatpb.SyncReply, err error) {
 		s.reset(Reset{Reason: ResetTrimmed, Epoch: rep.Epoch, Floor: rep.Floor})
 	}
 	before := in.head
-	s.page(rep.Entries)
-	s.takeAhead()
+	if fits := s.page(rep.Entries); fits && !rep.HasMore {
+		s.dropUnfounded(asked)
+		s.takeAhead()
+	} else {
+		s.forgetTaken() // what comes next is for the next page to say
+	}
 	if len(in.ahead) > 0 {
 		in.gapSince = time.Now()
 	}
@@ -219,15 +228,33 @@ func (s *Session) synced(rep *chatpb.SyncReply, err error) {
 }
 
 // page takes the entries of a page while there is room. The server's word
-// counts: what it leaves out is not there.
-func (s *Session) page(entries []*chatpb.InboxEntry) {
+// counts: what it leaves out is not there. It reports whether all found room.
+func (s *Session) page(entries []*chatpb.InboxEntry) bool {
 	for _, e := range entries {
 		if e.Message == nil || e.InboxSeq <= s.inbox.head {
 			continue
 		}
 		if !s.take(s.entry(e)) {
-			return
+			return false
 		}
+	}
+	return true
+}
+
+// dropUnfounded lets go of what was ahead before a sync was asked for and is in none of
+// its pages, now that all were taken: what is pushed or answered is in the inbox before, so
+// its inbox_seq is wrong. It would be a gap for ever, and one day be taken for another
+// entry. What came since may be newer than the pages and stays. Should the pages
+// themselves have been late, one more sync brings what was let go.
+func (s *Session) dropUnfounded(asked map[int64]*Entry) {
+	in := &s.inbox
+	for seq, e := range asked {
+		if seq <= in.head || in.ahead[seq] != e {
+			continue
+		}
+		delete(in.ahead, seq)
+		in.behind, in.syncAt = true, time.Now().Add(syncRetry)
+		s.opts.Log.Warn("entry let go: the inbox has none of this inbox_seq", "inbox_seq", seq, "head", in.head)
 	}
 }
 

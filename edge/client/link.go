@@ -11,6 +11,7 @@ import (
 	"freeim/idl/kitex_gen/accountpb"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/roompb"
+	"freeim/idl/kitex_gen/socialpb"
 	"freeim/idl/kitex_gen/wirepb"
 )
 
@@ -257,6 +258,18 @@ func (s *Session) receive(conn *Client, p Push) {
 		r := new(chatpb.Receipt)
 		err = p.Decode(r)
 		handle = func() { s.receiptPushed(r) }
+	case idl.ActionRead:
+		r := new(chatpb.Read)
+		err = p.Decode(r)
+		handle = func() { s.readPushed(r) }
+	case idl.ActionTyping:
+		t := new(chatpb.Typing)
+		err = p.Decode(t)
+		handle = func() { s.events.addTyping(t) }
+	case idl.ActionPresence:
+		f := new(socialpb.Presence)
+		err = p.Decode(f)
+		handle = func() { s.events.addFriends(f) }
 	case idl.ActionHeld:
 		h := new(chatpb.Held)
 		err = p.Decode(h)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -290,7 +291,7 @@ func TestSilenceIsADeadConnection(t *testing.T) {
 		peer.Welcome(auth("e1", 0), new(chatpb.SyncReply))
 		second := new(chatpb.SendRequest)
 		r := peer.Expect(idl.ActionMessage, second)
-		if *second != *first {
+		if !reflect.DeepEqual(second, first) {
 			t.Errorf("sent %+v, then %+v", first, second)
 		}
 		peer.Answer(r, &chatpb.SendReply{MessageId: "M1", ConversationId: chat, Seq: 1, InboxSeq: 1})

@@ -24,7 +24,17 @@ const (
 type Outgoing struct {
 	To           int64  // the user to send to; or
 	Conversation string // a conversation known already
-	Text         string // 1-5,000 characters
+	Text         string // 1-5,000 characters; of other kinds a caption, or none
+	// Kind says what of the next three there is: none of a text.
+	Kind    chatpb.MessageKind
+	Media   *chatpb.Media
+	Place   *chatpb.Place
+	Payload *chatpb.Payload
+	ReplyTo *chatpb.Reply // a message of the same conversation, see ReplyTo
+	// Mentions are the people of the conversation whom it names; MentionsAll names everybody, of a group.
+	Mentions    []int64
+	MentionsAll bool
+	Forward     *chatpb.Source // it is a copy of that, see Forward: then all but To, Conversation and ClientID is empty
 	// ClientID is unique for this person; 1-64 of A-Z a-z 0-9 . _ -. Empty means
 	// a random one. An application that keeps what its user wrote until it is
 	// committed chooses it, and sends again with the same one after a restart.
@@ -39,7 +49,8 @@ type Outgoing struct {
 func (s *Session) Send(ctx context.Context, m Outgoing) (*Pending, error) {
 	p := newPending(&chatpb.SendRequest{
 		ClientId: cmp.Or(m.ClientID, rand.Text()),
-		ToUserId: m.To, ConversationId: m.Conversation, Text: m.Text,
+		ToUserId: m.To, ConversationId: m.Conversation, Text: m.Text, Kind: m.Kind, Media: m.Media, Place: m.Place, Payload: m.Payload,
+		ReplyTo: m.ReplyTo, Mentions: m.Mentions, MentionsAll: m.MentionsAll, Forward: m.Forward,
 	})
 	select {
 	case s.sends <- p:
@@ -156,7 +167,7 @@ func (s *Session) sent(p *Pending, rep *chatpb.SendReply, err error) {
 	}
 	e := committed(p.req, rep, s.inbox.user)
 	s.committed(p, rep)
-	if e.InboxSeq == 0 {
+	if e.InboxSeq == 0 || p.req.Forward != nil { // what it is a copy of is not here
 		s.inbox.behind = true
 		return
 	}
@@ -173,6 +184,7 @@ func committed(req *chatpb.SendRequest, rep *chatpb.SendReply, sender int64) *En
 	return &Entry{InboxSeq: rep.InboxSeq, Mine: true, Message: &chatpb.Message{
 		Id: rep.MessageId, ConversationId: rep.ConversationId, Seq: rep.Seq, SenderId: sender,
 		ClientId: req.ClientId, TimeMs: rep.TimeMs, Kind: req.Kind, Text: text,
+		Media: req.Media, Place: req.Place, Payload: req.Payload, ReplyTo: req.ReplyTo, Mentions: req.Mentions, MentionsAll: req.MentionsAll,
 	}}
 }
 
@@ -201,7 +213,7 @@ func (s *Session) foundOwn(e *Entry) {
 	if p := s.outbox.open(e.ClientId); p != nil {
 		s.committed(p, &chatpb.SendReply{
 			MessageId: e.Id, ConversationId: e.ConversationId, Seq: e.Seq, InboxSeq: e.InboxSeq,
-			TimeMs: e.TimeMs, Rewritten: e.Text != p.req.Text, Text: e.Text,
+			TimeMs: e.TimeMs, Rewritten: p.req.Forward == nil && !e.Became.GetRecalled() && e.Text != p.req.Text, Text: e.Text,
 		})
 	}
 }

@@ -12,12 +12,24 @@ func (s *Session) receiptPushed(r *chatpb.Receipt) {
 	s.received(r)
 }
 
+// readPushed is receiptPushed for what somebody has read.
+func (s *Session) readPushed(r *chatpb.Read) {
+	if s.events.room() == 0 {
+		s.inbox.behind = true
+		return
+	}
+	s.events.addRead(r)
+}
+
 // receiptsSynced takes the receipts of a last page, all of them: the answer's
 // size bounds them. Their cursor is stored when they were told.
 func (s *Session) receiptsSynced(rep *chatpb.SyncReply) {
 	in := &s.inbox
 	for _, r := range rep.Receipts {
 		s.received(r)
+	}
+	for _, r := range rep.Reads {
+		s.events.addRead(r)
 	}
 	in.receipts = rep.ReceiptsHead
 	s.events.add(&event{kind: receiptsEvent, epoch: in.epoch, user: in.user, head: in.receipts})

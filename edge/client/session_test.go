@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"freeim/edge/client"
 	"freeim/edge/client/clienttest"
@@ -226,6 +227,59 @@ func TestGapIsSyncedThoughASendFlies(t *testing.T) {
 		expectAck(t, peer, 2)
 		d.expect(t, told(1, 2)...)
 	})
+}
+
+// TestWrongInboxSeqIsLetGo: an answer with an inbox_seq that is another entry's, or nobody's yet, is neither
+// taken for that entry nor a gap for ever, and what is pushed meanwhile is not lost.
+func TestWrongInboxSeqIsLetGo(t *testing.T) {
+	tests := []struct {
+		name   string
+		wrong  int64
+		pages  []*chatpb.SyncReply
+		during []int64 // pushed while the last page is on its way
+		again  bool    // a sync looks whether what was let go is there
+	}{
+		{"far ahead", 40, []*chatpb.SyncReply{{Entries: entries(1, 2), Head: 2}}, nil, true},
+		{"far ahead, the next is pushed meanwhile", 40, []*chatpb.SyncReply{{Entries: entries(1, 2), Head: 2}}, []int64{3}, true},
+		{"the next one's", 3, []*chatpb.SyncReply{{Entries: entries(1, 2), Head: 2}}, nil, true},
+		{"the next one's, which is pushed meanwhile", 3, []*chatpb.SyncReply{{Entries: entries(1, 2), Head: 2}}, []int64{3}, false},
+		{"behind a page", 2, []*chatpb.SyncReply{{Entries: entries(1, 1), HasMore: true, Head: 2}, {Entries: entries(2, 2), Head: 2}}, nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _, peer, d := joined(t, forms()[1], nil)
+				send(t, s, "text 1")
+				peer.Answer(peer.Expect(idl.ActionMessage, nil), &chatpb.SendReply{MessageId: "M1", ConversationId: chat, Seq: 1, InboxSeq: tt.wrong})
+				for i, page := range tt.pages {
+					r := peer.Expect(idl.ActionSync, nil)
+					if i == len(tt.pages)-1 {
+						for _, seq := range tt.during {
+							peer.Push(idl.ActionMessage, entry(seq))
+						}
+						synctest.Wait()
+					}
+					page.Epoch = "e1"
+					peer.Answer(r, page)
+				}
+				known := int64(2 + len(tt.during))
+				if len(tt.pages) > 1 {
+					expectAck(t, peer, 1)
+				}
+				expectAck(t, peer, known)
+				if tt.again { // once more, and no more
+					if asked := peer.AnswerSync("e1", &chatpb.SyncReply{Head: known}); asked.AfterSeq != known {
+						t.Errorf("synced after %d, want %d", asked.AfterSeq, known)
+					}
+				}
+				synctest.Wait()
+				time.Sleep(20 * time.Second) // in the bubble
+				peer.Push(idl.ActionMessage, entry(known+1))
+				expectAck(t, peer, known+1)
+				d.expect(t, told(1, known+1)...)
+			})
+		})
+	}
 }
 
 func TestSyncPushIsObeyed(t *testing.T) {

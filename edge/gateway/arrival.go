@@ -9,6 +9,7 @@ import (
 
 	"freeim/edge/limits"
 	"freeim/edge/proxy"
+	"freeim/edge/session"
 )
 
 // door is a listener, and what its connections become.
@@ -107,6 +108,11 @@ func (g *Gateway) forwarded(a *arrival, lines []string) (ok bool) {
 	a.leave()
 	a.client = client
 	return g.admit(a) && g.web.shift(a)
+}
+
+// visitor is who sends the requests of the connection.
+func (a *arrival) visitor() session.Visitor {
+	return session.Visitor{Address: a.client.String(), Peer: a.peer, Secure: a.secure != nil}
 }
 
 // leave gives the place in the limits back, once.

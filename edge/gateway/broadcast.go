@@ -6,8 +6,8 @@ import "freeim/edge/session"
 // may fill: what is left lets answers and pushes pass while a room is behind.
 const roomShare = 2
 
-// refused is who waits to broadcast to a connection again, in the order of their
-// refusals. There are as many at most as the session has rooms.
+// refused is who waits until a connection has room again, in the order of their
+// refusals. There are as many at most as the session has rooms, and the session itself.
 type refused struct{ waiters []session.Waiter }
 
 // broadcast is send for bytes that many connections get. It is false when the
@@ -16,15 +16,32 @@ type refused struct{ waiters []session.Waiter }
 func (o *outbound) broadcast(p []byte, w session.Waiter) bool {
 	o.mu.Lock()
 	if !o.room(len(p), o.shared.backlog/roomShare) {
-		if o.refused == nil {
-			o.refused = new(refused)
-		}
-		o.refused.waiters = append(o.refused.waiters, w)
+		o.wait(w)
 		o.mu.Unlock()
 		return false
 	}
 	o.take(nil, p)
 	return true
+}
+
+// behind reports whether more waits for the client than broadcasts may fill: then w is
+// called as by broadcast.
+func (o *outbound) behind(w session.Waiter) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending || o.backlog <= o.shared.backlog/roomShare {
+		return false
+	}
+	o.wait(w)
+	return true
+}
+
+// wait has w called when there is room. Called with mu held.
+func (o *outbound) wait(w session.Waiter) {
+	if o.refused == nil {
+		o.refused = new(refused)
+	}
+	o.refused.waiters = append(o.refused.waiters, w)
 }
 
 // left counts octets off the backlog that have left, and calls who waited for

@@ -75,6 +75,7 @@ func (f *frames) Send(p []byte, _ bool) bool { return f.out.send(nil, p) }
 
 // Broadcast implements session.Transport.
 func (f *frames) Broadcast(p []byte, w session.Waiter) bool { return f.out.broadcast(p, w) }
+func (f *frames) Behind(w session.Waiter) bool              { return f.out.behind(w) }
 
 // Cork implements session.Transport.
 func (f *frames) Cork() { f.out.cork() }

@@ -275,6 +275,26 @@ func TestClientThatStopsReading(t *testing.T) {
 			t.Fatal("it was cut off, though it reads")
 		}
 	})
+	t.Run("it asks and does not read, then it reads", func(t *testing.T) {
+		const pushes = 950 // 57 MB: over half of the backlog, whatever the kernel takes in
+		transports(t, gateway.Options{Backlog: 64 << 20}, session.Options{}, func(t *testing.T, e *edge, dial func() *peer) {
+			p := dial()
+			p.auth()
+			for range pushes {
+				e.hub.Push(push)
+			}
+			before := e.hub.Stats()
+			p.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionJoinRoom, Sequence: 2})
+			eventually(t, "the frame to come", func() bool { return e.hub.Stats().Received > before.Received })
+			if got := e.hub.Stats().Calls; got != before.Calls {
+				t.Fatalf("%d calls for a client that does not read", got-before.Calls)
+			}
+			for range pushes {
+				p.want(idl.ActionMessage, 0)
+			}
+			p.want(idl.ActionJoinRoom, 2)
+		})
+	})
 	t.Run("others are not held up", func(t *testing.T) {
 		transports(t, gateway.Options{}, session.Options{}, func(t *testing.T, e *edge, dial func() *peer) {
 			dial().auth()

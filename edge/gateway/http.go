@@ -134,7 +134,9 @@ func newWeb(g *Gateway) *web {
 		MaxHeaderBytes:    ws.MaxHead,
 		ErrorLog:          log.New(debugLog{g.log}, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			from := newArrival(c.(*replayed).tcp).client.Addr() // who has connected, whomever he speaks for
+			a := c.(*replayed).arrival
+			from := newArrival(a.tcp).client.Addr() // who has connected, whomever he speaks for
+			ctx = session.WithVisitor(ctx, a.visitor())
 			return context.WithValue(ctx, behindProxy{}, g.trusts(from))
 		},
 	}

@@ -2,17 +2,12 @@ package gateway
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"freeim/edge/session"
 	"freeim/edge/ws"
 	"freeim/idl"
 )
-
-// shownValue is what rules see of a field's line at most, in octets. How many lines there
-// are ws.MaxHead bounds: a client could hide what a proxy adds behind a number of its own.
-const shownValue = 1 << 10
 
 // judge asks the operators' rules about a connection before it becomes a session; h is
 // the handshake of a WebSocket.
@@ -24,21 +19,10 @@ func (g *Gateway) judge(a *arrival, h *ws.Handshake) *session.Admission {
 	if h != nil {
 		about.Path = path(h.Target)
 		for name, value := range h.Fields() {
-			if shown(name) {
-				about.Fields = append(about.Fields, session.Field{Name: name, Value: strings.ToValidUTF8(value[:min(len(value), shownValue)], "\ufffd")})
-			}
+			about.Show(name, value)
 		}
 	}
 	return g.opts.Hub.Admit(&about)
-}
-
-// shown reports whether rules see a field: no cookies, and nothing by which somebody signs in.
-func shown(name string) bool {
-	switch name {
-	case "host", "origin", "user-agent", "accept-language", "referer", "sec-websocket-protocol":
-		return true
-	}
-	return strings.HasPrefix(name, "x-")
 }
 
 // kind is Transport.Kind.

@@ -212,6 +212,7 @@ func (c *client) Send(p []byte, text bool) bool { return c.socket.send(p, text) 
 
 // Broadcast implements session.Transport.
 func (c *client) Broadcast(p []byte, w session.Waiter) bool { return c.socket.out.broadcast(p, w) }
+func (c *client) Behind(w session.Waiter) bool              { return c.socket.out.behind(w) }
 
 // Cork implements session.Transport.
 func (c *client) Cork() { c.socket.out.cork() }

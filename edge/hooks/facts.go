@@ -62,12 +62,14 @@ func (a *frame) Fact(f engine.Fact) string {
 
 // transport is one of two facts in the kind of a transport.
 func transport(kind string, f engine.Fact) string {
-	secure := kind == "tls" || kind == "wss"
+	secure := kind == "tls" || kind == "wss" || kind == "https"
 	switch {
 	case f == engine.FactTLS:
 		return strconv.FormatBool(secure)
 	case strings.HasPrefix(kind, "w"):
 		return "websocket"
+	case strings.HasPrefix(kind, "h"):
+		return "http"
 	}
 	return "tcp"
 }

@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -158,6 +159,13 @@ func (l *line) Broadcast(p []byte, w room.Waiter) bool {
 		l.wrong("no whole frames: %v", err)
 	}
 	return true
+}
+
+// order is what was pushed so far.
+func (l *line) order() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.pushed)
 }
 
 func (l *line) take(f frame.Frame) {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,9 @@ func newCatalogue(actions []*corepb.ActionInfo) *catalogue {
 	c := &catalogue{make(map[idl.Action]session.ActionInfo), make(map[string]idl.Action)}
 	for _, a := range actions {
 		name := strings.Clone(a.Name)
-		c.actions[idl.Action(a.Action)] = session.ActionInfo{Name: name, Open: a.Open, MaxBody: int(a.MaxBody), Rooms: a.Rooms, Joins: a.Joins,
-			Rate: int(a.Rate), Per: time.Duration(a.PerMs) * time.Millisecond}
+		c.actions[idl.Action(a.Action)] = session.ActionInfo{Action: idl.Action(a.Action), Name: name, Open: a.Open, MaxBody: int(a.MaxBody), Rooms: a.Rooms, Joins: a.Joins,
+			Rate: int(a.Rate), Per: time.Duration(a.PerMs) * time.Millisecond,
+			NeedsSession: a.NeedsSession, Request: strings.Clone(a.Request), Reply: strings.Clone(a.Reply)}
 		c.numbers[name] = idl.Action(a.Action)
 	}
 	return c
@@ -80,4 +82,13 @@ func (l *Links) ActionNamed(name string) (a idl.Action, ok bool) {
 	}
 	a, ok = c.numbers[name]
 	return a, ok
+}
+
+// Actions are all that the cores have, by number; none before a core was reached.
+func (l *Links) Actions() []session.ActionInfo {
+	c := l.catalogue.Load()
+	if c == nil {
+		return nil
+	}
+	return slices.SortedFunc(maps.Values(c.actions), func(a, b session.ActionInfo) int { return int(a.Action - b.Action) })
 }

@@ -62,10 +62,9 @@ func (l *Links) takeCensus() {
 			continue
 		}
 		began := time.Now()
-		whole := l.passTime(size)
 		pause := time.Duration(0)
-		if !hurry && size > page {
-			pause = whole * page / time.Duration(size)
+		if !hurry {
+			pause = l.pause(size)
 		}
 		listed, err := l.census(up[pass%len(up)], pause, hurry)
 		switch {
@@ -86,15 +85,27 @@ func (l *Links) passTime(size int64) time.Duration {
 	return min(max(whole, l.options.Census), slowest*l.options.Census)
 }
 
+// pause is how long to rest after a page when the last census listed so many. An edge that
+// had few may have many by now, as one that has just started: no page waits longer than it
+// would among many.
+func (l *Links) pause(size int64) time.Duration {
+	if size <= page {
+		return 0
+	}
+	return min(l.passTime(size)*page/time.Duration(size), page*time.Second/censusRate)
+}
+
 // census lists the live sessions and the rooms once, over k, a page in each pause;
 // asked says that a core wants it. It gives how many of both there were. Who is late, on a busy
-// machine, rests less: routes that were not listed for too long are over.
+// machine or with more to list than was thought, rests less, and in the end no more: routes that
+// were not listed for too long are over.
 func (l *Links) census(k *link, pause time.Duration, asked bool) (size int64, err error) {
 	l.listing.Store(k)
 	defer l.listing.Store(nil)
 	due := time.Now()
+	late := due.Add(slowest * l.options.Census)
 	list := func(p *listing) error {
-		if err := k.list(p); err != nil || pause == 0 {
+		if err := k.list(p); err != nil || pause == 0 || time.Now().After(late) {
 			return err
 		}
 		due = due.Add(pause)

@@ -71,6 +71,17 @@ func TestCensusOfRoomsRests(t *testing.T) {
 		if _, err := l.census(k, time.Hour, false); err != errListing || len(l.asked) != 1 {
 			t.Errorf("a census that is wanted at once: got %v", err)
 		}
+		l.asked, l.receiver = make(chan struct{}, 1), roomy{rooms: 40 * page}
+		began = time.Now()
+		if _, err := l.census(k, l.pause(page+1), false); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 7*time.Second {
+			t.Errorf("it took %s where there were few at the last one, want 6 s and a page", took)
+		}
+		if got := l.pause(page + 1); got > page*time.Millisecond {
+			t.Errorf("it rests %s for one of %d", got, page+1)
+		}
 		if got := l.passTime(4_000); got != 4*time.Second {
 			t.Errorf("4,000 sessions and rooms take %s", got)
 		}

@@ -89,7 +89,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	startCore(t, address, echo)
 	ready(t, l, true)
-	want := session.ActionInfo{Name: "chat.send", MaxBody: 4096, Joins: true}
+	want := session.ActionInfo{Action: idl.ActionMessage, Name: "chat.send", MaxBody: 4096, Joins: true}
 	if info, ok := l.Action(idl.ActionMessage); !ok || info != want {
 		t.Errorf("got %+v, %v, want %+v", info, ok, want)
 	}

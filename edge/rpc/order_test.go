@@ -114,6 +114,7 @@ func (c *talker) Send(p []byte, _ bool) bool {
 }
 
 func (c *talker) Broadcast([]byte, session.Waiter) bool { return true }
+func (c *talker) Behind(session.Waiter) bool            { return false }
 func (c *talker) Cork()                                 {}
 func (c *talker) Uncork()                               {}
 func (c *talker) Wire(idl.Codec, bool) session.Wire     { return session.WireProtobuf }

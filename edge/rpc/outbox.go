@@ -57,7 +57,7 @@ type queued struct {
 func (o *outbox) call(number uint32, w waiting) {
 	q := queued{call: corepb.Call{
 		Session: uint64(w.Session), Action: uint32(w.Action), Sequence: number, Codec: uint32(w.Codec),
-		Body: w.Body, Address: w.Address, Trace: w.Trace, Rooms: w.Rooms,
+		Body: w.Body, Address: w.Address, Trace: w.Trace, Rooms: w.Rooms, Alone: w.Alone, Bearer: w.Bearer,
 	}, pool: w.Pool}
 	if w.Identity != nil {
 		q.who, q.bound = toWire(*w.Identity), true
@@ -70,7 +70,7 @@ func (o *outbox) call(number uint32, w waiting) {
 func (q *queued) waiting(p pendingCall) waiting {
 	w := waiting{session.Call{
 		Session: p.session, Action: idl.Action(q.call.Action), Sequence: p.sequence, Codec: p.codec,
-		Body: q.call.Body, Address: q.call.Address, Trace: q.call.Trace, Pool: q.pool, Rooms: q.call.Rooms,
+		Body: q.call.Body, Address: q.call.Address, Trace: q.call.Trace, Pool: q.pool, Rooms: q.call.Rooms, Alone: q.call.Alone, Bearer: q.call.Bearer,
 	}, p.deadline}
 	if q.bound {
 		who := fromWire(&q.who)

@@ -32,6 +32,9 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 				Message: kick.Message, RetryAfter: time.Duration(kick.RetryAfterMs) * time.Millisecond})
 		}
 		addRooms(&down, d)
+		for _, w := range d.Wakes {
+			down.Wakes = append(down.Wakes, session.Wake{Log: w.Log, Seq: w.Seq})
+		}
 		k.links.receiver.Deliver(down)
 		down.Reset()
 		if d.Catalogue != nil {
@@ -79,7 +82,25 @@ func answer(to pendingCall, r *corepb.Reply) session.Reply {
 		who := fromWire(r.Bind)
 		reply.Bind = &who
 	}
+	if r.Follows != nil {
+		reply.Follows = followsOf(r.Follows)
+	}
+	if r.Caller != nil {
+		who := fromWire(r.Caller)
+		reply.Caller = &who
+	}
 	return reply
+}
+
+// followsOf copies the names: they stay as long as the session.
+func followsOf(f *corepb.Follows) []session.Followed {
+	logs := make([]session.Followed, 0, len(f.Logs))
+	for i, log := range f.Logs {
+		if i < len(f.Seqs) {
+			logs = append(logs, session.Followed{Log: strings.Clone(log), Seq: f.Seqs[i]})
+		}
+	}
+	return logs
 }
 
 // leave stops calls to a core that drains.

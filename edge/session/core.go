@@ -31,6 +31,8 @@ type Call struct {
 	Trace    string    // W3C traceparent of the action's span; empty: not traced
 	Pool     string    // of cores that it is for; empty: the default
 	Rooms    []string  // those that the session is in; for an action with ActionInfo.Rooms
+	Alone    bool      // of no session: Session names this request
+	Bearer   string    // whose identity it has, of a call that is Alone; with the action Auth the reply says whose that is
 }
 
 // Reply answers a Call.
@@ -42,6 +44,8 @@ type Reply struct {
 	Bind     *Identity   // set by a successful Auth
 	Enter    *room.Enter // the session is in this room now
 	Leave    string      // and not in this one any more; empty: none
+	Caller   *Identity   // whose Call.Bearer was
+	Follows  []Followed  // the logs that the session follows now, and no others; nil: as before
 	// Unsent is no answer: no core has this call of CallTogether, but not the first, and none
 	// will have it before the hub gives it to Call. Only Session and Sequence are set.
 	Unsent bool
@@ -58,6 +62,7 @@ type Push struct {
 
 // ActionInfo is what the core says of an action.
 type ActionInfo struct {
+	Action  idl.Action
 	Name    string // as in "chat.send"
 	Open    bool   // allowed before Auth
 	MaxBody int    // octets; 0: the edge's own limit
@@ -67,6 +72,11 @@ type ActionInfo struct {
 	// limit of its own.
 	Rate int
 	Per  time.Duration
+
+	NeedsSession bool // not to be had by Hub.Do
+	// Request and Reply are the messages that its bodies are, as in "chat.SendRequest";
+	// empty: a JSON object, of scripts.
+	Request, Reply string
 }
 
 // Core is where the hub's actions go; edge/rpc implements it over Kitex.

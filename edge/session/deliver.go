@@ -19,6 +19,7 @@ type Delivery struct {
 	Answers    []room.Answer
 	Expels     []room.Expel
 	Policies   []RoomPolicy
+	Wakes      []Wake
 	Kicks      []Kick
 }
 
@@ -45,8 +46,9 @@ func (d *Delivery) Reset() {
 	clear(d.Answers)
 	clear(d.Expels)
 	clear(d.Policies)
+	clear(d.Wakes)
 	clear(d.Kicks)
-	*d = Delivery{d.Replies[:0], d.Pushes[:0], d.Broadcasts[:0], d.Answers[:0], d.Expels[:0], d.Policies[:0], d.Kicks[:0]}
+	*d = Delivery{d.Replies[:0], d.Pushes[:0], d.Broadcasts[:0], d.Answers[:0], d.Expels[:0], d.Policies[:0], d.Wakes[:0], d.Kicks[:0]}
 }
 
 // Deliver takes what a core said at once; what it says to one session leaves in
@@ -64,6 +66,9 @@ func (h *Hub) Deliver(d Delivery) {
 		h.push(p, c)
 	}
 	h.deliverRooms(d)
+	for _, w := range d.Wakes {
+		h.followers.wake(w)
+	}
 	for _, k := range d.Kicks {
 		h.Kick(k.Sessions, k.Reason, k.Message, k.RetryAfter)
 	}
@@ -84,6 +89,8 @@ func (h *Hub) reply(r Reply, c *corks) {
 		if s.reply(r) {
 			return
 		}
+	} else if h.requests.answer(r) {
+		return
 	}
 	h.counters.stray.Add(1)
 	if r.Bind != nil && (s == nil || !s.isLive()) {
@@ -131,6 +138,9 @@ func (s *Session) reply(r Reply) bool {
 	}
 	if missed {
 		s.hub.askToSync(s)
+	}
+	if r.Follows != nil {
+		s.hub.followers.follow(s, r.Follows)
 	}
 	switch {
 	case crowded:

@@ -104,7 +104,8 @@ func (d *drainage) report() {
 func (s *Session) drain() (busy bool) {
 	s.mu.Lock()
 	s.leaving, s.waiting = true, nil
-	busy = s.busy && s.state < closing
+	busy = s.busy && !s.parked && s.state < closing
+	s.parked = false
 	s.mu.Unlock()
 	if !busy {
 		s.shutDown()

@@ -84,7 +84,7 @@ const shortBodies = idl.ActionFindUser // an action whose body may have 8 octets
 
 func (c *fakeCore) Action(a idl.Action) (session.ActionInfo, bool) {
 	switch a {
-	case idl.ActionAuth, idl.ActionSignIn:
+	case idl.ActionAuth, idl.ActionSignIn, idl.ActionSignInExternal:
 		return session.ActionInfo{Open: true}, true
 	case idl.ActionMessage:
 		return session.ActionInfo{Joins: c.joins, MaxBody: c.most}, true
@@ -116,6 +116,7 @@ type fakeTransport struct {
 	mu       sync.Mutex // guards the fields below
 	out      []sent
 	full     bool             // Send refuses
+	stuffed  bool             // Behind is true
 	refusals []session.Waiter // to be called when it is not any more
 	reason   idl.CloseReason
 	closes   int
@@ -191,6 +192,23 @@ func (f *fakeTransport) Broadcast(p []byte, w session.Waiter) bool {
 	return true
 }
 
+// Behind is true from stuff to drain.
+func (f *fakeTransport) Behind(w session.Waiter) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stuffed {
+		f.refusals = append(f.refusals, w)
+	}
+	return f.stuffed
+}
+
+// stuff has the client behind with reading until drain.
+func (f *fakeTransport) stuff() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stuffed = true
+}
+
 // fill has what is sent refused until drain.
 func (f *fakeTransport) fill() {
 	f.mu.Lock()
@@ -202,7 +220,7 @@ func (f *fakeTransport) fill() {
 func (f *fakeTransport) drain() {
 	f.mu.Lock()
 	waiters := f.refusals
-	f.full, f.refusals = false, nil
+	f.full, f.stuffed, f.refusals = false, false, nil
 	f.mu.Unlock()
 	for _, w := range waiters {
 		w.Writable()
@@ -266,7 +284,9 @@ type world struct {
 func newWorld(t *testing.T, o session.Options) *world {
 	t.Helper()
 	w := &world{T: t, core: new(fakeCore)}
-	o.Core, o.Log = w.core, slog.New(slog.DiscardHandler)
+	if o.Core = w.core; o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	hub, err := session.New(o)
 	if err != nil {
 		t.Fatal(err)

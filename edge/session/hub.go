@@ -108,18 +108,21 @@ type Hub struct {
 	core Core
 	log  *slog.Logger
 
-	lastID   atomic.Uint64
-	sessions table
-	wheel    wheel
-	buffers  sync.Pool // *buffer
-	corks    sync.Pool // *corks
-	queues   sync.Pool // *queue, empty
-	joints   sync.Pool // *joint, empty
-	deflate  ws.Deflate
-	counters counters
-	rooms    *room.Rooms
-	traces   traces
-	rates    *limits.Actions // of single actions
+	lastID    atomic.Uint64
+	sessions  table
+	wheel     wheel
+	buffers   sync.Pool // *buffer
+	corks     sync.Pool // *corks
+	queues    sync.Pool // *queue, empty
+	joints    sync.Pool // *joint, empty
+	deflate   ws.Deflate
+	counters  counters
+	rooms     *room.Rooms
+	followers followers
+	traces    traces
+	rates     *limits.Actions // of single actions
+	requests  requests
+	callers   callers
 
 	beat     atomic.Int64 // when the clock last went on, in unix nanoseconds; 0: not yet
 	draining atomic.Bool
@@ -149,8 +152,10 @@ func New(o Options) (*Hub, error) {
 	h.joints.New = func() any { return new(joint) }
 	h.sessions.init()
 	h.rooms = h.newRooms()
+	h.followers.init(h)
 	h.wheel.init(o.tick(), o.AuthTimeout, silentHeartbeats*o.Heartbeat)
 	h.ticking.Go(h.runClock)
+	h.ticking.Go(h.followers.run)
 	return h, nil
 }
 
@@ -204,7 +209,7 @@ func (h *Hub) OpenAs(t Transport, a *Admission) *Session {
 		h.turnAway(t, idl.CloseOverloaded, "no room for another session")
 		return nil
 	}
-	s := &Session{hub: h, transport: t, id: ID(h.lastID.Add(1))}
+	s := &Session{hub: h, transport: t, id: h.nextID()}
 	if a != nil {
 		s.ruled = &ruled{tags: a.tags}
 	}

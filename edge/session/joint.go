@@ -59,6 +59,11 @@ func (s *Session) Gather(f frame.Frame, text bool) error {
 		err := s.enqueue(in)
 		s.mu.Unlock()
 		return err
+	case s.waitsFor(in.action):
+		s.busy, s.parked = true, true
+		err := s.enqueue(in)
+		s.mu.Unlock()
+		return err
 	}
 	s.busy, s.size, s.under = true, in.size(), 1
 	s.mu.Unlock()

@@ -59,7 +59,9 @@ func (s *Session) Beside(octets int) error {
 	return &frame.CloseError{Reason: idl.CloseFlood, Text: tooMuch}
 }
 
-func signsIn(a idl.Action) bool { return a == idl.ActionAuth || a == idl.ActionSignIn }
+func signsIn(a idl.Action) bool {
+	return a == idl.ActionAuth || a == idl.ActionSignIn || a == idl.ActionSignInExternal
+}
 
 // signInFailed counts a refusal of a sign-in that was the client's fault, the one
 // kind of body that the edge looks into. After too many the session is closed.

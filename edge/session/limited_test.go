@@ -149,8 +149,12 @@ func TestFailedSignIns(t *testing.T) {
 		w := newWorld(t, session.Options{Limits: g, AuthFailures: 5})
 		fail := func(c *client, sequence uint32, code idl.Code) {
 			t.Helper()
-			c.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionSignIn, Sequence: sequence}, false)
-			call := c.oneCall(idl.ActionSignIn)
+			action := idl.ActionSignIn
+			if sequence%2 == 0 {
+				action = idl.ActionSignInExternal
+			}
+			c.send(frame.Frame{Codec: idl.CodecProtobuf, Action: action, Sequence: sequence}, false)
+			call := c.oneCall(action)
 			body, err := (&wirepb.Error{Code: code}).Marshal(nil)
 			if err != nil {
 				t.Fatal(err)

@@ -29,7 +29,7 @@ func (in *inbound) keep() []byte {
 // spareFrames is the longest queue whose memory is used again.
 const spareFrames = 64
 
-// queue is the frames that wait behind the one under way. It exists only while
+// queue is the frames that wait behind those under way. It exists only while
 // there are any.
 type queue struct {
 	frames []inbound // the first `taken` of them are handled already
@@ -41,16 +41,19 @@ type queue struct {
 // under way too, the session is to be closed with FLOOD. Called with mu held.
 func (s *Session) enqueue(in inbound) error {
 	o := &s.hub.opts
-	if s.waiting == nil {
-		s.waiting = s.hub.queues.Get().(*queue)
+	frames, octets := 1+int(s.under), int(s.size)+int(in.size())
+	if q := s.waiting; q != nil {
+		frames += len(q.frames) - q.taken
+		octets += q.bytes
 	}
-	q := s.waiting
-	frames := len(q.frames) - q.taken + 1 + int(s.under)
-	octets := q.bytes + int(s.size) + int(in.size())
 	if frames > o.QueueFrames || octets > o.QueueBytes {
 		text := fmt.Sprintf("more than %d frames or %d octets unanswered", o.QueueFrames, o.QueueBytes)
 		return &frame.CloseError{Reason: idl.CloseFlood, Text: text}
 	}
+	if s.waiting == nil { // not before: one that is there has a frame
+		s.waiting = s.hub.queues.Get().(*queue)
+	}
+	q := s.waiting
 	in.body, in.owned = in.keep(), true
 	q.frames = append(q.frames, in)
 	q.bytes += int(in.size())

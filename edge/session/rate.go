@@ -24,12 +24,16 @@ func (s *Session) caller() limits.Caller {
 	s.mu.Lock()
 	who := s.identity
 	s.mu.Unlock()
+	return callerOf(who, s.transport.Address())
+}
+
+func callerOf(who *Identity, address string) limits.Caller {
 	if who != nil {
 		return limits.Caller{User: who.User}
 	}
-	host, _, err := net.SplitHostPort(s.transport.Address())
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		host = s.transport.Address()
+		host = address
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if ip = ip.Unmap().WithZone(""); ip.Is6() {

@@ -117,6 +117,7 @@ func (h *Hub) close(t Transport, why farewell, in form) {
 // live.
 func (h *Hub) gone(id ID, end departed) {
 	end.rooms.leave()
+	h.followers.remove(id)
 	if end.who != nil {
 		h.counters.live.Add(-1)
 		h.core.Gone(id, *end.who)

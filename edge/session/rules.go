@@ -2,6 +2,7 @@ package session
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"freeim/idl"
@@ -43,13 +44,30 @@ const (
 // Arrival is a connection that is about to become a session.
 type Arrival struct {
 	Address   string  // as in "192.0.2.1:40312"
-	Transport string  // as Transport.Kind
-	Path      string  // of a WebSocket's request, without a query
+	Transport string  // as Transport.Kind, or Visitor.Kind
+	Path      string  // of an HTTP request, a WebSocket's too, without a query
 	Fields    []Field // of that request: those that rules may see
 }
 
 // Field is a field of a request, its name in lower case.
 type Field struct{ Name, Value string }
+
+// shownValue is what rules see of a field's line at most, in octets. How many lines there
+// are, the head's size bounds: a client could hide what a proxy adds behind a number of its own.
+const shownValue = 1 << 10
+
+// Show adds a field, its name in lower case, if rules may see it: no cookies, and nothing
+// by which somebody signs in.
+func (a *Arrival) Show(name, value string) {
+	switch name {
+	case "host", "origin", "user-agent", "accept-language", "referer", "sec-websocket-protocol":
+	default:
+		if !strings.HasPrefix(name, "x-") {
+			return
+		}
+	}
+	a.Fields = append(a.Fields, Field{name, strings.ToValidUTF8(value[:min(len(value), shownValue)], "\ufffd")})
+}
 
 // Asked is a frame that rules are asked about, and its session.
 type Asked struct {
@@ -120,11 +138,16 @@ func (s *Session) review(in inbound, info ActionInfo) *wirepb.Error {
 		return nil
 	}
 	asked := s.asked(in, info)
-	no := s.hub.opts.Rules.Frame(&asked)
+	return s.hub.frame(&asked)
+}
+
+// frame asks the rules about a frame, or a request.
+func (h *Hub) frame(asked *Asked) *wirepb.Error {
+	no := h.opts.Rules.Frame(asked)
 	if no == nil {
 		return nil
 	}
-	s.hub.log.Debug("a rule refuses a frame", "rule", no.Rule, "bundle", no.Bundle, "code", no.Code, "reason", no.Reason, "action", asked.Action, "address", asked.Address)
+	h.log.Debug("a rule refuses a frame", "rule", no.Rule, "bundle", no.Bundle, "code", no.Code, "reason", no.Reason, "action", asked.Action, "address", asked.Address)
 	return &wirepb.Error{Code: no.Code, Message: no.Reason, RetryAfterMs: no.RetryAfter.Milliseconds()}
 }
 

@@ -49,7 +49,8 @@ type Session struct {
 
 	mu       sync.Mutex // guards the fields below
 	state    state
-	busy     bool         // a frame is being handled, here or at the core
+	busy     bool         // a frame is being handled, here or at the core, or parked
+	parked   bool         // the next frame waits until the client reads: Writable goes on
 	calling  bool         // it is at the core: one reply is due
 	traced   bool         // and hub.traces has its span
 	leaving  bool         // closes as soon as the frame under way is answered
@@ -103,9 +104,39 @@ func (s *Session) work(in inbound) {
 }
 
 // next takes the frame that waits first; without one the session is idle, or
-// leaves if it was asked to.
+// leaves if it was asked to. A frame that waits for the client stays where it is.
 func (s *Session) next() (in inbound, more bool) {
 	s.mu.Lock()
+	if s.state < closing && !s.leaving && s.waiting != nil && s.waitsFor(s.waiting.frames[s.waiting.taken].action) {
+		s.parked, s.size, s.under = true, 0, 0
+		s.mu.Unlock()
+		return inbound{}, false
+	}
+	return s.take()
+}
+
+// waitsFor reports whether an action is not begun now: while the client does not read what it has
+// asked for, it is made no more of it. What others get by it, a message, does not wait, nor
+// a heartbeat. Called with mu held.
+func (s *Session) waitsFor(a idl.Action) bool {
+	return a != idl.ActionHeartbeat && a != idl.ActionQuit && !s.hub.joins(a) && s.transport.Behind(s)
+}
+
+// Writable implements Waiter. One frame goes on, even if others have filled the room again.
+func (s *Session) Writable() {
+	s.mu.Lock()
+	if !s.parked {
+		s.mu.Unlock()
+		return
+	}
+	s.parked = false
+	if in, more := s.take(); more {
+		s.goOn(in)
+	}
+}
+
+// take is next for who reads. Called with mu held, which it releases.
+func (s *Session) take() (in inbound, more bool) {
 	if s.state < closing && !s.leaving && s.waiting != nil {
 		in = s.dequeue()
 		s.size, s.under = in.size(), 1
@@ -232,7 +263,7 @@ func (s *Session) depart(to state) (end departed) {
 		s.hub.traces.end(s.id, 0, "the session ended first")
 	}
 	s.state = max(s.state, to)
-	s.waiting, s.joint = nil, nil
+	s.waiting, s.joint, s.parked = nil, nil, false
 	return end
 }
 

@@ -301,6 +301,7 @@ type deafTransport struct{}
 
 func (deafTransport) Send([]byte, bool) bool                      { return true }
 func (deafTransport) Broadcast([]byte, session.Waiter) bool       { return true }
+func (deafTransport) Behind(session.Waiter) bool                  { return false }
 func (deafTransport) Cork()                                       {}
 func (deafTransport) Uncork()                                     {}
 func (deafTransport) Wire(idl.Codec, bool) session.Wire           { return session.WireJSON }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -31,19 +32,36 @@ func (t *traces) sampled() bool { return t.tracer != nil && rand.Float64() < t.s
 // begin starts the span of the frame that s hands to the core, and gives what
 // the core needs to go on with it. Called with the session's mu held.
 func (t *traces) begin(s *Session, in inbound) (traceparent string) {
-	name := in.action.String()
-	if info, ok := s.hub.core.Action(in.action); ok && info.Name != "" {
-		name = info.Name
+	info, _ := s.hub.core.Action(in.action)
+	return t.start(s.id, spanned{in.action, info.Name, in.form.codec, s.transport.Kind(), ""})
+}
+
+// spanned is what a span says of its action.
+type spanned struct {
+	action    idl.Action
+	name      string // empty: no core has named it
+	codec     idl.Codec
+	transport string
+	parent    string // the client's traceparent; empty, or none at all: the span begins a trace
+}
+
+func (t *traces) start(id ID, s spanned) (traceparent string) {
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(attribute.Int("freeim.action", int(s.action)), attribute.String("freeim.transport", s.transport),
+			attribute.String("freeim.codec", s.codec.String()))}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": s.parent})
+	if from := trace.SpanContextFromContext(ctx); from.IsValid() { // whether it is traced is decided here
+		ctx = trace.ContextWithRemoteSpanContext(ctx, from.WithTraceFlags(from.TraceFlags().WithSampled(true)))
+	} else {
+		options = append(options, trace.WithNewRoot())
 	}
-	ctx, span := t.tracer.Start(context.Background(), name, trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot(),
-		trace.WithAttributes(attribute.Int("freeim.action", int(in.action)), attribute.String("freeim.transport", s.transport.Kind()),
-			attribute.String("freeim.codec", in.form.codec.String())))
+	ctx, span := t.tracer.Start(ctx, cmp.Or(s.name, s.action.String()), options...)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open == nil {
 		t.open = make(map[ID]trace.Span)
 	}
-	t.open[s.id] = span
+	t.open[id] = span
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	return carrier["traceparent"]

@@ -23,6 +23,10 @@ type Transport interface {
 	// there is room again w.Writable is called, once for each refusal, or never if
 	// the connection ends before.
 	Broadcast(p []byte, w Waiter) bool
+	// Behind reports whether the client has so much to read that a room would have to
+	// wait: it should be made nothing more to read. Then w.Writable is called as by
+	// Broadcast.
+	Behind(w Waiter) bool
 	// Cork lets what is sent pile up, up to a bound, until as many calls of Uncork:
 	// then it leaves in one write. Between the two nothing may be waited for.
 	Cork()

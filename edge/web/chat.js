@@ -6,6 +6,7 @@
  * ?mode=text in the address makes it speak readable text frames.
  */
 import { Client, CloseReason, Code, DeviceType, RoomLeftReason, randomId, webStorage } from './freeim.js';
+import { contentOf, Files, isPicture } from './files.js';
 import { Inspector } from './inspector.js';
 import { Chats } from './model.js';
 import { View } from './view.js';
@@ -47,8 +48,10 @@ let open = null; // the Chat that is open
 let connection = { state: 'offline' }; // the last "state" event, with retryAt
 let lost = false; // the connection was lost and is not back yet
 let notice = null; // the last from the server that nobody has put away
+let avatar = ''; // this person's picture, as "file:ID"
+const files = new Files((ids) => client.fileURLs(ids), draw);
 const inspector = new Inspector(document.getElementById('frames'));
-const view = new View({ signIn, signUp, signOut, find, open: openChat, close: closeChat, leave, send, edit, earlier, banner: bannerPressed });
+const view = new View({ signIn, signUp, signOut, find, open: openChat, close: closeChat, leave, send, attach, look, edit, earlier, banner: bannerPressed });
 
 const asked = new WeakSet(); // the Chats whose people were asked for
 let signedIn = false; // whether the chat is shown, not the form for signing in
@@ -65,7 +68,7 @@ function drawNow() {
   drawing = false;
   if (!signedIn || !client.user) return;
   view.render({
-    user: client.user, chats, open, banner: banner(), writable: connection.state !== 'ended',
+    user: client.user, avatar, chats, open, url: (address) => files.url(address), banner: banner(), writable: connection.state !== 'ended',
     connection: { state: connection.state, text: connectionText() },
   });
 }
@@ -132,7 +135,9 @@ client.addEventListener('state', ({ detail }) => {
 });
 
 client.addEventListener('message', ({ detail }) => {
-  chats.take(detail, isSeen);
+  const item = chats.take(detail, isSeen);
+  if (detail.message.about) client.follow(item, detail.message).then((changed) => changed && draw(), () => {}); // the next page has it
+  if (detail.message.event === 'account.profile') learnMine();
   learnNames();
   draw();
 });
@@ -208,6 +213,9 @@ function welcome() {
   if (chats.me !== client.user.user_id) chats.clear(client.user.user_id);
   for (const chat of chats.rooms) if (!chat.left && !client.rooms.includes(chat.room)) join(chat.room, chat.seq).catch(() => {});
   askHeld().catch(() => {}); // the next connection asks again
+  files.again();
+  learnMine();
+  learnLooks(true);
 }
 
 /** What waits for a decision, and what was decided while this page was away. */
@@ -248,7 +256,7 @@ function soonSlow(connecting) {
 
 /** Asks who the people are that wrote first. */
 function learnNames() {
-  for (const chat of chats.list.filter((one) => !one.room && !one.account && !asked.has(one))) {
+  for (const chat of chats.list.filter((one) => one.peerId && !one.room && !one.account && !asked.has(one))) {
     asked.add(chat);
     client.findUser({ user_id: chat.peerId }).then(learn, () => asked.delete(chat));
   }
@@ -257,6 +265,21 @@ function learnNames() {
 function learn(user) {
   chats.takeUser(user);
   keep();
+  draw();
+  learnLooks();
+}
+
+/** Asks how the people in the list look: all of them with each connection, since then who is new. */
+async function learnLooks(anew = false) {
+  const people = chats.list.filter(({ peerId, room, avatar: known }) => peerId && !room && (anew || !known)).map(({ peerId }) => peerId);
+  if (people.length === 0) return;
+  await client.profiles(people.slice(0, 50)).then((profiles) => chats.takeLooks(profiles), () => {}); // the next connection asks again
+  draw();
+}
+
+/** Asks how this person looks, which another device may have changed. */
+async function learnMine() {
+  await client.profile().then((mine) => { avatar = mine.avatar ?? ''; }, () => {});
   draw();
 }
 
@@ -308,6 +331,8 @@ async function signOut() {
     // the server could not be told; here the session is forgotten all the same
   }
   chats.clear(0);
+  files.forget();
+  avatar = '';
   open = null;
   keep();
   showWelcome({ account });
@@ -371,7 +396,7 @@ document.addEventListener('visibilitychange', markSeen);
 function send(text) {
   if (open.room) return sendRoom(open, text);
   try {
-    chats.takeOutgoing(client.send(open.peerId, text));
+    chats.takeOutgoing(client.send(open.peerId || open.id, text));
   } catch {
     return false; // too many wait already
   }
@@ -394,11 +419,45 @@ function sendRoom(chat, text) {
   return true;
 }
 
-/** A refused message goes back into the composer. */
+/** Uploads files, and sends each as a message. An upload ends with the page. */
+function attach(chosen) {
+  for (const file of chosen) sendFile(open, file);
+}
+
+async function sendFile(chat, file) {
+  const clientId = randomId();
+  const onProgress = (sent, size) => {
+    chat.putUpload(clientId, file.name, size ? sent / size : 1);
+    draw();
+  };
+  onProgress(0, file.size);
+  try {
+    const uploaded = await client.upload(file, { onProgress });
+    const content = await contentOf(file, uploaded);
+    chats.takeOutgoing(client.send(chat.peerId || chat.id, '', { clientId, ...content }));
+  } catch (error) {
+    chat.failUpload(clientId, file.name, error instanceof RangeError ? 'Too many messages wait already.' : sentence(error));
+  }
+  draw();
+}
+
+/** Takes a picture as this person's. */
+async function look(file) {
+  try {
+    if (!isPicture(file.type)) throw new RangeError('This is no picture that others can see.');
+    const { id } = await client.upload(file);
+    avatar = (await client.updateProfile({ avatar: `file:${id}` })).avatar;
+  } catch (error) {
+    notice = { text: error instanceof RangeError ? error.message : sentence(error) };
+  }
+  draw();
+}
+
+/** A refused message goes back into the composer; one that is no text is just removed. */
 function edit(item) {
   open.remove(item.key);
   keep();
-  view.compose(item.text);
+  if (!item.media && !item.upload) view.compose(item.text);
   draw();
 }
 

@@ -7,9 +7,23 @@ export declare const HEADER_SIZE: 13;
 export declare const Codec: Readonly<{ JSON: 0; PROTOBUF: 1 }>;
 export declare const Action: Readonly<{
   GET_MESSAGE_ID: 0; SIGN_IN: 1; SYNC: 2; MESSAGE: 3; MESSAGE_ACK: 4; NOTICE: 5; AUTH: 10; QUIT: 11; SIGN_UP: 12;
-  SIGN_OUT: 13; LIST_DEVICES: 14; FIND_USER: 15; HISTORY: 30; HELD: 31;
+  SIGN_OUT: 13; LIST_DEVICES: 14; FIND_USER: 15; PROFILE: 16; UPDATE_PROFILE: 17; SEARCH_USERS: 18; CHANGE_PASSWORD: 19; SET_PUSH_TOKEN: 20; DELETE_ACCOUNT: 21; EXPORT: 22; SIGN_IN_EXTERNAL: 23;
+  HISTORY: 30; HELD: 31; READ: 32; TYPING: 35; RECALL: 36; EDIT: 37; CHAT_SETTINGS: 38; VERSIONS: 39; REACT: 40; REACTIONS: 41; SEARCH_MESSAGES: 42; SCHEDULE: 43; LIST_SCHEDULED: 44; RESCHEDULE: 45; UNSCHEDULE: 46; READERS: 48;
+  CREATE_GROUP: 50; GROUP_INFO: 51; LIST_GROUPS: 52; GROUP_MEMBERS: 53; UPDATE_GROUP: 54; DISSOLVE_GROUP: 55;
+  INVITE_TO_GROUP: 56; ANSWER_INVITATION: 57; JOIN_GROUP: 58; DECIDE_APPLICATION: 59; GROUP_REQUESTS: 60;
+  LEAVE_GROUP: 61; REMOVE_FROM_GROUP: 62; TRANSFER_GROUP: 63; SET_GROUP_ROLE: 64; MUTE_IN_GROUP: 65;
+  BAN_FROM_GROUP: 66; GROUP_BANS: 67; WITHDRAW_REQUEST: 68; SET_GROUP_SELF: 69;
   JOIN_ROOM: 70; LEAVE_ROOM: 71; ROOM_MESSAGE: 72; ROOM_HISTORY: 73; ROOM_INFO: 74; ROOM_MEMBERS: 75;
+  LIST_CONVERSATIONS: 33; UPDATE_CONVERSATION: 34;
   CREATE_ROOM: 76; UPDATE_ROOM: 77; MODERATE_ROOM: 78; CLOSE_ROOM: 79; ROOM_ROLES: 80; HEARTBEAT: 100; ERROR: 255;
+  APPLY: 90; ACCEPT: 91; REFUSE: 92; WITHDRAW: 93; APPLICATIONS: 94;
+  FRIENDS: 95; DELETE_FRIEND: 96; SET_ALIAS: 97; SUGGESTIONS: 98; PRESENCE: 99;
+  BLOCK: 101; UNBLOCK: 102; BLOCKS: 103; FRIEND_GROUPS: 104; CREATE_FRIEND_GROUP: 105;
+  RENAME_FRIEND_GROUP: 106; DELETE_FRIEND_GROUP: 107; ORDER_FRIEND_GROUPS: 108; MOVE_FRIENDS: 109; SOCIAL_SETTINGS: 110;
+  UPDATE_SOCIAL_SETTINGS: 111; RELATION: 112;
+  PUBLISH_MOMENT: 120; DELETE_MOMENT: 121; SET_MOMENT_VISIBILITY: 122; GET_MOMENT: 123; MOMENT_FEED: 124; LIST_MOMENTS: 125; MOMENT_SQUARE: 126;
+  LIKE_MOMENT: 127; UNLIKE_MOMENT: 128; COMMENT_MOMENT: 129; DELETE_COMMENT: 130; MOMENT_LIKES: 131; MOMENT_COMMENTS: 132;
+  UPLOAD_FILE: 140; COMMIT_FILE: 141; FILE_URL: 142; LIST_FILES: 143; DELETE_FILE: 144;
 }>;
 export declare const Code: Readonly<{
   UNKNOWN: 0; INTERNAL: 1; UNAVAILABLE: 2; UNAUTHENTICATED: 3; PERMISSION_DENIED: 4; INVALID_ARGUMENT: 5;
@@ -57,6 +71,8 @@ export declare function decodeBody(bytes: Uint8Array): Body;
 
 /** Throws a RangeError for anything that is no message ID. */
 export declare function decodeMessageId(id: string): { timeMs: number; spin: number; type: number; hash: number };
+export declare const MessageKind: Readonly<{ TEXT: 0; IMAGE: 1; PLACE: 2; VIDEO: 3; VOICE: 4; FILE: 5; COMMAND: 6; CUSTOM: 7; EVENT: 8 }>;
+export declare const Mute: Readonly<{ NORMAL: 0; SILENT: 1; NONE: 2 }>;
 export declare const HeldState: Readonly<{ WAITING: 0; APPROVED: 1; DENIED: 2 }>;
 export declare function chatId(a: number, b: number): string;
 export declare function randomId(): string;
@@ -73,8 +89,83 @@ export interface Message {
   sender_id: number;
   client_id: string;
   time_ms: number;
+  /** One of MessageKind. */
   kind: number;
   text: string;
+  /** Of an EVENT: what happened, as "social.accepted". */
+  event: string;
+  /** Of an EVENT: a JSON object for programs, or empty. */
+  data: string;
+  media: Media | null;
+  place: { name?: string; address?: string; latitude?: number; longitude?: number } | null;
+  payload: { name: string; data?: string } | null;
+  reply_to: Reply | null;
+  /** Of one that was forwarded. */
+  origin: { sender_id: number; time_ms: number } | null;
+  mentions: number[];
+  mentions_all: boolean;
+  /** Of this message or, with about, of that one. */
+  became: Became | null;
+  /** Of an EVENT: the message of which something became. */
+  about: { seq: number; message_id: string } | null;
+}
+
+export interface Media {
+  /** "file:ID", or an https URL. */
+  file: string;
+  cover?: string; name?: string; type?: string; size?: number; width?: number; height?: number; duration_ms?: number;
+}
+export interface Reply { seq: number; message_id: string; sender_id?: number; kind?: number }
+/** What became of a message, as it is when it is read. */
+/** A message that is to be sent later; state 1: it could not be, reason says why. */
+export interface Scheduled {
+  id: string;
+  message: Record<string, unknown>;
+  at_ms: number;
+  version: number;
+  state?: number;
+  reason?: string;
+}
+
+export interface Became {
+  /** Of two the greater one holds. */
+  revision: number;
+  recalled?: boolean; recalled_by?: number; recalled_ms?: number;
+  version: number;
+  edited_ms?: number;
+  /** In an answer, of an edited one. */
+  text?: string;
+  /** Not said in an EVENT. */
+  reactions?: { reaction: string; count: number; mine?: boolean }[];
+}
+/** What a message is beside its text, as the fields of SendRequest. */
+export interface Content {
+  /** One of MessageKind. */
+  kind?: number;
+  media?: Media; place?: NonNullable<Message['place']>; payload?: { name: string; data?: string };
+  reply_to?: Reply; mentions?: number[]; mentions_all?: boolean; forward?: { conversation_id: string; seq: number; message_id: string };
+}
+export declare function replyTo(message: Message): Reply;
+export declare function sourceOf(message: Message): NonNullable<Content['forward']>;
+/** Changes a message that an application keeps; false: that is nothing new. */
+export declare function applyBecame(message: Partial<Message>, became: Became | null | undefined): boolean;
+
+/** One as this person has it. */
+export interface Conversation {
+  conversation_id: string;
+  last: Message | null;
+  unread: number;
+  /** Of the unread ones, those that name this person, or everybody. */
+  mentions: number;
+  read_seq: number;
+  last_seq: number;
+  /** What came up to it is deleted for this person. */
+  floor: number;
+  pinned: boolean;
+  /** One of Mute. */
+  mute: number;
+  draft: string;
+  hidden: boolean;
 }
 
 export interface User {
@@ -89,12 +180,55 @@ export interface Device {
   name?: string;
 }
 
+/** What people say of themselves; absent fields are empty. The last line is of one's own only. */
+export interface Profile {
+  user_id: number;
+  handle?: string; nickname: string; avatar?: string; gender?: number; signature?: string; city?: string; account?: string;
+  birthday?: string; language?: string; found_by_handle?: boolean; found_by_account?: boolean; found_by_nickname?: boolean; created_ms?: number; handle_change_ms?: number;
+}
+
+/** The fields to change. */
+export type ProfileChange = Partial<Omit<Profile, 'user_id' | 'account' | 'created_ms' | 'handle_change_ms'>>;
+
+/** Who sees a moment beside its author: 0 friends, 1 everybody, 2 nobody, 3 friends in user_ids, 4 friends who are not. */
+export type MomentVisibility = 0 | 1 | 2 | 3 | 4;
+
+/** Absent fields are empty. The last two lines are of one's own only; review: 1 waits for a reviewer, 2 refused. */
+export interface Moment {
+  id: string; author_id: number; time_ms: number; text?: string; images?: string[];
+  video?: { url: string; cover?: string; duration_ms?: number };
+  place?: { name: string; latitude?: number; longitude?: number };
+  likes?: number; comments?: number; liked?: boolean;
+  visibility?: MomentVisibility; user_ids?: number[];
+  review?: 1 | 2; review_reason?: string; client_id?: string;
+}
+
+export interface MomentComment {
+  id: string; moment_id: string; author_id: number; time_ms: number; text: string; reply_to?: string; reply_to_user_id?: number;
+}
+
+export interface PageRange { cursor?: string; limit?: number }
+
+export interface MomentPage { moments: Moment[]; cursor: string; has_more: boolean }
+
+/** One that was uploaded; `used`, of one's own in lists: something refers to it. */
+export interface UploadedFile { id: string; name: string; size: number; type: string; sha256: string; time_ms: number; used?: boolean }
+
+/** What a server, or the network, said to an upload. `again`: it may be tried again. */
+export declare class UploadError extends Error {
+  readonly status: number;
+  readonly again: boolean;
+  readonly retryAfterMs: number;
+}
+
 export interface DeviceInfo {
   device: Device;
   signed_in_ms?: number;
   last_seen_ms?: number;
   online?: boolean;
   this_device?: boolean;
+  address?: string;
+  push?: boolean;
 }
 
 export interface History {
@@ -111,6 +245,86 @@ export interface Moderation {
   until_ms?: number;
   role?: number;
   reason?: string;
+}
+
+/** A group; its fields are told in idl/group.proto, and what is 0, false or empty is left out. */
+export interface GroupInfo {
+  group_id: number;
+  conversation_id: string;
+  name: string;
+  avatar?: string;
+  description?: string;
+  announcement?: string;
+  owner_id: number;
+  members: number;
+  max_members: number;
+  policy?: number;
+  question?: string;
+  answer?: string;
+  history?: number;
+  history_last?: number;
+  slow_mode_ms?: number;
+  muted_until_ms?: number;
+  member_permissions?: number;
+  created_ms: number;
+  version?: number;
+  /** The caller, if he is a member. */
+  me?: GroupMember;
+}
+
+export interface GroupMember {
+  user_id: number;
+  /** 1 owner, 2 admin, 3 member. */
+  role: number;
+  permissions?: number;
+  alias?: string;
+  muted_until_ms?: number;
+  joined_ms?: number;
+  invited_by?: number;
+  notify?: number;
+  first_seq?: number;
+  nickname?: string;
+  handle?: string;
+  avatar?: string;
+}
+
+export interface GroupChange {
+  name?: string;
+  avatar?: string;
+  description?: string;
+  announcement?: string;
+  policy?: number;
+  question?: string;
+  answer?: string;
+  history?: number;
+  history_last?: number;
+  slow_mode_ms?: number;
+  member_permissions?: number;
+}
+
+export interface GroupRequest {
+  group_id: number;
+  user_id: number;
+  invited_by?: number;
+  remark?: string;
+  time_ms: number;
+  expires_ms: number;
+  group_name?: string;
+  nickname?: string;
+}
+
+export interface GroupBan {
+  user_id: number;
+  until_ms: number;
+  by_user_id: number;
+  reason?: string;
+  time_ms: number;
+}
+
+export interface Invited {
+  user_id: number;
+  /** 1 joined, 2 invited, 3 was a member, 4 nobody, 5 refused. */
+  outcome: number;
 }
 
 /** All fields are present. */
@@ -249,6 +463,7 @@ export declare class Outgoing {
   readonly to: number | string;
   /** As it was given to send; `message.text` is what was committed. */
   readonly text: string;
+  readonly content: Content;
   readonly attempts: number;
   readonly state: OutgoingState;
   readonly message: Message | null;
@@ -260,12 +475,25 @@ export declare class Outgoing {
 
 export type ClientState = 'offline' | 'connecting' | 'online' | 'waiting' | 'ended';
 
+export interface Person { user_id: number; handle?: string; nickname?: string; avatar?: string }
+export interface Friend { person: Person; alias?: string; group_id?: number; since_ms?: number; removed?: boolean }
+export interface FriendGroup { group_id: number; name: string }
+export interface FriendApplication {
+  person: Person; outgoing?: boolean; state?: number; remark?: string; question?: string; answer?: string;
+  made_ms: number; ended_ms?: number; expires_ms?: number;
+}
+export interface PresenceState { user_id: number; online: boolean; last_seen_ms: number }
+export interface SocialSettings { strangers: boolean; apply: number; question: string; hide_last_seen: boolean }
+
 export interface ClientEvents {
   state: CustomEvent<{ state: ClientState; ending: Ending | null; error: Error | null; retryInMs: number }>;
   message: CustomEvent<{ message: Message; inboxSeq: number; own: boolean; outgoing: Outgoing | undefined }>;
   outgoing: CustomEvent<Outgoing>;
   held: CustomEvent<Held>;
   receipt: CustomEvent<Receipt>;
+  read: CustomEvent<Receipt>;
+  typing: CustomEvent<{ conversation_id: string; user_id: number; stopped: boolean }>;
+  presence: CustomEvent<{ states: PresenceState[] }>;
   synced: CustomEvent<{ cursor: number }>;
   reset: CustomEvent<{ reason: 'epoch' | 'trimmed' | 'user' }>;
   roommessage: CustomEvent<{ message: RoomMessage; own: boolean }>;
@@ -309,16 +537,109 @@ export declare class Client extends EventTarget {
 
   signUp(account: { account: string; password: string; nickname?: string }): Promise<number>;
   signIn(account: { account: string; password: string }): Promise<User>;
+  signInExternal(proof: { token: string }): Promise<User>;
   connect(token?: string): Promise<User>;
   close(): void;
   signOut(what?: { scope?: number; deviceId?: string }): Promise<string[]>;
   retry(): void;
 
   /** Throws a RangeError when too many messages are queued, a Refusal when nobody is signed in. */
-  send(to: number | string, text: string, options?: { clientId?: string }): Outgoing;
+  send(to: number | string, text: string, options?: { clientId?: string } & Content): Outgoing;
   findUser(who: { account: string } | { user_id: number }): Promise<User>;
+  changePassword(passwords: { password: string; newPassword: string; all?: boolean }): Promise<string[]>;
+  setPushToken(push: { provider?: string; token?: string }): Promise<void>;
+  deleteAccount(how: { password?: string; token?: string; deactivate?: boolean }): Promise<number>;
+  exportData(): Promise<Record<string, unknown>>;
+  profile(): Promise<Profile>;
+  profiles(userIds: number[]): Promise<Profile[]>;
+  updateProfile(fields: ProfileChange): Promise<Profile>;
+  searchUsers(query: string, range?: { cursor?: string; limit?: number }): Promise<{ people: Profile[]; cursor: string; has_more: boolean }>;
+  publishMoment(moment: Partial<Pick<Moment, 'text' | 'images' | 'video' | 'place' | 'visibility' | 'user_ids'>>, options?: { clientId?: string }):
+    Promise<{ moment_id: string; time_ms: number; review?: 1 | 2; duplicate?: boolean }>;
+  deleteMoment(id: string): Promise<void>;
+  setMomentVisibility(id: string, visibility: MomentVisibility, userIds?: number[]): Promise<Moment>;
+  moment(id: string): Promise<Moment>;
+  momentFeed(range?: PageRange): Promise<MomentPage>;
+  momentsOf(userId: number, range?: PageRange): Promise<MomentPage>;
+  momentSquare(range?: PageRange): Promise<MomentPage>;
+  likeMoment(id: string): Promise<number>;
+  unlikeMoment(id: string): Promise<number>;
+  commentMoment(id: string, text: string, options?: { replyTo?: string; clientId?: string }):
+    Promise<{ comment_id: string; time_ms: number; duplicate?: boolean; text: string }>;
+  deleteComment(id: string): Promise<void>;
+  momentLikes(id: string, range?: PageRange): Promise<{ likes: { user_id: number; time_ms: number }[]; cursor: string; has_more: boolean }>;
+  momentComments(id: string, range?: PageRange): Promise<{ comments: MomentComment[]; cursor: string; has_more: boolean }>;
+  upload(blob: Blob, options?: { name?: string; type?: string; onProgress?: (sent: number, size: number) => void; signal?: AbortSignal }): Promise<UploadedFile>;
+  fileURLs(ids: string[]): Promise<{ file: UploadedFile; url: string; expires_ms: number }[]>;
+  files(range?: PageRange): Promise<{ files: UploadedFile[]; cursor: string; has_more: boolean }>;
+  deleteFile(id: string): Promise<void>;
   held(range?: { afterHeldId?: string; limit?: number }): Promise<{ held: Held[]; has_more: boolean }>;
+  apply(userId: number, words?: { remark?: string; answer?: string }): Promise<{ friends: boolean; expires_ms: number }>;
+  acceptFriend(userId: number): Promise<Friend>;
+  refuseFriend(userId: number): Promise<void>;
+  withdrawApplication(userId: number): Promise<void>;
+  applications(range?: { outgoing?: boolean; cursor?: string; limit?: number }): Promise<{ applications: FriendApplication[]; has_more: boolean; next: string }>;
+  friends(range?: { cursor?: string; since?: string; limit?: number }): Promise<{
+    friends: Friend[]; has_more: boolean; next: string; since: string; restarted: boolean; total: number;
+  }>;
+  deleteFriend(userId: number): Promise<void>;
+  setAlias(userId: number, alias: string): Promise<Friend>;
+  suggestions(range?: { limit?: number }): Promise<{ person: Person; common: number }[]>;
+  presence(userIds: number[]): Promise<{ states: PresenceState[]; leaseMs: number }>;
+  block(userId: number): Promise<void>;
+  unblock(userId: number): Promise<void>;
+  blocks(range?: { cursor?: string; limit?: number }): Promise<{ blocked: { person: Person; since_ms: number }[]; has_more: boolean; next: string; total: number }>;
+  friendGroups(): Promise<FriendGroup[]>;
+  createFriendGroup(name: string): Promise<FriendGroup>;
+  renameFriendGroup(groupId: number, name: string): Promise<FriendGroup>;
+  deleteFriendGroup(groupId: number): Promise<void>;
+  orderFriendGroups(groupIds: number[]): Promise<FriendGroup[]>;
+  moveFriends(groupId: number, userIds: number[]): Promise<void>;
+  socialSettings(fields?: Partial<SocialSettings>): Promise<SocialSettings>;
+  relation(userId: number): Promise<{
+    person: Person; friend: Friend | null; incoming: FriendApplication | null; outgoing: FriendApplication | null;
+    blocked: boolean; apply: number; question: string;
+  }>;
+  markRead(conversation: string, seq: number): Promise<boolean>;
+  recall(message: Message): Promise<Became>;
+  /** Changes a message that an application keeps as an EVENT about it says; false: that is nothing new. */
+  follow(message: Partial<Message>, event: Message): Promise<boolean>;
+  recallHeld(heldId: string): Promise<void>;
+  edit(message: Message, text: string, options?: { version?: number }): Promise<Became>;
+  versions(message: Message, range?: { afterVersion?: number; limit?: number }): Promise<{ versions: { version: number; text?: string; time_ms: number }[]; has_more: boolean }>;
+  react(message: Message, reaction: string, options?: { remove?: boolean }): Promise<Became | undefined>;
+  schedule(message: Record<string, unknown>, atMs: number): Promise<Scheduled>;
+  scheduled(range?: { afterId?: string; limit?: number }): Promise<{ scheduled: Scheduled[]; has_more: boolean }>;
+  reschedule(id: string, changes: { atMs?: number; text?: string; version?: number }): Promise<Scheduled>;
+  unschedule(id: string): Promise<void>;
+  searchMessages(text: string, options?: { conversation?: string; senderId?: number; kinds?: number[]; fromMs?: number; untilMs?: number; cursor?: string; limit?: number }): Promise<{ messages: Message[]; cursor: string; has_more: boolean; searched_to_ms: number }>;
+  reactions(message: Message, reaction: string, range?: { afterUserId?: number; limit?: number }): Promise<{ reacted: { user_id: number; time_ms: number }[]; has_more: boolean }>;
+  conversations(range?: { cursor?: string; limit?: number; hidden?: boolean }): Promise<{ conversations: Conversation[]; cursor: string; has_more: boolean }>;
+  updateConversation(conversation: string, fields: { pinned?: boolean; mute?: number; draft?: string; hidden?: boolean; delete?: boolean }): Promise<Conversation>;
+  readers(message: Message): Promise<{ userIds: number[]; of: number }>;
+  typing(to: number | string, options?: { stopped?: boolean }): Promise<void>;
+  chatSettings(fields?: { read_receipts?: boolean }): Promise<{ read_receipts: boolean }>;
   history(conversation: number | string, range?: { beforeSeq?: number; afterSeq?: number; limit?: number }): Promise<History>;
+  createGroup(name: string, options?: { people?: number[]; clientId?: string; avatar?: string; description?: string; policy?: number; question?: string; answer?: string }): Promise<{ group: GroupInfo; invited?: Invited[] }>;
+  group(group: number): Promise<{ group: GroupInfo; invited?: boolean; applied?: boolean }>;
+  groups(range?: { afterGroup?: number; limit?: number }): Promise<{ groups: GroupInfo[]; has_more: boolean }>;
+  groupMembers(group: number, range?: { query?: string; cursor?: string; limit?: number }): Promise<{ members: GroupMember[]; has_more: boolean; cursor: string; version?: number }>;
+  updateGroup(group: number, fields: GroupChange): Promise<GroupInfo>;
+  dissolveGroup(group: number): Promise<void>;
+  inviteToGroup(group: number, people: number[]): Promise<Invited[]>;
+  answerInvitation(group: number, accept: boolean): Promise<GroupInfo | undefined>;
+  joinGroup(group: number, options?: { remark?: string; answer?: string }): Promise<{ joined: boolean; group: GroupInfo; expires_ms?: number }>;
+  decideApplication(group: number, person: number, approve: boolean, reason?: string): Promise<void>;
+  groupRequests(range?: { group?: number; cursor?: string; limit?: number }): Promise<{ requests: GroupRequest[]; cursor: string; has_more: boolean }>;
+  withdrawRequest(group: number, person?: number): Promise<void>;
+  leaveGroup(group: number): Promise<void>;
+  removeFromGroup(group: number, people: number[], reason?: string): Promise<number[]>;
+  transferGroup(group: number, person: number): Promise<void>;
+  setGroupRole(group: number, person: number, role: number, permissions?: number): Promise<void>;
+  muteInGroup(group: number, person: number, untilMs: number, reason?: string): Promise<void>;
+  banFromGroup(group: number, person: number, untilMs: number, reason?: string): Promise<void>;
+  groupBans(group: number, range?: { afterUser?: number; limit?: number }): Promise<{ bans: GroupBan[]; has_more: boolean }>;
+  setGroupSelf(group: number, fields: { alias?: string; notify?: number }): Promise<GroupMember>;
   devices(): Promise<DeviceInfo[]>;
   deliveredSeq(conversationId: string): number;
   readonly rooms: string[];

@@ -32,8 +32,52 @@ export const Action = Object.freeze({
   SIGN_OUT: 13,
   LIST_DEVICES: 14,
   FIND_USER: 15,
+  PROFILE: 16,
+  UPDATE_PROFILE: 17,
+  SEARCH_USERS: 18,
+  CHANGE_PASSWORD: 19,
+  SET_PUSH_TOKEN: 20,
+  DELETE_ACCOUNT: 21,
+  EXPORT: 22,
+  SIGN_IN_EXTERNAL: 23,
   HISTORY: 30,
   HELD: 31,
+  READ: 32,
+  LIST_CONVERSATIONS: 33,
+  UPDATE_CONVERSATION: 34,
+  TYPING: 35,
+  RECALL: 36,
+  EDIT: 37,
+  CHAT_SETTINGS: 38,
+  VERSIONS: 39,
+  REACT: 40,
+  REACTIONS: 41,
+  SEARCH_MESSAGES: 42,
+  SCHEDULE: 43,
+  LIST_SCHEDULED: 44,
+  RESCHEDULE: 45,
+  UNSCHEDULE: 46,
+  READERS: 48,
+  CREATE_GROUP: 50,
+  GROUP_INFO: 51,
+  LIST_GROUPS: 52,
+  GROUP_MEMBERS: 53,
+  UPDATE_GROUP: 54,
+  DISSOLVE_GROUP: 55,
+  INVITE_TO_GROUP: 56,
+  ANSWER_INVITATION: 57,
+  JOIN_GROUP: 58,
+  DECIDE_APPLICATION: 59,
+  GROUP_REQUESTS: 60,
+  LEAVE_GROUP: 61,
+  REMOVE_FROM_GROUP: 62,
+  TRANSFER_GROUP: 63,
+  SET_GROUP_ROLE: 64,
+  MUTE_IN_GROUP: 65,
+  BAN_FROM_GROUP: 66,
+  GROUP_BANS: 67,
+  WITHDRAW_REQUEST: 68,
+  SET_GROUP_SELF: 69,
   JOIN_ROOM: 70,
   LEAVE_ROOM: 71,
   ROOM_MESSAGE: 72,
@@ -45,7 +89,47 @@ export const Action = Object.freeze({
   MODERATE_ROOM: 78,
   CLOSE_ROOM: 79,
   ROOM_ROLES: 80,
+  APPLY: 90,
+  ACCEPT: 91,
+  REFUSE: 92,
+  WITHDRAW: 93,
+  APPLICATIONS: 94,
+  FRIENDS: 95,
+  DELETE_FRIEND: 96,
+  SET_ALIAS: 97,
+  SUGGESTIONS: 98,
+  PRESENCE: 99,
   HEARTBEAT: 100,
+  BLOCK: 101,
+  UNBLOCK: 102,
+  BLOCKS: 103,
+  FRIEND_GROUPS: 104,
+  CREATE_FRIEND_GROUP: 105,
+  RENAME_FRIEND_GROUP: 106,
+  DELETE_FRIEND_GROUP: 107,
+  ORDER_FRIEND_GROUPS: 108,
+  MOVE_FRIENDS: 109,
+  SOCIAL_SETTINGS: 110,
+  UPDATE_SOCIAL_SETTINGS: 111,
+  RELATION: 112,
+  PUBLISH_MOMENT: 120,
+  DELETE_MOMENT: 121,
+  SET_MOMENT_VISIBILITY: 122,
+  GET_MOMENT: 123,
+  MOMENT_FEED: 124,
+  LIST_MOMENTS: 125,
+  MOMENT_SQUARE: 126,
+  LIKE_MOMENT: 127,
+  UNLIKE_MOMENT: 128,
+  COMMENT_MOMENT: 129,
+  DELETE_COMMENT: 130,
+  MOMENT_LIKES: 131,
+  MOMENT_COMMENTS: 132,
+  UPLOAD_FILE: 140,
+  COMMIT_FILE: 141,
+  FILE_URL: 142,
+  LIST_FILES: 143,
+  DELETE_FILE: 144,
   ERROR: 255,
 });
 
@@ -97,6 +181,12 @@ export const RoomKind = Object.freeze({ TEXT: 0, GIFT: 1, ANNOUNCEMENT: 2, MODER
 
 /** Why a session is not in a room any more. */
 export const RoomLeftReason = Object.freeze({ UNKNOWN: 0, REMOVED: 1, BANNED: 2, CLOSED: 3, SLOW: 4 });
+
+/** What a message is. An EVENT tells what happened, in `event` and `data`: nobody sends it. */
+export const MessageKind = Object.freeze({ TEXT: 0, IMAGE: 1, PLACE: 2, VIDEO: 3, VOICE: 4, FILE: 5, COMMAND: 6, CUSTOM: 7, EVENT: 8 });
+
+/** How a conversation is muted: it alerts, makes no sound, or is not even counted. */
+export const Mute = Object.freeze({ NORMAL: 0, SILENT: 1, NONE: 2 });
 
 /** How a message stands that a rule of the server has wait. */
 export const HeldState = Object.freeze({ WAITING: 0, APPROVED: 1, DENIED: 2 });
@@ -375,10 +465,11 @@ export class Outgoing {
   #delivered = withResolvers();
 
   /** Made by Client.send only. `to` is a user ID (number) or a conversation ID (string). */
-  constructor({ clientId, to, text }) {
+  constructor({ clientId, to, text, content = {} }) {
     this.clientId = clientId;
     this.to = to;
     this.text = text;
+    this.content = content; // beside the text: the fields of SendRequest that send was given
     this.attempts = 0; // how often it went out
     this.faults = 0; // how often the server answered INTERNAL
     for (const promise of [this.committed, this.delivered]) promise.catch(() => {}); // nobody must wait
@@ -455,15 +546,22 @@ class Inbox {
   epoch = '';
   receiptsHead = 0;
   #ahead = new Map(); // inbox_seq -> entry
+  #doubt = false; // something was let go that a sync did not bring: one more is to say so again
   #seen = new Set(); // message IDs, the oldest first
 
   constructor({ cursor = 0, epoch = '', receiptsHead = 0 } = {}) {
     Object.assign(this, { cursor, epoch, receiptsHead });
   }
 
-  /** Whether entries before one that is here are missing. */
+  /** Whether entries are, or may be, missing: a sync tells. */
   get gap() {
-    return this.#ahead.size > 0;
+    return this.#ahead.size > 0 || this.#doubt;
+  }
+
+  /** A page is asked for; gives what is ahead now, for `page`. */
+  ask() {
+    this.#doubt = false;
+    return new Map(this.#ahead);
   }
 
   /** Takes one pushed entry; gives those that are next, oldest first. */
@@ -473,10 +571,21 @@ class Inbox {
     return this.#next();
   }
 
-  /** Takes a page of a sync, which has no gaps but those of the inbox itself. */
-  page(entries) {
+  /**
+   * Takes a page of a sync, which has no gaps but those of the inbox itself. What was
+   * ahead when the last page was asked for and is in none has a wrong inbox_seq, since what
+   * is pushed or answered is in the inbox before: it is let go, or it would be a gap for
+   * ever, and one day be taken for another entry. What came since may be newer and stays.
+   */
+  page(entries, { asked = new Map(), last = true } = {}) {
     const fresh = entries.filter((entry) => entry.inbox_seq > this.cursor).flatMap((entry) => this.#take(entry));
     for (const seq of this.#ahead.keys()) if (seq <= this.cursor) this.#ahead.delete(seq);
+    if (!last) return fresh; // what comes next is for the next page to say
+    for (const [seq, entry] of asked) {
+      if (this.#ahead.get(seq) !== entry) continue;
+      this.#ahead.delete(seq);
+      this.#doubt = true;
+    }
     return fresh.concat(this.#next());
   }
 
@@ -484,6 +593,7 @@ class Inbox {
   restart(epoch, cursor = 0) {
     Object.assign(this, { cursor, epoch, receiptsHead: 0 });
     this.#ahead.clear();
+    this.#doubt = false;
     this.#seen.clear();
   }
 
@@ -509,11 +619,50 @@ class Inbox {
 /** A message with every field: JSON leaves out what is 0 or empty. */
 function whole(message = {}) {
   return {
-    id: '', conversation_id: '', seq: 0, sender_id: 0, client_id: '', time_ms: 0, kind: 0, text: '', ...message,
+    id: '', conversation_id: '', seq: 0, sender_id: 0, client_id: '', time_ms: 0, kind: 0, text: '',
+    event: '', data: '', media: null, place: null, payload: null, reply_to: null, origin: null, mentions: [], mentions_all: false,
+    became: null, about: null, ...message,
+  };
+}
+
+/** A reply to a message, for `send(to, text, {reply_to: replyTo(message)})`. */
+export function replyTo({ seq, id, sender_id, kind }) {
+  return { seq, message_id: id, sender_id, kind };
+}
+
+/** A message as one that is to be forwarded: `send(to, '', {forward: sourceOf(message)})`. */
+export function sourceOf({ conversation_id, seq, id }) {
+  return { conversation_id, seq, message_id: id };
+}
+
+/**
+ * Changes a message that an application keeps to what became of it, as the answer to recall, edit or react has it in
+ * `became`; in whatever order such come. Gives whether that was anything new. For EVENTs see `follow` of the client.
+ */
+export function applyBecame(message, became) {
+  if (!became || became.revision <= (message.became?.revision ?? 0)) return false;
+  const { text = '', ...rest } = became;
+  message.became = rest;
+  if (became.recalled) {
+    Object.assign(message, { text: '', media: null, place: null, payload: null, reply_to: null, origin: null, mentions: [], mentions_all: false });
+  } else if (became.edited_ms) {
+    message.text = text;
+  }
+  return true;
+}
+
+/** A conversation with every field; `last` is null when all is deleted. */
+function wholeConversation(conversation = {}) {
+  const last = conversation.last ? whole(conversation.last) : null;
+  return {
+    conversation_id: '', unread: 0, mentions: 0, read_seq: 0, last_seq: 0, floor: 0, pinned: false, mute: Mute.NORMAL, draft: '', hidden: false,
+    ...conversation, last,
   };
 }
 
 /** A message that waits for a decision, with every field. */
+const wholePresence = (state) => ({ user_id: 0, online: false, last_seen_ms: 0, ...state });
+
 function wholeHeld(held = {}) {
   return {
     held_id: '', client_id: '', conversation_id: '', state: HeldState.WAITING, time_ms: 0, kind: 0, text: '', reason: '',
@@ -791,6 +940,53 @@ const realClock = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
+/** What a server, or the network, said to an upload. `again`: it may be tried again. */
+export class UploadError extends Error {
+  constructor(message, { status = 0, again = true, retryAfterMs = 0 } = {}) {
+    super(message);
+    this.name = 'UploadError';
+    Object.assign(this, { status, again, retryAfterMs });
+  }
+
+  static of(status, text, retryAfter) {
+    let said = {};
+    try { said = JSON.parse(text); } catch { /* a store of another kind answers in another form */ }
+    const again = status >= 500 ? status !== 507 : [408, 409, 429].includes(status);
+    return new UploadError(said.message || `the upload was answered ${status}`, { status, again, retryAfterMs: 1000 * (Number(retryAfter) || 0) });
+  }
+}
+
+/** The SHA-256 of a Blob, in hexadecimal digits. */
+async function hashOf(blob) {
+  if (!globalThis.crypto?.subtle) throw new UploadError('only a secure page (https, or localhost) can upload', { again: false });
+  const sum = new Uint8Array(await globalThis.crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
+  return Array.from(sum, (octet) => octet.toString(16).padStart(2, '0')).join('');
+}
+
+/** Sends the octets of a Blob with a ticket; throws an UploadError unless they were taken. */
+async function sendBlob({ method, url, headers = [] }, blob, onProgress, signal) {
+  const pairs = headers.map(({ name, value }) => [name, value]);
+  if (!globalThis.XMLHttpRequest) {
+    const rep = await fetch(url, { method, headers: pairs, body: blob, signal, credentials: 'omit' })
+      .catch((err) => { throw new UploadError(err.message, { again: !signal?.aborted }); });
+    if (!rep.ok) throw UploadError.of(rep.status, await rep.text(), rep.headers.get('Retry-After'));
+    onProgress(blob.size, blob.size);
+    return;
+  }
+  await new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of pairs) request.setRequestHeader(name, value);
+    request.upload.onprogress = ({ loaded }) => onProgress(loaded, blob.size);
+    request.onload = () => (request.status < 300 ? resolve() :
+      reject(UploadError.of(request.status, request.responseText, request.getResponseHeader('Retry-After'))));
+    request.onerror = () => reject(new UploadError('the server cannot be reached'));
+    request.onabort = () => reject(new UploadError('the upload was given up', { again: false }));
+    signal?.addEventListener('abort', () => request.abort(), { once: true });
+    request.send(blob);
+  });
+}
+
 /** Where the page's own server listens: /ws on the same host. */
 function ownServer() {
   const url = new URL('/ws', globalThis.location.href);
@@ -818,6 +1014,9 @@ function ownServer() {
  *   held      {held_id, client_id, conversation_id, state, text, reason, …}: a message of this person's waits for a
  *             decision, or does not any more; see HeldState
  *   receipt   {conversation_id, user_id, seq}: the peer holds the conversation up to seq
+ *   read      {conversation_id, user_id, seq}: this person, by another device, or the peer has read up to seq
+ *   typing    {conversation_id, user_id, stopped}: the peer types, or does not any more
+ *   presence  {states: [{user_id, online, last_seen_ms}]}: friends that `presence` asked for came or went
  *   synced    {cursor}: the inbox is read to its end
  *   reset     {reason: "epoch" | "trimmed" | "user"}: forget messages shown; they come again
  *   roommessage   {message, own}: a message of a room, once
@@ -963,17 +1162,26 @@ export class Client extends EventTarget {
    * @returns {Promise<{user_id: number, account: string, nickname: string}>}
    */
   async signIn({ account, password }) {
+    return this.#signInBy(Action.SIGN_IN, { account, password });
+  }
+
+  /** signIn by the token (JWT) of an issuer that the server trusts. */
+  async signInExternal({ token }) {
+    return this.#signInBy(Action.SIGN_IN_EXTERNAL, { token });
+  }
+
+  async #signInBy(action, proof) {
     this.close();
     const life = (this.#life = {});
     this.#enter('connecting');
     let link;
     try {
       link = await this.#open();
-      const reply = await link.request(Action.SIGN_IN, { account, password, device: this.#device });
+      const reply = await link.request(action, { ...proof, device: this.#device });
       if (this.#life !== life) throw new Unanswered('closed by this client');
       if (reply.user_id !== this.#me?.user_id) this.#forget();
       this.#token = reply.token;
-      this.#me = { user_id: reply.user_id, account, nickname: '' };
+      this.#me = { user_id: reply.user_id, account: proof.account ?? '', nickname: '' };
       this.#save();
     } catch (error) {
       link?.quit();
@@ -1044,15 +1252,16 @@ export class Client extends EventTarget {
    * string) and sends it as soon as that is possible. Throws a RangeError when
    * too many messages are queued already.
    * @param {number | string} to
-   * @param {string} text 1-5,000 characters
-   * @param {{clientId?: string}} [options] default: a random one
+   * @param {string} text 1-5,000 characters; of other kinds a caption, or none
+   * @param {{clientId?: string}} [options] clientId, by default a random one; and what the message is beside its text, as the
+   *   fields of SendRequest: kind, media, place, payload, reply_to, mentions, mentions_all, forward
    * @returns {Outgoing}
    */
-  send(to, text, { clientId = randomId() } = {}) {
+  send(to, text, { clientId = randomId(), ...content } = {}) {
     if (!this.#me && !this.#token) throw new Refusal({ code: Code.UNAUTHENTICATED, message: 'not signed in' });
     if (this.#outbox.has(clientId)) throw new RangeError(`client_id ${clientId} is queued already`);
     if (this.#outbox.size >= this.#maxQueued) throw new RangeError(`${this.#maxQueued} messages are queued already`);
-    const out = new Outgoing({ clientId, to, text });
+    const out = new Outgoing({ clientId, to, text, content });
     this.#outbox.set(clientId, out);
     this.#save();
     this.#flush();
@@ -1062,6 +1271,434 @@ export class Client extends EventTarget {
   /** Finds a person by {account} or {user_id}; rejects with a Refusal NOT_FOUND. */
   findUser({ account = '', user_id = 0 }) {
     return this.request(Action.FIND_USER, account ? { account } : { user_id });
+  }
+
+  /**
+   * Changes the password, which ends the other devices, or with `all` this one too. Rejects with a
+   * Refusal BAD_CREDENTIALS when the old one is wrong; after Unanswered it may be the new one.
+   * @returns {Promise<string[]>} the devices that were signed out
+   */
+  async changePassword({ password, newPassword, all = false }) {
+    const told = this.request(Action.CHANGE_PASSWORD, { password, new_password: newPassword, sign_out_all: all });
+    const { device_ids: ended = [] } = await told;
+    if (all) this.#forgetSession();
+    return ended;
+  }
+
+  /** Says where this device gets pushes while it is not connected: `{provider: 'webpush', token}`; `{}`: nowhere. */
+  async setPushToken({ provider = '', token = '' }) {
+    await this.request(Action.SET_PUSH_TOKEN, { provider, token });
+  }
+
+  /**
+   * Leaves: signs out everywhere and is hidden, until the next sign-in, or until `erase_ms`, when all is
+   * erased; with `deactivate` that never happens. Who has no password gives the `token` of his issuer.
+   * @returns {Promise<number>} erase_ms, 0 for never
+   */
+  async deleteAccount({ password = '', token = '', deactivate = false }) {
+    const { erase_ms = 0 } = await this.request(Action.DELETE_ACCOUNT, { password, token, deactivate });
+    this.#forgetSession();
+    return erase_ms;
+  }
+
+  /** A copy of all that is kept of this person, by plugin: `{account: {…}, chat: {…}}`. */
+  async exportData() {
+    const { made_ms, contents = [] } = await this.request(Action.EXPORT);
+    const all = {};
+    for (const { plugin, parts } of contents) {
+      let text = '';
+      for (let part = 0; part < parts; part += 1) text += (await this.request(Action.EXPORT, { made_ms, plugin, part })).json;
+      all[plugin] = JSON.parse(text);
+    }
+    return all;
+  }
+
+  /** This person's own profile, whole. */
+  async profile() {
+    return (await this.request(Action.PROFILE)).profiles[0];
+  }
+
+  /**
+   * What others show of their profiles, in the order asked; who is not there is left out.
+   * @param {number[]} userIds at most 100
+   */
+  async profiles(userIds) {
+    return userIds.length ? (await this.request(Action.PROFILE, { user_ids: userIds })).profiles ?? [] : [];
+  }
+
+  /**
+   * Changes the fields that are given, as `{nickname: 'Al', city: ''}`; the others stay. Gives the
+   * profile as it is then. Rejects with a Refusal that names the `field` which breaks its rule.
+   */
+  async updateProfile(fields) {
+    return (await this.request(Action.UPDATE_PROFILE, fields)).profile;
+  }
+
+  /** Finds people by the beginning of a handle, an account or a nickname; `cursor` is that of the page before. */
+  async searchUsers(query, { cursor = '', limit = 0 } = {}) {
+    const { people = [], cursor: next = '', has_more = false } = await this.request(Action.SEARCH_USERS, { query, cursor, limit });
+    return { people, cursor: next, has_more };
+  }
+
+  /**
+   * Publishes as this person: `{text, images: ['https://…' or 'file:ID'], video: {url, cover}, place: {name, latitude,
+   * longitude}, visibility, user_ids}`. Call it again with the same `clientId` until it is answered: it is published once.
+   */
+  publishMoment(moment, { clientId = randomId() } = {}) {
+    return this.request(Action.PUBLISH_MOMENT, { ...moment, client_id: clientId });
+  }
+
+  /** Deletes one of one's own, with its likes and comments. */
+  async deleteMoment(id) {
+    await this.request(Action.DELETE_MOMENT, { moment_id: id });
+  }
+
+  /** Changes who sees one of one's own. @param {number} visibility of MomentVisibility */
+  async setMomentVisibility(id, visibility, userIds = []) {
+    return (await this.request(Action.SET_MOMENT_VISIBILITY, { moment_id: id, visibility, user_ids: userIds })).moment;
+  }
+
+  /** One that this person may see. */
+  async moment(id) {
+    return (await this.request(Action.GET_MOMENT, { moment_id: id })).moment;
+  }
+
+  /** One's own moments and those of friends, the newest first; `cursor` is that of the page before. */
+  momentFeed({ cursor = '', limit = 0 } = {}) {
+    return this.#page(Action.MOMENT_FEED, 'moments', { cursor, limit });
+  }
+
+  /** One person's moments, as far as this one may see them. */
+  momentsOf(userId, { cursor = '', limit = 0 } = {}) {
+    return this.#page(Action.LIST_MOMENTS, 'moments', { user_id: userId, cursor, limit });
+  }
+
+  /** Everybody's public moments. */
+  momentSquare({ cursor = '', limit = 0 } = {}) {
+    return this.#page(Action.MOMENT_SQUARE, 'moments', { cursor, limit });
+  }
+
+  /** Likes a moment, once; gives how many likes it has. */
+  async likeMoment(id) {
+    return (await this.request(Action.LIKE_MOMENT, { moment_id: id })).likes ?? 0;
+  }
+
+  /** Takes one's like back; gives how many are left. */
+  async unlikeMoment(id) {
+    return (await this.request(Action.UNLIKE_MOMENT, { moment_id: id })).likes ?? 0;
+  }
+
+  /** Comments on a moment, or with `replyTo` on a comment on it. Call it again with the same `clientId` until it is answered. */
+  commentMoment(id, text, { replyTo = '', clientId = randomId() } = {}) {
+    return this.request(Action.COMMENT_MOMENT, { client_id: clientId, moment_id: id, text, reply_to: replyTo });
+  }
+
+  /** Deletes one's own comment, or one on one's own moment. */
+  async deleteComment(id) {
+    await this.request(Action.DELETE_COMMENT, { comment_id: id });
+  }
+
+  /** Who likes a moment, the oldest like first. */
+  momentLikes(id, { cursor = '', limit = 0 } = {}) {
+    return this.#page(Action.MOMENT_LIKES, 'likes', { moment_id: id, cursor, limit });
+  }
+
+  /** The comments on a moment, the oldest first. */
+  momentComments(id, { cursor = '', limit = 0 } = {}) {
+    return this.#page(Action.MOMENT_COMMENTS, 'comments', { moment_id: id, cursor, limit });
+  }
+
+  async #page(action, name, body) {
+    const { [name]: all = [], cursor = '', has_more = false } = await this.request(action, body);
+    return { [name]: all, cursor, has_more };
+  }
+
+  /**
+   * Uploads a Blob or a File, and gives what is known of it: refer to it as `file:${id}`. It is deleted in a day if
+   * nothing does. What fails on the way is tried again as long as the ticket holds. The page must be secure (https, or
+   * localhost): else a browser makes no hashes.
+   * @param {Blob} blob
+   * @param {{name?: string, type?: string, onProgress?: (sent: number, size: number) => void, signal?: AbortSignal}} [options]
+   *   name and type: default those of the File; onProgress needs XMLHttpRequest to know more than the end
+   * @returns {Promise<{id: string, name: string, size: number, type: string, sha256: string, time_ms: number}>}
+   */
+  async upload(blob, { name = blob.name || 'file', type = blob.type, onProgress = () => {}, signal } = {}) {
+    const sha256 = await hashOf(blob);
+    const kind = (type || 'application/octet-stream').split(';')[0].trim().toLowerCase();
+    const ticket = await this.request(Action.UPLOAD_FILE, { name, size: blob.size, type: kind, sha256 });
+    const url = this.#httpURL(ticket.url);
+    for (let tries = 0; ; tries += 1) {
+      signal?.throwIfAborted();
+      try {
+        await sendBlob({ ...ticket, url }, blob, onProgress, signal);
+        break;
+      } catch (err) {
+        const pause = Math.max(err.retryAfterMs ?? 0, Math.min(1000 * 2 ** tries, 30_000) * (0.5 + this.#random() / 2));
+        if (signal?.aborted || !err.again || tries >= 8 || this.#clock.now() + pause >= ticket.expires_ms) throw err;
+        await new Promise((resolve) => { this.#clock.setTimeout(resolve, pause); });
+      }
+    }
+    return (await this.request(Action.COMMIT_FILE, { file_id: ticket.file_id })).file;
+  }
+
+  /** Where files can be read until `expires_ms`: `[{file, url, expires_ms}]`, in the order of the IDs (50 at most), without those that are gone. */
+  async fileURLs(ids) {
+    const { files = [] } = await this.request(Action.FILE_URL, { file_ids: ids });
+    return files.map((one) => ({ ...one, url: this.#httpURL(one.url) }));
+  }
+
+  /** One's own files, the newest first; `cursor` is that of the page before. `used`: something refers to it. */
+  files({ cursor = '', limit = 0 } = {}) {
+    return this.#page(Action.LIST_FILES, 'files', { cursor, limit });
+  }
+
+  /** Deletes one of one's own files, to which nothing refers. */
+  async deleteFile(id) {
+    await this.request(Action.DELETE_FILE, { file_id: id });
+  }
+
+  /** A URL of the server's, whose own begin with "/". */
+  #httpURL(url) {
+    return new URL(url, this.#url.replace(/^ws/, 'http')).href;
+  }
+
+  /**
+   * Asks somebody to be a friend. `friends` is true when both are at once, since the other had applied too.
+   * @param {number} userId
+   * @param {{remark?: string, answer?: string}} [words] answer is to the question of `relation`
+   */
+  async apply(userId, { remark = '', answer = '' } = {}) {
+    const { friends = false, expires_ms = 0 } = await this.request(Action.APPLY, { user_id: userId, remark, answer });
+    return { friends, expires_ms };
+  }
+
+  /** Accepts somebody's application; gives the friend. */
+  async acceptFriend(userId) {
+    return (await this.request(Action.ACCEPT, { user_id: userId })).friend;
+  }
+
+  /** Refuses somebody's application. */
+  async refuseFriend(userId) {
+    await this.request(Action.REFUSE, { user_id: userId });
+  }
+
+  /** Takes this person's application back. */
+  async withdrawApplication(userId) {
+    await this.request(Action.WITHDRAW, { user_id: userId });
+  }
+
+  /** A page of applications, the newest first: others', or with `outgoing` this person's own. */
+  async applications({ outgoing = false, cursor = '', limit = 0 } = {}) {
+    const { applications = [], has_more = false, next = '' } = await this.request(Action.APPLICATIONS, { outgoing, cursor, limit });
+    return { applications, has_more, next };
+  }
+
+  /**
+   * A page of the list of friends; with `since`, of a page before, what changed in it.
+   * `restarted`: that is not known any more, ask for the list.
+   */
+  async friends({ cursor = '', since = '', limit = 0 } = {}) {
+    const rep = await this.request(Action.FRIENDS, { cursor, since, limit });
+    return { friends: [], has_more: false, next: '', since: '', restarted: false, total: 0, ...rep };
+  }
+
+  /** Ends a friendship. */
+  async deleteFriend(userId) {
+    await this.request(Action.DELETE_FRIEND, { user_id: userId });
+  }
+
+  /** Sets what this person calls a friend. */
+  async setAlias(userId, alias) {
+    return (await this.request(Action.SET_ALIAS, { user_id: userId, alias })).friend;
+  }
+
+  /** Friends of friends, the most friends in common first. */
+  async suggestions({ limit = 0 } = {}) {
+    return (await this.request(Action.SUGGESTIONS, { limit })).suggestions ?? [];
+  }
+
+  /**
+   * Which friends are online, and "presence" events of those who come and go, until leaseMs are over
+   * or the connection is: ask again before that.
+   * @param {number[]} userIds at most 200
+   */
+  async presence(userIds) {
+    const { states = [], lease_ms: leaseMs = 0 } = await this.request(Action.PRESENCE, { user_ids: userIds });
+    return { states: states.map(wholePresence), leaseMs };
+  }
+
+  /** Keeps somebody from writing to this person. */
+  async block(userId) {
+    await this.request(Action.BLOCK, { user_id: userId });
+  }
+
+  /** Lets somebody write again. */
+  async unblock(userId) {
+    await this.request(Action.UNBLOCK, { user_id: userId });
+  }
+
+  /** A page of those whom this person blocks. */
+  async blocks({ cursor = '', limit = 0 } = {}) {
+    const { blocked = [], has_more = false, next = '', total = 0 } = await this.request(Action.BLOCKS, { cursor, limit });
+    return { blocked, has_more, next, total };
+  }
+
+  /** This person's groups of friends, in their order. */
+  async friendGroups() {
+    return (await this.request(Action.FRIEND_GROUPS)).groups ?? [];
+  }
+
+  /** Makes a group of friends. */
+  async createFriendGroup(name) {
+    return (await this.request(Action.CREATE_FRIEND_GROUP, { name })).group;
+  }
+
+  /** Gives a group of friends another name. */
+  async renameFriendGroup(groupId, name) {
+    return (await this.request(Action.RENAME_FRIEND_GROUP, { group_id: groupId, name })).group;
+  }
+
+  /** Deletes a group of friends; the friends stay, in no group. */
+  async deleteFriendGroup(groupId) {
+    await this.request(Action.DELETE_FRIEND_GROUP, { group_id: groupId });
+  }
+
+  /** Sets the order of all groups of friends. */
+  async orderFriendGroups(groupIds) {
+    return (await this.request(Action.ORDER_FRIEND_GROUPS, { group_ids: groupIds })).groups ?? [];
+  }
+
+  /** Puts friends into a group, all or none; 0: into none. */
+  async moveFriends(groupId, userIds) {
+    await this.request(Action.MOVE_FRIENDS, { group_id: groupId, user_ids: userIds });
+  }
+
+  /** Who may write to and apply to this person; with fields, as `{strangers: false}`, changes them. */
+  async socialSettings(fields = {}) {
+    const names = Object.keys(fields);
+    const { settings = {} } = names.length
+      ? await this.request(Action.UPDATE_SOCIAL_SETTINGS, { fields: names, ...fields })
+      : await this.request(Action.SOCIAL_SETTINGS);
+    return { strangers: false, apply: 0, question: '', hide_last_seen: false, ...settings };
+  }
+
+  /** How this person stands to somebody. */
+  async relation(userId) {
+    return { friend: null, incoming: null, outgoing: null, blocked: false, apply: 0, question: '', ...await this.request(Action.RELATION, { user_id: userId }) };
+  }
+
+  /** Says that this person has read a conversation up to seq; gives whether that was new. */
+  async markRead(conversation, seq) {
+    return (await this.request(Action.READ, { conversation_id: conversation, seq })).moved ?? false;
+  }
+
+  /** Takes a message back, for everybody; gives what became of it, for applyBecame. It may be called again. */
+  async recall(message) {
+    return (await this.request(Action.RECALL, nameOfMessage(message))).became;
+  }
+
+  /**
+   * Changes a message that an application keeps to what became of it, as an EVENT that is about it says: a recall at once;
+   * another text and reactions no event tells, so the message is read again. Gives whether that was anything new.
+   */
+  async follow(message, { conversation_id: conversation, about, became }) {
+    if (about?.message_id !== message.id || !became || became.revision <= (message.became?.revision ?? 0)) return false;
+    if (became.recalled) return applyBecame(message, became);
+    const { messages } = await this.history(conversation, { beforeSeq: about.seq + 1, limit: 1 });
+    const now = messages.find(({ id }) => id === message.id);
+    return now?.became ? applyBecame(message, { ...now.became, text: now.text }) : false;
+  }
+
+  /** Has a message of this person's that waits for a decision never be committed. */
+  async recallHeld(heldId) {
+    await this.request(Action.RECALL, { held_id: heldId });
+  }
+
+  /**
+   * Gives one's own message another text, or caption; gives what became of it, for applyBecame. `version` is which one the
+   * text is made of: if it is another by now, it rejects with a Refusal CONFLICT.
+   */
+  async edit(message, text, { version = 0 } = {}) {
+    return (await this.request(Action.EDIT, { ...nameOfMessage(message), text, version })).became;
+  }
+
+  /** How an edited message read before, the oldest version first. */
+  async versions(message, { afterVersion = 0, limit = 0 } = {}) {
+    const { versions = [], has_more = false } = await this.request(Action.VERSIONS, { ...nameOfMessage(message), after_version: afterVersion, limit });
+    return { versions, has_more };
+  }
+
+  /** Adds a reaction to a message, an emoji or a word, or takes it away; gives what became of it, for applyBecame. */
+  async react(message, reaction, { remove = false } = {}) {
+    return (await this.request(Action.REACT, { ...nameOfMessage(message), reaction, remove })).became;
+  }
+
+  /** Who reacted so to a message, by user ID. */
+  async reactions(message, reaction, { afterUserId = 0, limit = 0 } = {}) {
+    const body = { ...nameOfMessage(message), reaction, after_user_id: afterUserId, limit };
+    const { reacted = [], has_more = false } = await this.request(Action.REACTIONS, body);
+    return { reacted, has_more };
+  }
+
+  /**
+   * Has a message be sent later, at a time in ms; `message` is as in SendRequest, with a client_id of its own: the same again gives the same answer.
+   * The event chat.scheduled tells what becomes of it.
+   */
+  async schedule(message, atMs) {
+    return (await this.request(Action.SCHEDULE, { message, at_ms: atMs })).scheduled;
+  }
+
+  /** A page of this person's messages that are to be sent later, or could not be. */
+  async scheduled({ afterId = '', limit = 0 } = {}) {
+    const { scheduled = [], has_more = false } = await this.request(Action.LIST_SCHEDULED, { after_id: afterId, limit });
+    return { scheduled, has_more };
+  }
+
+  /** Gives a scheduled message another time or text, as `{atMs, text, version}`. */
+  async reschedule(id, { atMs = 0, text, version = 0 } = {}) {
+    return (await this.request(Action.RESCHEDULE, { id, at_ms: atMs, text, version })).scheduled;
+  }
+
+  /** Has a scheduled message not be sent. */
+  async unschedule(id) {
+    await this.request(Action.UNSCHEDULE, { id });
+  }
+
+  /**
+   * Looks for messages in this person's own conversations, the newest first: all words of `text` must be in one, as parts of words too.
+   * One call looks at so many messages only: while `has_more`, ask again with `cursor`, also if nothing was found.
+   */
+  async searchMessages(text, { conversation = '', senderId = 0, kinds = [], fromMs = 0, untilMs = 0, cursor = '', limit = 0 } = {}) {
+    const body = { text, conversation_id: conversation, sender_id: senderId, kinds, from_ms: fromMs, until_ms: untilMs, cursor, limit };
+    const { messages = [], cursor: next = '', has_more = false, searched_to_ms = 0 } = await this.request(Action.SEARCH_MESSAGES, body);
+    return { messages: messages.map(whole), cursor: next, has_more, searched_to_ms };
+  }
+
+  /** A page of this person's conversations, the pinned ones first, then by newest activity; `cursor` is that of the page before. */
+  async conversations({ cursor = '', limit = 0, hidden = false } = {}) {
+    const { conversations = [], cursor: next = '', has_more = false } = await this.request(Action.LIST_CONVERSATIONS, { cursor, limit, hidden });
+    return { conversations: conversations.map(wholeConversation), cursor: next, has_more };
+  }
+
+  /** Changes what is given, as `{pinned: true, mute: Mute.SILENT, draft: '', hidden: true, delete: true}`; gives the conversation as it is then. */
+  async updateConversation(conversation, fields) {
+    return wholeConversation((await this.request(Action.UPDATE_CONVERSATION, { ...fields, conversation_id: conversation })).conversation);
+  }
+
+  /** Who has read a message of a group so far, and how many may read it. */
+  async readers({ conversation_id, seq }) {
+    const { user_ids: userIds = [], of = 0 } = await this.request(Action.READERS, { conversation_id, seq });
+    return { userIds, of };
+  }
+
+  /** Says that this person types to another one (user ID, a number) or in a group (its conversation), or has stopped. */
+  async typing(to, { stopped = false } = {}) {
+    await this.request(Action.TYPING, { ...(typeof to === 'number' ? { to_user_id: to } : { conversation_id: to }), stopped });
+  }
+
+  /** Changes the settings that are given, as `{read_receipts: false}`; gives all as they are then. */
+  async chatSettings(fields = {}) {
+    return { read_receipts: false, ...(await this.request(Action.CHAT_SETTINGS, fields)).settings };
   }
 
   /**
@@ -1080,6 +1717,109 @@ export class Client extends EventTarget {
   async held({ afterHeldId = '', limit = 0 } = {}) {
     const { held = [], has_more = false } = await this.request(Action.HELD, { after_held_id: afterHeldId, limit });
     return { held: held.map(wholeHeld), has_more };
+  }
+
+  /** Makes a group; with the same client ID again it gives the same. `people` are invited. Gives {group, invited}. */
+  createGroup(name, { people = [], clientId = randomId(), ...more } = {}) {
+    return this.request(Action.CREATE_GROUP, { ...more, name, client_id: clientId, user_ids: people });
+  }
+
+  /** A group by its ID: {group, invited, applied}. Its messages go by group.conversation_id, as those of chats. */
+  group(group) {
+    return this.request(Action.GROUP_INFO, { group_id: group });
+  }
+
+  /** The groups in which this person is, by ID. */
+  async groups({ afterGroup = 0, limit = 0 } = {}) {
+    const { groups = [], has_more = false } = await this.request(Action.LIST_GROUPS, { after_group_id: afterGroup, limit });
+    return { groups, has_more };
+  }
+
+  /** Members, those with a role first, or those whose names hold a text; `cursor` is that of the page before. */
+  async groupMembers(group, { query = '', cursor = '', limit = 0 } = {}) {
+    const rep = await this.request(Action.GROUP_MEMBERS, { group_id: group, query, cursor, limit });
+    return { members: [], has_more: false, cursor: '', ...rep };
+  }
+
+  /** Sets a group's texts and settings: the fields that are given. */
+  async updateGroup(group, fields) {
+    return (await this.request(Action.UPDATE_GROUP, { ...fields, group_id: group, fields: Object.keys(fields) })).group;
+  }
+
+  /** Ends a group of one's own. */
+  async dissolveGroup(group) {
+    await this.request(Action.DISSOLVE_GROUP, { group_id: group });
+  }
+
+  /** Brings people into a group, or asks them to come: what becomes of each. */
+  async inviteToGroup(group, people) {
+    return (await this.request(Action.INVITE_TO_GROUP, { group_id: group, user_ids: people })).invited ?? [];
+  }
+
+  /** Accepts an invitation, which gives the group, or declines it. */
+  async answerInvitation(group, accept) {
+    return (await this.request(Action.ANSWER_INVITATION, { group_id: group, accept })).group;
+  }
+
+  /** Comes into a group, or applies to: {joined, group, expires_ms}. */
+  async joinGroup(group, { remark = '', answer = '' } = {}) {
+    const { joined = false, ...rep } = await this.request(Action.JOIN_GROUP, { group_id: group, remark, answer });
+    return { joined, ...rep };
+  }
+
+  /** Approves an application, or refuses it. */
+  async decideApplication(group, person, approve, reason = '') {
+    await this.request(Action.DECIDE_APPLICATION, { group_id: group, user_id: person, approve, reason });
+  }
+
+  /** The invitations and applications that wait: one's own, or those of a group. */
+  async groupRequests({ group = 0, cursor = '', limit = 0 } = {}) {
+    const { requests = [], cursor: next = '', has_more = false } = await this.request(Action.GROUP_REQUESTS, { group_id: group, cursor, limit });
+    return { requests, cursor: next, has_more };
+  }
+
+  /** Takes back an application of one's own, or the invitation of a person. */
+  async withdrawRequest(group, person = 0) {
+    await this.request(Action.WITHDRAW_REQUEST, { group_id: group, user_id: person });
+  }
+
+  async leaveGroup(group) {
+    await this.request(Action.LEAVE_GROUP, { group_id: group });
+  }
+
+  /** Puts members out, all or none; gives those who were members. */
+  async removeFromGroup(group, people, reason = '') {
+    return (await this.request(Action.REMOVE_FROM_GROUP, { group_id: group, user_ids: people, reason })).user_ids ?? [];
+  }
+
+  /** Makes a member the owner of one's group. */
+  async transferGroup(group, person) {
+    await this.request(Action.TRANSFER_GROUP, { group_id: group, user_id: person });
+  }
+
+  /** Makes a member an admin (role 2), or an admin a member (3). */
+  async setGroupRole(group, person, role, permissions = 0) {
+    await this.request(Action.SET_GROUP_ROLE, { group_id: group, user_id: person, role, permissions });
+  }
+
+  /** Has a member (0: all) write nothing until a time; -1: for good, 0: not any more. */
+  async muteInGroup(group, person, untilMs, reason = '') {
+    await this.request(Action.MUTE_IN_GROUP, { group_id: group, user_id: person, until_ms: untilMs, reason });
+  }
+
+  /** Keeps somebody out until a time; -1: for good, 0: not any more. */
+  async banFromGroup(group, person, untilMs, reason = '') {
+    await this.request(Action.BAN_FROM_GROUP, { group_id: group, user_id: person, until_ms: untilMs, reason });
+  }
+
+  async groupBans(group, { afterUser = 0, limit = 0 } = {}) {
+    const { bans = [], has_more = false } = await this.request(Action.GROUP_BANS, { group_id: group, after_user_id: afterUser, limit });
+    return { bans, has_more };
+  }
+
+  /** Sets one's own alias and notify (0 normal, 1 silent, 2 none) in a group: the fields that are given. */
+  async setGroupSelf(group, fields) {
+    return (await this.request(Action.SET_GROUP_SELF, { ...fields, group_id: group, fields: Object.keys(fields) })).me;
   }
 
   /** The devices that are signed in, the newest sign-in first. */
@@ -1491,6 +2231,9 @@ export class Client extends EventTarget {
   #takePush({ action, body }) {
     if (action === Action.MESSAGE) this.#takeEntries(this.#inbox.push({ inbox_seq: 0, ...body, message: whole(body.message) }));
     else if (action === Action.MESSAGE_ACK) this.#takeReceipt(body);
+    else if (action === Action.READ) this.#emit('read', { conversation_id: '', user_id: 0, seq: 0, ...body });
+    else if (action === Action.PRESENCE) this.#emit('presence', { states: (body.states ?? []).map(wholePresence) });
+    else if (action === Action.TYPING) this.#emit('typing', { conversation_id: '', user_id: 0, stopped: false, ...body });
     else if (action === Action.HELD) this.#takeHeld(body);
     else if (action === Action.SYNC) this.#sync();
     else if (action === Action.NOTICE) this.#emit('notice', { event: '', text: '', data: '', time_ms: 0, ...body });
@@ -1530,6 +2273,7 @@ export class Client extends EventTarget {
   async #syncPage(link) {
     const { cursor, epoch, receiptsHead } = this.#inbox;
     const body = { after_seq: cursor, limit: 200, epoch, receipts_after: receiptsHead };
+    const asked = this.#inbox.ask();
     const reply = await link.request(Action.SYNC, body);
     if (this.#link !== link) return false;
     const entries = (reply.entries ?? []).map((entry) => ({ ...entry, message: whole(entry.message) }));
@@ -1537,8 +2281,10 @@ export class Client extends EventTarget {
       const reason = reply.epoch === epoch ? 'trimmed' : 'epoch';
       this.#restart(reason, reply.epoch, (entries[0]?.inbox_seq ?? (reply.head ?? 0) + 1) - 1);
     }
-    this.#takeEntries(this.#inbox.page(entries));
+    this.#takeEntries(this.#inbox.page(entries, { asked, last: !reply.has_more }));
+    if (this.#inbox.gap && !reply.has_more) this.#mendSoon();
     for (const receipt of reply.receipts ?? []) this.#takeReceipt(receipt);
+    for (const read of reply.reads ?? []) this.#emit('read', read);
     if (reply.receipts_head) this.#inbox.receiptsHead = reply.receipts_head;
     this.#dirty = true;
     this.#settle();
@@ -1569,7 +2315,9 @@ export class Client extends EventTarget {
       this.#dirty = true;
       const own = message.sender_id === this.#me.user_id;
       const outgoing = own ? this.#outbox.get(message.client_id) ?? this.#held.get(message.client_id) ?? this.#known(message) : undefined;
-      if (outgoing?.state === 'queued' || outgoing?.state === 'held') this.#commit(outgoing, message, outgoing.text !== message.text);
+      if (outgoing?.state === 'queued' || outgoing?.state === 'held') {
+        this.#commit(outgoing, message, !outgoing.content.forward && !message.became?.recalled && outgoing.text !== message.text);
+      }
       if (!own) this.#acks.set(message.conversation_id, message.seq);
       this.#emit('message', { message, inboxSeq, own, outgoing });
     }
@@ -1656,12 +2404,15 @@ export class Client extends EventTarget {
       if (out.state === 'queued') this.#hold(out); // else the inbox, or word of the decision, was faster
       return;
     }
+    const { forward, ...content } = out.content;
     const message = whole({
-      id: reply.message_id, conversation_id: reply.conversation_id, seq: reply.seq, sender_id: this.#me.user_id,
+      ...content, id: reply.message_id, conversation_id: reply.conversation_id, seq: reply.seq, sender_id: this.#me.user_id,
       client_id: out.clientId, time_ms: reply.time_ms, text: reply.rewritten ? reply.text ?? '' : out.text,
     });
     if (out.state === 'queued') this.#commit(out, message, Boolean(reply.rewritten));
-    if (reply.inbox_seq) this.#takeEntries(this.#inbox.push({ inbox_seq: reply.inbox_seq, message }));
+    if (forward) return void this.#sync(); // what it is a copy of is not here
+    if (!reply.inbox_seq) return void this.#sync(); // of a large group: it comes into the inbox when that is asked for
+    this.#takeEntries(this.#inbox.push({ inbox_seq: reply.inbox_seq, message }));
     if (this.#inbox.gap) this.#mendSoon();
   }
 
@@ -1733,13 +2484,13 @@ export class Client extends EventTarget {
     this.#me = me;
     this.#inbox = new Inbox(inbox);
     this.#acks = new Map(acks);
-    for (const { clientId, to, text } of outbox) this.#outbox.set(clientId, new Outgoing({ clientId, to, text }));
+    for (const { clientId, to, text, content } of outbox) this.#outbox.set(clientId, new Outgoing({ clientId, to, text, content }));
   }
 
   #save() {
     this.#dirty = false;
     const { cursor, epoch, receiptsHead } = this.#inbox;
-    const outbox = this.queued.map(({ clientId, to, text }) => ({ clientId, to, text }));
+    const outbox = this.queued.map(({ clientId, to, text, content }) => ({ clientId, to, text, content }));
     const inbox = { cursor, epoch, receiptsHead };
     const state = { deviceId: this.#device.id, token: this.#token, me: this.#me, inbox, outbox, acks: [...this.#acks] };
     try {
@@ -1767,7 +2518,10 @@ export class Client extends EventTarget {
 }
 
 /** The body of a send: the same, octet for octet, each time. */
-function sendRequest({ clientId, to, text }) {
+function sendRequest({ clientId, to, text, content }) {
   const whom = typeof to === 'number' ? { to_user_id: to } : { conversation_id: to };
-  return { client_id: clientId, ...whom, kind: 0, text };
+  return { client_id: clientId, ...whom, kind: 0, text, ...content };
 }
+
+/** How requests name a message that is there. */
+const nameOfMessage = ({ conversation_id, seq, id }) => ({ conversation_id, seq, message_id: id });

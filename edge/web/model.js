@@ -3,14 +3,14 @@
  * chat.js feeds it the client's events, view.js shows it, and its snapshot is
  * kept in the same record as the client's cursor, so the two never disagree.
  */
-import { chatId, HeldState } from './freeim.js';
+import { applyBecame, chatId, HeldState, MessageKind } from './freeim.js';
 import { sentence } from './words.js';
 
 const KEPT_ITEMS = 50; // of a conversation, in a snapshot
 
 /** One conversation. An item is one bubble, from its queueing to its delivery. */
 export class Chat {
-  items = []; // {key, clientId, seq, own, text, timeMs, state, reason, rewritten, after}
+  items = []; // {key, clientId, seq, own, text, kind, media, caption, timeMs, state, reason, rewritten, after, event}
   unseen = 0;
   deliveredSeq = 0;
   complete = false; // whether the first message is here
@@ -20,10 +20,17 @@ export class Chat {
     this.peerId = peerId;
     this.account = '';
     this.nickname = '';
+    this.avatar = '';
   }
 
   get name() {
-    return this.nickname || this.account || `User ${this.peerId}`;
+    if (this.silent) return 'Notices';
+    return this.nickname || this.account || (this.peerId ? `User ${this.peerId}` : this.id);
+  }
+
+  /** Whether only the server writes here. */
+  get silent() {
+    return this.id.startsWith('n_');
   }
 
   get last() {
@@ -46,12 +53,31 @@ export class Chat {
 
   /** Puts a committed message in, or completes the bubble that waited for it. */
   put(message, own) {
+    if (message.about || message.kind === MessageKind.COMMAND) return this.#changed(message);
     const item = this.#find(message) ?? this.#add({ key: message.client_id || message.id, clientId: message.client_id, own });
-    const { id, seq, text, time_ms: timeMs } = message;
-    Object.assign(item, { id, seq, text, timeMs, state: 'committed', reason: '' });
+    const { id, seq, time_ms: timeMs } = message;
+    if (message.kind === MessageKind.EVENT) item.event = true;
+    if (message.reply_to) item.replyTo = message.reply_to.message_id;
+    if (message.origin) item.forwarded = true;
+    if (!((item.became?.revision ?? 0) > (message.became?.revision ?? 0))) Object.assign(item, shownOf(message), { became: message.became ?? item.became });
+    Object.assign(item, { id, seq, timeMs, state: 'committed', reason: '' });
     if (!seq) item.after ??= this.#newestSeq();
     this.#sort();
     return item;
+  }
+
+  /** Shows that a message that is here was recalled, and gives it: the client's `follow` reads what else became of it. */
+  #changed({ about, became }) {
+    const item = about && this.items.findLast(({ id }) => id === about.message_id);
+    if (item && became?.recalled) applyBecame(item, became);
+    return item ?? {}; // one that is for programs is not shown
+  }
+
+  /** What a reply quotes of the message that it is to. */
+  quoted({ replyTo }) {
+    if (!replyTo) return '';
+    const item = this.items.findLast(({ id }) => id === replyTo);
+    return !item ? 'A message' : item.became?.recalled ? 'Message recalled' : item.text;
   }
 
   /** Shows a message of ours as far as it has come. */
@@ -61,9 +87,23 @@ export class Chat {
       return;
     }
     const item = this.#find({ client_id: out.clientId }) ??
-      this.#add({ key: out.clientId, clientId: out.clientId, own: true, text: out.text, timeMs: Date.now(), seq: 0 });
-    item.state = out.state;
+      this.#add({ key: out.clientId, clientId: out.clientId, own: true, timeMs: Date.now(), seq: 0 });
+    Object.assign(item, shownOf({ ...out.content, text: out.text }), { state: out.state });
     if (out.state === 'refused') Object.assign(item, { reason: sentence(out.error), after: this.#newestSeq() });
+    this.#sort();
+  }
+
+  /** Shows a file of ours that is on its way: `share` of it has gone. */
+  putUpload(clientId, name, share) {
+    const item = this.#find({ client_id: clientId }) ?? this.#add({ key: clientId, clientId, own: true, timeMs: Date.now(), seq: 0 });
+    Object.assign(item, { text: `📎 ${name} · ${Math.floor(share * 100)} %`, state: 'queued', upload: true });
+    this.#sort();
+  }
+
+  /** Shows that a file of ours did not get there. */
+  failUpload(clientId, name, reason) {
+    const item = this.#find({ client_id: clientId });
+    if (item) Object.assign(item, { text: `📎 ${name}`, state: 'refused', reason, after: this.#newestSeq() });
     this.#sort();
   }
 
@@ -96,6 +136,27 @@ export class Chat {
 
   #sort() {
     this.items.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
+  }
+}
+
+/** What a bubble shows of a message: its text, and beside it what is no text. */
+function shownOf(message) {
+  const { kind = MessageKind.TEXT, media, text = '' } = message;
+  return { text: textOf({ ...message, kind, text }), kind, media, caption: text };
+}
+
+/** A message in one text, whatever its kind. */
+function textOf({ kind, event, data, text, media, place, payload }) {
+  const named = (sign, name) => [sign, name, text].filter(Boolean).join(' ');
+  switch (kind) {
+    case MessageKind.EVENT: return `${event} ${data}`;
+    case MessageKind.IMAGE: return named('🖼', media?.name);
+    case MessageKind.VIDEO: return named('🎬', media?.name);
+    case MessageKind.VOICE: return named('🎤', media?.duration_ms ? `${Math.ceil(media.duration_ms / 1000)} s` : '');
+    case MessageKind.FILE: return named('📎', media?.name);
+    case MessageKind.PLACE: return named('📍', place?.name || place?.address || 'A place');
+    case MessageKind.CUSTOM: return text || payload?.name || '';
+    default: return text;
   }
 }
 
@@ -222,17 +283,19 @@ export class Chats {
     if (!own && !seen(chat)) chat.unseen++;
   }
 
-  /** The other person of a chat: c_<lower user ID>_<higher user ID>. */
+  /** The other person of a chat, c_<lower user ID>_<higher user ID>; 0: it is none. */
   #peerOf(conversationId) {
+    if (!conversationId.startsWith('c_')) return 0;
     const [low, high] = conversationId.split('_').slice(1).map(Number);
     return low === this.me ? high : low;
   }
 
-  /** The client's "message" event. `seen`: the person is looking at that conversation. */
+  /** The client's "message" event; gives the item that it is, or is about. `seen`: the person is looking at that conversation. */
   take({ message, own }, seen) {
     const chat = this.#open(message.conversation_id);
-    chat.put(message, own);
-    if (!own && !seen(chat)) chat.unseen++;
+    const item = chat.put(message, own);
+    if (!own && !message.about && message.kind !== MessageKind.COMMAND && !seen(chat)) chat.unseen++;
+    return item;
   }
 
   /** The client's "outgoing" event, or a message that was just queued. */
@@ -266,6 +329,14 @@ export class Chats {
   /** Who somebody is. */
   takeUser({ user_id: id, account, nickname }) {
     Object.assign(this.with(id), { account, nickname });
+  }
+
+  /** How people look: profiles. */
+  takeLooks(profiles) {
+    for (const { user_id: id, avatar = '' } of profiles) {
+      const chat = this.#chats.get(chatId(this.me, id));
+      if (chat) chat.avatar = avatar;
+    }
   }
 
   /** Forgets messages and conversations. */

@@ -4,6 +4,8 @@
  * through textContent, so no message can become markup.
  */
 
+import { showMedia } from './files.js';
+
 const byId = (id) => document.getElementById(id);
 
 /** The bubbles' marks, drawn on a grid of 16. */
@@ -22,7 +24,7 @@ export class View {
   #following = true; // the newest message stays in sight
   #unread = false; // messages came below what is on the screen
 
-  /** @param actions functions: signIn, signUp, signOut, find, open, close, leave, send, edit, earlier, banner */
+  /** @param actions functions: signIn, signUp, signOut, find, open, close, leave, send, attach, look, edit, earlier, banner */
   constructor(actions) {
     this.#actions = actions;
     this.#bindWelcome();
@@ -62,6 +64,8 @@ export class View {
 
   #bindSidebar() {
     byId('sign-out').onclick = () => this.#actions.signOut();
+    byId('my-avatar').onclick = () => byId('avatar-file').click();
+    byId('avatar-file').onchange = () => this.#chosen(byId('avatar-file'), ([file]) => this.#actions.look(file));
     byId('find').oninput = () => this.failFind('');
     byId('new-chat').onsubmit = (event) => {
       event.preventDefault();
@@ -93,6 +97,28 @@ export class View {
       event.preventDefault();
       this.#submit();
     };
+    this.#bindFiles(text);
+  }
+
+  /** Files are chosen, pasted or dropped. */
+  #bindFiles(text) {
+    const attach = (event, files) => {
+      if (!files?.length || byId('attach').hidden || byId('attach').disabled) return;
+      event.preventDefault();
+      this.#actions.attach([...files]);
+    };
+    byId('attach').onclick = () => byId('files').click();
+    byId('files').onchange = () => this.#chosen(byId('files'), (files) => this.#actions.attach(files));
+    text.onpaste = (event) => attach(event, event.clipboardData?.files);
+    byId('conversation').ondragover = (event) => event.dataTransfer?.types.includes('Files') && event.preventDefault();
+    byId('conversation').ondrop = (event) => attach(event, event.dataTransfer?.files);
+  }
+
+  /** Hands over what was chosen; the same can be chosen again. */
+  #chosen(input, take) {
+    const files = [...input.files];
+    input.value = '';
+    if (files.length) take(files);
   }
 
   #submit() {
@@ -150,7 +176,7 @@ export class View {
     this.failFind('');
   }
 
-  /** Shows a state: {user, chats, open, banner, connection, writable}; `open` is a Chat or null. */
+  /** Shows a state: {user, avatar, chats, open, banner, connection, writable, url}; `open` is a Chat or null, `url` gives that of a file. */
   render(state) {
     byId('welcome').hidden = true;
     byId('app').hidden = false;
@@ -160,13 +186,13 @@ export class View {
     this.#renderBanner(state.banner);
     this.#renderList(state);
     this.#renderPeer(state);
-    this.#renderMessages(state.open);
+    this.#renderMessages(state);
   }
 
-  #renderMe({ user, connection }) {
+  #renderMe({ user, avatar: mine, connection, url }) {
     const name = user.nickname || user.account;
     byId('my-name').textContent = name;
-    avatar(byId('my-avatar'), name, user.user_id);
+    avatar(byId('my-avatar'), name, user.user_id, url(mine));
     byId('connection').textContent = connection.text;
     byId('connection-dot').dataset.state = connection.state;
   }
@@ -180,14 +206,14 @@ export class View {
     setText(byId('banner-button'), banner.button ?? '');
   }
 
-  #renderList({ chats, open }) {
+  #renderList({ chats, open, url }) {
     byId('no-conversations').hidden = chats.list.length > 0;
     byId('conversations').hidden = chats.list.length === 0;
     reconcile(byId('conversations'), chats.list, (chat) => chat.id, () => this.#conversation(), (row, chat) => {
       const [button, picture, name, time, preview, unseen] = row.parts;
       button.onclick = () => this.#actions.open(chat);
       button.ariaCurrent = String(chat === open);
-      avatar(picture, chat.name, chat.peerId);
+      avatar(picture, chat.name, chat.peerId, url(chat.avatar));
       setText(name, chat.name);
       setText(time, chat.last ? shortTime(chat.last.timeMs) : '');
       setText(preview, previewOf(chat));
@@ -208,30 +234,32 @@ export class View {
     return row;
   }
 
-  #renderPeer({ open, writable }) {
+  #renderPeer({ open, writable, url }) {
     for (const id of ['peer', 'scroller', 'composer']) byId(id).hidden = !open;
     byId('nothing-open').hidden = Boolean(open);
     const text = byId('text');
-    const mayWrite = writable && !open?.left;
+    const mayWrite = writable && !open?.left && !open?.silent;
     text.disabled = !mayWrite;
     text.placeholder = open?.left || (writable ? 'Message' : 'Sign in to write');
     byId('send').disabled = !mayWrite || text.value.trim() === '';
+    byId('attach').hidden = Boolean(open?.room);
+    byId('attach').disabled = !mayWrite;
     byId('leave').hidden = !open?.room;
     if (!open) return;
-    avatar(byId('peer-avatar'), open.name, open.peerId);
+    avatar(byId('peer-avatar'), open.name, open.peerId, url(open.avatar));
     setText(byId('peer-name'), open.name);
     setText(byId('peer-account'), open.room ? open.left || `${open.members} here` : open.account ? `@${open.account}` : '');
     byId('earlier').hidden = !open.hasEarlier;
   }
 
-  #renderMessages(open) {
+  #renderMessages({ open, url }) {
     const changed = open !== this.#shown;
     if (changed) this.#following = true;
     const before = byId('messages').lastChild;
     this.#shown = open;
     if (changed) byId('messages').replaceChildren();
     const rows = open ? withDays(open.items) : [];
-    reconcile(byId('messages'), rows, (row) => row.key, (row) => this.#row(row), (node, row) => this.#update(node, row, open));
+    reconcile(byId('messages'), rows, (row) => row.key, (row) => this.#row(row), (node, row) => this.#update(node, row, open, url));
     if (this.#following) this.#scrollToEnd();
     else if (byId('messages').lastChild !== before) this.#unread = true;
     byId('newest').hidden = !this.#unread;
@@ -239,24 +267,30 @@ export class View {
   }
 
   #row(row) {
-    if (row.day || row.skipped) return element('li', 'day', element('span'));
+    if (row.day || row.skipped || row.event) return element('li', 'day', element('span'));
     const item = element('li', row.own ? 'message own' : 'message');
-    const [bubble, text, note, time] = [element('div', 'bubble'), element('p', 'text'), element('span', 'note'), element('time')];
-    const [reason, who] = [element('p', 'reason'), element('span', 'speaker')];
-    bubble.append(who, text, element('span', 'meta', note, time));
+    const [bubble, media, text, note, time] = [element('div', 'bubble'), element('div', 'media'), element('p', 'text'), element('span', 'note'), element('time')];
+    const [reason, who, quote, reactions] = [element('p', 'reason'), element('span', 'speaker'), element('p', 'quote'), element('p', 'reactions')];
+    bubble.append(who, quote, media, text, element('span', 'meta', note, time));
     if (row.own) bubble.lastChild.append(mark());
-    item.append(bubble, reason);
-    item.parts = { who, text, note, time, reason, mark: row.own ? bubble.lastChild.lastChild : null };
+    item.append(bubble, reactions, reason);
+    item.parts = { who, quote, reactions, media, text, note, time, reason, mark: row.own ? bubble.lastChild.lastChild : null };
     return item;
   }
 
-  #update(node, row, chat) {
+  #update(node, row, chat, url) {
     if (row.day) return setText(node.firstChild, row.day);
     if (row.skipped) return setText(node.firstChild, row.skipped === 1 ? 'One message is not shown' : `${row.skipped} messages are not shown`);
-    const { who, text, note, time, reason, mark: sign } = node.parts;
+    if (row.event) return setText(node.firstChild, row.text);
+    const { who, quote, reactions, media, text, note, time, reason, mark: sign } = node.parts;
     setText(who, row.own || row.follows ? '' : row.who ?? '');
-    setText(text, row.text);
-    setText(note, row.rewritten ? 'changed by a rule' : '');
+    const became = row.became ?? {};
+    setText(quote, became.recalled ? '' : chat.quoted?.(row) ?? '');
+    const shown = showMedia(media, row, became.recalled ? '' : url(row.media?.file));
+    setText(text, became.recalled ? 'Message recalled' : shown ? row.caption : row.text);
+    node.classList.toggle('recalled', became.recalled === true);
+    setText(reactions, (became.reactions ?? []).map(({ reaction, count }) => `${reaction} ${count}`).join('   '));
+    setText(note, [row.forwarded && 'forwarded', became.edited_ms && !became.recalled && 'edited', row.rewritten && 'changed by a rule'].filter(Boolean).join(', '));
     setText(time, clock(row.timeMs));
     time.dateTime = new Date(row.timeMs).toISOString();
     const state = chat.stateOf(row);
@@ -269,9 +303,10 @@ export class View {
   }
 
   #editButton(row) {
-    const button = element('button', 'text', 'Edit');
+    const [word, label] = row.media || row.upload ? ['Remove', 'Remove this from the conversation'] : ['Edit', 'Edit this message and send it again'];
+    const button = element('button', 'text', word);
     button.type = 'button';
-    button.ariaLabel = 'Edit this message and send it again';
+    button.ariaLabel = label;
     button.onclick = () => this.#actions.edit(row);
     return button;
   }
@@ -335,9 +370,10 @@ function reconcile(list, items, keyOf, make, update) {
   for (const node of known.values()) node.remove();
 }
 
-/** The initial of a name on a colour that belongs to the person. */
-function avatar(node, name, userId) {
-  setText(node, (Array.from(name)[0] ?? '?').toUpperCase());
+/** A person's picture; without one the initial of the name on a colour that belongs to the person. */
+function avatar(node, name, userId, url) {
+  if (!url) setText(node, (Array.from(name)[0] ?? '?').toUpperCase());
+  else if (node.firstElementChild?.src !== new URL(url, location.href).href) node.replaceChildren(Object.assign(element('img'), { alt: '', src: url }));
   node.style.setProperty('--hue', String((userId * 137) % 360));
 }
 

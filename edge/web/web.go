@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-//go:embed index.html icon.svg chat.css chat.js model.js view.js inspector.js words.js freeim.js freeim.d.ts
+//go:embed index.html icon.svg chat.css chat.js model.js view.js inspector.js words.js files.js freeim.js freeim.d.ts
 var files embed.FS
 
-// policy is the Content-Security-Policy of the demo: its own files, a WebSocket
-// to its own origin, and no way to turn text into markup.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+// policy is the Content-Security-Policy of the demo: its own files and what people uploaded
+// here, a WebSocket to its own origin, and no way to turn text into markup.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'"
 
@@ -41,6 +41,7 @@ func pages() map[string]page {
 		"/view.js":      {"view.js", script, false},
 		"/inspector.js": {"inspector.js", script, false},
 		"/words.js":     {"words.js", script, false},
+		"/files.js":     {"files.js", script, false},
 		"/freeim.js":    {"freeim.js", script, true},
 		"/freeim.d.ts":  {"freeim.d.ts", "text/plain; charset=utf-8", true},
 	}

@@ -28,6 +28,7 @@ func TestHandler(t *testing.T) {
 		{"its view", "GET", "/view.js", 200, "text/javascript; charset=utf-8", "view.js", false},
 		{"its inspector", "GET", "/inspector.js", 200, "text/javascript; charset=utf-8", "inspector.js", false},
 		{"its words", "GET", "/words.js", 200, "text/javascript; charset=utf-8", "words.js", false},
+		{"its files", "GET", "/files.js", 200, "text/javascript; charset=utf-8", "files.js", false},
 		{"its style", "GET", "/chat.css", 200, "text/css; charset=utf-8", "chat.css", false},
 		{"its icon", "GET", "/icon.svg", 200, "image/svg+xml", "icon.svg", false},
 		{"the SDK", "GET", "/freeim.js", 200, "text/javascript; charset=utf-8", "freeim.js", true},

@@ -7,15 +7,15 @@ import { Code } from './freeim.js';
 /** The names of fields as the page's own labels have them. */
 const FIELDS = {
   account: 'account name', nickname: 'display name', password: 'password', text: 'message', room: 'name of the room',
-  to_user_id: 'person', user_id: 'person',
+  to_user_id: 'person', user_id: 'person', size: 'size of the file', type: 'type of the file', avatar: 'picture',
 };
 
 /** A Refusal, or whatever else a request was rejected with, as a sentence. */
-export function sentence({ code, codeName, message = '', field = '', retryAfterMs = 0 }) {
+export function sentence({ code, codeName, name, message = '', field = '', retryAfterMs = 0 }) {
   const detail = message === codeName ? '' : message;
   switch (code) {
     case undefined:
-      return 'The server did not answer.';
+      return name === 'UploadError' ? join('It was not uploaded', message) : 'The server did not answer.';
     case Code.REJECTED:
       return join('A rule refuses this', detail);
     case Code.INVALID_ARGUMENT:

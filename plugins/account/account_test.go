@@ -31,6 +31,15 @@ func TestConfigurationIsChecked(t *testing.T) {
 		{"negative line", func(c *account.Config) { c.HashesWaiting = -1 }, "account.hashes_waiting"},
 		{"no failure allowed", func(c *account.Config) { c.FailuresPerMinute = 0 }, "account.failures_per_minute"},
 		{"negative sign-ups", func(c *account.Config) { c.SignUpsPerMinute = -1 }, "account.sign_ups_per_minute"},
+		{"negative changes", func(c *account.Config) { c.ProfileChangesPerHour = -1 }, "account.profile_changes_per_hour"},
+		{"negative searches", func(c *account.Config) { c.SearchesPerMinute = -1 }, "account.searches_per_minute"},
+		{"handles that change back in time", func(c *account.Config) { c.HandleEvery = -1 }, "account.handle_every"},
+		{"handles kept for ever", func(c *account.Config) { c.HandleReserved = 1 << 62 }, "account.handle_reserved"},
+		{"negative grace", func(c *account.Config) { c.DeleteGrace = -1 }, "account.delete_grace"},
+		{"negative reservation", func(c *account.Config) { c.NameReserved = -1 }, "account.name_reserved"},
+		{"copies all the time", func(c *account.Config) { c.ExportEvery = 0 }, "account.export_every"},
+		{"an hour of leeway", func(c *account.Config) { c.ExternalLeeway = time.Hour }, "account.external_leeway"},
+		{"no device at all", func(c *account.Config) { c.Devices[0].Most = 0 }, "account.devices[0].most"},
 		{"tokens of a second", func(c *account.Config) { c.TokenIdle = time.Second }, "account.token_idle"},
 		{"negative token life", func(c *account.Config) { c.TokenIdle = -time.Hour }, "account.token_idle"},
 		{"no heartbeat", func(c *account.Config) { c.Heartbeat = 0 }, "account.heartbeat"},
@@ -60,6 +69,27 @@ func TestMigrationsCutHalfWay(t *testing.T) {
 	again := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}, Dir: dir})
 	if bob := signUp(t, again, "bob"); bob != alice+1 {
 		t.Errorf("got user %d after %d: the counter began anew", bob, alice)
+	}
+}
+
+// TestMigrationOfDevicesCutHalfWay is as after a core that was killed when the old table was
+// gone and the new one had not its name.
+func TestMigrationOfDevicesCutHalfWay(t *testing.T) {
+	dir := t.TempDir()
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}, Dir: dir})
+	signUp(t, h, "alice")
+	secret := token(t, h, "alice", "phone", idl.DeviceMobile)
+	for _, query := range []string{
+		"ALTER TABLE account_devices RENAME TO account_devices_new",
+		"DELETE FROM goose_account WHERE version_id > 2",
+	} {
+		if _, err := h.DB().ExecContext(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap()}, Dir: dir})
+	if _, _, err := auth(again, secret); err != nil {
+		t.Errorf("the token from before: %v", err)
 	}
 }
 
@@ -160,7 +190,29 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 		Nickname(ctx context.Context, u im.UserID) (string, bool, error)
 		Made(ctx context.Context, u im.UserID) (time.Time, bool, error)
 		MadeKnown(u im.UserID) (time.Time, bool)
+		Absent(ctx context.Context, u im.UserID) (bool, error)
 	})
+	defer func() { // at once, whatever is remembered
+		for _, row := range []struct {
+			until   int64
+			leaving int
+			want    bool
+		}{{h.Now().UnixMilli() + 1, 0, true}, {h.Now().UnixMilli(), 0, false}, {0, 1, true}, {0, 2, true}} {
+			if _, err := h.DB().ExecContext(t.Context(), "DELETE FROM account_states"); err != nil {
+				t.Fatal(err)
+			}
+			_, err := h.DB().ExecContext(t.Context(), "INSERT INTO account_states (user_id, disabled_until_ms, disabled_reason, leaving) VALUES (?, ?, '', ?)", int64(alice), row.until, row.leaving)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := directory.Absent(t.Context(), alice); got != row.want || err != nil {
+				t.Errorf("absent with %+v: got %v, %v", row, got, err)
+			}
+		}
+	}()
+	if got, err := directory.Absent(t.Context(), alice); got || err != nil {
+		t.Errorf("absent: got %v, %v", got, err)
+	}
 	for range 2 { // the second time from memory
 		for u, want := range map[im.UserID]bool{alice: true, alice + 1: false, 0: false, -1: false} {
 			if got, err := directory.Exists(t.Context(), u); err != nil || got != want {

@@ -2,10 +2,14 @@ package account
 
 import (
 	"context"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/presence"
 )
+
+// admitTime bounds the query of one list of sessions.
+const admitTime = 5 * time.Second
 
 // admission is the service "account.admission" for the core itself: an edge that
 // lost its link lists its live sessions again, and may have missed a kick.
@@ -24,7 +28,7 @@ func (a admission) Admit(ctx context.Context, routes []presence.Route) (in []boo
 	for i, r := range routes {
 		users[i] = r.User
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	ctx, cancel := context.WithTimeout(ctx, admitTime)
 	defer cancel()
 	there, err := a.store.signIns(ctx, users)
 	if err != nil {

@@ -47,8 +47,9 @@ func (p *Account) auth(ctx context.Context, call *plugin.Call, req *accountpb.Au
 		call.After(func() { p.host.Kick([]presence.Route{route}, idl.CloseReplaced, newerSession) })
 		return nil, im.Errorf(idl.CodePermissionDenied, newerSession)
 	}
-	if now := p.host.Now(); now.UnixMilli()-d.lastSeenMs >= touchEvery.Milliseconds() {
-		p.seen.note(sighting{user: d.user, signIn: d.signIn, atMs: now.UnixMilli()})
+	address := hostOf(call.Address)
+	if now := p.host.Now(); now.UnixMilli()-d.lastSeenMs >= touchEvery.Milliseconds() || d.address != "" && d.address != address {
+		p.seen.note(sighting{user: d.user, signIn: d.signIn, atMs: now.UnixMilli(), address: address})
 	}
 	call.Bind(id)
 	return rep, nil
@@ -69,7 +70,7 @@ func (p *Account) deviceOf(ctx context.Context, token string) (device, user, err
 	if len(token) == 0 || len(token) > maxTokenText {
 		return device{}, user{}, noToken()
 	}
-	d, u, err := p.looks.holder(ctx, hashToken(token))
+	d, u, err := p.holder(ctx, hashToken(token))
 	if errors.Is(err, errUnknown) || err == nil && p.expired(d) {
 		return device{}, user{}, noToken()
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"freeim/core/im"
@@ -111,3 +112,46 @@ func BenchmarkAdmit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSearch measures pages of 20 out of 200,000 people: by their handles, accounts and
+// nicknames, each of which begins as a hundred thousand others or as few.
+func BenchmarkSearch(b *testing.B) {
+	const people, rows = 200_000, 400
+	h, err := plugintest.Start(b, plugintest.Options{Plugins: []plugin.Plugin{account.Cheap(func(c *account.Config) { c.SearchesPerMinute = 0 })}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for from := 0; from < people; from += rows {
+		users, profiles := []any{}, []any{}
+		for i := from; i < from+rows; i++ {
+			id, found := 100_001+i, 7
+			if i%10 == 0 {
+				found = 0
+			}
+			users = append(users, id, fmt.Sprintf("account%06d", i), fmt.Sprintf("Nick %06d", i))
+			profiles = append(profiles, id, fmt.Sprintf("handle%06d", i), fmt.Sprintf("nick %06d", i), found)
+		}
+		if _, err := h.DB().ExecContext(b.Context(), "INSERT INTO account_users (id, name, nickname, password, sign_ins, created_ms) VALUES "+
+			values("(?,?,?,'!',0,0)", rows), users...); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := h.DB().ExecContext(b.Context(), "INSERT INTO account_profiles (user_id, handle, handle_changed_ms, nickname_key, avatar, gender, birthday, signature, city, language, found_by, hidden) VALUES "+
+			values("(?,?,0,?,'',0,'','','','',?,0)", rows), profiles...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := h.As(100_001, "phone", idl.CodecProtobuf)
+	for _, query := range []string{"handle000777", "handle00077", "handle", "account", "nick", "nobody"} {
+		b.Run(query, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Call(idl.ActionSearchUsers, &accountpb.SearchRequest{Query: query}, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// values are n rows of an INSERT.
+func values(row string, n int) string { return row + strings.Repeat(","+row, n-1) }

@@ -3,7 +3,12 @@ package account
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"sync/atomic"
+	"testing"
+	"time"
+
+	"freeim/idl/kitex_gen/accountpb"
 )
 
 // Cheap is New with password hashes that cost next to nothing, which Validate
@@ -55,8 +60,8 @@ func (p *Account) ChangeMeanwhile(n int) {
 
 // CountLooks counts the queries for tokens and the tokens that they ask for.
 func (p *Account) CountLooks(queries, tokens *atomic.Int64) {
-	find := p.looks.find
-	p.looks.find = func(ctx context.Context, hashes []string) (map[string]holder, error) {
+	find := p.findHolders
+	p.findHolders = func(ctx context.Context, hashes []string) (map[string]holder, error) {
 		queries.Add(1)
 		tokens.Add(int64(len(hashes)))
 		return find(ctx, hashes)
@@ -65,8 +70,8 @@ func (p *Account) CountLooks(queries, tokens *atomic.Int64) {
 
 // HoldLooks has queries for tokens wait until ready is closed, or their time is up.
 func (p *Account) HoldLooks(ready <-chan struct{}) {
-	find := p.looks.find
-	p.looks.find = func(ctx context.Context, hashes []string) (map[string]holder, error) {
+	find := p.findHolders
+	p.findHolders = func(ctx context.Context, hashes []string) (map[string]holder, error) {
 		select {
 		case <-ready:
 		case <-ctx.Done():
@@ -90,14 +95,52 @@ func (p *Account) AfterCommit(fn func()) {
 // FailLooks has queries for tokens fail until restore is called: by what fault gives, or
 // does.
 func (p *Account) FailLooks(fault func() error) (restore func()) {
-	find := p.looks.find
-	p.looks.find = func(context.Context, []string) (map[string]holder, error) { return nil, fault() }
-	return func() { p.looks.find = find }
+	find := p.findHolders
+	p.findHolders = func(context.Context, []string) (map[string]holder, error) { return nil, fault() }
+	return func() { p.findHolders = find }
 }
 
 // LooksWaiting is how many ask and are in no query yet.
-func (p *Account) LooksWaiting() int {
-	p.looks.mu.Lock()
-	defer p.looks.mu.Unlock()
-	return len(p.looks.waiting)
+func (p *Account) LooksWaiting() int { return p.looks.Waiting() }
+
+// ReadCursor reads a cursor as a search does: what it takes it would give again, and the
+// place is one of the query's results.
+func ReadCursor(t *testing.T, cursor, text string) {
+	q, err := queryOf(&accountpb.SearchRequest{Query: text, Cursor: cursor})
+	if err != nil || cursor == "" {
+		return
+	}
+	again, err := cursorOf(q.after.cursor())
+	if err != nil || again != q.after || !strings.HasPrefix(q.after.Key, q.name) && !strings.HasPrefix(q.after.Key, q.key) {
+		t.Errorf("%q is read as %+v for %q", cursor, q.after, text)
+	}
+}
+
+// KeyOf gives a function that looks for a key in a set that read reads.
+func KeyOf(read func(ctx context.Context) ([]byte, error)) func(ctx context.Context, kid, alg string) (any, error) {
+	return newKeys(read, time.Now).key
+}
+
+// EraseDue is one look of the eraser's.
+func (p *Account) EraseDue(ctx context.Context) error { return p.eraseDue(ctx) }
+
+// Listing is a query that lists, with arguments.
+type Listing struct {
+	Text string
+	Args []any
+}
+
+// Listings are all of the plugin's.
+func Listings() map[string]Listing {
+	end := "n00" + greatest
+	return map[string]Listing{
+		"exact handle":  {exactHandle, []any{"h0001", foundByHandle}},
+		"exact account": {exactAccount, []any{"n0001", foundByAccount}},
+		"by handle":     {byHandle, []any{"h00", "h00" + greatest, foundByHandle, "n00", 21}},
+		"by account":    {byAccount, []any{"n00", end, foundByAccount, "n00", end, 21}},
+		"who is due":    {dueUsers, []any{1, eraseBatch}},
+		"identities":    {identitiesOf, []any{200001}},
+		"last contents": {lastContents, []any{200001, 0}},
+		"by nickname":   {byNickname, []any{"n000", "n000" + greatest, "n0001", 200001, nicknameStep}},
+	}
 }

@@ -2,43 +2,43 @@ package account
 
 import (
 	"context"
-	"errors"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
-	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 )
 
 // findUser finds a person by account name or by user ID.
-func (p *Account) findUser(ctx context.Context, _ *plugin.Call, req *accountpb.FindUserRequest) (*accountpb.FindUserReply, error) {
+// Who is not to be found by account is not, except by himself, and his ID tells no account.
+func (p *Account) findUser(ctx context.Context, call *plugin.Call, req *accountpb.FindUserRequest) (*accountpb.FindUserReply, error) {
 	u, err := p.find(ctx, req)
-	if errors.Is(err, errUnknown) {
-		return nil, im.Errorf(idl.CodeNotFound, "no such user")
-	}
-	if _, refused := errors.AsType[*im.Error](err); refused {
-		return nil, err
-	}
 	if err != nil {
-		return nil, plugin.Stored(ctx, err)
+		return nil, refusalOf(ctx, err)
 	}
-	return &accountpb.FindUserReply{UserId: int64(u.id), Account: u.name, Nickname: u.nickname}, nil
+	name := u.name
+	if u.foundBy&foundByAccount == 0 && u.id != call.User {
+		name = ""
+	}
+	if u.hidden || req.Account != "" && name == "" {
+		return nil, refusalOf(ctx, errUnknown)
+	}
+	return &accountpb.FindUserReply{UserId: int64(u.id), Account: name, Nickname: u.nickname}, nil
 }
 
-func (p *Account) find(ctx context.Context, req *accountpb.FindUserRequest) (user, error) {
+func (p *Account) find(ctx context.Context, req *accountpb.FindUserRequest) (profile, error) {
 	switch {
 	case req.Account != "" && req.UserId != 0:
-		return user{}, im.Invalid("user_id", "give account or user_id, not both")
+		return profile{}, im.Invalid("user_id", "give account or user_id, not both")
 	case req.Account != "":
 		name, err := accountName(req.Account)
 		if err != nil {
-			return user{}, err
+			return profile{}, err
 		}
-		return p.store.userByName(ctx, name)
+		return p.store.profileOf(ctx, name)
 	case req.UserId > 0:
-		return p.store.userByID(ctx, im.UserID(req.UserId))
+		return p.store.profile(ctx, p.store.db, im.UserID(req.UserId))
 	case req.UserId < 0:
-		return user{}, im.Invalid("user_id", "must be positive")
+		return profile{}, im.Invalid("user_id", "must be positive")
 	}
-	return user{}, im.Invalid("account", "give account or user_id")
+	return profile{}, im.Invalid("account", "give account or user_id")
 }

@@ -8,10 +8,7 @@ import (
 // addressKey is what an address is limited by: the host without the port, and
 // of IPv6 the network of 64 bits that one customer usually has.
 func addressKey(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
+	host := hostOf(address)
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
 		return "address " + host
@@ -21,6 +18,15 @@ func addressKey(address string) string {
 		return "address " + network.String()
 	}
 	return "address " + ip.String()
+}
+
+// hostOf is an address without its port, as devices are shown with it.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	return host[:min(len(host), 64)]
 }
 
 func accountKey(name string) string { return "account " + name }

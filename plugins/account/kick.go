@@ -23,13 +23,6 @@ const (
 	cutsWaiting = 1024
 )
 
-// displaces is the kick policy: whether signing in on fresh ends old. One device
-// of each type, the newer wins. The unique index account_devices_type holds two
-// racing sign-ins to it.
-func displaces(fresh, old device) bool {
-	return old.id == fresh.id || old.deviceType == fresh.deviceType
-}
-
 // cut ends the live sessions that rest on sign-ins which are no more. It is
 // called after the commit that ended them, and so it does not stop when the
 // call's context does. The calling session itself goes last, after its reply.

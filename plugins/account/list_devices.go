@@ -33,8 +33,8 @@ func (p *Account) listDevices(ctx context.Context, call *plugin.Call, _ *account
 // info is d as its owner sees it. A device that is online is seen now.
 func (p *Account) info(d device, routes []presence.Route) *accountpb.DeviceInfo {
 	info := &accountpb.DeviceInfo{
-		Device:     &accountpb.Device{Id: string(d.id), Type: d.deviceType, Name: d.name},
-		SignedInMs: d.signedInMs, LastSeenMs: d.lastSeenMs,
+		Device:     &accountpb.Device{Id: string(d.id), Type: d.deviceType, Name: d.name, Client: d.client},
+		SignedInMs: d.signedInMs, LastSeenMs: d.lastSeenMs, Address: d.address, Push: d.pushToken != "",
 		Online: slices.ContainsFunc(routes, func(r presence.Route) bool { return r.TokenID == d.signIn }),
 	}
 	if info.Online {

@@ -9,6 +9,7 @@ import (
 	"freeim/core/plugin/plugintest"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
+	"freeim/plugins/account"
 )
 
 // racer is one device's way: sign in, then pass Auth with what came of it.
@@ -128,5 +129,51 @@ func TestSignOutRace(t *testing.T) {
 		if routes, err := h.Presence().Routes(t.Context(), alice); err != nil || len(routes[0]) != 1 {
 			t.Fatalf("round %d: got %d routes, %v, want only the desk's", round, len(routes[0]), err)
 		}
+	}
+}
+
+// TestRacesUnderLimits has many devices sign in and pass Auth at the same time under other
+// limits: of tokens and sessions as many must be left as may be, of the same devices.
+func TestRacesUnderLimits(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		beyond string
+	}{{"kicked", "kick"}, {"refused", "refuse"}} {
+		t.Run(test.name, func(t *testing.T) {
+			const most = 3
+			h := start(t, func(c *account.Config) {
+				c.Devices = []account.DeviceLimit{{Types: []string{"mobile", "web"}, Most: most, Beyond: test.beyond}}
+			})
+			alice := signUp(t, h, "alice")
+			for round := range 20 {
+				racers := race(h, "alice", []string{"a", "b", "c", "d", "e", "f"})
+				live, valid := 0, 0
+				for _, r := range racers {
+					if r.session == nil {
+						if test.beyond == "kick" || im.CodeOf(r.err) != idl.CodeLimitExceeded {
+							t.Errorf("sign-in: %v", r.err)
+						}
+						continue
+					}
+					if r.err == nil && r.session.Closed() == nil {
+						live++
+						if n := count(t, h, "SELECT count(*) FROM account_devices WHERE user_id = ? AND sign_in = ?", int64(alice), r.session.Identity().TokenID); n != 1 {
+							t.Error("a live session rests on a sign-in that is not there")
+						}
+					}
+				}
+				valid = count(t, h, "SELECT count(*) FROM account_devices WHERE user_id = ?", int64(alice))
+				if live != most || valid != most {
+					t.Fatalf("round %d: %d sessions and %d tokens are left, want %d", round, live, valid, most)
+				}
+				for _, r := range racers {
+					if r.session != nil && r.err == nil && r.session.Closed() == nil {
+						if err := r.session.Call(idl.ActionSignOut, &accountpb.SignOutRequest{}, nil); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+		})
 	}
 }

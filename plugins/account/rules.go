@@ -33,9 +33,9 @@ func accountName(text string) (string, error) {
 }
 
 // newPassword checks a password that is about to be set.
-func newPassword(password string) error {
+func newPassword(field, password string) error {
 	if n := utf8.RuneCountInString(password); n < 8 || n > 128 {
-		return im.Invalid("password", "must be 8-128 characters")
+		return im.Invalid(field, "must be 8-128 characters")
 	}
 	return nil
 }
@@ -76,7 +76,10 @@ func deviceRules(d *accountpb.Device) error {
 	default:
 		return im.Invalid("device.type", "must be 1 mobile, 2 desktop, 3 web or 4 tablet")
 	}
-	return label("device.name", d.Name)
+	if err := label("device.name", d.Name); err != nil {
+		return err
+	}
+	return label("device.client", d.Client)
 }
 
 func lowerLetter(c byte) bool { return c >= 'a' && c <= 'z' }

@@ -11,6 +11,10 @@ import (
 	"freeim/idl/kitex_gen/accountpb"
 )
 
+// attempts is how often a password is verified: a race with a new one, or with a new hash of
+// the old, is rare.
+const attempts = 3
+
 // signIn trades a password for a token, and ends the devices that the kick
 // policy says the new one displaces. It takes three steps: check the password,
 // which is slow and so outside any transaction; in one transaction make sure that
@@ -21,7 +25,6 @@ func (p *Account) signIn(ctx context.Context, call *plugin.Call, req *accountpb.
 	if err != nil {
 		return nil, err
 	}
-	const attempts = 3    // a race with a new password, or with a new hash of the old, is rare
 	var allowed im.UserID // whom the operator's rules let in
 	for range attempts {
 		u, password, err := p.verify(ctx, call, name, req.Password)
@@ -54,19 +57,20 @@ func signInRules(req *accountpb.SignInRequest) (name string, err error) {
 }
 
 // verify gives the user whose name and password these are, and the hash to file
-// with the sign-in. A name that nobody has takes the same way, the same time and
-// the same refusal as a wrong password.
+// with the sign-in. A name that nobody has, or somebody without a password, takes the
+// same way, the same time and the same refusal as a wrong password.
 func (p *Account) verify(ctx context.Context, call *plugin.Call, name, tried string) (u user, password string, err error) {
 	keys := []string{accountKey(name), addressKey(call.Address)}
 	if wait := p.failures.Wait(ctx, keys...); wait > 0 {
 		return u, "", limited(wait, "failed sign-ins")
 	}
 	u, err = p.store.userByName(ctx, name)
-	exists := !errors.Is(err, errUnknown)
+	if err != nil && !errors.Is(err, errUnknown) {
+		return u, "", plugin.Stored(ctx, err)
+	}
+	exists := err == nil && u.password != noPassword
 	if !exists {
 		u.password = p.hasher.dummy
-	} else if err != nil {
-		return u, "", plugin.Stored(ctx, err)
 	}
 	password, err = p.check(ctx, keys, u.password, tried, exists)
 	return u, password, err
@@ -76,7 +80,7 @@ func (p *Account) verify(ctx context.Context, call *plugin.Call, name, tried str
 // new one when hashes cost more by now. The try counts as a failure while the
 // hash is computed, so that many at once do not slip through together.
 func (p *Account) check(ctx context.Context, keys []string, hash, tried string, exists bool) (keep string, err error) {
-	refusal := error(im.Errorf(idl.CodeBadCredentials, "account name or password is wrong"))
+	refusal := badCredentials()
 	err = p.hasher.run(ctx, func() {
 		if wait := p.failures.Take(ctx, keys...); wait > 0 {
 			refusal = limited(wait, "failed sign-ins")
@@ -101,20 +105,25 @@ func (p *Account) check(ctx context.Context, keys []string, hash, tried string, 
 	return keep, refusal
 }
 
+func badCredentials() error {
+	return im.Errorf(idl.CodeBadCredentials, "account name or password is wrong")
+}
+
 // file signs the device in and ends the devices that it displaces.
 func (p *Account) file(ctx context.Context, call *plugin.Call, u user, password string, d *accountpb.Device) (*accountpb.SignInReply, error) {
 	token, hash := newToken()
 	now := p.host.Now().UnixMilli()
 	_, ended, err := p.store.signIn(ctx, u, password, device{
 		id: im.DeviceID(d.Id), deviceType: d.Type, name: d.Name, tokenHash: hash, signedInMs: now, lastSeenMs: now,
+		client: d.Client, address: hostOf(call.Address),
 	})
 	if errors.Is(err, errChanged) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, plugin.Stored(ctx, err)
+		return nil, refusalOf(ctx, err)
 	}
-	p.cut(ctx, call, u.id, ended, idl.CloseKicked, "signed in anew on a device of this type")
+	p.cut(ctx, call, u.id, ended, idl.CloseKicked, "signed in anew on another device, or on this one")
 	others := slices.DeleteFunc(ids(ended), func(id string) bool { return id == d.Id })
 	return &accountpb.SignInReply{Token: token, UserId: int64(u.id), KickedDeviceIds: others}, nil
 }

@@ -14,7 +14,7 @@ import (
 
 // signUp makes an account.
 func (p *Account) signUp(ctx context.Context, call *plugin.Call, req *accountpb.SignUpRequest) (*accountpb.SignUpReply, error) {
-	name, err := signUpRules(req)
+	name, nickname, err := signUpRules(req)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (p *Account) signUp(ctx context.Context, call *plugin.Call, req *accountpb.
 	case !errors.Is(err, errUnknown):
 		return nil, plugin.Stored(ctx, err)
 	}
-	u := user{name: name, nickname: cmp.Or(req.Nickname, name)}
+	u := user{name: name, nickname: cmp.Or(nickname, name)}
 	if err := p.hasher.run(ctx, func() { u.password = hashPassword(req.Password, p.hasher.cost) }); err != nil {
 		return nil, err
 	}
@@ -36,19 +36,22 @@ func (p *Account) signUp(ctx context.Context, call *plugin.Call, req *accountpb.
 		return nil, nameTaken()
 	}
 	if err != nil {
-		return nil, plugin.Stored(ctx, err)
+		return nil, refusalOf(ctx, err)
 	}
 	return &accountpb.SignUpReply{UserId: int64(id)}, nil
 }
 
-func signUpRules(req *accountpb.SignUpRequest) (name string, err error) {
+func signUpRules(req *accountpb.SignUpRequest) (name, nickname string, err error) {
 	if name, err = accountName(req.Account); err != nil {
-		return "", err
+		return "", "", err
 	}
-	if err := newPassword(req.Password); err != nil {
-		return "", err
+	if err := newPassword("password", req.Password); err != nil {
+		return "", "", err
 	}
-	return name, label("nickname", req.Nickname)
+	if req.Nickname != "" {
+		nickname, err = shownName("nickname", req.Nickname)
+	}
+	return name, nickname, err
 }
 
 func nameTaken() error {

@@ -23,6 +23,8 @@ const (
 
 type everybody struct{}
 
+func (everybody) Absent(context.Context, im.UserID) (bool, error) { return false, nil }
+
 func (everybody) Exists(_ context.Context, u im.UserID) (bool, error) {
 	return u >= alice && u <= carol, nil
 }

@@ -77,7 +77,7 @@ func (p *Chat) heldTooLate(ctx context.Context, call *plugin.Call, was *held) (*
 	if _, _, err := p.decide(ctx, was.id, true, "", "committed before"); err != nil {
 		return nil, plugin.Stored(ctx, err)
 	}
-	return sent(committed)
+	return p.sentAgain(ctx, committed)
 }
 
 // heldBefore is the answer to a resend of a message that waits, or was denied; nil: it
@@ -121,16 +121,16 @@ func (p *Chat) heldAgain(ctx context.Context, call *plugin.Call, was *held, begu
 
 // heldReply is the answer to the sender of a message that waits.
 func heldReply(h *held, duplicate bool) *chatpb.SendReply {
-	rep := &chatpb.SendReply{ConversationId: string(h.conversation), TimeMs: h.heldMs, Duplicate: duplicate, Rewritten: h.rewritten, HeldId: h.id}
-	if h.rewritten {
-		rep.Text = h.text
+	rep := &chatpb.SendReply{ConversationId: string(h.conversation), TimeMs: h.heldMs, Duplicate: duplicate, Rewritten: h.content.Rewritten, HeldId: h.id}
+	if h.content.Rewritten {
+		rep.Text = h.content.Text
 	}
 	return rep
 }
 
 // shownHeld is a held message as its sender sees it.
 func shownHeld(h *held) *chatpb.Held {
-	m := &chatpb.Held{HeldId: h.id, ClientId: h.clientID, ConversationId: string(h.conversation), TimeMs: h.heldMs, Kind: h.kind, Text: h.text}
+	m := &chatpb.Held{HeldId: h.id, ClientId: h.clientID, ConversationId: string(h.conversation), TimeMs: h.heldMs, Kind: h.content.Kind, Text: h.content.Text}
 	if h.state == denied {
 		m.State, m.Reason = chatpb.HeldState_HELD_STATE_DENIED, h.reason
 	}
@@ -158,7 +158,7 @@ func (p *Chat) listHeld(ctx context.Context, call *plugin.Call, req *chatpb.Held
 		return nil, plugin.Stored(ctx, err)
 	}
 	rep := &chatpb.HeldReply{}
-	n := min(limit, plugin.Fits(all, p.config.PageBytes, func(h held) int { return plugin.SizeOf(h.text, call.Codec) + perMessage }))
+	n := min(limit, plugin.Fits(all, p.config.PageBytes, func(h held) int { return plugin.SizeOf(h.content.Text, call.Codec) + perMessage }))
 	for _, h := range all[:min(n, len(all))] {
 		rep.Held = append(rep.Held, shownHeld(&h))
 	}

@@ -29,6 +29,8 @@ type lines struct {
 	shared   bool          // other cores begin lines too
 	renewing chan struct{} // of length 1: who renews what is known
 
+	looking sync.Mutex // held while what was seen is put in the place of what is known
+
 	mu     sync.RWMutex // guards the fields below
 	seen   time.Time    // when the look began that all comes from; zero: none did
 	all    map[line]knownLine
@@ -47,32 +49,43 @@ func newLines(store *heldStore, shared bool) *lines {
 	return &lines{store: store, shared: shared, renewing: make(chan struct{}, 1)}
 }
 
-// look reads all lines, and gives those that move.
+// look reads all lines, and gives those that move. However many there are, those who ask
+// what is known wait for no more than the exchange of two maps: others write rarely.
 func (l *lines) look(ctx context.Context) (moving []line, err error) {
 	began := time.Now()
 	found, err := l.store.lines(ctx)
 	if err != nil {
 		return nil, err
 	}
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	all, people := make(map[line]knownLine, len(found)), make(map[im.UserID]int, len(found))
 	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if began.Before(l.seen) {
-		return nil, nil
-	}
-	before := l.all
-	l.seen, l.all, l.people = began, make(map[line]knownLine, len(found)), make(map[im.UserID]int, len(found))
+	l.mu.RLock() // beside those who ask
+	late := began.Before(l.seen)
 	for _, one := range found {
-		k := before[one.line]
+		k := l.all[one.line]
 		if k.begun != one.begun {
 			k = knownLine{begun: one.begun, since: now}
 		}
 		k.idle = one.idle
-		l.put(one.line, k)
+		all[one.line] = k
+	}
+	l.mu.RUnlock()
+	if late {
+		return nil, nil
+	}
+	for one := range all {
+		people[one.sender]++
+	}
+	for _, one := range found {
 		if one.moving {
 			moving = append(moving, one.line)
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen, l.all, l.people = began, all, people
 	maps.DeleteFunc(l.fresh, func(_ line, at time.Time) bool { return began.Sub(at) > time.Minute })
 	for one := range l.fresh {
 		l.open(one)

@@ -1,15 +1,11 @@
 package chat
 
 import (
-	"cmp"
-	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
-	"unicode/utf8"
 
-	"freeim/core/im"
 	"freeim/core/plugin"
+	"freeim/idl/kitex_gen/chatpb"
 )
 
 // This file is the reviewers' side, on the administrative port.
@@ -21,7 +17,9 @@ type heldShown struct {
 	Conversation string    `json:"conversation"`
 	Queue        string    `json:"queue,omitempty"`
 	Rule         string    `json:"rule,omitempty"`
+	Kind         string    `json:"kind"`
 	Text         string    `json:"text"`
+	Content      *content  `json:"content,omitempty"` // the rest of it, if it is more than a text
 	State        string    `json:"state"`
 	Since        time.Time `json:"since"`
 	Deadline     time.Time `json:"deadline,omitzero"`
@@ -30,9 +28,23 @@ type heldShown struct {
 	By           string    `json:"by,omitempty"`
 }
 
+// content is what a message is beside its text, as clients have it.
+type content struct {
+	Media       *chatpb.Media   `json:"media,omitempty"`
+	Place       *chatpb.Place   `json:"place,omitempty"`
+	Payload     *chatpb.Payload `json:"payload,omitempty"`
+	ReplyTo     *chatpb.Reply   `json:"reply_to,omitempty"`
+	Origin      *chatpb.Origin  `json:"origin,omitempty"`
+	Mentions    []int64         `json:"mentions,omitempty"`
+	MentionsAll bool            `json:"mentions_all,omitempty"`
+}
+
 func (h *held) shown() heldShown {
-	out := heldShown{ID: h.id, Sender: int64(h.sender), Conversation: string(h.conversation), Queue: h.queue, Rule: h.rule, Text: h.text,
+	out := heldShown{ID: h.id, Sender: int64(h.sender), Conversation: string(h.conversation), Queue: h.queue, Rule: h.rule, Text: h.content.Text, Kind: kindName(h.content.Kind),
 		State: [...]string{"waiting", "behind", "approved", "denied"}[h.state], Since: time.UnixMilli(h.heldMs).UTC(), Reason: h.reason, By: h.by}
+	if c := &h.content; c.Media != nil || c.Place != nil || c.Payload != nil || c.ReplyTo != nil || c.Origin != nil || len(c.Mentions) > 0 || c.MentionsAll {
+		out.Content = &content{c.Media, c.Place, c.Payload, c.ReplyTo, c.Origin, c.Mentions, c.MentionsAll}
+	}
 	if h.state == waiting {
 		out.Deadline, out.Otherwise = time.UnixMilli(h.untilMs).UTC(), "deny"
 		if h.allow {
@@ -47,19 +59,16 @@ func (p *Chat) Pages() []plugin.Page {
 	return []plugin.Page{
 		{Pattern: "GET /held", Handler: http.HandlerFunc(p.showHeld), About: "messages that wait for a reviewer; ?queue=, ?after=ID, ?limit="},
 		{Pattern: "POST /held", Handler: http.HandlerFunc(p.decideHeld), About: "decides about one: ?id=ID&verdict=approve, or &verdict=deny&reason=TEXT; &by=NAME"},
+		{Pattern: "POST /messages", Handler: http.HandlerFunc(p.sendSystem), About: "sends as an account of the operator's: from=, client_id=, to=IDs or conversation=GROUP, text= or message=JSON; &by=NAME"},
 	}
 }
 
 // showHeld lists the messages that wait for a decision, the oldest first.
 func (p *Chat) showHeld(w http.ResponseWriter, r *http.Request) {
-	limit := 50
-	if text := r.FormValue("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > 500 {
-			http.Error(w, "limit must be 1-500", http.StatusBadRequest)
-			return
-		}
-		limit = n
+	limit, err := plugin.ReviewLimit(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
 	all, err := p.held.list(r.Context(), p.held.db, "WHERE state = ? AND id > ? AND (? = '' OR queue = ?) ORDER BY id LIMIT ?",
 		int(waiting), r.FormValue("after"), r.FormValue("queue"), r.FormValue("queue"), limit+1)
@@ -78,49 +87,25 @@ func (p *Chat) showHeld(w http.ResponseWriter, r *http.Request) {
 		}
 		page.Held = append(page.Held, all[i].shown())
 	}
-	answer(w, http.StatusOK, page)
+	plugin.AnswerPage(w, http.StatusOK, page)
 }
-
-// What a reviewer may write, in characters.
-const (
-	mostReason   = 200
-	mostReviewer = 64
-)
 
 // decideHeld approves or denies one.
 func (p *Chat) decideHeld(w http.ResponseWriter, r *http.Request) {
-	verdict, reason, by := r.FormValue("verdict"), r.FormValue("reason"), r.FormValue("by")
-	switch {
-	case verdict != "approve" && verdict != "deny":
-		http.Error(w, "verdict must be approve or deny", http.StatusBadRequest)
-		return
-	case !utf8.ValidString(reason) || !utf8.ValidString(by):
-		http.Error(w, "reason and by must be UTF-8", http.StatusBadRequest)
-		return
-	case im.CheckLine("reason", reason, 0, mostReason) != nil:
-		http.Error(w, "reason must be a line of at most 200 characters", http.StatusBadRequest)
-		return
-	case im.CheckLine("by", by, 0, mostReviewer) != nil:
-		http.Error(w, "by must be a line of at most 64 characters", http.StatusBadRequest)
+	d, err := plugin.ReadDecision(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	by = cmp.Or(by, "reviewer")
-	h, done, err := p.decide(r.Context(), r.FormValue("id"), verdict == "approve", reason, by)
+	h, done, err := p.decide(r.Context(), d.ID, d.Approve, d.Reason, d.By)
 	switch {
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	case h == nil:
 		http.Error(w, "no such message waits: perhaps it is committed by now", http.StatusNotFound)
 	case !done:
-		answer(w, http.StatusConflict, h.shown())
+		plugin.AnswerPage(w, http.StatusConflict, h.shown())
 	default:
-		answer(w, http.StatusOK, h.shown())
+		plugin.AnswerPage(w, http.StatusOK, h.shown())
 	}
-}
-
-func answer(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store") // texts of people
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // who does not read it has gone
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"freeim/core/im"
@@ -139,6 +140,7 @@ func (p *Chat) decide(ctx context.Context, id string, allow bool, reason, by str
 	}
 	p.host.Log().Info("decided about a held message", "id", id, "user", h.sender, "queue", h.queue, "rule", h.rule, "allowed", allow, "by", by)
 	if !allow {
+		p.dropFiles(ctx, &h.message, named(&h.content))
 		p.host.Push(plugin.Push{Action: idl.ActionHeld, Body: shownHeld(h), Users: []im.UserID{h.sender}})
 	}
 	p.awake()
@@ -198,9 +200,33 @@ func (p *Chat) step(ctx context.Context, l line) (done bool, err error) {
 // release commits a message, then takes it out of its line: who repeats it commits
 // nothing.
 func (p *Chat) release(ctx context.Context, h *held) error {
-	committed, err := p.commit(ctx, h.message, presence.SessionRef{}, nil)
+	if err := p.present(ctx, &h.message); err != nil {
+		return err
+	}
+	if err := p.admit(ctx, &h.message); final(err) {
+		before, found := p.committed(ctx, h.id)
+		if found != nil {
+			return found
+		}
+		if !before {
+			refused, _ := errors.AsType[*im.Error](err)
+			_, err := p.refuse(ctx, h, refused.Reason)
+			return err
+		}
+		h.people = []im.UserID{h.sender} // the store knows whom it is for
+	} else if err != nil {
+		return err
+	}
+	if h.state == behind {
+		if mine, err := p.held.claim(ctx, *h); !mine || err != nil {
+			return err
+		}
+		h.state = approved
+	}
+	committed, err := p.commit(ctx, &h.message, presence.SessionRef{}, nil)
 	if errors.Is(err, timeline.ErrConflict) {
-		return p.displaced(ctx, h)
+		_, err := p.refuse(ctx, h, "the client_id was used for another message")
+		return err
 	}
 	if err != nil {
 		return err
@@ -218,12 +244,37 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 	return err
 }
 
-// displaced denies a message whose client ID its sender has used for another one since.
-func (p *Chat) displaced(ctx context.Context, h *held) error {
-	h.state, h.reason = denied, "the client_id was used for another message"
-	done, err := p.held.deny(ctx, *h, p.forgetAt(), h.reason)
+// final reports whether an error says that a message may not be committed: later neither.
+func final(err error) bool {
+	refused, ok := errors.AsType[*im.Error](err)
+	return ok && refused.Code != idl.CodeUnavailable && refused.Code != idl.CodeRateLimited && refused.Code != idl.CodeInternal
+}
+
+// present leaves of a message's mentions those of people who are in the conversation still.
+func (p *Chat) present(ctx context.Context, m *message) error {
+	keeper, ok := p.owners[m.conversation.Type()].(plugin.Keeper)
+	if !ok || len(m.content.Mentions) == 0 {
+		return nil
+	}
+	there, err := keeper.Members(ctx, m.conversation)
+	if err != nil && !final(err) {
+		return err
+	}
+	if len(there.Inboxes) > 0 {
+		m.content.Mentions = slices.DeleteFunc(m.content.Mentions, func(u int64) bool { return !slices.Contains(there.Inboxes, im.UserID(u)) })
+	}
+	return nil
+}
+
+// refuse denies a message that may not be committed any more; done is false when it is not in the state any more
+// that h says.
+func (p *Chat) refuse(ctx context.Context, h *held, reason string) (done bool, err error) {
+	reason = cut(reason, 255)
+	done, err = p.held.deny(ctx, *h, p.forgetAt(), reason)
 	if done {
+		h.state, h.reason = denied, reason
+		p.dropFiles(ctx, &h.message, named(&h.content))
 		p.host.Push(plugin.Push{Action: idl.ActionHeld, Body: shownHeld(h), Users: []im.UserID{h.sender}})
 	}
-	return err
+	return done, err
 }

@@ -3,12 +3,14 @@ package chat
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 
 	"freeim/core/im"
+	"freeim/idl/kitex_gen/chatpb"
 )
 
 // heldState is where a held message is on its way.
@@ -60,7 +62,7 @@ type querier interface {
 
 // list reads messages; rest is what follows FROM chat_held.
 func (s *heldStore) list(ctx context.Context, q querier, rest string, args ...any) (all []held, err error) {
-	rows, err := q.QueryContext(ctx, "SELECT "+heldColumns+" FROM chat_held "+rest, args...)
+	rows, err := q.QueryContext(ctx, "SELECT "+heldColumns+", body FROM chat_held LEFT JOIN chat_held_bodies ON held_id = id "+rest, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list held messages: %w", err)
 	}
@@ -68,10 +70,14 @@ func (s *heldStore) list(ctx context.Context, q querier, rest string, args ...an
 	for rows.Next() {
 		var h held
 		var digest string
-		err := rows.Scan(&h.id, &h.sender, &h.conversation, &h.place, &h.clientID, &digest, &h.kind, &h.text, &h.rewritten, &h.shadowed, &h.state,
-			&h.queue, &h.rule, &h.allow, &h.heldMs, &h.untilMs, &h.reason, &h.by)
+		var rest sql.NullString
+		err := rows.Scan(&h.id, &h.sender, &h.conversation, &h.place, &h.clientID, &digest, &h.content.Kind, &h.content.Text, &h.content.Rewritten, &h.shadowed, &h.state,
+			&h.queue, &h.rule, &h.allow, &h.heldMs, &h.untilMs, &h.reason, &h.by, &rest)
 		if err == nil {
 			_, err = hex.Decode(h.digest[:], []byte(digest[:min(len(digest), 2*len(h.digest))]))
+		}
+		if err == nil && rest.Valid {
+			err = restored(&h.content, rest.String)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read a held message: %w", err)
@@ -203,12 +209,41 @@ func (s *heldStore) adding(ctx context.Context, tx *sql.Tx, h held, ofSender, of
 	}
 	h.place = last + 1
 	_, err = tx.ExecContext(ctx, "INSERT INTO chat_held ("+heldColumns+") VALUES (?"+strings.Repeat(", ?", 17)+")",
-		h.id, int64(h.sender), string(h.conversation), h.place, h.clientID, hex.EncodeToString(h.digest[:]), int32(h.kind), h.text, h.rewritten, h.shadowed, int(h.state),
+		h.id, int64(h.sender), string(h.conversation), h.place, h.clientID, hex.EncodeToString(h.digest[:]), int32(h.content.Kind), h.content.Text, h.content.Rewritten, h.shadowed, int(h.state),
 		h.queue, h.rule, h.allow, h.heldMs, h.untilMs, h.reason, h.by)
+	if err == nil {
+		err = keepRest(ctx, tx, h)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("hold a message: %w", err)
 	}
 	return &h, nil
+}
+
+// keepRest keeps what a message is beside its kind and text, if it is anything.
+func keepRest(ctx context.Context, tx *sql.Tx, h held) error {
+	rest := h.content
+	rest.Kind, rest.Text, rest.Rewritten = 0, "", false
+	octets, err := rest.Marshal(nil)
+	if err != nil || len(octets) == 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO chat_held_bodies (held_id, body) VALUES (?, ?)", h.id, base64.StdEncoding.EncodeToString(octets))
+	return err
+}
+
+// restored adds to a message what keepRest kept.
+func restored(content *chatpb.Content, rest string) error {
+	octets, err := base64.StdEncoding.DecodeString(rest)
+	if err != nil {
+		return err
+	}
+	kind, text, rewritten := content.Kind, content.Text, content.Rewritten
+	if err := content.Unmarshal(octets); err != nil {
+		return err
+	}
+	content.Kind, content.Text, content.Rewritten = kind, text, rewritten
+	return nil
 }
 
 func count(ctx context.Context, q querier, which string, args ...any) (n int, err error) {
@@ -258,15 +293,25 @@ func (s *heldStore) decide(ctx context.Context, id string, to heldState, untilMs
 	return was, done, err
 }
 
-// deny ends the way of a message that waits for nothing any more; done is false when
-// somebody did before.
+// deny ends the way of a message that waits for nothing any more, and is in the state that h says; done is false
+// when it is not.
 func (s *heldStore) deny(ctx context.Context, h held, untilMs int64, reason string) (done bool, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) (err error) {
-		done, err = s.change(ctx, tx, h.line(), "UPDATE chat_held SET state = ?, until_ms = ?, reason = ? WHERE id = ? AND state <> ?",
-			int(denied), untilMs, reason, h.id, int(denied))
+		done, err = s.change(ctx, tx, h.line(), "UPDATE chat_held SET state = ?, until_ms = ?, reason = ? WHERE id = ? AND state = ?",
+			int(denied), untilMs, reason, h.id, int(h.state))
 		return err
 	})
 	return done, err
+}
+
+// claim has a message that stands behind others be committed, and not denied by its sender any more; mine is false
+// when somebody was first.
+func (s *heldStore) claim(ctx context.Context, h held) (mine bool, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) (err error) {
+		mine, err = s.change(ctx, tx, h.line(), "UPDATE chat_held SET state = ? WHERE id = ? AND state = ?", int(approved), h.id, int(behind))
+		return err
+	})
+	return mine, err
 }
 
 // change runs an update of a message, and has its line move if it changed one.
@@ -300,6 +345,9 @@ func (s *heldStore) remove(ctx context.Context, h held) (done bool, err error) {
 			return err
 		}
 		done = n > 0
+		if _, err = tx.ExecContext(ctx, "DELETE FROM chat_held_bodies WHERE held_id = ?", h.id); err != nil {
+			return fmt.Errorf("forget a held message: %w", err)
+		}
 		left, err := count(ctx, tx, "sender = ? AND conversation = ?", int64(h.sender), string(h.conversation))
 		if err != nil || left > 0 {
 			return err

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"slices"
 
 	"freeim/core/plugin"
 	"freeim/idl/kitex_gen/chatpb"
@@ -15,7 +16,7 @@ const (
 // history reads one conversation's log: backward from before_seq (0: the end) or
 // forward from after_seq.
 func (p *Chat) history(ctx context.Context, call *plugin.Call, req *chatpb.HistoryRequest) (*chatpb.HistoryReply, error) {
-	c, _, err := conversation(req.ConversationId, req.WithUserId, "with_user_id", call.User)
+	c, peer, err := p.conversation(req.ConversationId, req.WithUserId, "with_user_id", call.User)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +25,7 @@ func (p *Chat) history(ctx context.Context, call *plugin.Call, req *chatpb.Histo
 		return nil, err
 	}
 	span := plugin.Span{BeforeSeq: req.BeforeSeq, AfterSeq: req.AfterSeq}
-	page, err := plugin.History(ctx, p.timelines, c, span, limit)
+	page, reach, err := p.log(ctx, c, peer, call.User, span, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -32,16 +33,18 @@ func (p *Chat) history(ctx context.Context, call *plugin.Call, req *chatpb.Histo
 	if err != nil {
 		return nil, err
 	}
+	own = slices.DeleteFunc(own, func(m *chatpb.Message) bool { return !reach.Has(m.Seq) })
 	octets := p.config.PageBytes
 	if len(own) > 0 {
 		octets /= 2
 	}
-	n := fits(page.Items, octets, call.Codec)
-	page.Items, page.HasMore = page.Items[:n], page.HasMore || n < len(page.Items)
-	rep := &chatpb.HistoryReply{ConversationId: string(c), Floor: page.Floor, HasMore: page.HasMore}
-	if rep.Messages, err = shownAll(page.Items); err != nil {
+	rep := &chatpb.HistoryReply{ConversationId: string(c), Floor: page.Floor}
+	if rep.Messages, err = p.page(ctx, call.User, page.Items, octets, call.Codec); err != nil {
 		return nil, err
 	}
+	n := len(rep.Messages)
+	page.Items, page.HasMore = page.Items[:n], page.HasMore || n < len(page.Items)
+	rep.HasMore = page.HasMore
 	if len(own) > 0 {
 		rep.Messages = withShadows(rep.Messages, own, span, page)
 	}

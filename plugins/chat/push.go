@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"context"
+
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/presence"
@@ -13,7 +15,16 @@ import (
 // inboxes hold it, but for the session that sent it. It runs in the order of
 // commits (timeline.Draft.OnCommit).
 func (p *Chat) push(done timeline.Committed, people []im.UserID, sender presence.SessionRef) {
-	m, err := shown(done.Message)
+	p.pushShown(done, people, sender, nil)
+}
+
+// pushNow is push for an event about a message of which that became.
+func (p *Chat) pushNow(done timeline.Committed, people []im.UserID, now *became) {
+	p.pushShown(done, people, presence.SessionRef{}, now)
+}
+
+func (p *Chat) pushShown(done timeline.Committed, people []im.UserID, sender presence.SessionRef, now *became) {
+	m, err := shownNow(done.Message, now)
 	if err != nil {
 		p.host.Log().Error("committed message cannot be shown", "id", done.ID, "err", err)
 		return
@@ -24,8 +35,27 @@ func (p *Chat) push(done timeline.Committed, people []im.UserID, sender presence
 	})
 }
 
+// sentAgain is the answer to who sends a committed message again: as sent, but for a text that is no
+// more what it was.
+func (p *Chat) sentAgain(ctx context.Context, done timeline.Committed) (*chatpb.SendReply, error) {
+	p.wakeAgain(done)
+	rep, err := sent(done)
+	if err != nil || !rep.Rewritten {
+		return rep, err
+	}
+	all, err := p.open(ctx, 0, []im.Message{done.Message})
+	if err != nil {
+		return nil, err
+	}
+	rep.Text = all[0].text()
+	if all[0].now.recalled() {
+		rep.Text = ""
+	}
+	return rep, nil
+}
+
 // sent is the answer to the sender of a committed message. His inbox seq is the
-// first: both puts him there.
+// first: admit puts him there.
 func sent(done timeline.Committed) (*chatpb.SendReply, error) {
 	var content chatpb.Content
 	if err := content.Unmarshal(done.Body); err != nil {
@@ -36,7 +66,7 @@ func sent(done timeline.Committed) (*chatpb.SendReply, error) {
 		MessageId: done.ID.String(), ConversationId: string(c), Seq: seq,
 		TimeMs: done.Time.UnixMilli(), Duplicate: done.Duplicate, Rewritten: content.Rewritten,
 	}
-	if len(done.InboxSeqs) > 0 {
+	if len(done.InboxSeqs) > 0 && !content.Logged { // of what is logged the store may know a feed's
 		rep.InboxSeq = done.InboxSeqs[0]
 	}
 	if content.Rewritten {

@@ -19,19 +19,26 @@ func (p *Chat) validateSend(call *plugin.Call, req *chatpb.SendRequest) error {
 	if err := plugin.ValidateClientID(req.ClientId); err != nil {
 		return err
 	}
-	if _, _, err := conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User); err != nil {
+	c, peer, err := p.conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User)
+	if err != nil {
 		return err
 	}
-	if req.Kind != chatpb.MessageKind_MESSAGE_KIND_TEXT {
-		return im.Invalid("kind", "%d is not known", req.Kind)
+	if c.Type() == im.Notices {
+		return errNotYours
 	}
-	return im.CheckText("text", req.Text, 1, p.config.MaxText)
+	if req.Forward != nil {
+		return checkForward(req)
+	}
+	if err := p.checkKind(req); err != nil {
+		return err
+	}
+	return checkNamed(req, peer, call.User)
 }
 
 // answered gives the reply of the message that was committed under the same
 // client ID: whatever the rules say by now, a resend gets what the send got.
 func (p *Chat) answered(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
-	call.Digest = digest(call.User, req)
+	call.Digest = p.digest(call.User, req)
 	committed, found, err := plugin.Resent(ctx, p.timelines, call, req.ClientId)
 	if err != nil {
 		return nil, err
@@ -46,33 +53,54 @@ func (p *Chat) answered(ctx context.Context, call *plugin.Call, req *chatpb.Send
 			return nil, err
 		}
 	}
-	return sent(committed)
+	return p.sentAgain(ctx, committed)
 }
 
 // digest identifies what the sender asked for, however it was encoded and
 // addressed.
-func digest(sender im.UserID, req *chatpb.SendRequest) [32]byte {
-	c, _, _ := conversation(req.ConversationId, req.ToUserId, "to_user_id", sender)
+func (p *Chat) digest(sender im.UserID, req *chatpb.SendRequest) [32]byte {
+	c, _, _ := p.conversation(req.ConversationId, req.ToUserId, "to_user_id", sender)
 	b := make([]byte, 0, 1024) // on the stack; only longer texts need more
 	b = binary.BigEndian.AppendUint32(b, uint32(req.Kind))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(c)))
 	b = append(b, c...)
 	b = append(b, req.Text...)
+	if !plain(req) {
+		rest := chatpb.SendRequest{Media: req.Media, Place: req.Place, Payload: req.Payload, ReplyTo: req.ReplyTo, Mentions: req.Mentions,
+			MentionsAll: req.MentionsAll, Forward: req.Forward}
+		b = append(b, 0) // no text holds it
+		if more, err := rest.Marshal(nil); err == nil {
+			b = append(b, more...)
+		}
+	}
 	return sha256.Sum256(b)
+}
+
+// plain reports whether a request is for a text and nothing else.
+func plain(req *chatpb.SendRequest) bool {
+	return req.Kind == kindText && req.ReplyTo == nil && req.Forward == nil && len(req.Mentions) == 0 && !req.MentionsAll
 }
 
 // reviewed shows the rules what they may judge and rewrite.
 func (p *Chat) reviewed(call *plugin.Call, req *chatpb.SendRequest) plugin.Reviewed {
-	c, _, _ := conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User)
-	return plugin.Reviewed{Conversation: c, Kind: "text", Text: &req.Text}
+	c, _, _ := p.conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User)
+	return plugin.Reviewed{Conversation: c, Kind: kindName(req.Kind), Text: &req.Text}
 }
 
-// send commits a message and has it pushed to every other device of both people; to the
-// sender's only if the rules shadow it.
+// send commits a message and has it pushed to every other device of all whom it is for; to
+// the sender's only if the rules, or a guard, shadow it.
 func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
-	c, peer, err := conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User)
+	return p.sending(ctx, call, req, p.admit)
+}
+
+func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest, admit func(context.Context, *message) error) (*chatpb.SendReply, error) {
+	c, peer, err := p.conversation(req.ConversationId, req.ToUserId, "to_user_id", call.User)
 	if err != nil {
 		return nil, err
+	}
+	content := chatpb.Content{Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten}
+	if !plain(req) {
+		body(&content, call, req)
 	}
 	target := call.Target
 	if target != nil && target.User == call.User {
@@ -81,53 +109,79 @@ func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequ
 	if target != nil {
 		peer = target.User
 		c = im.ChatOf(call.User, peer)
+		content.ReplyTo, content.Mentions, content.MentionsAll = nil, nil, false // they are of the other conversation
 	}
-	if err := p.mustExist(ctx, peer, target); err != nil {
+	if peer != 0 {
+		if err := p.mustExist(ctx, peer, target); err != nil {
+			return nil, err
+		}
+	}
+	m := message{conversation: c, sender: call.User, peer: peer, clientID: req.ClientId, digest: call.Digest, content: content,
+		shadowed: call.Shadowed || toUnseen(call)}
+	if err := admit(ctx, &m); err != nil {
 		return nil, err
 	}
-	m := message{conversation: c, sender: call.User, peer: peer, clientID: req.ClientId, digest: call.Digest, kind: req.Kind, text: req.Text,
-		rewritten: call.Rewritten, shadowed: call.Shadowed}
+	files, err := p.useFiles(ctx, &m)
+	if err != nil {
+		return nil, err
+	}
 	if rep, err := p.hold(ctx, call, m); rep != nil || err != nil {
+		if refused(err) {
+			p.dropFiles(ctx, &m, files.begun)
+		}
 		return rep, err
 	}
-	committed, err := p.commit(ctx, m, call.Session, call.Placed)
+	committed, err := p.commit(ctx, &m, call.Session, call.Placed)
 	if err != nil {
-		return nil, plugin.Stored(ctx, err)
+		err = plugin.Stored(ctx, err)
+	}
+	p.settleFiles(ctx, &m, files, committed, err)
+	if err != nil {
+		return nil, err
 	}
 	return sent(committed)
+}
+
+// body fills in what a message is beside its text.
+func body(content *chatpb.Content, call *plugin.Call, req *chatpb.SendRequest) {
+	if _, has := leastText(req.Kind); !has && req.Text != "" { // a rule gave it one
+		content.Text, content.Rewritten = "", false
+	}
+	content.Media, content.Place, content.Payload = req.Media, req.Place, req.Payload
+	content.Mentions, content.MentionsAll = req.Mentions, req.MentionsAll
+	if found, ok := call.Found.(*looked); ok {
+		content.ReplyTo, content.Origin = found.reply, found.origin
+	}
 }
 
 // message is what is committed: its conversation is that of both, also when it is
 // shadowed.
 type message struct {
 	conversation im.ConversationID
-	sender, peer im.UserID
+	sender       im.UserID
+	peer         im.UserID   // of a chat; 0: it is another conversation
+	people       []im.UserID // whom it is for, the sender first: set by admit
 	clientID     string
 	digest       [32]byte
-	kind         chatpb.MessageKind
-	text         string
-	rewritten    bool
-	shadowed     bool // nobody but the sender is to see it
+	content      chatpb.Content
+	shadowed     bool // nobody but the sender is to see it: also set by admit
+	logged       bool // it is in the log alone, for those who follow it: set by admit
 }
 
 // commit appends a message to its timelines, and has it pushed to all devices of those
 // whom it is for, but for the session that sent it.
-func (p *Chat) commit(ctx context.Context, m message, session presence.SessionRef, queued func()) (done timeline.Committed, err error) {
-	log, people, content := m.conversation, both(m.sender, m.peer), chatpb.Content{Kind: m.kind, Text: m.text, Rewritten: m.rewritten}
+func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionRef, queued func()) (done timeline.Committed, err error) {
+	log, people, content := m.conversation, m.people, &m.content
 	if m.shadowed {
-		log, people = log.Shadow(m.sender), people[:1]
+		log, people = log.Shadow(m.sender), []im.UserID{m.sender}
 		if content.ShadowSeq, err = p.nextSeq(ctx, m.conversation); err != nil {
 			return done, err
 		}
 	}
-	body, err := content.Marshal(make([]byte, 0, len(m.text)+32)) // its other fields take less
-	if err != nil {
-		return done, err
-	}
-	return p.timelines.Append(ctx, timeline.Draft{
-		Conversation: log, Sender: m.sender, ClientID: m.clientID, Digest: m.digest, Body: body, Inboxes: people, Queued: queued,
+	return p.file(ctx, timeline.Draft{
+		Conversation: log, Sender: m.sender, ClientID: m.clientID, Digest: m.digest, Inboxes: people, Queued: queued,
 		OnCommit: func(done timeline.Committed) { p.push(done, people, session) },
-	})
+	}, content, m.logged && !m.shadowed)
 }
 
 // mustExist refuses a message to nobody; target says that the rules chose u.

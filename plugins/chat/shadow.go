@@ -43,7 +43,7 @@ func (p *Chat) shadows(ctx context.Context, c im.ConversationID, user im.UserID,
 	if err != nil {
 		return nil, plugin.Stored(ctx, err)
 	}
-	return shownAll(own.Items[:fits(own.Items, p.config.PageBytes/2, codec)])
+	return p.page(ctx, user, own.Items, p.config.PageBytes/2, codec)
 }
 
 // withShadows puts those that belong to a page among its messages.

@@ -278,3 +278,23 @@ func TestTargetAnswers(t *testing.T) {
 	}
 	wantRefusal(t, carols.Call(idl.ActionMessage, &chatpb.SendRequest{ClientId: "m2", ToUserId: 5, Text: "help"}, nil), idl.CodeNotFound, "to_user_id")
 }
+
+// A reply to what nobody else sees is seen by nobody else, and its sender learns nothing of that.
+func TestReplyToAShadow(t *testing.T) {
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New()}, Stubs: []plugintest.Stub{directory},
+		Scripts: map[string]string{"a.lua": diverting}, Targets: []plugin.Target{{Name: "support", User: carol}, {Name: "nobody", User: 5}}})
+	alices, bobs := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "phone", idl.CodecProtobuf)
+	send(t, alices, bob, "1", "hello")
+	hidden := send(t, alices, bob, "2", "spam")
+	reply := sends(t, alices, &chatpb.SendRequest{ClientId: "3", ToUserId: int64(bob), Text: "I mean it", ReplyTo: &chatpb.Reply{Seq: hidden.Seq, MessageId: hidden.MessageId}})
+	if reply.MessageId == "" || reply.HeldId != "" {
+		t.Errorf("got %+v", reply)
+	}
+	send(t, alices, bob, "4", "well")
+	if _, got := history(t, bobs, &chatpb.HistoryRequest{WithUserId: int64(alice)}); got != "2 well, 1 hello" {
+		t.Errorf("bob has %q", got)
+	}
+	if page, _ := history(t, alices, &chatpb.HistoryRequest{WithUserId: int64(bob)}); len(page.Messages) != 4 {
+		t.Errorf("alice has %v", page.Messages)
+	}
+}

@@ -33,11 +33,12 @@ type freezingStore struct {
 	corrupt bool // instead: what is stored cannot be read
 }
 
-func (f freezing) Timelines() timeline.Store  { return f.timelines }
-func (f freezing) DB() *sql.DB                { return f.directory }
-func (f freezing) Service(string) (any, bool) { return f, true }
-func (freezing) Provide(string, any)          {}
-func (freezing) Dialect() string              { return "mysql" }
+func (f freezing) Timelines() timeline.Store                       { return f.timelines }
+func (f freezing) DB() *sql.DB                                     { return f.directory }
+func (f freezing) Service(name string) (any, bool)                 { return f, name == "account.directory" }
+func (freezing) Provide(string, any)                               {}
+func (freezing) Limiter(string, int, time.Duration) plugin.Limiter { return nil }
+func (freezing) Dialect() string                                   { return "mysql" }
 
 // empty is a directory in which nothing waits.
 type empty struct{}
@@ -63,6 +64,8 @@ func (f freezingStore) Find(context.Context, im.UserID, string) (c timeline.Comm
 	return c, [32]byte{}, false, nil
 }
 
+func (freezing) Absent(context.Context, im.UserID) (bool, error) { return false, nil }
+
 func (freezing) Exists(context.Context, im.UserID) (bool, error) {
 	time.Sleep(4900 * time.Millisecond)
 	return true, nil
@@ -75,6 +78,10 @@ func (f freezingStore) Append(ctx context.Context, _ timeline.Draft) (timeline.C
 
 func (f freezingStore) Log(context.Context, im.ConversationID, int64, int) (p timeline.Page[im.Message], err error) {
 	return timeline.Page[im.Message]{Head: 1, Items: []im.Message{{Seq: 1, Body: []byte("\xff")}}}, nil
+}
+
+func (f freezingStore) LogBefore(context.Context, im.ConversationID, int64, int) (p timeline.Page[im.Message], err error) {
+	return p, nil
 }
 
 // ask has alice make one call of the chat plugin over f.

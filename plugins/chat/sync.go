@@ -28,12 +28,19 @@ func (p *Chat) sync(ctx context.Context, call *plugin.Call, req *chatpb.SyncRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := p.fill(rep, page, call.Codec); err != nil {
+	var logs []plugin.Followed
+	if !page.HasMore {
+		if logs, err = p.extend(ctx, call.User, &page, limit); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.fill(ctx, call.User, rep, page, call.Codec); err != nil {
 		return nil, err
 	}
 	if rep.HasMore {
 		return rep, nil
 	}
+	call.Follow(logs)
 	return rep, p.receipts(ctx, call.User, req, rep)
 }
 
@@ -45,13 +52,13 @@ func (p *Chat) inbox(ctx context.Context, user im.UserID, req *chatpb.SyncReques
 	if err != nil {
 		return timeline.Page[timeline.Entry]{}, err
 	}
-	page, err := p.timelines.Inbox(ctx, user, after, limit)
+	page, err := p.entries(ctx, user, after, limit)
 	if err != nil {
 		return page, plugin.Stored(ctx, err)
 	}
 	if after > page.Head || after > 0 && after < page.Floor-1 {
 		rep.Restarted = true
-		if page, err = p.timelines.Inbox(ctx, user, 0, limit); err != nil {
+		if page, err = p.entries(ctx, user, 0, limit); err != nil {
 			return page, plugin.Stored(ctx, err)
 		}
 	}
@@ -82,21 +89,24 @@ func (p *Chat) cursor(ctx context.Context, user im.UserID, req *chatpb.SyncReque
 }
 
 // fill puts as many entries into the answer as a page may hold.
-func (p *Chat) fill(rep *chatpb.SyncReply, page timeline.Page[timeline.Entry], c idl.Codec) error {
-	n := plugin.Fits(page.Items, p.config.PageBytes, func(e timeline.Entry) int { return plugin.SizeOf(e.Body, c) + perMessage })
-	for _, e := range page.Items[:n] {
-		m, err := shown(e.Message)
-		if err != nil {
-			return err
-		}
-		rep.Entries = append(rep.Entries, &chatpb.InboxEntry{InboxSeq: e.InboxSeq, Message: m})
+func (p *Chat) fill(ctx context.Context, user im.UserID, rep *chatpb.SyncReply, page timeline.Page[timeline.Entry], c idl.Codec) error {
+	items := make([]im.Message, len(page.Items))
+	for i, e := range page.Items {
+		items[i] = e.Message
 	}
-	rep.HasMore = page.HasMore || n < len(page.Items)
+	messages, err := p.page(ctx, user, items, p.config.PageBytes, c)
+	if err != nil {
+		return err
+	}
+	for i, m := range messages {
+		rep.Entries = append(rep.Entries, &chatpb.InboxEntry{InboxSeq: page.Items[i].InboxSeq, Message: m})
+	}
+	rep.HasMore = page.HasMore || len(messages) < len(page.Items)
 	rep.Head, rep.Floor = page.Head, page.Floor
 	return nil
 }
 
-// receipts adds the delivered positions that moved since the device last asked.
+// receipts adds the delivered and the read positions that moved since the device last asked.
 func (p *Chat) receipts(ctx context.Context, user im.UserID, req *chatpb.SyncRequest, rep *chatpb.SyncReply) error {
 	since := req.ReceiptsAfter
 	if rep.Restarted || since < 0 {
@@ -108,7 +118,11 @@ func (p *Chat) receipts(ctx context.Context, user im.UserID, req *chatpb.SyncReq
 	}
 	rep.ReceiptsHead = head
 	for _, r := range moved {
-		rep.Receipts = append(rep.Receipts, receipt(r))
+		if read, is := readOf(r); is {
+			rep.Reads = append(rep.Reads, read)
+		} else {
+			rep.Receipts = append(rep.Receipts, receipt(r))
+		}
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package room
 import (
 	"context"
 	"database/sql"
+
+	"freeim/core/im"
 )
 
 // BeforeChanges has fn run before each transaction begins.
@@ -12,4 +14,9 @@ func (p *Room) BeforeChanges(fn func()) {
 		fn()
 		return tx(ctx, do)
 	}
+}
+
+// Listings are the queries of what is kept of somebody.
+func Listings(u im.UserID, room string) map[string][]any {
+	return map[string][]any{ownedRooms: {int64(u), "", holdingStep}, roomsOf: {int64(u), "", holdingStep}, heirOf: {room, int64(u)}}
 }

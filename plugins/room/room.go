@@ -109,6 +109,13 @@ func (p *Room) Provision(_ context.Context, h plugin.Host) (err error) {
 		}
 	}
 	p.store = &store{db: h.DB(), tx: h.Tx}
+	if _, ok := h.Service(plugin.ServiceHoldings); ok {
+		of, err := plugin.Need[plugin.HoldingsOf](h, plugin.ServiceHoldings)
+		if err != nil {
+			return err
+		}
+		of.Hold("room", holdings{p})
+	}
 	p.states = newStates(p.store.state, h.Now)
 	p.joins = h.Limiter("joins", p.config.JoinsPerMinute, time.Minute)
 	p.creations = h.Limiter("creations", p.config.CreationsPerHour, time.Hour)
@@ -128,12 +135,12 @@ func (p *Room) Start(context.Context) error {
 // Register implements plugin.Plugin.
 func (p *Room) Register(r *plugin.Registrar) {
 	plugin.Handle(r, idl.ActionJoinRoom, "join", p.join,
-		plugin.InRooms[roompb.JoinRoomRequest, roompb.JoinRoomReply](),
+		plugin.InRooms[roompb.JoinRoomRequest, roompb.JoinRoomReply](), plugin.NeedsSession[roompb.JoinRoomRequest, roompb.JoinRoomReply](),
 		plugin.Validate[roompb.JoinRoomRequest, roompb.JoinRoomReply](p.validateJoin))
 	plugin.Handle(r, idl.ActionLeaveRoom, "leave", p.leave,
-		plugin.InRooms[roompb.LeaveRoomRequest, roompb.LeaveRoomReply]())
+		plugin.InRooms[roompb.LeaveRoomRequest, roompb.LeaveRoomReply](), plugin.NeedsSession[roompb.LeaveRoomRequest, roompb.LeaveRoomReply]())
 	plugin.Handle(r, idl.ActionRoomMessage, "send", p.send,
-		plugin.InRooms[roompb.RoomSendRequest, roompb.RoomSendReply](),
+		plugin.InRooms[roompb.RoomSendRequest, roompb.RoomSendReply](), plugin.NeedsSession[roompb.RoomSendRequest, roompb.RoomSendReply](),
 		plugin.Validate[roompb.RoomSendRequest, roompb.RoomSendReply](p.validateSend),
 		plugin.Answered(p.answered),
 		plugin.Permit[roompb.RoomSendRequest, roompb.RoomSendReply](p.permitSend),
@@ -142,10 +149,11 @@ func (p *Room) Register(r *plugin.Registrar) {
 		plugin.Shadows[roompb.RoomSendRequest, roompb.RoomSendReply](),
 		plugin.Reroutes[roompb.RoomSendRequest, roompb.RoomSendReply](plugin.TargetRoom))
 	plugin.Handle(r, idl.ActionRoomHistory, "history", p.history,
-		plugin.InRooms[roompb.RoomHistoryRequest, roompb.RoomHistoryReply]())
+		plugin.InRooms[roompb.RoomHistoryRequest, roompb.RoomHistoryReply](), plugin.NeedsSession[roompb.RoomHistoryRequest, roompb.RoomHistoryReply](),
+		plugin.Bulky[roompb.RoomHistoryRequest, roompb.RoomHistoryReply]())
 	plugin.Handle(r, idl.ActionRoomInfo, "info", p.getInfo)
 	plugin.Handle(r, idl.ActionRoomMembers, "members", p.members,
-		plugin.InRooms[roompb.RoomMembersRequest, roompb.RoomMembersReply]())
+		plugin.InRooms[roompb.RoomMembersRequest, roompb.RoomMembersReply](), plugin.NeedsSession[roompb.RoomMembersRequest, roompb.RoomMembersReply]())
 	plugin.Handle(r, idl.ActionCreateRoom, "create", p.create,
 		plugin.Validate[roompb.CreateRoomRequest, roompb.CreateRoomReply](validateCreate))
 	plugin.Handle(r, idl.ActionUpdateRoom, "update", p.update,

@@ -224,7 +224,7 @@ func (s *Scripted) encode(reply any) ([]byte, error) {
 
 // inRoom is c:in_room(conversation).
 func (p *proxy) inRoom(L *lua.LState) int {
-	p.live(L)
+	p.receiver(L)
 	L.Push(lua.LBool(slices.Contains(p.c.Rooms, L.CheckString(2))))
 	return 1
 }

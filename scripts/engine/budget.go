@@ -3,8 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
+	"math"
+	"runtime/metrics"
 	"time"
 )
 
@@ -14,205 +14,147 @@ var (
 )
 
 const (
-	tick    = time.Millisecond // how often the watchdog looks at running calls
-	strikes = 3                // after so many of them a call is stopped, one less if it has few ticks
+	// An instruction takes 50 ns, but one that fills a table a millisecond and megabytes: so few lie
+	// between two looks at the clock. Library functions pay by their work.
+	instructions = 32
+	between      = 2000 // units, of whatever kind, from one look to the next
+	parts        = 3    // of the wall time; no wait counts for more than one
+
+	overdue      = 100 * time.Microsecond // from one look to the next: 50 times what it takes
+	octetsInUnit = 512                    // of what is allocated by then
 )
 
 // budget bounds one call into a VM, by work and by time. It is the VM's context:
 // the VM asks Done before every instruction, so Done counts. A nil channel never
 // fires and costs almost nothing, a real deadline would double the price of an
-// instruction. Library functions pay for their work through spend.
+// instruction. Library functions pay for their work through spend, and those that may wait
+// look first.
 //
-// Time is measured by the watchdog. It takes three strikes, each of a third of the wall
-// time: a goroutine that was merely not scheduled for a while sees the first one and
-// ends before the last, so a busy machine does not fail innocent hooks.
+// The clock is read now and then, in a call of a few instructions never. What lies between two looks counts for a
+// third of the wall time at most: a goroutine that was merely not scheduled for a while, or waited for
+// a store, goes on, and a busy machine does not fail innocent hooks. Nobody else is needed
+// for it: a goroutine that watches costs more than most hooks.
+//
+// It belongs to the goroutine that runs the VM.
 type budget struct {
-	dog *watchdog
+	clock func() time.Time // nil: the monotonic one
+	began time.Time        // when the budget was made; times are told from then on
+	stop  chan struct{}    // closed from the start: what a spent budget's Done gives
 
-	// Owned by the goroutine that runs the VM.
-	left   int64
-	given  int64
-	call   uint64 // the running call's number
-	struck int    // strikes that it has seen
-	most   int    // how many stop it
-	err    error  // why the call was stopped
+	left  int64
+	given int64
+	next  int64 // look at the clock when less than that is left,
+	due   int64 // or when so many instructions have run
 
-	// Shared with the watchdog.
-	running atomic.Uint64 // call, 0 when idle
-	expired atomic.Uint64 // the call whose time is over
-	part    atomic.Int64  // of the wall time, for one strike, ns
+	weighing bool              // the last look was late: what is allocated until the next is charged
+	octets   [1]metrics.Sample // what the process has allocated, as it was then
 
-	// Owned by the watchdog.
-	seen  uint64
-	since time.Time
+	wall time.Duration // that the call may take
+	ran  time.Duration // of it, as far as it was seen
+	seen time.Duration // the last look; negative: none yet
+	err  error         // why the call was stopped
 }
 
 var _ context.Context = (*budget)(nil)
 
+func newBudget() budget {
+	b := budget{stop: make(chan struct{}), began: time.Now()}
+	b.octets[0].Name = "/gc/heap/allocs:bytes"
+	close(b.stop)
+	return b
+}
+
 // begin arms the budget for one call.
 func (b *budget) begin(units int, wall time.Duration) {
 	b.left, b.given = int64(units), int64(units)
-	b.struck, b.most, b.err = 0, strikes, nil
-	if wall < strikes*tick {
-		b.most = strikes - 1 // a strike takes a tick or two
-	}
-	if part := int64(wall) / int64(b.most); b.part.Load() != part {
-		b.part.Store(part)
-	}
-	b.call++
-	b.running.Store(b.call)
-	b.dog.wakeUp()
+	b.again()
+	b.wall, b.ran, b.seen, b.err, b.weighing = wall, 0, -1, nil, false
 }
 
-// end disarms it and gives the units that were used.
-func (b *budget) end() int {
-	b.running.Store(0)
-	return int(b.given - b.left)
-}
+// again says when to look next.
+func (b *budget) again() { b.next, b.due = max(b.left-between, 0), instructions }
+
+// end gives the units that were used.
+func (b *budget) end() int { return int(b.given - b.left) }
 
 // Done is called by the VM before every instruction.
 func (b *budget) Done() <-chan struct{} {
 	b.left--
-	if b.left >= 0 && b.expired.Load() != b.call {
+	b.due--
+	if b.due >= 0 && b.left >= b.next {
 		return nil
 	}
-	return b.strike()
+	return b.look()
+}
+
+// now is the time since the budget was made: to ask for no more is half as dear.
+func (b *budget) now() time.Duration {
+	if b.clock != nil {
+		return b.clock().Sub(b.began)
+	}
+	return time.Since(b.began)
 }
 
 // spend charges n units for work outside of the VM's instructions and reports
 // whether the call may go on.
 func (b *budget) spend(n int) bool {
 	b.left -= int64(n)
-	return b.left >= 0 && b.expired.Load() != b.call || b.strike() == nil
+	return b.left >= b.next || b.look() == nil
 }
 
-func (b *budget) strike() <-chan struct{} {
-	if b.left >= 0 && b.struck < b.most-1 {
-		b.struck++
-		b.call++
-		b.running.Store(b.call)
-		return nil
-	}
-	if b.err == nil {
-		b.err = errWall
-		if b.left < 0 {
+// look reads the clock, and stops the call when its work or its time is spent. Once
+// stopped it stays so.
+func (b *budget) look() <-chan struct{} {
+	if b.err == nil && b.left >= 0 {
+		at := b.now()
+		if b.seen >= 0 {
+			b.ran += min(at-b.seen, b.part())
+			b.weigh(at - b.seen)
+		}
+		b.seen = at
+		switch {
+		case b.left < 0:
 			b.err = errWork
+		case b.ran < b.wall:
+			b.again()
+			return nil
+		default:
+			b.err = errWall
 		}
 	}
-	return b.dog.closed
+	if b.err == nil {
+		b.err = errWork
+	}
+	b.next = math.MaxInt64
+	return b.stop
 }
+
+// weigh charges what is allocated while looks are late, for instructions that are slow because they
+// fill tables: calls that have seconds, as while loading, would keep gigabytes. What others
+// allocate meanwhile is in it, which is little in so short a time.
+func (b *budget) weigh(gap time.Duration) {
+	slow := gap > overdue
+	if !slow && !b.weighing {
+		return
+	}
+	before := uint64(0)
+	if b.weighing {
+		before = b.octets[0].Value.Uint64()
+	}
+	metrics.Read(b.octets[:])
+	if b.weighing {
+		b.left = max(b.left-int64((b.octets[0].Value.Uint64()-before)/octetsInUnit), -1)
+	}
+	b.weighing = slow
+}
+
+// part is what a wait counts for at most.
+func (b *budget) part() time.Duration { return b.wall / parts }
+
+// charge is what a call that ended by itself took of its time at most: what it had after the last
+// look is a wait like any.
+func (b *budget) charge() time.Duration { return min(b.ran+b.part(), b.wall) }
 
 func (b *budget) Err() error                  { return b.err }
 func (b *budget) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (b *budget) Value(any) any               { return nil }
-
-// watchdog ends calls that run too long. Its goroutine sleeps while none runs.
-type watchdog struct {
-	closed chan struct{} // closed from the start: what a spent budget's Done gives
-	wake   chan struct{} // capacity 1
-	stop   chan struct{}
-	asleep atomic.Bool
-	done   sync.WaitGroup
-
-	mu      sync.Mutex // guards budgets
-	budgets map[*budget]struct{}
-}
-
-func newWatchdog() *watchdog {
-	w := &watchdog{
-		closed: make(chan struct{}), wake: make(chan struct{}, 1), stop: make(chan struct{}),
-		budgets: map[*budget]struct{}{},
-	}
-	close(w.closed)
-	w.done.Go(w.run)
-	return w
-}
-
-// close ends the goroutine. Calls after it are bounded by work only.
-func (w *watchdog) close() {
-	close(w.stop)
-	w.done.Wait()
-}
-
-func (w *watchdog) add(b *budget) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.budgets[b] = struct{}{}
-}
-
-func (w *watchdog) remove(b *budget) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.budgets, b)
-}
-
-func (w *watchdog) wakeUp() {
-	if w.asleep.Load() {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (w *watchdog) run() {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for quiet := 0; ; {
-		select {
-		case <-w.stop:
-			return
-		case <-ticker.C:
-			quiet++
-			if w.look(time.Now()) { // the tick's own time may be long ago
-				quiet = 0
-			}
-		}
-		if quiet < 100 {
-			continue
-		}
-		ticker.Stop()
-		if !w.sleep() {
-			return
-		}
-		ticker.Reset(tick)
-		quiet = 0
-	}
-}
-
-// sleep waits for the next call; false means stop. A call that began before
-// asleep was set is seen by look, one that began after it wakes.
-func (w *watchdog) sleep() bool {
-	w.asleep.Store(true)
-	defer w.asleep.Store(false)
-	if w.look(time.Now()) {
-		return true
-	}
-	select {
-	case <-w.wake:
-		return true
-	case <-w.stop:
-		return false
-	}
-}
-
-// look strikes every call that has run for its part of the wall time since the last
-// strike, and reports whether any call runs. A call is seen up to a tick after it began, which
-// is counted in.
-func (w *watchdog) look(now time.Time) (busy bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for b := range w.budgets {
-		call := b.running.Load()
-		if call == 0 {
-			continue
-		}
-		busy = true
-		if b.seen != call {
-			b.seen, b.since = call, now
-		} else if now.Sub(b.since) >= time.Duration(b.part.Load())-tick {
-			b.expired.Store(call)
-		}
-	}
-	return busy
-}

@@ -26,11 +26,11 @@ type bundle struct {
 	zones       zones
 	shapes      sync.Map // reflect.Type: *typeShape, of requests
 	words       wordCache
+	spelling    sync.Pool   // of *[]rune: texts that gates look at
 	expressions expressions // of im.re
 	settings    []Setting   // what im.config declared
 	pool        *pool
 	opts        *Options
-	dog         *watchdog
 	off         *atomic.Bool // of the engine: no hook is asked
 	since       time.Time    // of its activation
 	faults      *faultTable  // of the engine; nil: nobody counts them
@@ -45,8 +45,8 @@ type bundle struct {
 // build makes a bundle of t: everything that can go wrong does so here, while
 // the active bundle (nil at the start) goes on working. The error lists what is
 // wrong, one file:line per line.
-func build(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bundle) (*bundle, error) {
-	b, err := assemble(ctx, t, opts, dog, active, nil)
+func build(ctx context.Context, t tree, opts *Options, active *bundle) (*bundle, error) {
+	b, err := assemble(ctx, t, opts, active, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func build(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bu
 
 // assemble is build without the bundle's own tests. covered, if it is not nil, is
 // told of every line that runs.
-func assemble(ctx context.Context, t tree, opts *Options, dog *watchdog, active *bundle, covered *coverage) (*bundle, error) {
-	b := &bundle{tree: t, opts: opts, dog: dog, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}, covered: covered}
+func assemble(ctx context.Context, t tree, opts *Options, active *bundle, covered *coverage) (*bundle, error) {
+	b := &bundle{tree: t, opts: opts, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}, covered: covered}
 	b.words.lists = map[[32]byte]*wordList{}
 	if active != nil {
 		b.words.older = &active.words

@@ -173,7 +173,10 @@ func (b *bundle) chain(p Point, action string, message bool) []*hook {
 	if p != Before && p != Message && p != After {
 		return b.at[p]
 	}
-	r := b.route(action)
+	return b.route(action).chain(p, message)
+}
+
+func (r *route) chain(p Point, message bool) []*hook {
 	switch {
 	case p == After:
 		return r.after
@@ -181,6 +184,23 @@ func (b *bundle) chain(p Point, action string, message bool) []*hook {
 		return r.message
 	}
 	return r.before
+}
+
+// sleeping are the hooks that would be in a chain, but for settings.
+func (b *bundle) sleeping(p Point, action string, message bool) (at []*hook) {
+	var all []*hook
+	for _, h := range b.hooks {
+		if b.opts.trying != nil || h.gate.open(nil) {
+			continue
+		}
+		if all = append(all, h); h.point == p {
+			at = append(at, h)
+		}
+	}
+	if p != Before && p != Message && p != After {
+		return at
+	}
+	return routeOf(action, all).chain(p, message)
 }
 
 func (b *bundle) route(action string) *route {

@@ -101,9 +101,7 @@ func TestConfigInTests(t *testing.T) {
 		o := &Options{Dir: "unused"}
 		given(map[string]string{"hours": "7"})(o)
 		o.setDefaults()
-		dog := newWatchdog()
-		defer dog.close()
-		b, err := build(t.Context(), newTree(files(test)), o, dog, nil)
+		b, err := build(t.Context(), newTree(files(test)), o, nil)
 		if err == nil {
 			if v := judged(t.Context(), b, "hello"); v.Err != nil || v.Rewrites[0].After != "7 false 300000 deny 0.5 true false" {
 				t.Errorf("after the tests got %+v", v)

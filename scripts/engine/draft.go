@@ -97,8 +97,7 @@ func newDraft(ctx context.Context, o Options, t tree, cover bool) (*Draft, []Fin
 	for i, f := range found {
 		found[i] = f.located(t)
 	}
-	dog := newWatchdog()
-	d.b, err = assemble(ctx, t, &d.opts, dog, nil, d.covered)
+	d.b, err = assemble(ctx, t, &d.opts, nil, d.covered)
 	if err == nil {
 		var again *vm
 		if again, err = d.b.newVM(); err == nil {
@@ -107,7 +106,6 @@ func newDraft(ctx context.Context, o Options, t tree, cover bool) (*Draft, []Fin
 		}
 		d.b.pool.close()
 	}
-	dog.close()
 	d.opts.state.close()
 	for _, f := range findings(t, err) {
 		if !slices.ContainsFunc(found, func(l Finding) bool { return l.Severity == Error && l.File == f.File && l.Line == f.Line }) {
@@ -123,7 +121,6 @@ func (d *Draft) Close() {
 		d.tester.v.close()
 	}
 	d.b.pool.close()
-	d.b.dog.close()
 	d.opts.state.close()
 }
 

@@ -115,8 +115,6 @@ func TestEffectsInTests(t *testing.T) {
 	var d done
 	o := &Options{Dir: "unused", Effects: &d}
 	o.setDefaults()
-	dog := newWatchdog()
-	defer dog.close()
 	b, err := build(t.Context(), newTree([]file{{"a.lua", hookSource(`im.emit("seen", {text = c.text}) im.kick("7", "why") im.push("8", "hi") if c.text == "no" then return im.deny("rejected") end`)}, {"a_test.lua", `
 test("told", function(t)
 	t.message{text = "a"} t.message{text = "no"}
@@ -125,7 +123,7 @@ test("told", function(t)
 	assert(all[2].kind == "kick" and all[2].user == "7" and all[2].reason == "why")
 	assert(all[3].kind == "push" and all[3].user == "8" and all[3].text == "hi" and all[3].event == "notice" and all[3].data == nil)
 end)
-test("afresh", function(t) assert(#t.effects() == 0) end)`}}), o, dog, nil)
+test("afresh", function(t) assert(#t.effects() == 0) end)`}}), o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

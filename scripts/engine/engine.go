@@ -18,7 +18,6 @@ import (
 // Engine is safe for concurrent use.
 type Engine struct {
 	opts      Options // static after New
-	dog       *watchdog
 	active    slots
 	reloading chan struct{}          // holds one token: the right to reload
 	off       atomic.Bool            // no hook is asked
@@ -63,17 +62,15 @@ func New(o Options) (*Engine, error) {
 	if o.Shared != nil {
 		o.state.shared = o.Shared
 	}
-	e := &Engine{opts: o, dog: newWatchdog(), reloading: make(chan struct{}, 1), results: map[string]int64{}, offNames: map[string]bool{},
+	e := &Engine{opts: o, reloading: make(chan struct{}, 1), results: map[string]int64{}, offNames: map[string]bool{},
 		shelf: openShelf(o.StateDir, o.Log), faults: newFaultTable()}
 	if e.recorder, err = newRecorder(o.Record, o.Log); err != nil {
-		e.dog.close()
 		o.state.close()
 		return nil, err
 	}
 	b, entry, held, err := e.first()
 	if err != nil {
 		e.recorder.close()
-		e.dog.close()
 		o.state.close()
 		return nil, err
 	}
@@ -82,6 +79,9 @@ func New(o Options) (*Engine, error) {
 	e.decided(entry, held)
 	return e, nil
 }
+
+// errFatal refuses a content at the start.
+var errFatal = errors.New("the process ended while these files were loaded and tried; change them, or ask for a reload")
 
 // first builds the bundle to start with: what is on disk, unless another is held
 // against it.
@@ -97,9 +97,15 @@ func (e *Engine) first() (*bundle, Entry, *Held, error) {
 		}
 		e.opts.Log.Error("the bundle that was held cannot be used, going on with what is on disk", "bundle", held.Bundle, "err", heldErr)
 	}
+	if err == nil && e.shelf.isFatal(t.hash) {
+		err = errFatal
+	}
 	if err == nil {
 		var b *bundle
-		if b, err = e.build(ctx, t); err == nil {
+		over := e.shelf.trying(t.hash)
+		b, err = e.build(ctx, t)
+		over()
+		if err == nil {
 			return b, Entry{What: "started", Bundle: t.hash}, nil, nil
 		}
 	}
@@ -152,7 +158,7 @@ func (e *Engine) rebuild(ctx context.Context, t tree) (*bundle, error) {
 
 // complete is build of files that Lint has seen; it logs once what Lint said.
 func (e *Engine) complete(ctx context.Context, t tree, findings []Finding) (*bundle, error) {
-	b, err := build(ctx, t, &e.opts, e.dog, e.active.Load())
+	b, err := build(ctx, t, &e.opts, e.active.Load())
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +221,8 @@ func (e *Engine) observed(ctx context.Context, s *shadow, b *bundle, chain []*ho
 	if len(chain) == 0 && len(s.b.chain(p, c.Action, c.Text != nil)) == 0 {
 		return verdict
 	}
+	// Gates may leave nobody asked. Such a question is kept too: another bundle may ask
+	// somebody, and its verdicts are a share of all.
 	q := copied(p, c, e.opts.Now())
 	records := len(chain) > 0 && (s == nil || e.recorder.wants())
 	if records {
@@ -235,8 +243,7 @@ func (e *Engine) observed(ctx context.Context, s *shadow, b *bundle, chain []*ho
 	return verdict
 }
 
-// Close ends the watchdog. Calls after it are bounded by work, not by time. Run
-// must have ended.
+// Close ends what runs aside. Run must have ended.
 func (e *Engine) Close() error {
 	e.reloading <- struct{}{}
 	e.unwatch()
@@ -247,7 +254,6 @@ func (e *Engine) Close() error {
 	e.aside.close()
 	e.recorder.close()
 	e.active.Load().pool.close()
-	e.dog.close()
 	e.opts.state.close()
 	return nil
 }

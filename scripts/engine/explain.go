@@ -10,7 +10,8 @@ type Step struct {
 	Rule     string // name@file:line
 	Function string // what registered it: "im.before"
 	// Said is "allow", "pass", the decision, or "fault" when the hook failed: then
-	// Ends tells whether its on_error ended the chain.
+	// Ends tells whether its on_error ended the chain. It is NotAsked of a hook whose
+	// options, or a switch, left it out: Reason is which.
 	Said     string
 	Ends     bool
 	Code     string // of a denial
@@ -21,6 +22,25 @@ type Step struct {
 	Units    int
 	Took     time.Duration
 	Fault    *Fault // nil: the hook worked
+}
+
+// NotAsked is what a hook said that was left out.
+const NotAsked = "not asked"
+
+// leftOut tells who wants to know that a hook was not asked.
+func (j *judgement) leftOut(h *hook) {
+	if j.c.Explain != nil {
+		j.c.Explain(h.notAsked())
+	}
+}
+
+// notAsked is the step of a hook that was left out.
+func (h *hook) notAsked() Step {
+	s := Step{Rule: h.rule, Function: h.point.function(), Said: NotAsked, Reason: h.gate.String()}
+	if h.off.Load() {
+		s.Reason = "switched off"
+	}
+	return s
 }
 
 // explain is ask for a call that wants to know what each hook said.

@@ -10,9 +10,7 @@ import (
 func BuildForBenchmark(source string, n int) error {
 	o := &Options{Dir: "unused", Log: slog.New(slog.DiscardHandler), VMs: n}
 	o.setDefaults()
-	dog := newWatchdog()
-	defer dog.close()
-	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, dog, nil)
+	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, nil)
 	if err != nil {
 		return err
 	}

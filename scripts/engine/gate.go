@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type gate struct {
 	younger  string  // NAME.KEY of a duration: about accounts that are younger only; empty: all
 	givenAge float64 // the operator's value, ms
 	usualAge float64 // the default
+
+	words *wordList // about texts with one of these words only; nil: all
 }
 
 // conversationTypes are what the option conversations may name.
@@ -54,6 +57,14 @@ func (v *vm) gateYounger(g *gate, value lua.LValue) bool {
 	}
 	g.givenAge, g.usualAge = float64(lua.LVAsNumber(s.given)), float64(lua.LVAsNumber(s.standard))
 	return s.typ == "duration"
+}
+
+// gateWords reads the option words.
+func gateWords(g *gate, value lua.LValue) (ok bool) {
+	if handle, isHandle := value.(*lua.LUserData); isHandle {
+		g.words, ok = handle.Value.(*wordList)
+	}
+	return ok
 }
 
 // gateKinds reads the option conversations.
@@ -112,8 +123,22 @@ func (g *gate) takes(conversation string) bool {
 	return g.kinds == nil || slices.Contains(g.kinds, conversation)
 }
 
+// mostGateVisits is how many words that end somewhere in a text the gate looks at. A text with more, of
+// words that lie in one another, goes to the hook, which pays for what it finds.
+const mostGateVisits = 4096
+
+// tells reports whether a text has one of the gate's words.
+func (g *gate) tells(text []rune) (found bool) {
+	t := toll{most: mostGateVisits}
+	g.words.scan(text, &t, func(match) bool {
+		found = true
+		return false
+	})
+	return found || t.refused
+}
+
 func (g *gate) same(other *gate) bool {
-	return g.when == other.when && g.given == other.given && g.usual == other.usual && g.younger == other.younger && g.givenAge == other.givenAge && g.usualAge == other.usualAge && slices.Equal(g.kinds, other.kinds)
+	return g.words.same(other.words) && g.when == other.when && g.given == other.given && g.usual == other.usual && g.younger == other.younger && g.givenAge == other.givenAge && g.usualAge == other.usualAge && slices.Equal(g.kinds, other.kinds)
 }
 
 // String is how operators read it; empty: the hook is always asked.
@@ -127,6 +152,9 @@ func (g *gate) String() string {
 	}
 	if g.younger != "" {
 		parts = append(parts, "younger than "+g.younger)
+	}
+	if g.words != nil {
+		parts = append(parts, fmt.Sprintf("with one of %d words", len(g.words.words)))
 	}
 	return strings.Join(parts, " ")
 }

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -169,5 +170,65 @@ func TestYoungerAccounts(t *testing.T) {
 	r, err := elsewhere.Replay(t.Context(), e.Recording(), "")
 	if err != nil || r.Calls != 4 || r.Flips != 0 {
 		t.Errorf("elsewhere: %+v, %v", r, err)
+	}
+}
+
+const worded = `local im = require("im")
+local bad = im.words({"bad", "坏话"}, {spacing = true})
+local cfg = im.config{name = "mend", on = {type = "boolean", default = false}}
+im.on_message(function(c) c.text = (c.text:gsub("bed", "bad")) end, {name = "mend", on_error = "open", when = "mend.on", priority = 10})
+im.on_message(function(c) return im.deny("rejected", bad:find(c.text) or "none of them") end, {name = "bad", on_error = "closed", words = bad})
+`
+
+const wordedTest = `
+test("words", function(t)
+  local function said(text) return t.message{text = text} end
+  assert(said("a b a d one").reason == "bad" and said("说坏话").reason == "坏话")
+  assert(not said("badly").denied and not said("bed").denied)
+  t.config{mend = {on = true}}
+  assert(said("bed").reason == "bad") -- what the hooks before it made of the text
+end)
+`
+
+// A hook with words is asked about the texts that have one, as the hooks before it left them.
+func TestWordsGate(t *testing.T) {
+	e := load(t, map[string]string{"a.lua": worded, "a_test.lua": wordedTest}, func(o *engine.Options) {
+		o.Record = engine.Record{Every: 1, Keep: 10, Text: engine.TextFull}
+	})
+	for text, denied := range map[string]bool{"bad": true, "good": false, "b-a-d": true, "": false} {
+		if v, _ := ask(t, e, text); v.Denied() != denied || v.Err != nil {
+			t.Errorf("%q: got %+v", text, v)
+		}
+	}
+	for _, h := range e.Status().Hooks {
+		if h.Name == "bad" && (h.Calls != 2 || h.Gate != "with one of 2 words") {
+			t.Errorf("asked %d times, want 2; gate %q", h.Calls, h.Gate)
+		}
+	}
+	if r, err := e.Replay(t.Context(), e.Recording(), ""); err != nil || r.Calls != 4 || r.Flips != 0 {
+		t.Errorf("replayed: %+v, %v", r, err)
+	}
+	e = load(t, map[string]string{"a.lua": worded}, nil)
+	text := strings.Repeat("a text that has none of the words ", 4)
+	c := &engine.Call{Action: "chat.send", Text: &text, ConversationType: "chat"}
+	if n := testing.AllocsPerRun(100, func() { e.Ask(t.Context(), engine.Before, c) }); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations where no word is", n)
+	}
+}
+
+// A text made of words that lie in one another is not looked at without end: it goes to the hook, which pays.
+func TestWordsGateIsBounded(t *testing.T) {
+	var source strings.Builder
+	source.WriteString(`local im = require("im") im.on_message(function(c) return im.deny("rejected", "asked") end, {name = "a", on_error = "closed", words = im.words({"x"`)
+	for n := 2; n <= 64; n++ {
+		fmt.Fprintf(&source, `, %q`, strings.Repeat("x", n))
+	}
+	source.WriteString("})})")
+	e := load(t, map[string]string{"a.lua": source.String()}, nil)
+	if v, _ := ask(t, e, strings.Repeat("x", 5000)); v.Reason != "asked" {
+		t.Errorf("got %+v, want the hook asked: no word is whole, and too many end", v)
+	}
+	if v, _ := ask(t, e, strings.Repeat("x", 65)); v.Denied() {
+		t.Errorf("got %+v", v)
 	}
 }

@@ -42,19 +42,13 @@ func tryBundle(t testing.TB, source string, change func(*Options)) (*bundle, err
 	if o.state, err = newState(nil, o.Now, usualBounds(), true); err != nil {
 		t.Fatal(err)
 	}
-	dog := newWatchdog()
-	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, dog, nil)
+	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, nil)
 	if err != nil {
-		dog.close()
 		return nil, err
 	}
 	t.Cleanup(func() {
 		b.pool.close()
 		o.state.close()
-		dog.close()
-		if len(dog.budgets) != 0 {
-			t.Errorf("got %d budgets left behind", len(dog.budgets))
-		}
 	})
 	return b, nil
 }
@@ -287,7 +281,7 @@ func TestPanicInTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.message.Metatable.(*lua.LTable).RawSetString("__index", v.L.NewFunction(func(*lua.LState) int { panic("bug") }))
+	v.calling.(*lua.LTable).RawSetString("__index", v.L.NewFunction(func(*lua.LState) int { panic("bug") }))
 	b.pool.put(v)
 	got := judged(t.Context(), b, "x")
 	if f, _ := got.Err.(*Fault); f == nil || f.Kind != FaultPanic || !strings.Contains(f.Msg, "bug") {
@@ -298,73 +292,86 @@ func TestPanicInTheAPI(t *testing.T) {
 	}
 }
 
-func TestStrikes(t *testing.T) {
-	w := &watchdog{closed: make(chan struct{}), wake: make(chan struct{}, 1), budgets: map[*budget]struct{}{}}
-	close(w.closed)
-	b := &budget{dog: w}
-	w.add(b)
+// clocked is a budget with a clock that is moved by hand.
+func clocked() (b budget, wait func(time.Duration)) {
 	at := time.Unix(1_700_000_000, 0)
-	look := func(ms int) { at = at.Add(time.Duration(ms) * time.Millisecond); w.look(at) }
-
-	b.begin(1000, 15*time.Millisecond)
-	for strike := range 2 {
-		look(1)
-		look(100) // the goroutine was not scheduled: one strike
-		if b.Done() != nil {
-			t.Errorf("a call was stopped at strike %d", strike+1)
-		}
-		if b.Done() != nil {
-			t.Errorf("a call was stopped although the part after strike %d has just begun", strike+1)
-		}
-	}
-	look(1)
-	look(3)
-	if b.Done() != nil {
-		t.Error("a call was stopped before the last third was over")
-	}
-	look(2)
-	if b.Done() == nil || !errors.Is(b.Err(), errWall) {
-		t.Errorf("got %v, want the call stopped", b.Err())
-	}
-	if used := b.end(); used != 6 {
-		t.Errorf("got %d units used", used)
-	}
-
-	b.begin(2, 10*time.Millisecond)
-	look(1000) // a tick that is late for the call before
-	if b.Done() != nil || b.Done() != nil {
-		t.Error("the last call's clock stopped the next one")
-	}
-	if b.Done() == nil || !errors.Is(b.Err(), errWork) {
-		t.Errorf("got %v, want the work to be spent", b.Err())
-	}
-	b.end()
+	b = newBudget()
+	b.began, b.clock = at, func() time.Time { return at }
+	return b, func(d time.Duration) { at = at.Add(d) }
 }
 
-// However the watchdog's ticks fall, a call that never ends is stopped soon after its time.
-func TestStrikesAreInTime(t *testing.T) {
-	const step = 10 * time.Microsecond
-	for wall, late := range map[time.Duration]time.Duration{
-		time.Millisecond: 3 * time.Millisecond, 2 * time.Millisecond: 2 * time.Millisecond, // of so few ticks each counts
-		5 * time.Millisecond: 1100 * time.Microsecond, 20 * time.Millisecond: 1100 * time.Microsecond, 50 * time.Millisecond: 1100 * time.Microsecond,
-	} {
-		for phase := time.Duration(0); phase < tick; phase += tick / 20 {
-			w := &watchdog{closed: make(chan struct{}), wake: make(chan struct{}, 1), budgets: map[*budget]struct{}{}}
-			close(w.closed)
-			b := &budget{dog: w}
-			w.add(b)
-			b.begin(1<<30, wall)
-			begun := time.Unix(1_700_000_000, 0)
-			ran, next := time.Duration(0), phase
-			for ; b.Done() == nil && ran < time.Second; ran += step {
-				if ran >= next {
-					w.look(begun.Add(ran))
-					next += tick
-				}
-			}
-			if ran < wall-tick || ran > wall+late {
-				t.Errorf("a call that has %v was stopped after %v", wall, ran)
-			}
+// work has the VM run so many instructions, and says after how many it was stopped; 0: it was not.
+func (b *budget) work(n int) int {
+	for i := range n {
+		if b.Done() != nil {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// A goroutine that is not scheduled, or waits, is not mistaken for one that loops.
+func TestWaitsCountForAThird(t *testing.T) {
+	b, wait := clocked()
+	b.begin(1<<30, 15*time.Millisecond)
+	b.work(between + 1) // the first look
+	for i := range parts - 1 {
+		wait(time.Hour)
+		if b.work(between+1) != 0 {
+			t.Errorf("a call was stopped by wait %d", i+1)
+		}
+	}
+	if b.charge() != 15*time.Millisecond {
+		t.Errorf("charged %v, and what follows the last look may be a wait", b.charge())
+	}
+	wait(4 * time.Millisecond)
+	if b.work(between+1) != 0 {
+		t.Error("a call was stopped before its time was over")
+	}
+	wait(time.Millisecond)
+	if b.work(between+1) == 0 || !errors.Is(b.Err(), errWall) {
+		t.Errorf("got %v, want the call stopped", b.Err())
+	}
+	if b.Done() == nil || b.spend(1) {
+		t.Error("a call that was stopped goes on")
+	}
+
+	b.begin(2, time.Millisecond)
+	wait(time.Hour)
+	if n := b.work(10); n != 3 || !errors.Is(b.Err(), errWork) {
+		t.Errorf("stopped at instruction %d by %v, want the work to be spent", n, b.Err())
+	}
+	b.begin(between, time.Millisecond)
+	wait(time.Hour)
+	if n := b.work(between); n != 0 || b.end() != between {
+		t.Errorf("stopped at %d, with %d units used: the call before has nothing to do with this one", n, b.end())
+	}
+}
+
+// A call that never ends is stopped when its time is over, and a tenth of a millisecond.
+func TestLoopsAreStoppedInTime(t *testing.T) {
+	const instruction = 50 * time.Nanosecond
+	for _, wall := range []time.Duration{time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 50 * time.Millisecond} {
+		b, wait := clocked()
+		b.begin(1<<30, wall)
+		ran := time.Duration(0)
+		for ; b.Done() == nil && ran < time.Second; ran += instruction {
+			wait(instruction)
+		}
+		if late := ran - wall; late < 0 || late > 3*instructions*instruction {
+			t.Errorf("a call that has %v was stopped after %v", wall, ran)
+		}
+	}
+}
+
+// The clock is not read for calls that do little.
+func TestShortCallsReadNoClock(t *testing.T) {
+	b := newBudget()
+	b.clock = func() time.Time { t.Error("the clock was read"); return time.Time{} }
+	for range 100 {
+		b.begin(100_000, time.Millisecond)
+		if b.work(instructions) != 0 || !b.spend(between/2) {
+			t.Error("stopped")
 		}
 	}
 }
@@ -375,7 +382,7 @@ func TestChainTimeEnds(t *testing.T) {
 	spent := time.Duration(0)
 	for range 3 {
 		const wall = 5 * time.Millisecond
-		j.v.budget.struck, j.v.budget.most = strikes-1, strikes // all but the last
+		j.v.budget.wall, j.v.budget.ran = wall, wall-wall/parts // all but the last
 		j.marked = time.Now().Add(-2 * wall)
 		j.spend(wall, false)
 		if j.spent-spent != wall {
@@ -383,31 +390,10 @@ func TestChainTimeEnds(t *testing.T) {
 		}
 		spent = j.spent
 	}
-	j.v.budget.struck = 0
+	j.v.budget.wall, j.v.budget.ran = 3*time.Millisecond, 0
 	j.marked = time.Now().Add(-time.Hour) // not scheduled, and not once seen to run
 	if j.spend(3*time.Millisecond, false); j.spent-spent != time.Millisecond {
 		t.Errorf("charged %v for a third of 3 ms", j.spent-spent)
-	}
-}
-
-func TestWatchdogSleeps(t *testing.T) {
-	w := newWatchdog()
-	defer w.close()
-	b := &budget{dog: w}
-	w.add(b)
-	for range 2 {
-		for deadline := time.Now().Add(20 * time.Second); !w.asleep.Load(); {
-			if time.Now().After(deadline) {
-				t.Fatal("it does not sleep")
-			}
-		}
-		b.begin(1<<40, 2*time.Millisecond)
-		for deadline := time.Now().Add(20 * time.Second); b.Done() == nil; {
-			if time.Now().After(deadline) {
-				t.Fatal("it did not wake up")
-			}
-		}
-		b.end()
 	}
 }
 
@@ -440,7 +426,7 @@ func TestWordsAgainstASimpleSearch(t *testing.T) {
 				}
 			}
 		}
-		got, ok := list.first(subject, toll{})
+		got, ok := list.first(subject, &toll{})
 		if ok != found || got.from != want.from || got.to != want.to {
 			t.Fatalf("words %q in %q: got %v %v, want %v %v", words, string(subject), got, ok, want, found)
 		}
@@ -515,14 +501,12 @@ func FuzzScript(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(o.state.close)
-	dog := newWatchdog()
-	f.Cleanup(dog.close)
 	f.Fuzz(func(t *testing.T, source string) {
 		if len(source) > 4<<10 {
 			return
 		}
-		tryScript(t, o, dog, "local im = require('im') "+source)
-		tryScript(t, o, dog, hookSource(source))
+		tryScript(t, o, "local im = require('im') "+source)
+		tryScript(t, o, hookSource(source))
 	})
 }
 
@@ -534,9 +518,9 @@ type fuzzedRequest struct {
 	Inner  *fuzzedRequest `protobuf:"bytes,4,opt,name=inner"`
 }
 
-// tryScript loads a source and sends it a message.
-func tryScript(t *testing.T, o *Options, dog *watchdog, source string) {
-	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, dog, nil)
+// tryScript loads a source and asks its hooks: about a message, or an edge's about a connection.
+func tryScript(t *testing.T, o *Options, source string) {
+	b, err := build(context.Background(), newTree([]file{{"a.lua", source}}), o, nil)
 	if err != nil {
 		if !strings.Contains(err.Error(), "a.lua:") && !strings.Contains(err.Error(), "loading must always") {
 			t.Errorf("an error without a place: %v", err)
@@ -545,7 +529,11 @@ func tryScript(t *testing.T, o *Options, dog *watchdog, source string) {
 	}
 	defer b.pool.close()
 	r := fuzzedRequest{Text: "hello", Ids: []int64{1, 2}, Octets: make([]byte, 8<<10), Inner: &fuzzedRequest{}}
-	v := b.judge(context.Background(), b.chain(Before, "", true), &Call{Text: &r.Text, Kind: "text", Request: &r}, time.Now)
+	c, chain := &Call{Text: &r.Text, Kind: "text", Request: &r}, b.chain(Before, "", true)
+	if o.Edge {
+		c, chain = &Call{Headers: []Header{{"host", "a.example"}}, Tags: []string{"x"}}, b.chain(Connect, "", false)
+	}
+	v := b.judge(context.Background(), chain, c, time.Now)
 	if f, _ := v.Err.(*Fault); f != nil && f.Kind == FaultPanic && !strings.Contains(f.Msg, "index out of range [-1]") {
 		t.Errorf("a panic: %v", v.Err)
 	}
@@ -555,100 +543,6 @@ func tryScript(t *testing.T, o *Options, dog *watchdog, source string) {
 			t.Errorf("%d units of work of %d", v.work, o.Instructions)
 		}
 	}
-}
-
-// Random programs reach what random octets do not.
-func TestGeneratedScripts(t *testing.T) {
-	o := &Options{Dir: "unused", Log: slog.New(slog.DiscardHandler), Instructions: 5000, LoadWall: 5 * time.Second, Wall: time.Second, ChainWall: time.Second}
-	o.setDefaults()
-	lowerMaxIndex()
-	var err error
-	if o.state, err = newState(nil, o.Now, bounds{octets: 1 << 20, keys: 100}, true); err != nil {
-		t.Fatal(err)
-	}
-	defer o.state.close()
-	dog := newWatchdog()
-	defer dog.close()
-	for seed := range uint64(2500) {
-		g := generator{random: rand.New(rand.NewPCG(seed, 1))}
-		source := strings.Replace(hookSource(g.block(4)), "\n", "\n"+generated, 1)
-		tryScript(t, o, dog, source)
-		if t.Failed() {
-			t.Fatalf("seed %d:\n%s", seed, source)
-		}
-	}
-}
-
-// generated is what the programs have beside module im.
-const generated = `local words, loose, re = im.words({"x", "xx", "a b"}), im.words({"x", "xx"}, {spacing = true, confusables = true}), im.re("(x+)|a*")
-local nets, config = im.cidr({"10.0.0.0/8"}), im.config{name = "g", n = {type = "number", default = 1}, set = {type = "set", default = "x y"}}
-`
-
-// generator writes programs that parse, mostly.
-type generator struct{ random *rand.Rand }
-
-func (g *generator) pick(list ...string) string { return list[g.random.IntN(len(list))] }
-
-func (g *generator) block(depth int) string {
-	var out strings.Builder
-	out.WriteString("local a, b, d = c.text, {}, 1 ")
-	for range 1 + g.random.IntN(5) {
-		out.WriteString(g.stmt(depth) + " ")
-	}
-	return out.String()
-}
-
-func (g *generator) stmt(depth int) string {
-	if depth == 0 {
-		return g.pick("a", "b", "d") + " = " + g.expr(0)
-	}
-	switch g.random.IntN(10) {
-	case 0:
-		return "while " + g.expr(depth-1) + " do " + g.block(depth-1) + g.pick("", "break") + " end"
-	case 1:
-		return "for i = 1, " + g.expr(depth-1) + " do " + g.block(depth-1) + " end"
-	case 2:
-		return "for k, v in pairs(" + g.expr(depth-1) + ") do " + g.block(depth-1) + " end"
-	case 3:
-		return "if " + g.expr(depth-1) + " then " + g.block(depth-1) + " else " + g.block(depth-1) + " end"
-	case 4:
-		return "pcall(function(...) " + g.block(depth-1) + " return " + g.expr(depth-1) + ", ... end, " + g.expr(depth-1) + ")"
-	case 5:
-		return "b[" + g.expr(depth-1) + "] = " + g.expr(depth-1)
-	case 6:
-		return "setmetatable(b, {" + g.pick("__index", "__newindex", "__call", "__concat", "__eq", "__lt", "__len", "__tostring", "__unm") +
-			" = function(x, y) return " + g.expr(depth-1) + " end})"
-	case 7:
-		return "c.text = tostring(" + g.expr(depth-1) + ")"
-	}
-	return g.pick("a", "b", "d") + " = " + g.expr(depth)
-}
-
-func (g *generator) expr(depth int) string {
-	if depth == 0 {
-		return g.pick("nil", "true", "0", "1", "-1", "1e300", "0/0", `"x"`, `"%a+"`, `""`, "{}", "{1, 2, 3}", "a", "b", "d", "c", "c.text", "print", "im", "string",
-			"words", "re", "config", "config.n", "config.set", "c.req", "c.req.ids", "c.req.octets", "c.req.inner", "c.user", "'1h'", "'x x'", `("x"):rep(4000)`, `("[1,{\"x\":"):rep(40)`)
-	}
-	switch g.random.IntN(6) {
-	case 0:
-		return "(" + g.expr(depth-1) + g.pick(" + ", " .. ", " == ", " < ", " and ", " or ", " % ", " ^ ", " ~= ") + g.expr(depth-1) + ")"
-	case 1:
-		return g.pick("#", "not ", "-") + "(" + g.expr(depth-1) + ")"
-	case 2:
-		return "(function(...) local a, b, d = ... return " + g.expr(depth-1) + " end)(" + g.expr(depth-1) + ")"
-	case 3:
-		fn := g.pick("string.rep", "string.find", "string.gsub", "string.format", "string.sub", "string.byte", "string.gmatch", "string.char",
-			"table.concat", "table.insert", "table.remove", "table.sort", "unpack", "select", "tostring", "tonumber", "type", "next", "pcall",
-			"rawset", "rawget", "setmetatable", "getmetatable", "math.random", "math.max", "im.deny", "im.now", "im.text.len", "im.text.sub",
-			"im.text.contains", "im.text.normalize", "im.text.skeleton", "im.text.urls", "im.text.mentions", "im.text.emoji", "im.text.similarity", "im.text.width",
-			"words:mask", "words:find", "words:any", "loose:mask", "loose:find", "re:match", "re:find", "re:replace", "nets:has", "config.set:has",
-			"im.json.encode", "im.json.decode", "im.hash", "im.today", "im.throttle", "im.kv.get", "im.kv.set", "im.kv.incr", "im.kv.del", "im.kv.cas",
-			"im.rate", "im.count.window", "im.count.uniq", "im.emit", "im.kick", "c:tag", "c:score", "im.log.info", "require", "error", "xpcall", "assert", "ipairs", "rawequal", "string.match", "math.floor")
-		return fn + "(" + g.expr(depth-1) + g.pick("", ", "+g.expr(depth-1), ", "+g.expr(depth-1)+", "+g.expr(depth-1)) + ")"
-	case 4:
-		return "(" + g.expr(depth-1) + ")" + g.pick(".text", "[1]", ":len()", ":x()", "()")
-	}
-	return g.expr(depth - 1)
 }
 
 // Whatever a stranger sends: no panic, and what is accepted is JSON.
@@ -707,7 +601,7 @@ func FuzzTexts(f *testing.F) {
 			if !how.fits(word) {
 				continue
 			}
-			newWordList([]string{word}, how).scan([]rune(text), toll{}, func(m match) bool {
+			newWordList([]string{word}, how).scan([]rune(text), &toll{}, func(m match) bool {
 				if m.from < 0 || m.from >= m.to || m.to > len([]rune(text)) {
 					t.Errorf("match %v in %q", m, text)
 				}

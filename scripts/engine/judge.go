@@ -27,6 +27,9 @@ type judgement struct {
 
 	aged bool    // age was looked up
 	age  float64 // of the sender's account, in seconds; NaN: not known
+
+	runes   *[]rune // of spelled; nil: no gate asked for them
+	spelled string
 }
 
 // judge runs the chain. The caller has seen that there is one.
@@ -40,6 +43,7 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 	j := judgement{b: b, c: c, clock: clock, world: w, began: now, marked: now, verdict: Verdict{Bundle: b.tree.hash}}
 	for i, h := range chain {
 		if h.off.Load() || !j.wanted(h) {
+			j.leftOut(h)
 			continue
 		}
 		var stop bool
@@ -53,6 +57,9 @@ func (b *bundle) judgeIn(ctx context.Context, chain []*hook, c *Call, clock func
 		}
 	}
 	j.release()
+	if j.runes != nil {
+		j.b.spelling.Put(j.runes)
+	}
 	if j.verdict.Decision == Allow && !j.passed {
 		j.weigh()
 	}
@@ -79,13 +86,32 @@ func (j *judgement) wanted(h *hook) bool {
 	if trying != nil && !g.open(trying) || !g.takes(j.c.ConversationType) {
 		return false
 	}
-	if g.younger == "" {
-		return true
+	if g.younger != "" {
+		if !j.aged {
+			j.aged, j.age = true, j.accountAge()
+		}
+		if !(j.age*1000 < g.young(trying)) { // never of one that is not known
+			return false
+		}
 	}
-	if !j.aged {
-		j.aged, j.age = true, j.accountAge()
+	return g.words == nil || j.c.Text != nil && g.tells(j.spelt(*j.c.Text))
+}
+
+// spelt is a text as characters, for the gates of a chain.
+func (j *judgement) spelt(text string) []rune {
+	if j.runes == nil {
+		if j.runes, _ = j.b.spelling.Get().(*[]rune); j.runes == nil {
+			j.runes = new([]rune)
+		}
+		*j.runes = (*j.runes)[:0] // of another message
 	}
-	return j.age*1000 < g.young(trying) // never of one that is not known
+	if j.spelled != text {
+		j.spelled, *j.runes = text, (*j.runes)[:0]
+		for _, r := range text {
+			*j.runes = append(*j.runes, r)
+		}
+	}
+	return *j.runes
 }
 
 // accountAge is what c.account_age is, in whole seconds; NaN: it is not known.
@@ -113,7 +139,7 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 	if !h.point.deciding() {
 		wall = j.b.opts.AsideWall
 	} else if i > 0 {
-		if wall = min(wall, j.left(h)); wall < tick {
+		if wall = min(wall, j.left(h)); wall < leastWall {
 			return j.failed(ctx, h, FaultBudget, "the hooks before it used up the time for the chain")
 		}
 	}
@@ -132,18 +158,21 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 	return stop
 }
 
+// leastWall is the least time that is worth calling a hook.
+const leastWall = time.Millisecond
+
 // left is what remains of the chain's time.
 func (j *judgement) left(h *hook) time.Duration { return h.point.time(j.b.opts.ChainWall) - j.spent }
 
-// spend charges a hook that had that wall time to the chain. One that ended by itself is
-// charged for the part after its last strike at most: a busy machine that had the hook wait
-// does not fail those behind it.
+// spend charges a hook that had that wall time to the chain. For one that ended by itself a
+// wait counts as for its own budget: a busy machine that had the hook wait does not fail those behind it.
 func (j *judgement) spend(wall time.Duration, stopped bool) {
 	if !stopped {
-		wall = wall * time.Duration(j.v.budget.struck+1) / time.Duration(j.v.budget.most)
+		wall = min(wall, j.v.budget.charge())
 	}
 	now := time.Now()
 	j.spent += min(now.Sub(j.marked), wall)
+	j.v.busy += min(max(min(now.Sub(j.marked), now.Sub(j.v.taken))-j.v.waited, 0), mostBusy)
 	j.marked = now
 }
 
@@ -156,6 +185,7 @@ func (j *judgement) acquire(ctx context.Context) error {
 		return err
 	}
 	v.calls++
+	v.taken = time.Now()
 	v.configure(j.b.opts.trying)
 	v.now, v.clock = time.Time{}, j.clock
 	v.enter(j.world)
@@ -332,7 +362,7 @@ func (j *judgement) failed(ctx context.Context, h *hook, kind, msg string) (stop
 // fallBack asks the function that a hook has for when it fails.
 func (j *judgement) fallBack(ctx context.Context, h *hook) (stop bool, err error) {
 	wall := min(h.point.time(j.b.opts.Wall), j.left(h))
-	if wall < tick {
+	if wall < leastWall {
 		return false, errWall
 	}
 	if err := j.acquire(ctx); err != nil {

@@ -47,6 +47,9 @@ func (v *vm) operation(L *lua.LState, units int) ops {
 		L.RaiseError("more than %d operations of im.kv, im.rate and im.count in one call", maxOps)
 	}
 	v.spend(L, 10+units)
+	if v.budget.look() != nil { // a store may keep it waiting
+		L.RaiseError("%s", v.budget.Err())
+	}
 	return v.memory()
 }
 

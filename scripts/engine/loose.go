@@ -96,7 +96,7 @@ func (l loose) fits(word string) bool {
 // scanLoose is scan for a list with options. Letters that spaces separate are a
 // word only if all of them are, or if there are as many as in the word itself:
 // else "as he" would hold "she". Scripts without spaces may have gaps anywhere.
-func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
+func (w *wordList) scanLoose(text []rune, t *toll, found func(match) bool) {
 	type letter struct {
 		at          int32 // in text
 		gaps, solid int32 // pairs of letters up to here, with and without a gap
@@ -132,7 +132,9 @@ func (w *wordList) scanLoose(text []rune, t toll, found func(match) bool) {
 		letters[seen%maxWordLen] = now
 		seen++
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
-			t.visit()
+			if !t.visit() {
+				return
+			}
 			n := &w.nodes[out]
 			first := letters[(seen-int(n.depth))%maxWordLen]
 			gaps, solid := now.gaps-first.gaps, now.solid-first.solid

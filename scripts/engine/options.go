@@ -169,13 +169,15 @@ const (
 	maxFile    = 256 << 10 // octets of one source file
 	maxBundle  = 4 << 20   // octets of all source files
 	maxFiles   = 1000
-	maxDepth   = 8         // directories below Dir
-	maxString  = 256 << 10 // octets of any string that a script makes
-	maxResults = 8000      // values that one library call returns, as in Lua 5.1
-	maxIndex   = 1 << 16   // of the array part of a table
-	maxCalls   = 120       // nested Lua calls
-	maxHooks   = 1000      // of a bundle
-	maxNames   = 32        // of hooks that one hook runs before, or after
-	loadUnits  = 1_000_000 // units of work for running one file, or one test
-	vmWork     = 1_000_000 // units of work after which a VM is replaced
+	maxDepth   = 8                     // directories below Dir
+	maxString  = 256 << 10             // octets of any string that a script makes
+	maxResults = 8000                  // values that one library call returns, as in Lua 5.1
+	maxIndex   = 1 << 16               // of the array part of a table
+	maxCalls   = 120                   // nested Lua calls
+	maxHooks   = 1000                  // of a bundle
+	maxNames   = 32                    // of hooks that one hook runs before, or after
+	loadUnits  = 1_000_000             // units of work for running one file, or one test
+	vmWork     = 1_000_000             // units of work after which a VM is replaced
+	vmBusy     = 50 * time.Millisecond // or time in its hooks: some instructions make more of what they cost than others
+	mostBusy   = 5 * time.Millisecond  // of one hook that counts: it may merely not have been scheduled
 )

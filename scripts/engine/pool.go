@@ -114,7 +114,7 @@ func (p *pool) get(ctx context.Context) (*vm, error) {
 // put takes a VM back. One that must not be used again is replaced at once, so
 // that callers who wait get the new one.
 func (p *pool) put(v *vm) {
-	tired := v.calls >= p.b.opts.VMCalls || v.work >= vmWork
+	tired := v.calls >= p.b.opts.VMCalls || v.work >= vmWork || v.busy >= vmBusy
 	if v.broken || tired {
 		v.close()
 		if v.broken {

@@ -57,7 +57,7 @@ func callSymbols() []symbol {
 		field("text", "string?", "The text of a message; may be assigned: one that a client could send, not empty, UTF-8. Later hooks see it."),
 		field("conversation", "string?", "ID of the conversation of a message."),
 		field("conversation_type", "string?", `"chat", "group" or "room", of a message.`),
-		field("kind", "string?", `What a message is: "text".`),
+		field("kind", "string?", `What a message is: "text", "image", "place", "video", "voice", "file", "command" or "custom"; in rooms "text", "gift" or "announcement".`),
 		{name: "Call:tag", in: inHook | inEdge, args: []param{{"name", "string", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.addTag(L) },
 			doc: "Marks the action; 16 times at most.", example: `c:tag("new_user")`},
 		{name: "Call:score", in: inHook, args: []param{{"name", "string", ""}, {"points", "number", ""}}, fn: func(v *vm, L *lua.LState) int { return v.proxy.addScore(L) },
@@ -76,6 +76,23 @@ const (
 	textField
 )
 
+// handles are userdata that were never given out, made many at a time. None is used
+// again: which one a script holds tells of what it is.
+type handles []lua.LUserData
+
+// handlesAtOnce are as many as fit into 1,280 octets.
+const handlesAtOnce = 32
+
+func (h *handles) next(value any, env *lua.LTable, mt lua.LValue) *lua.LUserData {
+	if len(*h) == 0 {
+		*h = make([]lua.LUserData, handlesAtOnce)
+	}
+	one := &(*h)[0]
+	*h = (*h)[1:]
+	one.Value, one.Env, one.Metatable = value, env, mt
+	return one
+}
+
 // callType is the metatable of c.
 func (v *vm) callType() *lua.LTable {
 	methods := v.classes["Call"].RawGetString("__index").(*lua.LTable)
@@ -93,15 +110,17 @@ func (v *vm) callType() *lua.LTable {
 	return mt
 }
 
-// open shows c, close hides it: a handle that a script kept raises afterwards.
+// open shows c, under a handle that no call had before; close hides it. So what a script
+// kept of one call raises, also while another is shown.
 func (p *proxy) open(c *Call, late bool) {
 	p.c, p.late = c, late
 	p.turn++
+	p.v.message = p.v.handles.next(nil, p.v.env, p.v.calling)
 	p.writes, p.tags, p.scores, p.effects = p.writes[:0], p.tags[:0], p.scores[:0], p.effects[:0]
 }
 
 func (p *proxy) close() {
-	p.c = nil
+	p.c, p.v.message = nil, nil
 	p.turn++
 	p.req, p.reply = view{}, view{}
 	p.boxes[textField] = box{}
@@ -109,8 +128,9 @@ func (p *proxy) close() {
 	clear(p.effects)
 }
 
+// live makes sure that argument 1 is the handle of the call that is shown.
 func (p *proxy) live(L *lua.LState) {
-	if p.c == nil {
+	if handle, _ := L.Get(1).(*lua.LUserData); handle == nil || handle != p.v.message {
 		L.RaiseError("call used outside its hook")
 	}
 }
@@ -287,6 +307,9 @@ func (p *proxy) write(L *lua.LState) int {
 	case p.late:
 		L.RaiseError("c.text is read-only: the action is over")
 	}
+	if text, ok := L.Get(3).(lua.LString); ok && string(text) == *p.c.Text {
+		return 0 // also of what has none, a picture without a caption
+	}
 	most := p.v.b.opts.MaxText
 	if f := p.v.b.rewritable(p.c.Action, "text"); f != nil {
 		most = f.Max
@@ -376,8 +399,8 @@ func (p *proxy) addScore(L *lua.LState) int {
 
 // receiver makes sure that a method was called on c.
 func (p *proxy) receiver(L *lua.LState) {
-	p.live(L)
-	if L.Get(1) != p.v.message {
+	if handle, _ := L.Get(1).(*lua.LUserData); handle == nil || handle.Metatable != p.v.calling {
 		L.RaiseError("call it as a method of c, with a colon")
 	}
+	p.live(L)
 }

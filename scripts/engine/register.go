@@ -17,7 +17,7 @@ var (
 func pointSymbols() []symbol {
 	hook := param{"fn", "fun(c: im.Call): im.Verdict?", ""}
 	options := deciding("", "")
-	messages := deciding(`, conversations?: string|string[], younger?: string`, `; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger`)
+	messages := deciding(`, conversations?: string|string[], younger?: string, words?: im.Words`, `; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger; words: it is for texts with one of these words`)
 	aside := param{"fn", "fun(c: im.Call)", ""}
 	named := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique; when: as of im.before"}
 	action := param{"action", "string", `"chat.send", or several: "chat.*", "*"`}
@@ -32,7 +32,7 @@ func pointSymbols() []symbol {
 			doc:     "Registers a hook on people who sign in or connect, when their credentials were right.",
 			example: `im.on_login(function(c) if c.device_type == "tablet" then return im.deny("rejected") end end, {name = "no_tablets", on_error = "open"})`},
 		{name: "im.on_join", in: inLoad, fn: registering(Join), args: []param{hook, options},
-			doc:     "Registers a hook on people who come into a room, c.conversation, and may.",
+			doc:     "Registers a hook on people who come into a room or a group, c.conversation, and may.",
 			example: `im.on_join(function(c) if c.conversation == "r_staff" then return im.deny("rejected") end end, {name = "staff", on_error = "closed"})`},
 		{name: "im.on_room_create", in: inLoad, fn: aboutAction(Before, "im.on_room_create", "room.create"), args: []param{hook, options},
 			doc:     `Is im.before("room.create", …).`,
@@ -132,6 +132,7 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 	}
 	if r.point == Message {
 		options["younger"] = func(value lua.LValue) bool { return v.gateYounger(&r.gate, value) }
+		options["words"] = func(value lua.LValue) bool { return gateWords(&r.gate, value) }
 		options["conversations"] = func(value lua.LValue) bool { return gateKinds(&r.gate, value) }
 	}
 	eachOption(L, n+1, function, options)

@@ -86,6 +86,7 @@ func (e *Engine) reloadAs(ctx context.Context, asked bool, by By) (Report, error
 	if !asked && e.isRejected(t.hash) {
 		return report, nil
 	}
+	defer e.shelf.trying(t.hash)()
 	b, err := e.checked(ctx, t)
 	if err != nil {
 		return report, e.refused(ctx, t.hash, err)

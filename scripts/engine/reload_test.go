@@ -104,127 +104,15 @@ func (w *watched) logged(want string) {
 
 func (w *watched) path(name string) string { return filepath.Join(w.dir, name) }
 
-func TestSaves(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		save func(w *watched)
-	}{
-		{"in place", func(w *watched) { w.put("a.lua", answer("two")) }},
-		{"temporary file and rename", func(w *watched) {
-			w.put("a.lua~tmp", answer("two"))
-			w.must(os.Rename(w.path("a.lua~tmp"), w.path("a.lua")))
-		}},
-		{"backup and new file, as vim", func(w *watched) {
-			w.put("4913", "")
-			w.must(os.Remove(w.path("4913")))
-			w.put(".a.lua.swp", "binary \xff")
-			w.must(os.Rename(w.path("a.lua"), w.path("a.lua~")))
-			w.put("a.lua", answer("two"))
-			w.must(os.Remove(w.path("a.lua~")))
-			w.must(os.Remove(w.path(".a.lua.swp")))
-		}},
-		{"removed and created again", func(w *watched) {
-			w.must(os.Remove(w.path("a.lua")))
-			w.put("a.lua", answer("two"))
-		}},
-		{"written slowly in chunks", func(w *watched) {
-			// However long the writer pauses, no beginning of this text is right.
-			text := "do\n" + answer("between") + strings.Repeat("-- padding\n", 2000) + answer("two")[len("local im = require(\"im\")\n"):] + "end"
-			text = strings.Replace(text, `"answer"`, `"first"`, 1)
-			f, err := os.Create(w.path("a.lua"))
-			w.must(err)
-			for len(text) > 0 {
-				n := min(1024, len(text))
-				_, err := f.WriteString(text[:n])
-				w.must(err)
-				text = text[n:]
-			}
-			w.must(f.Close())
-		}},
-		{"a git checkout", func(w *watched) {
-			for i := range 40 {
-				w.put(fmt.Sprintf("lib/m%d.lua", i), "return "+fmt.Sprint(i))
-			}
-			w.put("sub/a.lua", answer("two")) // refused until the other is gone: the names clash
-			w.must(os.Remove(w.path("a.lua")))
-			for i := range 20 {
-				w.must(os.Remove(w.path(fmt.Sprintf("lib/m%d.lua", i))))
-			}
-		}},
-		{"the directory renamed and made again", func(w *watched) {
-			w.must(os.Rename(w.dir, w.dir+".old"))
-			w.put("a.lua", answer("two"))
-		}},
-		{"the directory removed and made again", func(w *watched) {
-			w.must(os.RemoveAll(w.dir))
-			w.rejected("no such file")
-			w.put("a.lua", answer("two"))
-		}},
-		{"a file in a new sub-directory", func(w *watched) {
-			w.must(os.Mkdir(w.path("sub"), 0o755))
-			w.put("sub/deep/b.lua", strings.ReplaceAll(answer("two"), "answer", "zwei"))
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			w := watch(t, filepath.Join(t.TempDir(), "scripts"), map[string]string{"a.lua": answer("one")})
-			test.save(w)
-			w.until("two", "between", "hi")
-			w.put("sub/later.lua", "-- a change in a directory that may be new")
-			eventually(t, "a watch on what is new", func() bool { return len(w.Status().Files) > 1 && w.Status().Rejected == nil })
-			w.until("two")
-		})
-	}
-}
-
-// A Kubernetes ConfigMap: files are links through ..data, which is swapped.
-func TestConfigMap(t *testing.T) {
-	dir := t.TempDir()
-	put(t, dir, map[string]string{"..v1/a.lua": answer("one")})
-	link := func(target, name string) {
-		t.Helper()
-		temp := filepath.Join(dir, "..tmp")
-		if err := errors.Join(os.Symlink(target, temp), os.Rename(temp, filepath.Join(dir, name))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link("..v1", "..data")
-	link("..data/a.lua", "a.lua")
-	w := watch(t, dir, nil)
-	for i, tag := range []string{"two", "three"} {
-		version := fmt.Sprintf("..v%d", i+2)
-		put(t, dir, map[string]string{version + "/a.lua": answer(tag)})
-		link(version, "..data")
-		if err := os.RemoveAll(filepath.Join(dir, fmt.Sprintf("..v%d", i+1))); err != nil {
-			t.Fatal(err)
-		}
-		w.until(tag, "hi")
-	}
-	if files := w.Status().Files; len(files) != 1 {
-		t.Errorf("got files %v, want a.lua once", files)
-	}
-}
-
-// A release directory behind a link that is swapped.
-func TestRootIsALink(t *testing.T) {
-	base := t.TempDir()
-	put(t, base, map[string]string{"v1/a.lua": answer("one"), "v2/a.lua": answer("two")})
-	root := filepath.Join(base, "scripts")
-	if err := os.Symlink("v1", root); err != nil {
-		t.Fatal(err)
-	}
-	w := watch(t, root, nil)
-	w.must(os.Symlink("v2", root+".new"))
-	w.must(os.Rename(root+".new", root))
-	w.until("two")
-	put(t, base, map[string]string{"v2/a.lua": answer("three")})
-	w.until("three")
-}
-
 func TestBrokenFileKeepsTheBundle(t *testing.T) {
+	cycle := func(name, before string) string {
+		return `require("im").on_message(function() end, {name = "` + name + `", on_error = "open", before = "` + before + `"})` + "\n"
+	}
 	w := watch(t, t.TempDir(), map[string]string{"a.lua": answer("one")})
 	before := w.Status().Bundle
 	for _, test := range []struct{ text, want string }{
+		{answer("one") + answer("two")[len("local im = require(\"im\")\n"):], `"answer"`},
+		{answer("one") + cycle("x", "y") + cycle("y", "x"), "these hooks wait for each other"},
 		{"local x = = 1", "a.lua:1:11: syntax error"},
 		{"error('boom')", "a.lua:1: boom"},
 		{"while true do end", "a.lua:1: instruction budget spent"},
@@ -236,6 +124,13 @@ func TestBrokenFileKeepsTheBundle(t *testing.T) {
 			t.Errorf("got %q after %q, want the old bundle", got, test.text)
 		}
 	}
+	w.put("a.lua", answer("one"))
+	w.put("a_test.lua", `test("no", function(t) error("it is not so") end)`)
+	w.rejected("it is not so")
+	if got := w.says(); got != "one" || w.Status().Bundle != before {
+		t.Errorf("got %q after a test that fails, want the old bundle", got)
+	}
+	w.must(os.Remove(w.path("a_test.lua")))
 	w.put("a.lua", answer("two"))
 	w.until("two")
 	eventually(t, "the rejection is forgotten", func() bool { return w.Status().Rejected == nil })
@@ -395,6 +290,57 @@ func TestLastGood(t *testing.T) {
 		e.Close()
 		t.Error("got no error from damaged copies")
 	}
+}
+
+// TestFatalContent: a content with which a process ended while it tried it is not what the next one
+// begins with, however often that starts. It is tried when somebody asks for it, or when there
+// is nothing else; and one that was active before is not to blame.
+func TestFatalContent(t *testing.T) {
+	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	mark := filepath.Join(state, "trying")
+	start := func(state, want string) *engine.Engine {
+		t.Helper()
+		o := options(dir, &logs{})
+		o.StateDir = state
+		e, err := engine.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, m := ask(t, e, "hi"); m.Text != want {
+			t.Errorf("got %q, want %q", m.Text, want)
+		}
+		return e
+	}
+	died := func(state, with string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(state, 0o700), os.WriteFile(filepath.Join(state, "trying"), []byte(with), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, dir, map[string]string{"a.lua": answer("one")})
+	start(state, "one").Close()
+	put(t, dir, map[string]string{"a.lua": answer("two")})
+	other := start("", "two")
+	two := other.Status().Bundle
+	other.Close()
+	died(state, two)
+	start(state, "one").Close()
+	e := start(state, "one")
+	if s := e.Status(); s.Rejected == nil || s.Rejected.Bundle != two || !strings.Contains(s.Rejected.Errors[0], "ended while") {
+		t.Errorf("got %+v, want what is wrong with %s", s, two)
+	}
+	if r, err := e.Reload(t.Context()); err != nil || !r.Activated() {
+		t.Errorf("got %+v, %v, want the files that were asked for", r, err)
+	}
+	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a mark is left of what went well: %v", err)
+	}
+	e.Close()
+	died(state, two)
+	start(state, "two").Close()
+	alone := filepath.Join(t.TempDir(), "state")
+	died(alone, two)
+	start(alone, "two").Close()
 }
 
 func TestUnreadable(t *testing.T) {

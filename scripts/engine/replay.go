@@ -206,7 +206,7 @@ func (p *player) times() (p50, p99 time.Duration) {
 func (b *bundle) twin() (*bundle, error) {
 	patient := *b.opts
 	patient.Wall, patient.ChainWall, patient.VMs = b.opts.TestWall, b.opts.TestWall, 1
-	t := &bundle{tree: b.tree, protos: b.protos, opts: &patient, dog: b.dog, off: new(atomic.Bool)}
+	t := &bundle{tree: b.tree, protos: b.protos, opts: &patient, off: new(atomic.Bool)}
 	t.words.lists = map[[32]byte]*wordList{}
 	t.words.older = &b.words
 	first, err := newVM(t, true, false)

@@ -17,7 +17,8 @@ type view struct {
 	item  *fieldShape   // of a slice: its elements
 	path  string        // "c.req", for errors
 	turn  uint64
-	top   bool // the request itself, whose fields may be rewritable
+	top   bool           // the request itself, whose fields may be rewritable
+	owner *lua.LUserData // the only handle that it is good for
 }
 
 // typeShape is what scripts can read of one generated type. It is made once.
@@ -138,8 +139,9 @@ func (p *proxy) request(L *lua.LState) lua.LValue {
 	if p.req.turn != p.turn {
 		value := reflect.ValueOf(p.c.Request).Elem()
 		p.req = view{value: value, shape: p.v.b.shapeOf(value.Type()), path: "c.req", turn: p.turn, top: true}
+		p.req.owner = p.v.handles.next(&p.req, p.v.env, p.v.views)
 	}
-	return p.v.request
+	return p.req.owner
 }
 
 // replied is c.reply, nil if there is none.
@@ -150,15 +152,22 @@ func (p *proxy) replied() lua.LValue {
 	if p.reply.turn != p.turn {
 		value := reflect.ValueOf(p.c.Reply).Elem()
 		p.reply = view{value: value, shape: p.v.b.shapeOf(value.Type()), path: "c.reply", turn: p.turn}
+		p.reply.owner = p.v.handles.next(&p.reply, p.v.env, p.v.views)
 	}
-	return p.v.reply
+	return p.reply.owner
+}
+
+// within is a handle of something inside of the request.
+func (v *vm) within(w *view) *lua.LUserData {
+	w.owner = v.handle(w, v.views)
+	return w.owner
 }
 
 // viewed is argument 1 as a view that is still good.
 func (v *vm) viewed(L *lua.LState) *view {
 	handle, ok := L.Get(1).(*lua.LUserData)
 	if ok {
-		if w, ok := handle.Value.(*view); ok && w.turn == v.proxy.turn && v.proxy.c != nil {
+		if w, ok := handle.Value.(*view); ok && w.owner == handle && w.turn == v.proxy.turn && v.proxy.c != nil {
 			return w
 		}
 	}
@@ -239,11 +248,11 @@ func (v *vm) toLua(value reflect.Value, f *fieldShape, within *view, name string
 			return lua.LNil
 		}
 		v.spend(v.L, viewUnits)
-		return v.handle(&view{value: value.Elem(), shape: v.b.shapeOf(f.typ), path: within.path + "." + name, turn: within.turn}, v.views)
+		return v.within(&view{value: value.Elem(), shape: v.b.shapeOf(f.typ), path: within.path + "." + name, turn: within.turn})
 	}
 	kind, typ := kindOf(f.typ)
 	v.spend(v.L, viewUnits)
-	return v.handle(&view{value: value, item: &fieldShape{kind: kind, typ: typ}, path: within.path + "." + name, turn: within.turn}, v.views)
+	return v.within(&view{value: value, item: &fieldShape{kind: kind, typ: typ}, path: within.path + "." + name, turn: within.turn})
 }
 
 func enumName(value reflect.Value) string { return value.Interface().(fmt.Stringer).String() }

@@ -156,26 +156,6 @@ im.before("*", function(c) c.text = ("x"):rep(11) end, {name = "three", on_error
 	}
 }
 
-// What a script keeps of a call raises in the next one.
-func TestStashedViews(t *testing.T) {
-	for i, kept := range []string{"c", "c.req", "c.req.inner", "c.req.members"} {
-		e := load(t, map[string]string{"a.lua": `local im = require("im")
-local kept
-im.before("*", function(c)
-	if c.action == "shop.close" then
-		local ok, err = pcall(function() return tostring(kept.action or kept.text or kept.name or kept[1]) end)
-		return im.deny("rejected", err)
-	end
-	kept = ` + kept + `
-end, {name = "keeps", on_error = "closed"})`}, func(o *engine.Options) { shop(o); o.VMs = 1 })
-		askOrder(t, e, newOrder())
-		v := e.Ask(t.Context(), engine.Before, &engine.Call{Action: "shop.close", Request: &inner{}})
-		if i > 0 && !strings.Contains(v.Reason, "outside its hook") || v.Err != nil {
-			t.Errorf("%s: got %+v", kept, v)
-		}
-	}
-}
-
 func TestGlobs(t *testing.T) {
 	e := load(t, map[string]string{"a.lua": `local im = require("im")
 for i, glob in ipairs({"shop.order", "shop.*", "*", "chat.send"}) do

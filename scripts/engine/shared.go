@@ -63,11 +63,16 @@ type Shared interface {
 var ErrFull = errors.New("full")
 
 // shared counts one use of what the cores share, and pays for it.
-func (v *vm) shared(L *lua.LState, units int) Shared { return v.operation(L, 100+units).common() }
+func (v *vm) shared(L *lua.LState, units int) Shared {
+	memory := v.operation(L, 100+units).common()
+	v.asked = time.Now()
+	return memory
+}
 
 // unanswered pushes nil and the reason, if there was no answer; what a script did wrong
 // is raised.
 func (v *vm) unanswered(L *lua.LState, err error) bool {
+	v.waited += time.Since(v.asked)
 	switch {
 	case err == nil:
 		return false

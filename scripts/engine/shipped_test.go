@@ -15,7 +15,7 @@ import (
 func TestShippedRules(t *testing.T) {
 	o := options("..", &logs{})
 	o.RequireRules, o.RequireTests, o.Codes = true, true, nil
-	o.Actions = []engine.Action{{Name: "chat.send", Message: true, Reply: func() any { return new(sendReply) }}}
+	o.Actions = []engine.Action{{Name: "chat.send", Message: true, Holds: true, Reply: func() any { return new(sendReply) }}, {Name: "room.send", Message: true}}
 	e, err := engine.New(o)
 	if err != nil {
 		t.Fatal(err)

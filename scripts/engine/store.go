@@ -66,8 +66,9 @@ type book struct {
 // for as long as the engine lives. Whoever holds the token of Engine.reloading
 // changes it.
 type shelf struct {
-	dir string
-	log *slog.Logger
+	dir   string
+	log   *slog.Logger
+	fatal string // the content with which a process before this one ended in its trial; static
 
 	mu    sync.Mutex // guards the fields below; not held while files are written
 	book  book
@@ -85,6 +86,9 @@ func openShelf(dir string, log *slog.Logger) *shelf {
 	s := &shelf{dir: dir, log: log, trees: map[string]tree{}}
 	if dir == "" {
 		return s
+	}
+	if mark, err := os.ReadFile(s.markPath()); err == nil {
+		s.fatal = string(mark)
 	}
 	data, err := os.ReadFile(s.bookPath())
 	if err == nil {
@@ -122,6 +126,39 @@ func openShelf(dir string, log *slog.Logger) *shelf {
 }
 
 func (s *shelf) bookPath() string { return filepath.Join(s.dir, "decisions.json") }
+func (s *shelf) markPath() string { return filepath.Join(s.dir, "trying") }
+
+// trying marks a content that has never been active while it is loaded, tested and tried: if the
+// process does not outlive that, the next one does not begin with it.
+func (s *shelf) trying(hash string) (over func()) {
+	if s.dir == "" || s.worked(hash) {
+		return func() {}
+	}
+	if err := writeFile(s.markPath(), []byte(hash)); err != nil {
+		s.log.Warn("scripts are tried without a mark for the next start", "bundle", hash, "err", err)
+	}
+	return func() {
+		if err := os.Remove(s.markPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			s.log.Warn("a mark could not be removed", "file", s.markPath(), "err", err)
+		}
+	}
+}
+
+// isFatal reports whether not to begin with a content: a process ended while it tried it, it has
+// never been active, and there is another that was.
+func (s *shelf) isFatal(hash string) bool {
+	return hash == s.fatal && !s.worked(hash) && slices.ContainsFunc(s.bundles(), func(one Stored) bool {
+		return !one.Activated.IsZero() && one.Rejected == ""
+	})
+}
+
+// worked reports whether a content was active.
+func (s *shelf) worked(hash string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.index(hash)
+	return i >= 0 && !s.book.Bundles[i].Activated.IsZero()
+}
 
 func (s *shelf) path(hash string) string { return filepath.Join(s.dir, "bundles", hash+".json") }
 

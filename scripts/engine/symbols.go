@@ -119,8 +119,7 @@ func (v *vm) installAPI(tests bool) {
 	v.opaque = v.metatable(nil, nil)
 	v.allow, v.pass = v.handle(nil, v.opaque), v.handle(nil, v.opaque)
 	v.proxy.v = v
-	v.message, v.views = v.handle(nil, v.callType()), v.requestType()
-	v.request, v.reply = v.handle(&v.proxy.req, v.views), v.handle(&v.proxy.reply, v.views)
+	v.calling, v.views = v.callType(), v.requestType()
 }
 
 // guarded is s.fn in the phases that it is for, and an error in all others.

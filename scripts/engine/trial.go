@@ -20,7 +20,7 @@ type Trial map[string]any
 // Answer is what the hooks said about a trial.
 type Answer struct {
 	Verdict Verdict
-	Steps   []Step // one for each hook that was asked
+	Steps   []Step // one for each hook that was asked, or left out; those that sleep come last
 	Text    string // of a message, as it is now
 }
 
@@ -34,6 +34,9 @@ func (d *Draft) Ask(ctx context.Context, p Point, trial Trial) (a Answer, err er
 	s.Explain = func(step Step) { a.Steps = append(a.Steps, step) }
 	if chain := d.b.chain(p, s.Action, s.Text != nil); len(chain) > 0 {
 		a.Verdict = d.b.judge(ctx, chain, &s.Call, d.opts.Now)
+	}
+	for _, h := range d.b.sleeping(p, s.Action, s.Text != nil) {
+		s.Explain(h.notAsked())
 	}
 	a.Text = s.now()
 	return a, nil
@@ -144,7 +147,6 @@ func (d *Draft) Eval(source string, trial Trial) (Evaluated, error) {
 		return Evaluated{}, err
 	}
 	defer v.close()
-	v.globals.RawSetString("c", v.message)
 	v.globals.RawSetString("im", v.im)
 	fn := v.L.NewFunctionFromProto(proto)
 	fn.Env = v.env
@@ -152,6 +154,7 @@ func (d *Draft) Eval(source string, trial Trial) (Evaluated, error) {
 	v.calls++
 	v.rule = evaluated
 	v.proxy.open(&s.Call, false)
+	v.globals.RawSetString("c", v.message)
 	began := time.Now()
 	result, err := v.run(fn, v.joined, d.opts.Instructions, d.opts.Wall, phaseRunning)
 	out := Evaluated{Units: v.used, Took: time.Since(began), Text: s.now()}

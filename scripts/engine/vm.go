@@ -49,9 +49,9 @@ type vm struct {
 	random   *rand.Rand
 	pats     map[string]*pattern
 
-	message *lua.LUserData // the proxy's handle, c in a hook
-	request *lua.LUserData // c.req
-	reply   *lua.LUserData // c.reply
+	message *lua.LUserData // c of the hook that runs; nil: none does
+	calling lua.LValue     // its metatable
+	handles handles        // for c, c.req and c.reply
 	proxy   proxy
 	tag     *lua.LFunction // c.tag, c.score
 	score   *lua.LFunction
@@ -69,24 +69,28 @@ type vm struct {
 	tried    tried               // which values their tables hold
 
 	// Of the running call.
-	now   time.Time // zero until a script asks
-	clock func() time.Time
-	world *world // nil: the engine's
-	rule  string
-	logs  int
-	ops   int        // of im.kv, im.rate and im.count
-	used  int        // units of the last call
-	spelt string     // a text that is searched
-	runes []rune     // its characters
-	pairs pairCounts // of texts that are compared; room for the next
+	taken  time.Time     // when the judgement got the VM
+	asked  time.Time     // when it asked what all cores share
+	waited time.Duration // for that, in the running hook
+	now    time.Time     // zero until a script asks
+	clock  func() time.Time
+	world  *world // nil: the engine's
+	rule   string
+	logs   int
+	ops    int        // of im.kv, im.rate and im.count
+	used   int        // units of the last call
+	spelt  string     // a text that is searched
+	runes  []rune     // its characters
+	pairs  pairCounts // of texts that are compared; room for the next
 
 	// Since the VM was made.
 	res     int // regular expressions
 	wordSum int // characters of its word lists
 	calls   int
 	work    int
-	broken  bool // an error left it in a state that nobody vouches for
-	dead    bool // it cannot even be called any more
+	busy    time.Duration // in hooks, as the wall clock had it
+	broken  bool          // an error left it in a state that nobody vouches for
+	dead    bool          // it cannot even be called any more
 }
 
 // module is a file that was run, or is being run.
@@ -113,8 +117,7 @@ func newVM(b *bundle, quiet, tests bool) (*vm, error) {
 	if tests {
 		v.random = rand.New(rand.NewPCG(1, 2))
 	}
-	v.budget.dog = b.dog
-	b.dog.add(&v.budget)
+	v.budget = newBudget()
 	v.L.SetContext(&v.budget)
 	if b.covered != nil {
 		v.L.SetContext(&covering{&v.budget, v.L, b.covered})
@@ -128,11 +131,7 @@ func newVM(b *bundle, quiet, tests bool) (*vm, error) {
 	return v, nil
 }
 
-// close takes the VM out of the watchdog's sight; the rest is the collector's.
-func (v *vm) close() {
-	v.b.dog.remove(&v.budget)
-	v.L.Close()
-}
+func (v *vm) close() { v.L.Close() }
 
 // load runs every file that is no library: those run when they are required.
 func (v *vm) load(tests bool) error {
@@ -234,7 +233,7 @@ func (v *vm) require(L *lua.LState) int {
 
 // run calls fn(arg) under the budget and gives its one result.
 func (v *vm) run(fn *lua.LFunction, arg lua.LValue, units int, wall time.Duration, p phase) (lua.LValue, error) {
-	v.phase, v.logs, v.ops = p, 0, 0
+	v.phase, v.logs, v.ops, v.waited = p, 0, 0, 0
 	v.budget.begin(units, wall)
 	v.L.Push(fn)
 	v.L.Push(arg)

@@ -121,6 +121,11 @@ func (w *wordList) link() {
 	}
 }
 
+// same reports whether two lists find the same: a bundle's cache of lists may be full.
+func (w *wordList) same(other *wordList) bool {
+	return w == other || w != nil && other != nil && w.loose == other.loose && slices.Equal(w.words, other.words)
+}
+
 // step follows r from node, falling back to shorter suffixes.
 func (w *wordList) step(node int32, r rune) int32 {
 	for node != 0 {
@@ -153,20 +158,29 @@ const visits = 2
 // toll charges what a scan finds: at one character as many words may end as are in
 // one another. Whoever cannot pay is stopped by pay, which does not return.
 type toll struct {
-	pay  func(units int) // nil: nobody pays
-	seen int
+	pay     func(units int) // nil: nobody pays
+	most    int             // visits without pay; 0: no bound
+	seen    int
+	refused bool // there were more than most
 }
 
-func (t *toll) visit() {
-	if t.seen++; t.seen == 64*visits && t.pay != nil {
+// visit reports whether the scan may go on.
+func (t *toll) visit() bool {
+	t.seen++
+	switch {
+	case t.pay == nil:
+		t.refused = t.most > 0 && t.seen > t.most
+		return !t.refused
+	case t.seen == 64*visits:
 		t.pay(t.seen / visits)
 		t.seen = 0
 	}
+	return true
 }
 
 // scan calls found for every match in order of its end, until it returns false. It does
 // not change text.
-func (w *wordList) scan(text []rune, t toll, found func(match) bool) {
+func (w *wordList) scan(text []rune, t *toll, found func(match) bool) {
 	if w.loose != (loose{}) {
 		w.scanLoose(text, t, found)
 		return
@@ -181,7 +195,9 @@ func (w *wordList) scan(text []rune, t toll, found func(match) bool) {
 		}
 		node = w.step(node, k)
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
-			t.visit()
+			if !t.visit() {
+				return
+			}
 			hit := match{i + 1 - int(w.nodes[out].depth), i + 1, int(w.nodes[out].word)}
 			if whole(text, hit) && !found(hit) {
 				return
@@ -191,7 +207,7 @@ func (w *wordList) scan(text []rune, t toll, found func(match) bool) {
 }
 
 // first is the leftmost match, the longest of those.
-func (w *wordList) first(text []rune, t toll) (best match, ok bool) {
+func (w *wordList) first(text []rune, t *toll) (best match, ok bool) {
 	w.scan(text, t, func(hit match) bool {
 		if !ok || hit.from <= best.from {
 			best, ok = hit, true
@@ -202,7 +218,7 @@ func (w *wordList) first(text []rune, t toll) (best match, ok bool) {
 }
 
 // mask replaces every character of every match; with none there is no masked text.
-func (w *wordList) mask(text []rune, with rune, t toll) (masked string, count int) {
+func (w *wordList) mask(text []rune, with rune, t *toll) (masked string, count int) {
 	var cover []int // +1 where a match begins, -1 where one ends
 	w.scan(text, t, func(hit match) bool {
 		if cover == nil {
@@ -371,7 +387,7 @@ func (v *vm) wordArgs(L *lua.LState) (*wordList, []rune, toll) {
 func (v *vm) wordsAny(L *lua.LState) int {
 	list, text, pays := v.wordArgs(L)
 	found := false
-	list.scan(text, pays, func(match) bool {
+	list.scan(text, &pays, func(match) bool {
 		found = true
 		return false
 	})
@@ -382,7 +398,7 @@ func (v *vm) wordsAny(L *lua.LState) int {
 // wordsFind answers word, from, to; or nil.
 func (v *vm) wordsFind(L *lua.LState) int {
 	list, text, pays := v.wordArgs(L)
-	hit, ok := list.first(text, pays)
+	hit, ok := list.first(text, &pays)
 	if !ok {
 		L.Push(lua.LNil)
 		return 1
@@ -401,7 +417,7 @@ func (v *vm) wordsMask(L *lua.LState) int {
 	if len(with) != 1 {
 		L.RaiseError("words:mask: the mask must be one character")
 	}
-	masked, count := list.mask(text, with[0], pays)
+	masked, count := list.mask(text, with[0], &pays)
 	if count == 0 {
 		masked = L.CheckString(2)
 	}

@@ -32,3 +32,19 @@ test("newcomers: an older account, and one whose age is not known, are free", fu
     assert(not t.message{conversation = "c_1_" .. i}.denied)
   end
 end)
+
+test("newcomers: who wrote to too many waits for a reviewer", function(t)
+  t.config{newcomers = {enabled = true, conversations = 1, beyond = "hold"}}
+  assert(not t.message{account_age = 60, conversation = "c_1_2"}.held)
+  local v = t.message{account_age = 60, conversation = "c_1_3"}
+  assert(v.held == "newcomers" and v.rule == "newcomers" and not v.denied)
+  assert(t.message{account_age = 60, conversation = "c_1_2"}.held)
+  v = t.message{account_age = 60, action = "room.send", conversation = "r_lobby", conversation_type = "room"}
+  assert(v.denied and not v.held)
+  assert(not t.message{account_age = 86400, conversation = "c_1_4"}.held)
+end)
+
+test("newcomers: conversations = 0 reviews all that they write", function(t)
+  t.config{newcomers = {enabled = true, conversations = 0, beyond = "hold"}}
+  assert(t.message{account_age = 60}.held == "newcomers")
+end)

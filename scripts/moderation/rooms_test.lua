@@ -38,3 +38,21 @@ test("rooms: other mentions, addresses and words are left alone", function(t)
   end
   assert(not t.message{text = "@all in a chat"}.denied)
 end)
+
+test("rooms: of groups too, callers call everybody", function(t)
+  t.config{rooms = {gate_mention_all = true, callers = "7"}}
+  local function told(user, text)
+    return t.message{conversation = "g_12", conversation_type = "group", user = user, text = text}
+  end
+  local v = told("1", "@all look")
+  assert(v.denied and v.rule == "rooms.mention_all" and v.code == "rejected")
+  assert(not told("7", "@all look").denied)
+  assert(not told("1", "@alleria look").denied)
+end)
+
+test("rooms: slow mode is not of groups", function(t)
+  t.config{rooms = {slow = "g_12", pause = "5s"}}
+  for _ = 1, 3 do
+    assert(not t.message{conversation = "g_12", conversation_type = "group"}.denied)
+  end
+end)

@@ -16,17 +16,15 @@ spoilers
 ]])
 
 -- Nothing that is denied may slip through when this rule fails: closed.
+-- "words" asks it only about messages that have one, or are too long to tell: the others cost next to nothing.
 im.on_message(function(c)
   local word = denied:find(c.text)
   if word then
     return im.deny("rejected", "the message contains: " .. word)
   end
-end, {name = "words.deny", priority = 10, on_error = "closed"})
+end, {name = "words.deny", words = denied, priority = 10, on_error = "closed"})
 
 -- A mask that fails is no reason to stop people from talking: open.
 im.on_message(function(c)
-  local text, count = masked:mask(c.text)
-  if count > 0 then
-    c.text = text
-  end
-end, {name = "words.mask", on_error = "open"})
+  c.text = masked:mask(c.text)
+end, {name = "words.mask", words = masked, on_error = "open"})

@@ -129,6 +129,20 @@ func (c conformance) migrations(t *testing.T) {
 	if after := schema(t, h); after != before {
 		t.Errorf("schema changed from\n%s\nto\n%s", before, after)
 	}
+	if h.directory.Dialect() != "mysql" {
+		return
+	}
+	// A core that is killed at the end of a migration, which MySQL has committed by then, leaves this.
+	table := "goose_" + c.make().Info().Name
+	if _, err := h.DB().ExecContext(t.Context(), "DELETE FROM "+table+" ORDER BY version_id DESC LIMIT 1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.directory.Migrate(t.Context(), c.make().Info().Name, migrator.Migrations()); err != nil {
+		t.Fatalf("the newest migration cannot be run again: %v", err)
+	}
+	if after := schema(t, h); after != before {
+		t.Errorf("run again, the newest migration changed the schema from\n%s\nto\n%s", before, after)
+	}
 }
 
 // schema is the directory's schema as text, with the versions.
@@ -214,9 +228,14 @@ func (c conformance) access(t *testing.T) {
 
 func (c conformance) hostileBodies(t *testing.T) {
 	h := c.host(t)
-	for _, spec := range h.Actions() {
+	for at, spec := range h.Actions() {
 		for _, codec := range []idl.Codec{idl.CodecJSON, idl.CodecProtobuf} {
-			for _, body := range HostileBodies(codec) {
+			for i, body := range HostileBodies(codec) {
+				// The race detector, which runs with -short, sees one goroutine here: a third
+				// will do, another one for the next action.
+				if testing.Short() && (i+at)%3 != 0 {
+					continue
+				}
 				// A session each: a call may well end its own.
 				for _, s := range []*Session{h.Connect(codec), h.As(100001, "device", codec)} {
 					reply, err := s.Raw(t.Context(), spec.Action, body)

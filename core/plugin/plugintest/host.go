@@ -44,6 +44,9 @@ type Options struct {
 	// has stored; empty: a directory of the test's own. Timelines may end with the
 	// host.
 	Dir string
+	// Timelines are another host's, which ends after this one; nil: the host's own.
+	// Two hosts with the same Dir and timelines are two cores of one site.
+	Timelines timeline.Store
 }
 
 // Stub is a service that stands for another plugin's.
@@ -57,6 +60,7 @@ type Host struct {
 	// Static after New.
 	directory  *sql.Directory
 	timelines  timeline.Store
+	borrowed   bool          // the timelines, of another host, which closes them
 	redis      *redis.Client // nil with the embedded stores
 	registry   presence.Registry
 	rooms      *rooms
@@ -78,6 +82,7 @@ type Host struct {
 	now      time.Time
 	sessions map[presence.SessionRef]*Session // live and closed
 	kicks    []Kick
+	wakes    []plugin.Followed
 }
 
 // New starts a host that is stopped when the test ends. The test fails at once
@@ -116,6 +121,12 @@ func Start(t testing.TB, o Options) (*Host, error) {
 	if err := h.open(t, o.Dir); err != nil {
 		return nil, err
 	}
+	if o.Timelines != nil {
+		if err := h.timelines.Close(); err != nil {
+			return nil, err
+		}
+		h.timelines, h.borrowed = o.Timelines, true
+	}
 	var there presence.Rooms = presence.NewMemoryRooms(presence.Leases{})
 	if h.redis != nil {
 		there = redis.NewRooms(h.redis, presence.Leases{})
@@ -127,14 +138,14 @@ func Start(t testing.TB, o Options) (*Host, error) {
 func (h *Host) start(o Options) (err error) {
 	plugins := o.Plugins
 	if len(o.Stubs) > 0 {
-		plugins = append([]plugin.Plugin{stubs(o.Stubs)}, plugins...)
+		plugins = append([]plugin.Plugin{stubbed(o.Stubs)}, plugins...)
 	}
 	if h.plugins, err = plugin.NewSet(plugins); err != nil {
 		return err
 	}
 	if o.Scripts != nil {
 		h.rules = hooks.New()
-		for _, service := range []string{"account.rules", "room.rules"} {
+		for _, service := range []string{"account.rules", "room.rules", "group.rules", "chat.rules"} {
 			h.services.Provide("host", service, h.rules)
 		}
 		o.Hooks = h.rules
@@ -202,7 +213,7 @@ func (h *Host) stop() error {
 	if h.rules != nil {
 		errs = append(errs, h.rules.Close())
 	}
-	if h.timelines != nil {
+	if h.timelines != nil && !h.borrowed {
 		errs = append(errs, h.timelines.Close())
 	}
 	if h.redis != nil {
@@ -262,9 +273,24 @@ func (s stubs) Info() plugin.Info {
 
 func (s stubs) Provision(_ context.Context, h plugin.Host) error {
 	for _, stub := range s {
+		if one, ok := stub.Service.(attached); ok {
+			one.attach(h)
+		}
 		h.Provide(stub.Name, stub.Service)
 	}
 	return nil
+}
+
+// attached is a fake that works with its host, and has tables there.
+type attached interface{ attach(h plugin.Host) }
+
+func stubbed(all stubs) plugin.Plugin {
+	for _, stub := range all {
+		if _, ok := stub.Service.(attached); ok {
+			return filing{all}
+		}
+	}
+	return all
 }
 
 func (stubs) Register(*plugin.Registrar) {}

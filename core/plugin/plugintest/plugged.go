@@ -4,7 +4,9 @@ import (
 	"context"
 	stdsql "database/sql"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +59,24 @@ func (p plugged) Go(name string, fn func(ctx context.Context)) {
 		}()
 		fn(p.host.ctx)
 	})
+}
+
+// Wake has the sessions that follow the log hear a Sync, if their person has less of it, at once.
+func (p plugged) Wake(log im.ConversationID, seq int64) {
+	p.host.mu.Lock()
+	p.host.wakes = append(p.host.wakes, plugin.Followed{Log: log, Seq: seq})
+	all := slices.Collect(maps.Values(p.host.sessions))
+	p.host.mu.Unlock()
+	for _, s := range all {
+		s.wake(log, seq)
+	}
+}
+
+// Wakes are those that plugins asked for so far, in order.
+func (h *Host) Wakes() []plugin.Followed {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.wakes)
 }
 
 // Push gives the frame to every session of the users that presence knows, in the

@@ -34,6 +34,7 @@ type Session struct {
 	sequence uint32
 	received []Received
 	rooms    []im.ConversationID // that it is in
+	follows  []plugin.Followed
 	closed   *Closed
 }
 
@@ -145,8 +146,41 @@ func (s *Session) Raw(ctx context.Context, action idl.Action, body []byte) (disp
 	if reply.Left != "" {
 		s.host.rooms.leave(s, reply.Left)
 	}
+	if reply.Follows != nil {
+		s.follow(reply.Follows)
+	}
 	call.Finish()
 	return reply, nil
+}
+
+// follow has the session follow logs, as an edge does it.
+func (s *Session) follow(logs []plugin.Followed) {
+	s.mu.Lock()
+	s.follows = logs
+	s.mu.Unlock()
+	s.host.mu.Lock()
+	wakes := slices.Clone(s.host.wakes)
+	s.host.mu.Unlock()
+	for _, w := range wakes { // what came while the call was under way
+		s.wake(w.Log, w.Seq)
+	}
+}
+
+// Follows are the logs that the session follows.
+func (s *Session) Follows() []plugin.Followed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.follows)
+}
+
+// wake gives the session a Sync if its person has less of a log that it follows.
+func (s *Session) wake(log im.ConversationID, seq int64) {
+	s.mu.Lock()
+	behind := slices.ContainsFunc(s.follows, func(f plugin.Followed) bool { return f.Log == log && f.Seq < seq })
+	s.mu.Unlock()
+	if behind {
+		s.receive(Received{Action: idl.ActionSync, codec: s.codec})
+	}
 }
 
 func (s *Session) newCall(action idl.Action) (*plugin.Call, error) {

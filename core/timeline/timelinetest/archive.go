@@ -89,6 +89,9 @@ func populated(a *archived) {
 	for i := range 200 {
 		id := []im.ConversationID{chat, group, room, "g_1\x00", "g_1\xff", "g_11"}[i%6]
 		d := draft(id, im.UserID(i%5+1), strconv.Itoa(i), pick(rng)...)
+		if i%4 != 3 {
+			d.Inboxes = append(d.Inboxes, im.FeedOf(id))
+		}
 		switch i % 7 {
 		case 1:
 			d.ClientID = ""
@@ -120,6 +123,9 @@ func wantSame(got, want *archived) {
 				wantEqual(got.t, "located", got.locate(user, m.ID), want.locate(user, m.ID))
 			}
 		}
+	}
+	for feed := im.UserID(-im.Feeds); feed < 0; feed++ {
+		wantDeep(got.t, "feed "+feed.String(), got.wholeInbox(feed), want.wholeInbox(feed))
 	}
 	for user := range im.UserID(modelPeople + 1) {
 		wantDeep(got.t, "inbox of "+user.String(), got.wholeInbox(user), want.wholeInbox(user))

@@ -41,6 +41,10 @@ func calls(s timeline.Store, ctx context.Context) map[string]func() error {
 			_, err := s.Acknowledge(ctx, timeline.Receipt{Conversation: chat, By: bob, Seq: 1}, []im.UserID{alice})
 			return err
 		},
+		"Positions": func() error {
+			_, err := s.Positions(ctx, chat, []im.UserID{alice})
+			return err
+		},
 		"Receipts": func() error {
 			_, _, err := s.Receipts(ctx, alice, 0)
 			return err

@@ -160,6 +160,9 @@ func (m *model) check(c *client) {
 		m.checkInbox(c, user+1, inboxes[user+1])
 	}
 	for who, seq := range m.held {
+		if held := c.positions(who.Conversation, who.By); len(held) != 1 || held[0] < seq {
+			c.t.Errorf("%d had acknowledged %s up to %d, he is at %v", who.By, who.Conversation, seq, held)
+		}
 		if c.acknowledge(who.Conversation, who.By, seq) {
 			c.t.Errorf("%d had acknowledged %s up to %d, and it was forgotten", who.By, who.Conversation, seq)
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"freeim/core/im"
 	"freeim/core/timeline"
 )
 
@@ -21,6 +22,25 @@ func testAcknowledge(t *testing.T, open Open) {
 	wantEqual(t, "another person moved", c.acknowledge(chat, alice, 1, bob), true)
 	wantEqual(t, "moved before nobody", c.acknowledge(room, bob, 2), true)
 	wantEqual(t, "moved back before nobody", c.acknowledge(room, bob, 1), false)
+}
+
+func testPositions(t *testing.T, open Open) {
+	c := start(t, open)
+	wantSlice(t, "of nobody", c.positions(chat))
+	wantSlice(t, "of who holds nothing", c.positions(chat, alice, bob), 0, 0)
+	c.acknowledge(chat, bob, 3, alice)
+	c.acknowledge(chat, bob, 2, alice)
+	c.acknowledge(chat, alice, 1<<40)
+	c.acknowledge(chat+"x", carol, 9)
+	wantSlice(t, "in the order asked for", c.positions(chat, carol, bob, alice, bob), 0, 3, 1<<40, 3)
+	many := make([]im.UserID, 3000)
+	for i := range many {
+		many[i] = im.UserID(i + 1000)
+	}
+	c.acknowledge(group, many[2999], 7)
+	wantSlice(t, "of many", c.positions(group, many...)[2998:], 0, 7)
+	c.restart(open)
+	wantSlice(t, "after a restart", c.positions(chat, bob, alice), 3, 1<<40)
 }
 
 func testReceipts(t *testing.T, open Open) {

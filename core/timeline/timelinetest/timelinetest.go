@@ -29,6 +29,11 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 		{"append numbers log and inboxes from 1 without gaps", testSeqs},
 		{"append without inboxes writes the log only", testReadDiffusion},
 		{"append reaches 500 inboxes at once", testManyInboxes},
+		{"a draft whose conditions do not hold commits nothing", testConditions},
+		{"of drafts that expect one seq one is committed", testExpectRace},
+		{"a message ends the drafts that must not come behind it", testUnlessRace},
+		{"many drafts of one caller keep their order", testAppendAll},
+		{"heads of many timelines", testHeads},
 		{"append gives back what was stored", testFields},
 		{"append keeps empty and binary bodies", testBodies},
 		{"append shares no memory with its callers", testAliasing},
@@ -51,6 +56,7 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 		{"similar names are different timelines", testNames},
 		{"locate by message ID", testLocate},
 		{"acknowledge only moves forward", testAcknowledge},
+		{"positions are where people are", testPositions},
 		{"receipts are the latest, behind a moving cursor", testReceipts},
 		{"receipts are each audience's own", testReceiptsAudience},
 		{"receipts survive a restart", testReceiptsRestart},
@@ -192,6 +198,15 @@ func (c *client) acknowledge(id im.ConversationID, by im.UserID, seq int64, audi
 		c.t.Errorf("Acknowledge(%s, %d, %d): %v", id, by, seq, err)
 	}
 	return moved
+}
+
+func (c *client) positions(id im.ConversationID, people ...im.UserID) []int64 {
+	c.t.Helper()
+	held, err := c.store.Positions(c.ctx, id, people)
+	if err != nil {
+		c.t.Errorf("Positions(%s, %v): %v", id, people, err)
+	}
+	return held
 }
 
 func (c *client) receipts(user im.UserID, since int64) ([]timeline.Receipt, int64) {

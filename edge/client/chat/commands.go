@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -106,7 +107,7 @@ func (t *talker) history(ctx context.Context, arg string) error {
 		return err
 	}
 	for _, m := range slices.Backward(rep.Messages) {
-		t.screen.message(m.TimeMs, t.name(ctx, m.SenderId), m.Text)
+		t.screen.message(m.TimeMs, t.name(ctx, m.SenderId), cmp.Or(m.Text, m.Event))
 	}
 	if len(rep.Messages) == 0 {
 		t.screen.notice("nothing yet")

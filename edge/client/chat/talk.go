@@ -286,6 +286,8 @@ func (t *talker) message(ctx context.Context, e *client.Entry) error {
 		return ctx.Err()
 	}
 	switch {
+	case e.Kind == chatpb.MessageKind_MESSAGE_KIND_EVENT:
+		t.screen.notice("%s %s", e.Event, e.Data)
 	case !e.Mine:
 		t.screen.message(e.TimeMs, t.name(ctx, e.SenderId), e.Text)
 	case t.shown(e.ClientId):

@@ -3,6 +3,7 @@ package clienttest
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -154,7 +155,7 @@ func (s *fakeSession) send(r *chatpb.SendRequest) (*chatpb.SendReply, *wirepb.Er
 	}
 	key := fmt.Sprintf("%d/%s", me, r.ClientId)
 	if was := f.sent[key]; was != nil {
-		if *was.req != *r {
+		if !reflect.DeepEqual(was.req, r) {
 			return nil, refusal(idl.CodeConflict, "the client_id was used for another message")
 		}
 		rep := *was.rep
@@ -172,6 +173,7 @@ func (s *fakeSession) commit(me int64, r *chatpb.SendRequest) *chatpb.SendReply 
 	m := &chatpb.Message{
 		Id: f.id(), ConversationId: conversation, Seq: int64(len(f.logs[conversation]) + 1), SenderId: me,
 		ClientId: r.ClientId, TimeMs: time.Now().UnixMilli(), Kind: r.Kind, Text: r.Text,
+		Media: r.Media, Place: r.Place, Payload: r.Payload, ReplyTo: r.ReplyTo, Mentions: r.Mentions, MentionsAll: r.MentionsAll,
 	}
 	f.logs[conversation] = append(f.logs[conversation], m)
 	rep := &chatpb.SendReply{MessageId: m.Id, ConversationId: conversation, Seq: m.Seq, TimeMs: m.TimeMs}

@@ -82,6 +82,8 @@ export class FakeServer {
   meddle = () => undefined;
   /** `fate` of a push: "drop", "twice", "late" or undefined. */
   fate = () => undefined;
+  /** The body of an answer, which it may change. */
+  amend = (action, body) => body;
   /** The text as committed. */
   rewrite = (text) => text;
 
@@ -214,7 +216,7 @@ export class FakeServer {
     if (frame.action === Action.QUIT) return socket.hangUp(4503);
     const meddled = this.meddle(frame, socket);
     if (meddled === 'drop') return;
-    const answer = meddled ?? this.#answer(socket, frame);
+    const answer = this.amend(frame.action, meddled ?? this.#answer(socket, frame));
     if (!answer) return;
     const action = answer.code ? Action.ERROR : frame.action;
     if (socket.readyState === 1) socket.say({ action, sequence: frame.sequence, body: answer });
@@ -222,7 +224,7 @@ export class FakeServer {
 
   #answer(socket, { action, body }) {
     const { session } = socket;
-    const open = [Action.SIGN_UP, Action.SIGN_IN, Action.AUTH, Action.HEARTBEAT];
+    const open = [Action.SIGN_UP, Action.SIGN_IN, Action.SIGN_IN_EXTERNAL, Action.AUTH, Action.HEARTBEAT];
     if (!session && !open.includes(action)) return { code: Code.UNAUTHENTICATED, message: 'no session' };
     switch (action) {
       case Action.SIGN_UP:
@@ -230,6 +232,11 @@ export class FakeServer {
         return { user_id: this.account(body.account, body.password).user_id };
       case Action.SIGN_IN:
         return this.#signIn(body);
+      case Action.SIGN_IN_EXTERNAL: {
+        const [, account] = /^jwt of (.*)$/.exec(body.token) ?? [];
+        if (!account) return { code: Code.BAD_CREDENTIALS, field: 'token' };
+        return this.#signIn({ ...body, ...this.#accounts.get(account) });
+      }
       case Action.AUTH:
         return this.#auth(socket, body);
       case Action.MESSAGE:

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Action, Client, CloseReason, Code, SignOutScope, memoryStorage, webStorage } from '../freeim.js';
+import { Action, Client, CloseReason, Code, SignOutScope, chatId, memoryStorage, webStorage } from '../freeim.js';
 import { FakeClock, FakeServer, listen } from './fake.mjs';
 
 /** A server with alice and bob, and makers of clients on it. */
@@ -128,6 +128,41 @@ test('a lost push shows as a gap and is fetched', async () => {
   for (const text of ['one', 'lost', 'three']) server.commit(alice.user_id, bob.user_id, text);
   await clock.until(() => seen.texts.length === 3);
   assert.deepEqual(seen.texts, ['one', 'lost', 'three']);
+});
+
+for (const [what, wrong] of [['far ahead', 40], ["the next one's", 4]]) {
+  test(`an answer with a wrong inbox_seq, ${what}, is let go, and nothing else is lost`, async () => {
+    const { online, server, clock, alice, bob } = world();
+    const { client, seen } = await online('bob');
+    server.fate = (_, { message }) => (message?.text === 'lost' ? 'drop' : undefined);
+    server.commit(alice.user_id, bob.user_id, 'lost');
+    server.amend = (action, body) => (action === Action.MESSAGE ? { ...body, inbox_seq: wrong } : body);
+    client.send(chatId(alice.user_id, bob.user_id), 'mine');
+    await clock.until(() => seen.texts.length === 2);
+    await clock.advance(20_000);
+    const syncs = () => server.requests.filter(({ action }) => action === Action.SYNC).length;
+    assert.equal(syncs(), 3); // at Auth, for the gap, and once more for what was let go
+    assert.equal(client.cursor, 2);
+    for (const text of ['three', 'four', 'five']) server.commit(alice.user_id, bob.user_id, text);
+    await clock.advance(20_000);
+    assert.deepEqual(seen.texts, ['lost', 'mine', 'three', 'four', 'five']);
+    assert.equal(syncs(), 3);
+  });
+}
+
+test('a push while a sync is on its way is kept', async () => {
+  const { online, server, clock, alice, bob } = world();
+  const { seen } = await online('bob');
+  server.fate = (_, { message }) => (message?.text === 'lost' ? 'drop' : undefined);
+  server.commit(alice.user_id, bob.user_id, 'lost');
+  server.amend = (action, body) => {
+    if (action === Action.SYNC) queueMicrotask(() => server.commit(alice.user_id, bob.user_id, 'meanwhile'));
+    server.amend = (_, same) => same;
+    return body;
+  };
+  server.push(server.sessions(bob.user_id)[0], Action.SYNC, {});
+  await clock.until(() => seen.texts.length === 2);
+  assert.deepEqual(seen.texts, ['lost', 'meanwhile']);
 });
 
 test('repeated and overtaken pushes cost no sync', async () => {
@@ -419,6 +454,199 @@ test('signing out others keeps this session', async () => {
   server.meddle = ({ action }) => (action === Action.SIGN_OUT ? { device_ids: ['x'] } : undefined);
   assert.deepEqual(await outcome(clock, client.signOut({ scope: SignOutScope.OTHERS })), ['x']);
   assert.deepEqual([client.state, server.sessions(alice.user_id).length], ['online', 1]);
+});
+
+test('conversations are listed and changed', async () => {
+  const { online, server, clock } = world();
+  const { client } = await online('alice');
+  const asked = [];
+  server.meddle = ({ action, body }) => {
+    asked.push([action, body]);
+    return {
+      [Action.LIST_CONVERSATIONS]: { conversations: [{ conversation_id: 'c_1_2', unread: 2, last: { text: 'hi' } }], cursor: 'n5', has_more: true },
+      [Action.UPDATE_CONVERSATION]: { conversation: { conversation_id: 'c_1_2', pinned: true } },
+    }[action];
+  };
+  const page = await outcome(clock, client.conversations({ limit: 1 }));
+  assert.deepEqual([page.cursor, page.has_more, page.conversations[0].unread, page.conversations[0].last.text, page.conversations[0].draft], ['n5', true, 2, 'hi', '']);
+  const changed = await outcome(clock, client.updateConversation('c_1_2', { pinned: true, draft: '' }));
+  assert.deepEqual([changed.pinned, changed.last, changed.mute], [true, null, 0]);
+  assert.deepEqual(asked.filter(([action]) => action >= 32), [
+    [Action.LIST_CONVERSATIONS, { cursor: '', limit: 1, hidden: false }],
+    [Action.UPDATE_CONVERSATION, { pinned: true, draft: '', conversation_id: 'c_1_2' }]]);
+});
+
+test('reads and typing come and go, also by sync', async () => {
+  const { online, server, clock } = world();
+  const { client } = await online('alice');
+  const heard = [];
+  for (const name of ['read', 'typing']) client.addEventListener(name, ({ detail }) => heard.push([name, detail]));
+  const asked = [];
+  server.meddle = ({ action, body }) => {
+    asked.push([action, body]);
+    return { [Action.READ]: { moved: true }, [Action.TYPING]: {}, [Action.CHAT_SETTINGS]: { settings: {} } }[action];
+  };
+  assert.equal(await outcome(clock, client.markRead('c_1_2', 3)), true);
+  await outcome(clock, client.typing(7, { stopped: true }));
+  assert.deepEqual(await outcome(clock, client.chatSettings({ read_receipts: false })), { read_receipts: false });
+  assert.deepEqual(asked.filter(([action]) => action >= 32), [
+    [Action.READ, { conversation_id: 'c_1_2', seq: 3 }], [Action.TYPING, { to_user_id: 7, stopped: true }],
+    [Action.CHAT_SETTINGS, { read_receipts: false }]]);
+  assert.deepEqual(heard, []);
+});
+
+test('profiles are read, changed and searched for', async () => {
+  const { online, server, clock, alice, bob } = world();
+  const { client } = await online('alice');
+  const asked = [];
+  const answers = {
+    [Action.PROFILE]: ({ user_ids: ids = [alice.user_id] }) => ({ profiles: ids.map((id) => ({ user_id: id })) }),
+    [Action.UPDATE_PROFILE]: (fields) => ({ profile: { user_id: alice.user_id, ...fields } }),
+    [Action.SEARCH_USERS]: ({ query }) => (query === 'nobody' ? {} : { people: [{ user_id: bob.user_id }], cursor: 'c', has_more: true }),
+  };
+  server.meddle = ({ action, body }) => {
+    asked.push([action, body]);
+    return answers[action]?.(body);
+  };
+  assert.equal((await outcome(clock, client.profile())).user_id, alice.user_id);
+  assert.deepEqual((await outcome(clock, client.profiles([bob.user_id, 7]))).map(({ user_id }) => user_id), [bob.user_id, 7]);
+  assert.deepEqual(await outcome(clock, client.profiles([])), []);
+  assert.equal((await outcome(clock, client.updateProfile({ city: '', found_by_handle: false }))).city, '');
+  assert.deepEqual(asked.at(-1), [Action.UPDATE_PROFILE, { city: '', found_by_handle: false }]);
+  assert.deepEqual(await outcome(clock, client.searchUsers('b', { limit: 1 })), { people: [{ user_id: bob.user_id }], cursor: 'c', has_more: true });
+  assert.deepEqual(asked.at(-1), [Action.SEARCH_USERS, { query: 'b', cursor: '', limit: 1 }]);
+  assert.deepEqual(await outcome(clock, client.searchUsers('nobody')), { people: [], cursor: '', has_more: false });
+});
+
+test('all that is kept is put together, and leaving forgets the session', async () => {
+  const { online, server, clock } = world();
+  const { client } = await online('alice');
+  server.meddle = ({ action, body }) => {
+    if (action === Action.DELETE_ACCOUNT) return body.password === 'p' ? { erase_ms: 7 } : { code: Code.BAD_CREDENTIALS };
+    if (action !== Action.EXPORT) return undefined;
+    if (!body.plugin) return { made_ms: 5, contents: [{ plugin: 'account', parts: 2, octets: 9 }, { plugin: 'chat', parts: 1, octets: 4 }] };
+    return { made_ms: body.made_ms, json: body.plugin === 'chat' ? 'null' : ['{"a":', '"b"}'][body.part ?? 0] };
+  };
+  assert.deepEqual(await outcome(clock, client.exportData()), { account: { a: 'b' }, chat: null });
+  await assert.rejects(outcome(clock, client.deleteAccount({ password: 'wrong' })), { code: Code.BAD_CREDENTIALS });
+  assert.equal(client.state, 'online');
+  assert.equal(await outcome(clock, client.deleteAccount({ password: 'p' })), 7);
+  assert.deepEqual([client.state, client.signedIn], ['offline', false]);
+});
+
+test('another issuer\'s token signs in', async () => {
+  const { online, clock, alice } = world();
+  const { client } = await online('alice');
+  await outcome(clock, client.signOut());
+  await assert.rejects(outcome(clock, client.signInExternal({ token: 'bad' })), { code: Code.BAD_CREDENTIALS, field: 'token' });
+  const user = await outcome(clock, client.signInExternal({ token: 'jwt of alice' }));
+  assert.deepEqual([user.user_id, client.state], [alice.user_id, 'online']);
+});
+
+test('a changed password ends other devices, or this one too', async () => {
+  const { online, server, clock } = world();
+  const { client } = await online('alice');
+  const asked = [];
+  server.meddle = ({ action, body }) => {
+    if (action !== Action.CHANGE_PASSWORD && action !== Action.SET_PUSH_TOKEN) return undefined;
+    asked.push(body);
+    return body.password === 'wrong' ? { code: Code.BAD_CREDENTIALS } : { device_ids: ['x'] };
+  };
+  await assert.rejects(outcome(clock, client.changePassword({ password: 'wrong', newPassword: 'n', all: true })), { code: Code.BAD_CREDENTIALS });
+  assert.deepEqual([client.state, client.signedIn], ['online', true]);
+  assert.deepEqual(await outcome(clock, client.changePassword({ password: 'o', newPassword: 'n' })), ['x']);
+  assert.deepEqual([client.state, asked.at(-1)], ['online', { password: 'o', new_password: 'n', sign_out_all: false }]);
+  await outcome(clock, client.setPushToken({ provider: 'webpush', token: 't' }));
+  assert.deepEqual(asked.at(-1), { provider: 'webpush', token: 't' });
+  await outcome(clock, client.changePassword({ password: 'n', newPassword: 'm', all: true }));
+  assert.deepEqual([client.state, client.signedIn], ['offline', false]);
+});
+
+test('moments are published, read, liked and commented on', async () => {
+  const { online, server, clock, alice, bob } = world();
+  const { client } = await online('alice');
+  const asked = [];
+  const page = { moments: [{ id: 'm', author_id: bob.user_id }], cursor: 'm', has_more: true };
+  const answers = {
+    [Action.PUBLISH_MOMENT]: () => ({ moment_id: 'm', time_ms: 1 }),
+    [Action.DELETE_MOMENT]: () => ({}),
+    [Action.SET_MOMENT_VISIBILITY]: ({ visibility }) => ({ moment: { id: 'm', visibility } }),
+    [Action.GET_MOMENT]: ({ moment_id: id }) => ({ moment: { id } }),
+    [Action.MOMENT_FEED]: () => page,
+    [Action.LIST_MOMENTS]: () => ({}),
+    [Action.MOMENT_SQUARE]: () => page,
+    [Action.LIKE_MOMENT]: () => ({ likes: 3 }),
+    [Action.UNLIKE_MOMENT]: () => ({}),
+    [Action.COMMENT_MOMENT]: ({ text }) => ({ comment_id: 'c', text }),
+    [Action.DELETE_COMMENT]: () => ({}),
+    [Action.MOMENT_LIKES]: () => ({ likes: [{ user_id: alice.user_id }] }),
+    [Action.MOMENT_COMMENTS]: () => ({}),
+  };
+  server.meddle = ({ action, body }) => {
+    asked.push([action, body]);
+    return answers[action]?.(body);
+  };
+  assert.equal((await outcome(clock, client.publishMoment({ text: 'hi', visibility: 3, user_ids: [7] }, { clientId: 'a' }))).moment_id, 'm');
+  assert.deepEqual(asked.at(-1), [Action.PUBLISH_MOMENT, { text: 'hi', visibility: 3, user_ids: [7], client_id: 'a' }]);
+  await outcome(clock, client.publishMoment({ text: 'hi' }));
+  assert.match(asked.at(-1)[1].client_id, /^[A-Za-z0-9._-]{1,64}$/);
+  assert.equal((await outcome(clock, client.setMomentVisibility('m', 2))).visibility, 2);
+  assert.equal((await outcome(clock, client.moment('m'))).id, 'm');
+  assert.deepEqual(await outcome(clock, client.momentFeed({ limit: 1 })), page);
+  assert.deepEqual(await outcome(clock, client.momentsOf(bob.user_id, { cursor: 'm' })), { moments: [], cursor: '', has_more: false });
+  assert.deepEqual(asked.at(-1), [Action.LIST_MOMENTS, { user_id: bob.user_id, cursor: 'm', limit: 0 }]);
+  assert.deepEqual(await outcome(clock, client.momentSquare()), page);
+  assert.equal(await outcome(clock, client.likeMoment('m')), 3);
+  assert.equal(await outcome(clock, client.unlikeMoment('m')), 0);
+  assert.equal((await outcome(clock, client.commentMoment('m', 'nice', { replyTo: 'c', clientId: 'b' }))).comment_id, 'c');
+  assert.deepEqual(asked.at(-1), [Action.COMMENT_MOMENT, { client_id: 'b', moment_id: 'm', text: 'nice', reply_to: 'c' }]);
+  assert.equal((await outcome(clock, client.momentLikes('m'))).likes.length, 1);
+  assert.deepEqual(await outcome(clock, client.momentComments('m')), { comments: [], cursor: '', has_more: false });
+  assert.equal(await outcome(clock, client.deleteComment('c')), undefined);
+  assert.equal(await outcome(clock, client.deleteMoment('m')), undefined);
+});
+
+test('files are uploaded by HTTP, again if need be', async () => {
+  const { online, server, clock } = world();
+  const { client } = await online('alice');
+  const sent = [];
+  const replies = [() => { throw new Error('cut'); }, () => new Response('{"message":"busy"}', { status: 503, headers: { 'Retry-After': '2' } }), () => new Response('{}')];
+  const was = globalThis.fetch;
+  globalThis.fetch = async (url, { method, headers, body }) => {
+    sent.push([method, url, Object.fromEntries(headers), await body.text()]);
+    return (replies.length > 1 ? replies.shift() : replies[0])();
+  };
+  try {
+    const asked = [];
+    server.meddle = ({ action, body }) => {
+      asked.push([action, body]);
+      return {
+        [Action.UPLOAD_FILE]: () => ({ file_id: 'F', method: 'PUT', url: '/files/F?k=1', headers: [{ name: 'Content-Type', value: body.type }], expires_ms: clock.now() + 3600_000 }),
+        [Action.COMMIT_FILE]: () => ({ file: { id: body.file_id } }),
+        [Action.FILE_URL]: () => ({ files: [{ file: { id: 'F' }, url: '/files/F?k=2', expires_ms: 1 }] }),
+        [Action.LIST_FILES]: () => ({}),
+        [Action.DELETE_FILE]: () => ({}),
+      }[action]?.();
+    };
+    const progress = [];
+    const file = await outcome(clock, client.upload(new Blob(['hello'], { type: 'text/plain;charset=utf-8' }), { name: 'a.txt', onProgress: (...at) => progress.push(at) }));
+    assert.equal(file.id, 'F');
+    assert.deepEqual(asked[0], [Action.UPLOAD_FILE, { name: 'a.txt', size: 5, type: 'text/plain', sha256: '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824' }]);
+    assert.deepEqual(asked.at(-1), [Action.COMMIT_FILE, { file_id: 'F' }]);
+    assert.equal(sent.length, 3);
+    assert.equal(sent[0][0], 'PUT');
+    assert.match(sent[0][1], /^http:.*\/files\/F\?k=1$/);
+    assert.deepEqual(sent[2].slice(2), [{ 'Content-Type': 'text/plain' }, 'hello']);
+    assert.deepEqual(progress, [[5, 5]]);
+    replies[0] = () => new Response('{"message":"no room"}', { status: 507 });
+    await assert.rejects(outcome(clock, client.upload(new Blob(['x']))), { name: 'UploadError', status: 507, message: 'no room' });
+    assert.equal(sent.length, 4);
+    assert.match((await outcome(clock, client.fileURLs(['F'])))[0].url, /^http:.*k=2$/);
+    assert.deepEqual(await outcome(clock, client.files()), { files: [], cursor: '', has_more: false });
+    assert.equal(await outcome(clock, client.deleteFile('F')), undefined);
+  } finally {
+    globalThis.fetch = was;
+  }
 });
 
 test('queries and actions of one\'s own', async () => {

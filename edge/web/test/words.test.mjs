@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Code, Refusal, Unanswered } from '../freeim.js';
+import { Code, Refusal, Unanswered, UploadError } from '../freeim.js';
 import { sentence } from '../words.js';
 
 const said = (error) => sentence(new Refusal(error));
@@ -18,6 +18,7 @@ test('a refusal is a sentence', () => {
   assert.equal(said({ code: Code.RATE_LIMITED, retry_after_ms: 1500 }), 'Too much at once. Try again in 2 s.');
   assert.equal(said({ code: Code.UNAVAILABLE }), 'The server has no room for this now. Try again in a moment.');
   assert.equal(sentence(new Unanswered('not online')), 'The server did not answer.');
+  assert.equal(sentence(new UploadError('the upload was given up')), 'It was not uploaded: the upload was given up.');
 });
 
 test('no code is shown by its name', () => {

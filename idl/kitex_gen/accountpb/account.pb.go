@@ -41,11 +41,44 @@ func (x SignOutScope) String() string {
 	return strconv.Itoa(int(x))
 }
 
+type Gender int32
+
+const (
+	Gender_GENDER_UNKNOWN Gender = 0 // not said
+	Gender_GENDER_MALE    Gender = 1
+	Gender_GENDER_FEMALE  Gender = 2
+	Gender_GENDER_OTHER   Gender = 3
+)
+
+// Enum value maps for Gender.
+var Gender_name = map[int32]string{
+	0: "GENDER_UNKNOWN",
+	1: "GENDER_MALE",
+	2: "GENDER_FEMALE",
+	3: "GENDER_OTHER",
+}
+
+var Gender_value = map[string]int32{
+	"GENDER_UNKNOWN": 0,
+	"GENDER_MALE":    1,
+	"GENDER_FEMALE":  2,
+	"GENDER_OTHER":   3,
+}
+
+func (x Gender) String() string {
+	s, ok := Gender_name[int32(x)]
+	if ok {
+		return s
+	}
+	return strconv.Itoa(int(x))
+}
+
 // Device is what a client says of the device it runs on.
 type Device struct {
-	Id   string            `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"` // 1-64 of A-Z a-z 0-9 . _ -; stable for an installation
-	Type wirepb.DeviceType `protobuf:"varint,2,opt,name=type" json:"type,omitempty"`
-	Name string            `protobuf:"bytes,3,opt,name=name" json:"name,omitempty"` // up to 64 characters, shown in the device list
+	Id     string            `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"` // 1-64 of A-Z a-z 0-9 . _ -; stable for an installation
+	Type   wirepb.DeviceType `protobuf:"varint,2,opt,name=type" json:"type,omitempty"`
+	Name   string            `protobuf:"bytes,3,opt,name=name" json:"name,omitempty"`     // up to 64 characters, shown in the device list
+	Client string            `protobuf:"bytes,4,opt,name=client" json:"client,omitempty"` // name and version of the program, up to 64 characters: "freeim-web 1.2"
 }
 
 func (x *Device) Reset() { *x = Device{} }
@@ -71,6 +104,13 @@ func (x *Device) GetType() wirepb.DeviceType {
 func (x *Device) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *Device) GetClient() string {
+	if x != nil {
+		return x.Client
 	}
 	return ""
 }
@@ -347,6 +387,8 @@ type DeviceInfo struct {
 	LastSeenMs int64   `protobuf:"varint,3,opt,name=last_seen_ms" json:"last_seen_ms,omitempty"`
 	Online     bool    `protobuf:"varint,4,opt,name=online" json:"online,omitempty"`
 	ThisDevice bool    `protobuf:"varint,5,opt,name=this_device" json:"this_device,omitempty"`
+	Address    string  `protobuf:"bytes,6,opt,name=address" json:"address,omitempty"` // where it signed in or passed Auth last
+	Push       bool    `protobuf:"varint,7,opt,name=push" json:"push,omitempty"`      // it has given a push token
 }
 
 func (x *DeviceInfo) Reset() { *x = DeviceInfo{} }
@@ -386,6 +428,20 @@ func (x *DeviceInfo) GetOnline() bool {
 func (x *DeviceInfo) GetThisDevice() bool {
 	if x != nil {
 		return x.ThisDevice
+	}
+	return false
+}
+
+func (x *DeviceInfo) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetPush() bool {
+	if x != nil {
+		return x.Push
 	}
 	return false
 }
@@ -463,4 +519,627 @@ func (x *FindUserReply) GetNickname() string {
 		return x.Nickname
 	}
 	return ""
+}
+
+// Profile is what a person says of himself. Others see 1 to 8, and of them account only if
+// he may be found by it; the rest is empty then.
+type Profile struct {
+	UserId          int64  `protobuf:"varint,1,opt,name=user_id" json:"user_id,omitempty"`
+	Handle          string `protobuf:"bytes,2,opt,name=handle" json:"handle,omitempty"`     // the public name: 3-32 of a-z 0-9 . _, a letter first; empty: none
+	Nickname        string `protobuf:"bytes,3,opt,name=nickname" json:"nickname,omitempty"` // 1-64 characters
+	Avatar          string `protobuf:"bytes,4,opt,name=avatar" json:"avatar,omitempty"`     // https or http URL, or "file:ID"; empty: none
+	Gender          Gender `protobuf:"varint,5,opt,name=gender" json:"gender,omitempty"`
+	Signature       string `protobuf:"bytes,6,opt,name=signature" json:"signature,omitempty"` // up to 200 characters
+	City            string `protobuf:"bytes,7,opt,name=city" json:"city,omitempty"`           // up to 64 characters
+	Account         string `protobuf:"bytes,8,opt,name=account" json:"account,omitempty"`
+	Birthday        string `protobuf:"bytes,9,opt,name=birthday" json:"birthday,omitempty"`                 // "2001-12-31"; empty: not said
+	Language        string `protobuf:"bytes,10,opt,name=language" json:"language,omitempty"`                // BCP 47: "zh-Hans"; empty: not said
+	FoundByHandle   bool   `protobuf:"varint,11,opt,name=found_by_handle" json:"found_by_handle,omitempty"` // whether account.search shows him to those who type it
+	FoundByAccount  bool   `protobuf:"varint,12,opt,name=found_by_account" json:"found_by_account,omitempty"`
+	FoundByNickname bool   `protobuf:"varint,13,opt,name=found_by_nickname" json:"found_by_nickname,omitempty"`
+	CreatedMs       int64  `protobuf:"varint,14,opt,name=created_ms" json:"created_ms,omitempty"`
+	HandleChangeMs  int64  `protobuf:"varint,15,opt,name=handle_change_ms" json:"handle_change_ms,omitempty"` // from when the handle may be changed again; 0: now
+}
+
+func (x *Profile) Reset() { *x = Profile{} }
+
+func (x *Profile) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Profile) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Profile) GetUserId() int64 {
+	if x != nil {
+		return x.UserId
+	}
+	return 0
+}
+
+func (x *Profile) GetHandle() string {
+	if x != nil {
+		return x.Handle
+	}
+	return ""
+}
+
+func (x *Profile) GetNickname() string {
+	if x != nil {
+		return x.Nickname
+	}
+	return ""
+}
+
+func (x *Profile) GetAvatar() string {
+	if x != nil {
+		return x.Avatar
+	}
+	return ""
+}
+
+func (x *Profile) GetGender() Gender {
+	if x != nil {
+		return x.Gender
+	}
+	return Gender_GENDER_UNKNOWN
+}
+
+func (x *Profile) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *Profile) GetCity() string {
+	if x != nil {
+		return x.City
+	}
+	return ""
+}
+
+func (x *Profile) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Profile) GetBirthday() string {
+	if x != nil {
+		return x.Birthday
+	}
+	return ""
+}
+
+func (x *Profile) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Profile) GetFoundByHandle() bool {
+	if x != nil {
+		return x.FoundByHandle
+	}
+	return false
+}
+
+func (x *Profile) GetFoundByAccount() bool {
+	if x != nil {
+		return x.FoundByAccount
+	}
+	return false
+}
+
+func (x *Profile) GetFoundByNickname() bool {
+	if x != nil {
+		return x.FoundByNickname
+	}
+	return false
+}
+
+func (x *Profile) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Profile) GetHandleChangeMs() int64 {
+	if x != nil {
+		return x.HandleChangeMs
+	}
+	return 0
+}
+
+type ProfileRequest struct {
+	UserIds []int64 `protobuf:"varint,1,rep,packed,name=user_ids" json:"user_ids,omitempty"` // up to 100; none: one's own profile, whole
+}
+
+func (x *ProfileRequest) Reset() { *x = ProfileRequest{} }
+
+func (x *ProfileRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ProfileRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ProfileRequest) GetUserIds() []int64 {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+type ProfileReply struct {
+	Profiles []*Profile `protobuf:"bytes,1,rep,name=profiles" json:"profiles,omitempty"` // of those that there are, in the order asked, each once
+}
+
+func (x *ProfileReply) Reset() { *x = ProfileReply{} }
+
+func (x *ProfileReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ProfileReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ProfileReply) GetProfiles() []*Profile {
+	if x != nil {
+		return x.Profiles
+	}
+	return nil
+}
+
+// UpdateProfileRequest changes the fields that are there, also to empty. Their rules are
+// Profile's.
+type UpdateProfileRequest struct {
+	Nickname        *string `protobuf:"bytes,1,opt,name=nickname" json:"nickname,omitempty"`
+	Avatar          *string `protobuf:"bytes,2,opt,name=avatar" json:"avatar,omitempty"`
+	Gender          *Gender `protobuf:"varint,3,opt,name=gender" json:"gender,omitempty"`
+	Birthday        *string `protobuf:"bytes,4,opt,name=birthday" json:"birthday,omitempty"`
+	Signature       *string `protobuf:"bytes,5,opt,name=signature" json:"signature,omitempty"`
+	City            *string `protobuf:"bytes,6,opt,name=city" json:"city,omitempty"`
+	Handle          *string `protobuf:"bytes,7,opt,name=handle" json:"handle,omitempty"`
+	Language        *string `protobuf:"bytes,8,opt,name=language" json:"language,omitempty"`
+	FoundByHandle   *bool   `protobuf:"varint,9,opt,name=found_by_handle" json:"found_by_handle,omitempty"`
+	FoundByAccount  *bool   `protobuf:"varint,10,opt,name=found_by_account" json:"found_by_account,omitempty"`
+	FoundByNickname *bool   `protobuf:"varint,11,opt,name=found_by_nickname" json:"found_by_nickname,omitempty"`
+}
+
+func (x *UpdateProfileRequest) Reset() { *x = UpdateProfileRequest{} }
+
+func (x *UpdateProfileRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *UpdateProfileRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *UpdateProfileRequest) GetNickname() string {
+	if x != nil && x.Nickname != nil {
+		return *x.Nickname
+	}
+	return ""
+}
+
+func (x *UpdateProfileRequest) GetAvatar() string {
+	if x != nil && x.Avatar != nil {
+		return *x.Avatar
+	}
+	return ""
+}
+
+func (x *UpdateProfileRequest) GetGender() Gender {
+	if x != nil && x.Gender != nil {
+		return *x.Gender
+	}
+	return Gender_GENDER_UNKNOWN
+}
+
+func (x *UpdateProfileRequest) GetBirthday() string {
+	if x != nil && x.Birthday != nil {
+		return *x.Birthday
+	}
+	return ""
+}
+
+func (x *UpdateProfileRequest) GetSignature() string {
+	if x != nil && x.Signature != nil {
+		return *x.Signature
+	}
+	return ""
+}
+
+func (x *UpdateProfileRequest) GetCity() string {
+	if x != nil && x.City != nil {
+		return *x.City
+	}
+	return ""
+}
+
+func (x *UpdateProfileRequest) GetHandle() string {
+	if x != nil && x.Handle != nil {
+		return *x.Handle
+	}
+	return ""
+}
+
+func (x *UpdateProfileRequest) GetLanguage() string {
+	if x != nil && x.Language != nil {
+		return *x.Language
+	}
+	return ""
+}
+
+func (x *UpdateProfileRequest) GetFoundByHandle() bool {
+	if x != nil && x.FoundByHandle != nil {
+		return *x.FoundByHandle
+	}
+	return false
+}
+
+func (x *UpdateProfileRequest) GetFoundByAccount() bool {
+	if x != nil && x.FoundByAccount != nil {
+		return *x.FoundByAccount
+	}
+	return false
+}
+
+func (x *UpdateProfileRequest) GetFoundByNickname() bool {
+	if x != nil && x.FoundByNickname != nil {
+		return *x.FoundByNickname
+	}
+	return false
+}
+
+type UpdateProfileReply struct {
+	Profile *Profile `protobuf:"bytes,1,opt,name=profile" json:"profile,omitempty"` // as it is now, whole
+}
+
+func (x *UpdateProfileReply) Reset() { *x = UpdateProfileReply{} }
+
+func (x *UpdateProfileReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *UpdateProfileReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *UpdateProfileReply) GetProfile() *Profile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+// SearchRequest finds people whose handle, account or nickname begins with the query: first
+// those whose handle or account is the query, then by handle, account and nickname.
+type SearchRequest struct {
+	Query  string `protobuf:"bytes,1,opt,name=query" json:"query,omitempty"`   // 1-64 characters; case and width make no difference
+	Cursor string `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"` // SearchReply.cursor, for the page after it
+	Limit  int32  `protobuf:"varint,3,opt,name=limit" json:"limit,omitempty"`  // 1-50; 0: 20
+}
+
+func (x *SearchRequest) Reset() { *x = SearchRequest{} }
+
+func (x *SearchRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *SearchRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *SearchRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// SearchReply may have fewer than were asked for, also none, although there are more.
+type SearchReply struct {
+	People  []*Profile `protobuf:"bytes,1,rep,name=people" json:"people,omitempty"` // as others see them
+	Cursor  string     `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
+	HasMore bool       `protobuf:"varint,3,opt,name=has_more" json:"has_more,omitempty"`
+}
+
+func (x *SearchReply) Reset() { *x = SearchReply{} }
+
+func (x *SearchReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *SearchReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *SearchReply) GetPeople() []*Profile {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+func (x *SearchReply) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *SearchReply) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+// ChangePasswordRequest ends the other devices. Whoever gets no answer tries the new password.
+type ChangePasswordRequest struct {
+	Password    string `protobuf:"bytes,1,opt,name=password" json:"password,omitempty"`          // the one until now
+	NewPassword string `protobuf:"bytes,2,opt,name=new_password" json:"new_password,omitempty"`  // 8-128 characters
+	SignOutAll  bool   `protobuf:"varint,3,opt,name=sign_out_all" json:"sign_out_all,omitempty"` // end this device too
+}
+
+func (x *ChangePasswordRequest) Reset() { *x = ChangePasswordRequest{} }
+
+func (x *ChangePasswordRequest) Marshal(in []byte) ([]byte, error) {
+	return prutal.MarshalAppend(in, x)
+}
+
+func (x *ChangePasswordRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ChangePasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetNewPassword() string {
+	if x != nil {
+		return x.NewPassword
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetSignOutAll() bool {
+	if x != nil {
+		return x.SignOutAll
+	}
+	return false
+}
+
+type ChangePasswordReply struct {
+	DeviceIds []string `protobuf:"bytes,1,rep,name=device_ids" json:"device_ids,omitempty"` // the devices that were signed out
+}
+
+func (x *ChangePasswordReply) Reset() { *x = ChangePasswordReply{} }
+
+func (x *ChangePasswordReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ChangePasswordReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ChangePasswordReply) GetDeviceIds() []string {
+	if x != nil {
+		return x.DeviceIds
+	}
+	return nil
+}
+
+// SetPushTokenRequest says where this device gets pushes while it is not connected, until it
+// signs in anew. A token belongs to the device that gave it last.
+type SetPushTokenRequest struct {
+	Provider string `protobuf:"bytes,1,opt,name=provider" json:"provider,omitempty"` // 1-16 of a-z 0-9 _: "apns", "fcm", "webpush"
+	Token    string `protobuf:"bytes,2,opt,name=token" json:"token,omitempty"`       // up to 1,024 octets of printable ASCII; both empty: none any more
+}
+
+func (x *SetPushTokenRequest) Reset() { *x = SetPushTokenRequest{} }
+
+func (x *SetPushTokenRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *SetPushTokenRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *SetPushTokenRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *SetPushTokenRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+type SetPushTokenReply struct {
+}
+
+func (x *SetPushTokenReply) Reset() { *x = SetPushTokenReply{} }
+
+func (x *SetPushTokenReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *SetPushTokenReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+// DeleteRequest leaves: the person is hidden and signed out everywhere at once. Signing in
+// again takes it back, until he is erased.
+type DeleteRequest struct {
+	Password   string `protobuf:"bytes,1,opt,name=password" json:"password,omitempty"`
+	Token      string `protobuf:"bytes,3,opt,name=token" json:"token,omitempty"`            // instead of the password: as in SignInExternalRequest
+	Deactivate bool   `protobuf:"varint,2,opt,name=deactivate" json:"deactivate,omitempty"` // only that: he is never erased
+}
+
+func (x *DeleteRequest) Reset() { *x = DeleteRequest{} }
+
+func (x *DeleteRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *DeleteRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *DeleteRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *DeleteRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *DeleteRequest) GetDeactivate() bool {
+	if x != nil {
+		return x.Deactivate
+	}
+	return false
+}
+
+type DeleteReply struct {
+	EraseMs int64 `protobuf:"varint,1,opt,name=erase_ms" json:"erase_ms,omitempty"` // when; 0: deactivated
+}
+
+func (x *DeleteReply) Reset() { *x = DeleteReply{} }
+
+func (x *DeleteReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *DeleteReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *DeleteReply) GetEraseMs() int64 {
+	if x != nil {
+		return x.EraseMs
+	}
+	return 0
+}
+
+// ExportRequest asks for a copy of all that is kept of oneself. Without a plugin the answer is
+// its contents, and a new copy is made unless there is one that is younger than a day or what
+// the operator has set; with one it is a part of that copy. The parts of a plugin, one behind
+// the other, are JSON.
+type ExportRequest struct {
+	MadeMs int64  `protobuf:"varint,1,opt,name=made_ms" json:"made_ms,omitempty"` // ExportReply.made_ms, of which copy
+	Plugin string `protobuf:"bytes,2,opt,name=plugin" json:"plugin,omitempty"`
+	Part   int32  `protobuf:"varint,3,opt,name=part" json:"part,omitempty"` // from 0
+}
+
+func (x *ExportRequest) Reset() { *x = ExportRequest{} }
+
+func (x *ExportRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ExportRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ExportRequest) GetMadeMs() int64 {
+	if x != nil {
+		return x.MadeMs
+	}
+	return 0
+}
+
+func (x *ExportRequest) GetPlugin() string {
+	if x != nil {
+		return x.Plugin
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetPart() int32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+type ExportContent struct {
+	Plugin string `protobuf:"bytes,1,opt,name=plugin" json:"plugin,omitempty"`
+	Parts  int32  `protobuf:"varint,2,opt,name=parts" json:"parts,omitempty"`
+	Octets int64  `protobuf:"varint,3,opt,name=octets" json:"octets,omitempty"`
+}
+
+func (x *ExportContent) Reset() { *x = ExportContent{} }
+
+func (x *ExportContent) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ExportContent) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ExportContent) GetPlugin() string {
+	if x != nil {
+		return x.Plugin
+	}
+	return ""
+}
+
+func (x *ExportContent) GetParts() int32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *ExportContent) GetOctets() int64 {
+	if x != nil {
+		return x.Octets
+	}
+	return 0
+}
+
+type ExportReply struct {
+	MadeMs   int64            `protobuf:"varint,1,opt,name=made_ms" json:"made_ms,omitempty"`
+	Contents []*ExportContent `protobuf:"bytes,2,rep,name=contents" json:"contents,omitempty"`
+	Json     string           `protobuf:"bytes,3,opt,name=json" json:"json,omitempty"` // the part: up to 16,384 octets
+}
+
+func (x *ExportReply) Reset() { *x = ExportReply{} }
+
+func (x *ExportReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ExportReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ExportReply) GetMadeMs() int64 {
+	if x != nil {
+		return x.MadeMs
+	}
+	return 0
+}
+
+func (x *ExportReply) GetContents() []*ExportContent {
+	if x != nil {
+		return x.Contents
+	}
+	return nil
+}
+
+func (x *ExportReply) GetJson() string {
+	if x != nil {
+		return x.Json
+	}
+	return ""
+}
+
+// SignInExternalRequest signs in by the token of an issuer that the operator trusts. Whom it
+// names gets an account when he comes for the first time. The answer is SignInReply.
+type SignInExternalRequest struct {
+	Token  string  `protobuf:"bytes,1,opt,name=token" json:"token,omitempty"` // a JWT, up to 4,096 octets; with the rest it must fit a body before Auth
+	Device *Device `protobuf:"bytes,2,opt,name=device" json:"device,omitempty"`
+}
+
+func (x *SignInExternalRequest) Reset() { *x = SignInExternalRequest{} }
+
+func (x *SignInExternalRequest) Marshal(in []byte) ([]byte, error) {
+	return prutal.MarshalAppend(in, x)
+}
+
+func (x *SignInExternalRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *SignInExternalRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *SignInExternalRequest) GetDevice() *Device {
+	if x != nil {
+		return x.Device
+	}
+	return nil
 }

@@ -11,16 +11,40 @@ import (
 type MessageKind int32
 
 const (
-	MessageKind_MESSAGE_KIND_TEXT MessageKind = 0
+	MessageKind_MESSAGE_KIND_TEXT    MessageKind = 0
+	MessageKind_MESSAGE_KIND_IMAGE   MessageKind = 1 // with media; text is its caption, here and below
+	MessageKind_MESSAGE_KIND_PLACE   MessageKind = 2 // with place
+	MessageKind_MESSAGE_KIND_VIDEO   MessageKind = 3 // with media
+	MessageKind_MESSAGE_KIND_VOICE   MessageKind = 4 // with media
+	MessageKind_MESSAGE_KIND_FILE    MessageKind = 5 // with media
+	MessageKind_MESSAGE_KIND_COMMAND MessageKind = 6 // with payload: for programs. It is not shown, and makes nothing unread
+	MessageKind_MESSAGE_KIND_CUSTOM  MessageKind = 7 // with payload: what an application makes of it; text is for clients that do not know it
+	MessageKind_MESSAGE_KIND_EVENT   MessageKind = 8 // what happened, told by the server: nobody sends it
 )
 
 // Enum value maps for MessageKind.
 var MessageKind_name = map[int32]string{
 	0: "MESSAGE_KIND_TEXT",
+	1: "MESSAGE_KIND_IMAGE",
+	2: "MESSAGE_KIND_PLACE",
+	3: "MESSAGE_KIND_VIDEO",
+	4: "MESSAGE_KIND_VOICE",
+	5: "MESSAGE_KIND_FILE",
+	6: "MESSAGE_KIND_COMMAND",
+	7: "MESSAGE_KIND_CUSTOM",
+	8: "MESSAGE_KIND_EVENT",
 }
 
 var MessageKind_value = map[string]int32{
-	"MESSAGE_KIND_TEXT": 0,
+	"MESSAGE_KIND_TEXT":    0,
+	"MESSAGE_KIND_IMAGE":   1,
+	"MESSAGE_KIND_PLACE":   2,
+	"MESSAGE_KIND_VIDEO":   3,
+	"MESSAGE_KIND_VOICE":   4,
+	"MESSAGE_KIND_FILE":    5,
+	"MESSAGE_KIND_COMMAND": 6,
+	"MESSAGE_KIND_CUSTOM":  7,
+	"MESSAGE_KIND_EVENT":   8,
 }
 
 func (x MessageKind) String() string {
@@ -60,6 +84,440 @@ func (x HeldState) String() string {
 	return strconv.Itoa(int(x))
 }
 
+type Mute int32
+
+const (
+	Mute_MUTE_NORMAL Mute = 0 // it alerts
+	Mute_MUTE_SILENT Mute = 1 // it is shown and counted, and makes no sound
+	Mute_MUTE_NONE   Mute = 2 // nothing but its place in the list
+)
+
+// Enum value maps for Mute.
+var Mute_name = map[int32]string{
+	0: "MUTE_NORMAL",
+	1: "MUTE_SILENT",
+	2: "MUTE_NONE",
+}
+
+var Mute_value = map[string]int32{
+	"MUTE_NORMAL": 0,
+	"MUTE_SILENT": 1,
+	"MUTE_NONE":   2,
+}
+
+func (x Mute) String() string {
+	s, ok := Mute_name[int32(x)]
+	if ok {
+		return s
+	}
+	return strconv.Itoa(int(x))
+}
+
+type ScheduledState int32
+
+const (
+	ScheduledState_SCHEDULED_STATE_WAITING ScheduledState = 0 // for its time, or to be tried again
+	ScheduledState_SCHEDULED_STATE_UNSENT  ScheduledState = 1 // it was refused: reason says why. It is kept for a week
+)
+
+// Enum value maps for ScheduledState.
+var ScheduledState_name = map[int32]string{
+	0: "SCHEDULED_STATE_WAITING",
+	1: "SCHEDULED_STATE_UNSENT",
+}
+
+var ScheduledState_value = map[string]int32{
+	"SCHEDULED_STATE_WAITING": 0,
+	"SCHEDULED_STATE_UNSENT":  1,
+}
+
+func (x ScheduledState) String() string {
+	s, ok := ScheduledState_name[int32(x)]
+	if ok {
+		return s
+	}
+	return strconv.Itoa(int(x))
+}
+
+// Media is what an IMAGE, VIDEO, VOICE or FILE is. Its sender says it; a client checks what it loads.
+type Media struct {
+	File       string `protobuf:"bytes,1,opt,name=file" json:"file,omitempty"`    // "file:ID", or an https URL if the server allows those
+	Cover      string `protobuf:"bytes,2,opt,name=cover" json:"cover,omitempty"`  // of a VIDEO or FILE: its picture, as file; may be empty
+	Name       string `protobuf:"bytes,3,opt,name=name" json:"name,omitempty"`    // up to 255 characters, of a FILE 1-255
+	Type       string `protobuf:"bytes,4,opt,name=type" json:"type,omitempty"`    // as "image/png", of an IMAGE, VIDEO or VOICE image/, video/ or audio/; may be empty
+	Size       int64  `protobuf:"varint,5,opt,name=size" json:"size,omitempty"`   // octets; 0: not said, here and below
+	Width      int32  `protobuf:"varint,6,opt,name=width" json:"width,omitempty"` // of an IMAGE or VIDEO, in pixels, up to 65535
+	Height     int32  `protobuf:"varint,7,opt,name=height" json:"height,omitempty"`
+	DurationMs int32  `protobuf:"varint,8,opt,name=duration_ms" json:"duration_ms,omitempty"` // of a VIDEO or VOICE, up to a day
+}
+
+func (x *Media) Reset() { *x = Media{} }
+
+func (x *Media) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Media) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Media) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Media) GetCover() string {
+	if x != nil {
+		return x.Cover
+	}
+	return ""
+}
+
+func (x *Media) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Media) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Media) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Media) GetWidth() int32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *Media) GetHeight() int32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *Media) GetDurationMs() int32 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
+}
+
+// Place is where something is.
+type Place struct {
+	Name      string  `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`             // up to 100 characters
+	Address   string  `protobuf:"bytes,2,opt,name=address" json:"address,omitempty"`       // up to 200
+	Latitude  float64 `protobuf:"fixed64,3,opt,name=latitude" json:"latitude,omitempty"`   // degrees, -90 to 90
+	Longitude float64 `protobuf:"fixed64,4,opt,name=longitude" json:"longitude,omitempty"` // -180 to 180
+}
+
+func (x *Place) Reset() { *x = Place{} }
+
+func (x *Place) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Place) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Place) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Place) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Place) GetLatitude() float64 {
+	if x != nil {
+		return x.Latitude
+	}
+	return 0
+}
+
+func (x *Place) GetLongitude() float64 {
+	if x != nil {
+		return x.Longitude
+	}
+	return 0
+}
+
+// Payload is of a COMMAND or CUSTOM, for programs.
+type Payload struct {
+	Name string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"` // whose and what it is, as "shop.order": letters, digits, . _ -, 64 at most
+	Data string `protobuf:"bytes,2,opt,name=data" json:"data,omitempty"` // a JSON object of up to 4096 octets; may be empty
+}
+
+func (x *Payload) Reset() { *x = Payload{} }
+
+func (x *Payload) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Payload) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Payload) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Payload) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+// Reply is what a message replies to, in the same conversation. It holds no text: a client shows
+// what it has of that message, or asks history for it.
+type Reply struct {
+	Seq       int64       `protobuf:"varint,1,opt,name=seq" json:"seq,omitempty"`
+	MessageId string      `protobuf:"bytes,2,opt,name=message_id" json:"message_id,omitempty"`
+	SenderId  int64       `protobuf:"varint,3,opt,name=sender_id" json:"sender_id,omitempty"` // from here on the server says it
+	Kind      MessageKind `protobuf:"varint,4,opt,name=kind" json:"kind,omitempty"`
+}
+
+func (x *Reply) Reset() { *x = Reply{} }
+
+func (x *Reply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Reply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Reply) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Reply) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *Reply) GetSenderId() int64 {
+	if x != nil {
+		return x.SenderId
+	}
+	return 0
+}
+
+func (x *Reply) GetKind() MessageKind {
+	if x != nil {
+		return x.Kind
+	}
+	return MessageKind_MESSAGE_KIND_TEXT
+}
+
+// Source names a message that is to be forwarded.
+type Source struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	MessageId      string `protobuf:"bytes,3,opt,name=message_id" json:"message_id,omitempty"`
+}
+
+func (x *Source) Reset() { *x = Source{} }
+
+func (x *Source) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Source) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Source) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *Source) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Source) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+// Origin is what is kept of where a message was forwarded from, first of all: who wrote it, and when.
+type Origin struct {
+	SenderId int64 `protobuf:"varint,1,opt,name=sender_id" json:"sender_id,omitempty"`
+	TimeMs   int64 `protobuf:"varint,2,opt,name=time_ms" json:"time_ms,omitempty"`
+}
+
+func (x *Origin) Reset() { *x = Origin{} }
+
+func (x *Origin) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Origin) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Origin) GetSenderId() int64 {
+	if x != nil {
+		return x.SenderId
+	}
+	return 0
+}
+
+func (x *Origin) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+// Subject names the message that an EVENT chat.recalled, chat.edited or chat.reacted is about, in the same conversation.
+type Subject struct {
+	Seq       int64  `protobuf:"varint,1,opt,name=seq" json:"seq,omitempty"`
+	MessageId string `protobuf:"bytes,2,opt,name=message_id" json:"message_id,omitempty"`
+}
+
+func (x *Subject) Reset() { *x = Subject{} }
+
+func (x *Subject) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Subject) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Subject) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Subject) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+// Became is what became of a message since it was committed, as it is when it is read: never what it was.
+type Became struct {
+	Revision   int64       `protobuf:"varint,1,opt,name=revision" json:"revision,omitempty"` // grows with each change: of two the greater one holds
+	Recalled   bool        `protobuf:"varint,2,opt,name=recalled" json:"recalled,omitempty"` // it was taken back: its place is left, and nothing that it said
+	RecalledBy int64       `protobuf:"varint,3,opt,name=recalled_by" json:"recalled_by,omitempty"`
+	RecalledMs int64       `protobuf:"varint,4,opt,name=recalled_ms" json:"recalled_ms,omitempty"`
+	Version    int32       `protobuf:"varint,5,opt,name=version" json:"version,omitempty"`     // grows with each edit from 1, as it was sent
+	EditedMs   int64       `protobuf:"varint,6,opt,name=edited_ms" json:"edited_ms,omitempty"` // when it was edited last; 0: never; not with an EVENT
+	Text       string      `protobuf:"bytes,7,opt,name=text" json:"text,omitempty"`            // in an answer, of one that was edited: how it reads now; a message's own text is that
+	Reactions  []*Reaction `protobuf:"bytes,8,rep,name=reactions" json:"reactions,omitempty"`  // in the order in which they came; with an EVENT none: who may read the message reads them there
+}
+
+func (x *Became) Reset() { *x = Became{} }
+
+func (x *Became) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Became) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Became) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Became) GetRecalled() bool {
+	if x != nil {
+		return x.Recalled
+	}
+	return false
+}
+
+func (x *Became) GetRecalledBy() int64 {
+	if x != nil {
+		return x.RecalledBy
+	}
+	return 0
+}
+
+func (x *Became) GetRecalledMs() int64 {
+	if x != nil {
+		return x.RecalledMs
+	}
+	return 0
+}
+
+func (x *Became) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Became) GetEditedMs() int64 {
+	if x != nil {
+		return x.EditedMs
+	}
+	return 0
+}
+
+func (x *Became) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Became) GetReactions() []*Reaction {
+	if x != nil {
+		return x.Reactions
+	}
+	return nil
+}
+
+// Reaction is one kind of reaction to a message, by how many.
+type Reaction struct {
+	Reaction string `protobuf:"bytes,1,opt,name=reaction" json:"reaction,omitempty"`
+	Count    int64  `protobuf:"varint,2,opt,name=count" json:"count,omitempty"`
+	Mine     bool   `protobuf:"varint,3,opt,name=mine" json:"mine,omitempty"` // this person is one of them; an EVENT chat.reacted tells who did what
+}
+
+func (x *Reaction) Reset() { *x = Reaction{} }
+
+func (x *Reaction) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Reaction) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Reaction) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *Reaction) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Reaction) GetMine() bool {
+	if x != nil {
+		return x.Mine
+	}
+	return false
+}
+
 // Message is one entry of a conversation's log.
 type Message struct {
 	Id             string      `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"` // 16 characters; sorts by time; the key for de-duplication
@@ -70,6 +528,17 @@ type Message struct {
 	TimeMs         int64       `protobuf:"varint,6,opt,name=time_ms" json:"time_ms,omitempty"`    // when it was committed
 	Kind           MessageKind `protobuf:"varint,7,opt,name=kind" json:"kind,omitempty"`
 	Text           string      `protobuf:"bytes,8,opt,name=text" json:"text,omitempty"`
+	Event          string      `protobuf:"bytes,9,opt,name=event" json:"event,omitempty"` // of an EVENT: what happened, as "social.accepted"
+	Data           string      `protobuf:"bytes,10,opt,name=data" json:"data,omitempty"`  // of an EVENT: a JSON object, for programs; may be empty
+	Media          *Media      `protobuf:"bytes,11,opt,name=media" json:"media,omitempty"`
+	Place          *Place      `protobuf:"bytes,12,opt,name=place" json:"place,omitempty"`
+	Payload        *Payload    `protobuf:"bytes,13,opt,name=payload" json:"payload,omitempty"`
+	ReplyTo        *Reply      `protobuf:"bytes,14,opt,name=reply_to" json:"reply_to,omitempty"`          // none: it replies to nothing
+	Origin         *Origin     `protobuf:"bytes,15,opt,name=origin" json:"origin,omitempty"`              // of one that was forwarded
+	Mentions       []int64     `protobuf:"varint,16,rep,packed,name=mentions" json:"mentions,omitempty"`  // the people whom it names
+	MentionsAll    bool        `protobuf:"varint,17,opt,name=mentions_all" json:"mentions_all,omitempty"` // everybody who gets it
+	Became         *Became     `protobuf:"bytes,18,opt,name=became" json:"became,omitempty"`              // of this message or, with about, of that one; none: nothing
+	About          *Subject    `protobuf:"bytes,19,opt,name=about" json:"about,omitempty"`                // of an EVENT: the message of which something became
 }
 
 func (x *Message) Reset() { *x = Message{} }
@@ -134,13 +603,102 @@ func (x *Message) GetText() string {
 	return ""
 }
 
+func (x *Message) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Message) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+func (x *Message) GetMedia() *Media {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
+func (x *Message) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *Message) GetPayload() *Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *Message) GetReplyTo() *Reply {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return nil
+}
+
+func (x *Message) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Message) GetMentions() []int64 {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Message) GetMentionsAll() bool {
+	if x != nil {
+		return x.MentionsAll
+	}
+	return false
+}
+
+func (x *Message) GetBecame() *Became {
+	if x != nil {
+		return x.Became
+	}
+	return nil
+}
+
+func (x *Message) GetAbout() *Subject {
+	if x != nil {
+		return x.About
+	}
+	return nil
+}
+
 // Content is what a conversation's log stores of a message, beside what the
 // store itself knows of it. Clients never see it.
 type Content struct {
-	Kind      MessageKind `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
-	Text      string      `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
-	Rewritten bool        `protobuf:"varint,3,opt,name=rewritten" json:"rewritten,omitempty"`   // a rule changed what the sender gave
-	ShadowSeq int64       `protobuf:"varint,4,opt,name=shadow_seq" json:"shadow_seq,omitempty"` // the seq that the sender is told of what nobody else sees; 0: everybody does
+	Kind        MessageKind `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
+	Text        string      `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	Rewritten   bool        `protobuf:"varint,3,opt,name=rewritten" json:"rewritten,omitempty"`   // a rule changed what the sender gave
+	ShadowSeq   int64       `protobuf:"varint,4,opt,name=shadow_seq" json:"shadow_seq,omitempty"` // the seq that the sender is told of what nobody else sees; 0: everybody does
+	Event       string      `protobuf:"bytes,5,opt,name=event" json:"event,omitempty"`            // as in Message, like all that follow
+	Data        string      `protobuf:"bytes,6,opt,name=data" json:"data,omitempty"`
+	Media       *Media      `protobuf:"bytes,7,opt,name=media" json:"media,omitempty"`
+	Place       *Place      `protobuf:"bytes,8,opt,name=place" json:"place,omitempty"`
+	Payload     *Payload    `protobuf:"bytes,9,opt,name=payload" json:"payload,omitempty"`
+	ReplyTo     *Reply      `protobuf:"bytes,10,opt,name=reply_to" json:"reply_to,omitempty"`
+	Origin      *Origin     `protobuf:"bytes,11,opt,name=origin" json:"origin,omitempty"`
+	Mentions    []int64     `protobuf:"varint,12,rep,packed,name=mentions" json:"mentions,omitempty"`
+	MentionsAll bool        `protobuf:"varint,13,opt,name=mentions_all" json:"mentions_all,omitempty"`
+	About       *Subject    `protobuf:"bytes,14,opt,name=about" json:"about,omitempty"`
+	Logged      bool        `protobuf:"varint,30,opt,name=logged" json:"logged,omitempty"`       // it is in no inbox: those who follow the log get it from there
+	AboutSeq    int64       `protobuf:"varint,15,opt,name=about_seq" json:"about_seq,omitempty"` // of that message in its log, where seq may be another's as well
 }
 
 func (x *Content) Reset() { *x = Content{} }
@@ -177,14 +735,105 @@ func (x *Content) GetShadowSeq() int64 {
 	return 0
 }
 
+func (x *Content) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Content) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+func (x *Content) GetMedia() *Media {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
+func (x *Content) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *Content) GetPayload() *Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *Content) GetReplyTo() *Reply {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return nil
+}
+
+func (x *Content) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Content) GetMentions() []int64 {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Content) GetMentionsAll() bool {
+	if x != nil {
+		return x.MentionsAll
+	}
+	return false
+}
+
+func (x *Content) GetAbout() *Subject {
+	if x != nil {
+		return x.About
+	}
+	return nil
+}
+
+func (x *Content) GetLogged() bool {
+	if x != nil {
+		return x.Logged
+	}
+	return false
+}
+
+func (x *Content) GetAboutSeq() int64 {
+	if x != nil {
+		return x.AboutSeq
+	}
+	return 0
+}
+
 // SendRequest is the request body of action 3. Resend it unchanged until it is
 // answered: the same client_id gives the same message.
 type SendRequest struct {
 	ClientId       string      `protobuf:"bytes,1,opt,name=client_id" json:"client_id,omitempty"`             // 1-64 of A-Z a-z 0-9 . _ -; unique for this sender
 	ToUserId       int64       `protobuf:"varint,2,opt,name=to_user_id" json:"to_user_id,omitempty"`          // the person to send to; or
 	ConversationId string      `protobuf:"bytes,3,opt,name=conversation_id" json:"conversation_id,omitempty"` // a conversation known already
-	Kind           MessageKind `protobuf:"varint,4,opt,name=kind" json:"kind,omitempty"`
-	Text           string      `protobuf:"bytes,5,opt,name=text" json:"text,omitempty"` // 1-5000 characters
+	Kind           MessageKind `protobuf:"varint,4,opt,name=kind" json:"kind,omitempty"`                      // which says what of the next four there is
+	Text           string      `protobuf:"bytes,5,opt,name=text" json:"text,omitempty"`                       // 1-5000 characters, a caption 0-5000; none of a PLACE or COMMAND
+	Media          *Media      `protobuf:"bytes,6,opt,name=media" json:"media,omitempty"`
+	Place          *Place      `protobuf:"bytes,7,opt,name=place" json:"place,omitempty"`
+	Payload        *Payload    `protobuf:"bytes,8,opt,name=payload" json:"payload,omitempty"`
+	ReplyTo        *Reply      `protobuf:"bytes,9,opt,name=reply_to" json:"reply_to,omitempty"`           // seq and message_id of a message of this conversation
+	Mentions       []int64     `protobuf:"varint,10,rep,packed,name=mentions" json:"mentions,omitempty"`  // 50 people of the conversation at most, each once
+	MentionsAll    bool        `protobuf:"varint,11,opt,name=mentions_all" json:"mentions_all,omitempty"` // in a group, of those who may
+	Forward        *Source     `protobuf:"bytes,12,opt,name=forward" json:"forward,omitempty"`            // the message is a copy of that one: kind, text and what follows them are left out
 }
 
 func (x *SendRequest) Reset() { *x = SendRequest{} }
@@ -228,11 +877,60 @@ func (x *SendRequest) GetText() string {
 	return ""
 }
 
+func (x *SendRequest) GetMedia() *Media {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
+func (x *SendRequest) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *SendRequest) GetPayload() *Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *SendRequest) GetReplyTo() *Reply {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return nil
+}
+
+func (x *SendRequest) GetMentions() []int64 {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *SendRequest) GetMentionsAll() bool {
+	if x != nil {
+		return x.MentionsAll
+	}
+	return false
+}
+
+func (x *SendRequest) GetForward() *Source {
+	if x != nil {
+		return x.Forward
+	}
+	return nil
+}
+
 type SendReply struct {
 	MessageId      string `protobuf:"bytes,1,opt,name=message_id" json:"message_id,omitempty"`
 	ConversationId string `protobuf:"bytes,2,opt,name=conversation_id" json:"conversation_id,omitempty"` // where it is: a rule may have sent it to another than was asked for
 	Seq            int64  `protobuf:"varint,3,opt,name=seq" json:"seq,omitempty"`
-	InboxSeq       int64  `protobuf:"varint,4,opt,name=inbox_seq" json:"inbox_seq,omitempty"` // in the sender's own inbox
+	InboxSeq       int64  `protobuf:"varint,4,opt,name=inbox_seq" json:"inbox_seq,omitempty"` // in the sender's own inbox; 0: it comes there with the next sync, as for all of a large group
 	TimeMs         int64  `protobuf:"varint,5,opt,name=time_ms" json:"time_ms,omitempty"`
 	Duplicate      bool   `protobuf:"varint,6,opt,name=duplicate" json:"duplicate,omitempty"` // this client_id was committed before; nothing new happened
 	Rewritten      bool   `protobuf:"varint,7,opt,name=rewritten" json:"rewritten,omitempty"` // a rule changed the text
@@ -307,6 +1005,425 @@ func (x *SendReply) GetHeldId() string {
 		return x.HeldId
 	}
 	return ""
+}
+
+// RecallRequest takes a message back: its sender's for a while, or one of those over whom one has a say
+// in a group. Or one of one's own that waits for a decision, by held_id alone.
+type RecallRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	MessageId      string `protobuf:"bytes,3,opt,name=message_id" json:"message_id,omitempty"`
+	HeldId         string `protobuf:"bytes,4,opt,name=held_id" json:"held_id,omitempty"`
+}
+
+func (x *RecallRequest) Reset() { *x = RecallRequest{} }
+
+func (x *RecallRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *RecallRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *RecallRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RecallRequest) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *RecallRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *RecallRequest) GetHeldId() string {
+	if x != nil {
+		return x.HeldId
+	}
+	return ""
+}
+
+type RecallReply struct {
+	Became *Became `protobuf:"bytes,1,opt,name=became" json:"became,omitempty"` // none of one that waited
+}
+
+func (x *RecallReply) Reset() { *x = RecallReply{} }
+
+func (x *RecallReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *RecallReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *RecallReply) GetBecame() *Became {
+	if x != nil {
+		return x.Became
+	}
+	return nil
+}
+
+// EditRequest gives a message of one's own another text, or another caption. The server's rules judge it
+// as they do a message.
+type EditRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	MessageId      string `protobuf:"bytes,3,opt,name=message_id" json:"message_id,omitempty"`
+	Text           string `protobuf:"bytes,4,opt,name=text" json:"text,omitempty"`        // as in SendRequest
+	Version        int32  `protobuf:"varint,5,opt,name=version" json:"version,omitempty"` // which one this is made of: if it is another by now, CONFLICT. 0: whichever
+}
+
+func (x *EditRequest) Reset() { *x = EditRequest{} }
+
+func (x *EditRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *EditRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *EditRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *EditRequest) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *EditRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *EditRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *EditRequest) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type EditReply struct {
+	Became    *Became `protobuf:"bytes,1,opt,name=became" json:"became,omitempty"`
+	Rewritten bool    `protobuf:"varint,2,opt,name=rewritten" json:"rewritten,omitempty"` // a rule changed the text: became has it as it is
+}
+
+func (x *EditReply) Reset() { *x = EditReply{} }
+
+func (x *EditReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *EditReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *EditReply) GetBecame() *Became {
+	if x != nil {
+		return x.Became
+	}
+	return nil
+}
+
+func (x *EditReply) GetRewritten() bool {
+	if x != nil {
+		return x.Rewritten
+	}
+	return false
+}
+
+// VersionsRequest asks how a message read before it was edited.
+type VersionsRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	MessageId      string `protobuf:"bytes,3,opt,name=message_id" json:"message_id,omitempty"`
+	AfterVersion   int32  `protobuf:"varint,4,opt,name=after_version" json:"after_version,omitempty"`
+	Limit          int32  `protobuf:"varint,5,opt,name=limit" json:"limit,omitempty"` // 1-50; 0: 20
+}
+
+func (x *VersionsRequest) Reset() { *x = VersionsRequest{} }
+
+func (x *VersionsRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *VersionsRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *VersionsRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *VersionsRequest) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *VersionsRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *VersionsRequest) GetAfterVersion() int32 {
+	if x != nil {
+		return x.AfterVersion
+	}
+	return 0
+}
+
+func (x *VersionsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type VersionsReply struct {
+	Versions []*Version `protobuf:"bytes,1,rep,name=versions" json:"versions,omitempty"` // the oldest first
+	HasMore  bool       `protobuf:"varint,2,opt,name=has_more" json:"has_more,omitempty"`
+}
+
+func (x *VersionsReply) Reset() { *x = VersionsReply{} }
+
+func (x *VersionsReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *VersionsReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *VersionsReply) GetVersions() []*Version {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *VersionsReply) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+type Version struct {
+	Version int32  `protobuf:"varint,1,opt,name=version" json:"version,omitempty"`
+	Text    string `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	TimeMs  int64  `protobuf:"varint,3,opt,name=time_ms" json:"time_ms,omitempty"` // since when it read so
+}
+
+func (x *Version) Reset() { *x = Version{} }
+
+func (x *Version) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Version) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Version) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Version) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Version) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+// ReactRequest adds a reaction of this person's to a message, or takes it away.
+type ReactRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	MessageId      string `protobuf:"bytes,3,opt,name=message_id" json:"message_id,omitempty"`
+	Reaction       string `protobuf:"bytes,4,opt,name=reaction" json:"reaction,omitempty"` // an emoji or a word, 1-16 characters without blanks
+	Remove         bool   `protobuf:"varint,5,opt,name=remove" json:"remove,omitempty"`
+}
+
+func (x *ReactRequest) Reset() { *x = ReactRequest{} }
+
+func (x *ReactRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReactRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReactRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *ReactRequest) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ReactRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ReactRequest) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *ReactRequest) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+type ReactReply struct {
+	Became *Became `protobuf:"bytes,1,opt,name=became" json:"became,omitempty"`
+}
+
+func (x *ReactReply) Reset() { *x = ReactReply{} }
+
+func (x *ReactReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReactReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReactReply) GetBecame() *Became {
+	if x != nil {
+		return x.Became
+	}
+	return nil
+}
+
+// ReactionsRequest asks who reacted so to a message.
+type ReactionsRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	MessageId      string `protobuf:"bytes,3,opt,name=message_id" json:"message_id,omitempty"`
+	Reaction       string `protobuf:"bytes,4,opt,name=reaction" json:"reaction,omitempty"`
+	AfterUserId    int64  `protobuf:"varint,5,opt,name=after_user_id" json:"after_user_id,omitempty"`
+	Limit          int32  `protobuf:"varint,6,opt,name=limit" json:"limit,omitempty"` // 1-100; 0: 50
+}
+
+func (x *ReactionsRequest) Reset() { *x = ReactionsRequest{} }
+
+func (x *ReactionsRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReactionsRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReactionsRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *ReactionsRequest) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ReactionsRequest) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ReactionsRequest) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *ReactionsRequest) GetAfterUserId() int64 {
+	if x != nil {
+		return x.AfterUserId
+	}
+	return 0
+}
+
+func (x *ReactionsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ReactionsReply struct {
+	Reacted []*Reacted `protobuf:"bytes,1,rep,name=reacted" json:"reacted,omitempty"` // by user ID
+	HasMore bool       `protobuf:"varint,2,opt,name=has_more" json:"has_more,omitempty"`
+}
+
+func (x *ReactionsReply) Reset() { *x = ReactionsReply{} }
+
+func (x *ReactionsReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReactionsReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReactionsReply) GetReacted() []*Reacted {
+	if x != nil {
+		return x.Reacted
+	}
+	return nil
+}
+
+func (x *ReactionsReply) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+type Reacted struct {
+	UserId int64 `protobuf:"varint,1,opt,name=user_id" json:"user_id,omitempty"`
+	TimeMs int64 `protobuf:"varint,2,opt,name=time_ms" json:"time_ms,omitempty"`
+}
+
+func (x *Reacted) Reset() { *x = Reacted{} }
+
+func (x *Reacted) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Reacted) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Reacted) GetUserId() int64 {
+	if x != nil {
+		return x.UserId
+	}
+	return 0
+}
+
+func (x *Reacted) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
 }
 
 // Held is one of the sender's messages that a rule has wait, and the push body of action
@@ -534,7 +1651,8 @@ type SyncReply struct {
 	Epoch        string        `protobuf:"bytes,5,opt,name=epoch" json:"epoch,omitempty"`
 	Restarted    bool          `protobuf:"varint,6,opt,name=restarted" json:"restarted,omitempty"`         // the cursor was of another epoch or below the floor: the answer starts at the floor
 	Receipts     []*Receipt    `protobuf:"bytes,7,rep,name=receipts" json:"receipts,omitempty"`            // delivered positions that moved; on the last page only
-	ReceiptsHead int64         `protobuf:"varint,8,opt,name=receipts_head" json:"receipts_head,omitempty"` // with receipts: the cursor for the next sync
+	ReceiptsHead int64         `protobuf:"varint,8,opt,name=receipts_head" json:"receipts_head,omitempty"` // with receipts and reads: the cursor for the next sync
+	Reads        []*Read       `protobuf:"bytes,9,rep,name=reads" json:"reads,omitempty"`                  // read positions that moved, of one's own and of peers; as receipts
 }
 
 func (x *SyncReply) Reset() { *x = SyncReply{} }
@@ -597,6 +1715,13 @@ func (x *SyncReply) GetReceiptsHead() int64 {
 		return x.ReceiptsHead
 	}
 	return 0
+}
+
+func (x *SyncReply) GetReads() []*Read {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
 }
 
 // SyncPush is the push body of action 2.
@@ -677,6 +1802,515 @@ func (x *Receipt) GetSeq() int64 {
 		return x.Seq
 	}
 	return 0
+}
+
+// ReadRequest says that this person has read a conversation up to seq, whichever device shows it.
+type ReadRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"` // at most the conversation's end
+}
+
+func (x *ReadRequest) Reset() { *x = ReadRequest{} }
+
+func (x *ReadRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReadRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReadRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *ReadRequest) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type ReadReply struct {
+	Moved bool `protobuf:"varint,1,opt,name=moved" json:"moved,omitempty"` // false: he had read as far before
+}
+
+func (x *ReadReply) Reset() { *x = ReadReply{} }
+
+func (x *ReadReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReadReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReadReply) GetMoved() bool {
+	if x != nil {
+		return x.Moved
+	}
+	return false
+}
+
+// Read is the push body of action 32: user_id has read the conversation up to seq. It goes to his own
+// other devices and, in a chat, to the other person, unless he keeps it from others.
+type Read struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	UserId         int64  `protobuf:"varint,2,opt,name=user_id" json:"user_id,omitempty"`
+	Seq            int64  `protobuf:"varint,3,opt,name=seq" json:"seq,omitempty"`
+}
+
+func (x *Read) Reset() { *x = Read{} }
+
+func (x *Read) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Read) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Read) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *Read) GetUserId() int64 {
+	if x != nil {
+		return x.UserId
+	}
+	return 0
+}
+
+func (x *Read) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// Conversation is one as this person has it.
+type Conversation struct {
+	ConversationId string   `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Last           *Message `protobuf:"bytes,2,opt,name=last" json:"last,omitempty"`      // the newest message; none: deleted
+	Unread         int64    `protobuf:"varint,3,opt,name=unread" json:"unread,omitempty"` // messages behind what he read, and behind his own last one
+	ReadSeq        int64    `protobuf:"varint,4,opt,name=read_seq" json:"read_seq,omitempty"`
+	LastSeq        int64    `protobuf:"varint,5,opt,name=last_seq" json:"last_seq,omitempty"` // of the newest message
+	Floor          int64    `protobuf:"varint,6,opt,name=floor" json:"floor,omitempty"`       // what came up to it is deleted for this person; 0: nothing
+	Pinned         bool     `protobuf:"varint,7,opt,name=pinned" json:"pinned,omitempty"`
+	Mute           Mute     `protobuf:"varint,8,opt,name=mute" json:"mute,omitempty"`
+	Draft          string   `protobuf:"bytes,9,opt,name=draft" json:"draft,omitempty"`         // up to 500 characters
+	Hidden         bool     `protobuf:"varint,10,opt,name=hidden" json:"hidden,omitempty"`     // until the next message
+	Mentions       int64    `protobuf:"varint,11,opt,name=mentions" json:"mentions,omitempty"` // of the unread ones, those that name this person, or everybody
+}
+
+func (x *Conversation) Reset() { *x = Conversation{} }
+
+func (x *Conversation) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Conversation) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Conversation) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *Conversation) GetLast() *Message {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Conversation) GetUnread() int64 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+func (x *Conversation) GetReadSeq() int64 {
+	if x != nil {
+		return x.ReadSeq
+	}
+	return 0
+}
+
+func (x *Conversation) GetLastSeq() int64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *Conversation) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *Conversation) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *Conversation) GetMute() Mute {
+	if x != nil {
+		return x.Mute
+	}
+	return Mute_MUTE_NORMAL
+}
+
+func (x *Conversation) GetDraft() string {
+	if x != nil {
+		return x.Draft
+	}
+	return ""
+}
+
+func (x *Conversation) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *Conversation) GetMentions() int64 {
+	if x != nil {
+		return x.Mentions
+	}
+	return 0
+}
+
+// ListConversationsRequest asks for conversations that have messages: the pinned ones first,
+// newest activity first in both parts.
+type ListConversationsRequest struct {
+	Cursor string `protobuf:"bytes,1,opt,name=cursor" json:"cursor,omitempty"`  // ListConversationsReply.cursor, for the page after it
+	Limit  int32  `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`   // 1-100; 0: 50
+	Hidden bool   `protobuf:"varint,3,opt,name=hidden" json:"hidden,omitempty"` // those that are hidden too
+}
+
+func (x *ListConversationsRequest) Reset() { *x = ListConversationsRequest{} }
+
+func (x *ListConversationsRequest) Marshal(in []byte) ([]byte, error) {
+	return prutal.MarshalAppend(in, x)
+}
+
+func (x *ListConversationsRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ListConversationsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *ListConversationsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListConversationsRequest) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+type ListConversationsReply struct {
+	Conversations []*Conversation `protobuf:"bytes,1,rep,name=conversations" json:"conversations,omitempty"`
+	Cursor        string          `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
+	HasMore       bool            `protobuf:"varint,3,opt,name=has_more" json:"has_more,omitempty"`
+}
+
+func (x *ListConversationsReply) Reset() { *x = ListConversationsReply{} }
+
+func (x *ListConversationsReply) Marshal(in []byte) ([]byte, error) {
+	return prutal.MarshalAppend(in, x)
+}
+
+func (x *ListConversationsReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ListConversationsReply) GetConversations() []*Conversation {
+	if x != nil {
+		return x.Conversations
+	}
+	return nil
+}
+
+func (x *ListConversationsReply) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *ListConversationsReply) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+// UpdateConversationRequest changes the fields that are there. This person's devices learn of a
+// change by the event chat.conversation, whose data has what is different.
+type UpdateConversationRequest struct {
+	ConversationId string  `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Pinned         *bool   `protobuf:"varint,2,opt,name=pinned" json:"pinned,omitempty"`
+	Mute           *Mute   `protobuf:"varint,3,opt,name=mute" json:"mute,omitempty"`
+	Draft          *string `protobuf:"bytes,4,opt,name=draft" json:"draft,omitempty"`
+	Hidden         *bool   `protobuf:"varint,5,opt,name=hidden" json:"hidden,omitempty"`
+	Delete         bool    `protobuf:"varint,6,opt,name=delete" json:"delete,omitempty"` // everything up to now, for this person only; hides it too
+}
+
+func (x *UpdateConversationRequest) Reset() { *x = UpdateConversationRequest{} }
+
+func (x *UpdateConversationRequest) Marshal(in []byte) ([]byte, error) {
+	return prutal.MarshalAppend(in, x)
+}
+
+func (x *UpdateConversationRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *UpdateConversationRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *UpdateConversationRequest) GetPinned() bool {
+	if x != nil && x.Pinned != nil {
+		return *x.Pinned
+	}
+	return false
+}
+
+func (x *UpdateConversationRequest) GetMute() Mute {
+	if x != nil && x.Mute != nil {
+		return *x.Mute
+	}
+	return Mute_MUTE_NORMAL
+}
+
+func (x *UpdateConversationRequest) GetDraft() string {
+	if x != nil && x.Draft != nil {
+		return *x.Draft
+	}
+	return ""
+}
+
+func (x *UpdateConversationRequest) GetHidden() bool {
+	if x != nil && x.Hidden != nil {
+		return *x.Hidden
+	}
+	return false
+}
+
+func (x *UpdateConversationRequest) GetDelete() bool {
+	if x != nil {
+		return x.Delete
+	}
+	return false
+}
+
+type UpdateConversationReply struct {
+	Conversation *Conversation `protobuf:"bytes,1,opt,name=conversation" json:"conversation,omitempty"`
+}
+
+func (x *UpdateConversationReply) Reset() { *x = UpdateConversationReply{} }
+
+func (x *UpdateConversationReply) Marshal(in []byte) ([]byte, error) {
+	return prutal.MarshalAppend(in, x)
+}
+
+func (x *UpdateConversationReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *UpdateConversationReply) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// ReadersRequest asks who has read a message of a conversation of several people, which the caller may read.
+type ReadersRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Seq            int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+}
+
+func (x *ReadersRequest) Reset() { *x = ReadersRequest{} }
+
+func (x *ReadersRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReadersRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReadersRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *ReadersRequest) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type ReadersReply struct {
+	UserIds []int64 `protobuf:"varint,1,rep,packed,name=user_ids" json:"user_ids,omitempty"` // ascending: those who have read so far, and tell (ChatSettings.read_receipts); not its sender
+	Of      int32   `protobuf:"varint,2,opt,name=of" json:"of,omitempty"`                    // how many may read it, without its sender
+}
+
+func (x *ReadersReply) Reset() { *x = ReadersReply{} }
+
+func (x *ReadersReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ReadersReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ReadersReply) GetUserIds() []int64 {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *ReadersReply) GetOf() int32 {
+	if x != nil {
+		return x.Of
+	}
+	return 0
+}
+
+// TypingRequest says that this person types. It is stored nowhere, and told in groups of few members only.
+type TypingRequest struct {
+	ToUserId       int64  `protobuf:"varint,1,opt,name=to_user_id" json:"to_user_id,omitempty"` // one of the two
+	ConversationId string `protobuf:"bytes,2,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	Stopped        bool   `protobuf:"varint,3,opt,name=stopped" json:"stopped,omitempty"` // he does not any more, and has sent nothing
+}
+
+func (x *TypingRequest) Reset() { *x = TypingRequest{} }
+
+func (x *TypingRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *TypingRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *TypingRequest) GetToUserId() int64 {
+	if x != nil {
+		return x.ToUserId
+	}
+	return 0
+}
+
+func (x *TypingRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *TypingRequest) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+type TypingReply struct {
+}
+
+func (x *TypingReply) Reset() { *x = TypingReply{} }
+
+func (x *TypingReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *TypingReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+// Typing is the push body of action 35. Show it for some six seconds, or until a message comes.
+type Typing struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	UserId         int64  `protobuf:"varint,2,opt,name=user_id" json:"user_id,omitempty"`
+	Stopped        bool   `protobuf:"varint,3,opt,name=stopped" json:"stopped,omitempty"`
+}
+
+func (x *Typing) Reset() { *x = Typing{} }
+
+func (x *Typing) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Typing) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Typing) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *Typing) GetUserId() int64 {
+	if x != nil {
+		return x.UserId
+	}
+	return 0
+}
+
+func (x *Typing) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+// ChatSettings are what holds for all conversations of a person.
+type ChatSettings struct {
+	ReadReceipts bool `protobuf:"varint,1,opt,name=read_receipts" json:"read_receipts,omitempty"` // others learn how far he has read; true unless he says otherwise
+}
+
+func (x *ChatSettings) Reset() { *x = ChatSettings{} }
+
+func (x *ChatSettings) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ChatSettings) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ChatSettings) GetReadReceipts() bool {
+	if x != nil {
+		return x.ReadReceipts
+	}
+	return false
+}
+
+// ChatSettingsRequest changes the fields that are there.
+type ChatSettingsRequest struct {
+	ReadReceipts *bool `protobuf:"varint,1,opt,name=read_receipts" json:"read_receipts,omitempty"`
+}
+
+func (x *ChatSettingsRequest) Reset() { *x = ChatSettingsRequest{} }
+
+func (x *ChatSettingsRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ChatSettingsRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ChatSettingsRequest) GetReadReceipts() bool {
+	if x != nil && x.ReadReceipts != nil {
+		return *x.ReadReceipts
+	}
+	return false
+}
+
+type ChatSettingsReply struct {
+	Settings *ChatSettings `protobuf:"bytes,1,opt,name=settings" json:"settings,omitempty"` // as they are now
+}
+
+func (x *ChatSettingsReply) Reset() { *x = ChatSettingsReply{} }
+
+func (x *ChatSettingsReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ChatSettingsReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ChatSettingsReply) GetSettings() *ChatSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
 }
 
 type GetMessageIdRequest struct {
@@ -794,3 +2428,361 @@ func (x *HistoryReply) GetConversationId() string {
 	}
 	return ""
 }
+
+// SearchMessagesRequest looks for messages in this person's own conversations: those that he may read, as they read now. All
+// words must be somewhere in one: in its text or caption, the name of its file, or what is said of its place. Capitals and
+// the width of characters make no difference. A word may be a part of one: Chinese needs no blanks.
+type SearchMessagesRequest struct {
+	Text           string        `protobuf:"bytes,1,opt,name=text" json:"text,omitempty"`                       // 1-8 words, 100 characters at most; empty: with sender_id or kinds, whatever they say
+	ConversationId string        `protobuf:"bytes,2,opt,name=conversation_id" json:"conversation_id,omitempty"` // only there; empty: everywhere
+	SenderId       int64         `protobuf:"varint,3,opt,name=sender_id" json:"sender_id,omitempty"`            // only this person's; 0: anybody's
+	Kinds          []MessageKind `protobuf:"varint,4,rep,packed,name=kinds" json:"kinds,omitempty"`             // only these; none: all
+	FromMs         int64         `protobuf:"varint,5,opt,name=from_ms" json:"from_ms,omitempty"`                // committed then or later; 0: from the beginning
+	UntilMs        int64         `protobuf:"varint,6,opt,name=until_ms" json:"until_ms,omitempty"`              // committed before; 0: until now
+	Cursor         string        `protobuf:"bytes,7,opt,name=cursor" json:"cursor,omitempty"`                   // SearchMessagesReply.cursor, for what is older
+	Limit          int32         `protobuf:"varint,8,opt,name=limit" json:"limit,omitempty"`                    // 1-50; 0: 20
+}
+
+func (x *SearchMessagesRequest) Reset() { *x = SearchMessagesRequest{} }
+
+func (x *SearchMessagesRequest) Marshal(in []byte) ([]byte, error) {
+	return prutal.MarshalAppend(in, x)
+}
+
+func (x *SearchMessagesRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *SearchMessagesRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SearchMessagesRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *SearchMessagesRequest) GetSenderId() int64 {
+	if x != nil {
+		return x.SenderId
+	}
+	return 0
+}
+
+func (x *SearchMessagesRequest) GetKinds() []MessageKind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *SearchMessagesRequest) GetFromMs() int64 {
+	if x != nil {
+		return x.FromMs
+	}
+	return 0
+}
+
+func (x *SearchMessagesRequest) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *SearchMessagesRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *SearchMessagesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// One call looks at so many messages only: has_more may be true where none were found. searched_to_ms tells how far it came.
+type SearchMessagesReply struct {
+	Messages     []*Message `protobuf:"bytes,1,rep,name=messages" json:"messages,omitempty"` // the newest first
+	Cursor       string     `protobuf:"bytes,2,opt,name=cursor" json:"cursor,omitempty"`
+	HasMore      bool       `protobuf:"varint,3,opt,name=has_more" json:"has_more,omitempty"`             // ask again with the cursor
+	SearchedToMs int64      `protobuf:"varint,4,opt,name=searched_to_ms" json:"searched_to_ms,omitempty"` // all that is newer was looked at; 0: everything
+}
+
+func (x *SearchMessagesReply) Reset() { *x = SearchMessagesReply{} }
+
+func (x *SearchMessagesReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *SearchMessagesReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *SearchMessagesReply) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *SearchMessagesReply) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *SearchMessagesReply) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+func (x *SearchMessagesReply) GetSearchedToMs() int64 {
+	if x != nil {
+		return x.SearchedToMs
+	}
+	return 0
+}
+
+// Scheduled is a message that is to be sent later. Its sender's devices learn of changes by the event chat.scheduled, with
+// id, client_id, state ("waiting", "unsent" or "canceled"), at_ms, version and reason. Of one that is sent the message
+// tells, by its client_id.
+type Scheduled struct {
+	Id      string         `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"` // 16 characters; sorts by when it was scheduled
+	Message *SendRequest   `protobuf:"bytes,2,opt,name=message" json:"message,omitempty"`
+	AtMs    int64          `protobuf:"varint,3,opt,name=at_ms" json:"at_ms,omitempty"`     // when it is sent, or a little later
+	Version int32          `protobuf:"varint,4,opt,name=version" json:"version,omitempty"` // grows with each change, from 1
+	State   ScheduledState `protobuf:"varint,5,opt,name=state" json:"state,omitempty"`
+	Reason  string         `protobuf:"bytes,6,opt,name=reason" json:"reason,omitempty"`
+}
+
+func (x *Scheduled) Reset() { *x = Scheduled{} }
+
+func (x *Scheduled) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Scheduled) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Scheduled) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Scheduled) GetMessage() *SendRequest {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Scheduled) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Scheduled) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Scheduled) GetState() ScheduledState {
+	if x != nil {
+		return x.State
+	}
+	return ScheduledState_SCHEDULED_STATE_WAITING
+}
+
+func (x *Scheduled) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ScheduleRequest has a message be sent later. Who may send, and what the server's rules say, is asked then.
+type ScheduleRequest struct {
+	Message *SendRequest `protobuf:"bytes,1,opt,name=message" json:"message,omitempty"` // its client_id names this request as well: the same again gives the same answer
+	AtMs    int64        `protobuf:"varint,2,opt,name=at_ms" json:"at_ms,omitempty"`    // in the future, within a year
+}
+
+func (x *ScheduleRequest) Reset() { *x = ScheduleRequest{} }
+
+func (x *ScheduleRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ScheduleRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ScheduleRequest) GetMessage() *SendRequest {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ScheduleRequest) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+type ScheduleReply struct {
+	Scheduled *Scheduled `protobuf:"bytes,1,opt,name=scheduled" json:"scheduled,omitempty"`
+}
+
+func (x *ScheduleReply) Reset() { *x = ScheduleReply{} }
+
+func (x *ScheduleReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ScheduleReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ScheduleReply) GetScheduled() *Scheduled {
+	if x != nil {
+		return x.Scheduled
+	}
+	return nil
+}
+
+type ScheduledRequest struct {
+	AfterId string `protobuf:"bytes,1,opt,name=after_id" json:"after_id,omitempty"` // those that were scheduled later
+	Limit   int32  `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`      // 1-50; 0: 20
+}
+
+func (x *ScheduledRequest) Reset() { *x = ScheduledRequest{} }
+
+func (x *ScheduledRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ScheduledRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ScheduledRequest) GetAfterId() string {
+	if x != nil {
+		return x.AfterId
+	}
+	return ""
+}
+
+func (x *ScheduledRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ScheduledReply struct {
+	Scheduled []*Scheduled `protobuf:"bytes,1,rep,name=scheduled" json:"scheduled,omitempty"` // in the order in which they were scheduled
+	HasMore   bool         `protobuf:"varint,2,opt,name=has_more" json:"has_more,omitempty"`
+}
+
+func (x *ScheduledReply) Reset() { *x = ScheduledReply{} }
+
+func (x *ScheduledReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *ScheduledReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *ScheduledReply) GetScheduled() []*Scheduled {
+	if x != nil {
+		return x.Scheduled
+	}
+	return nil
+}
+
+func (x *ScheduledReply) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+// RescheduleRequest changes what is given. One that was refused waits again.
+type RescheduleRequest struct {
+	Id      string  `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	AtMs    int64   `protobuf:"varint,2,opt,name=at_ms" json:"at_ms,omitempty"` // 0: as it is
+	Text    *string `protobuf:"bytes,3,opt,name=text" json:"text,omitempty"`
+	Version int32   `protobuf:"varint,4,opt,name=version" json:"version,omitempty"` // which one this is made of: if it is another by now, CONFLICT. 0: whichever
+}
+
+func (x *RescheduleRequest) Reset() { *x = RescheduleRequest{} }
+
+func (x *RescheduleRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *RescheduleRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *RescheduleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RescheduleRequest) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *RescheduleRequest) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+func (x *RescheduleRequest) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type RescheduleReply struct {
+	Scheduled *Scheduled `protobuf:"bytes,1,opt,name=scheduled" json:"scheduled,omitempty"`
+}
+
+func (x *RescheduleReply) Reset() { *x = RescheduleReply{} }
+
+func (x *RescheduleReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *RescheduleReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *RescheduleReply) GetScheduled() *Scheduled {
+	if x != nil {
+		return x.Scheduled
+	}
+	return nil
+}
+
+type UnscheduleRequest struct {
+	Id string `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+}
+
+func (x *UnscheduleRequest) Reset() { *x = UnscheduleRequest{} }
+
+func (x *UnscheduleRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *UnscheduleRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *UnscheduleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type UnscheduleReply struct {
+}
+
+func (x *UnscheduleReply) Reset() { *x = UnscheduleReply{} }
+
+func (x *UnscheduleReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *UnscheduleReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }

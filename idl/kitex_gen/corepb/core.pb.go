@@ -86,14 +86,17 @@ func (x *Welcome) GetInstance() string {
 
 // ActionInfo is what an edge must know to refuse early.
 type ActionInfo struct {
-	Action  uint32 `protobuf:"varint,1,opt,name=action" json:"action,omitempty"`
-	Name    string `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`          // as in "chat.send"
-	Open    bool   `protobuf:"varint,3,opt,name=open" json:"open,omitempty"`         // allowed before Auth
-	MaxBody int64  `protobuf:"varint,4,opt,name=max_body" json:"max_body,omitempty"` // octets
-	Rooms   bool   `protobuf:"varint,5,opt,name=rooms" json:"rooms,omitempty"`       // its calls say which rooms the session is in
-	Joins   bool   `protobuf:"varint,6,opt,name=joins" json:"joins,omitempty"`       // several calls of one session may be under way: they begin, and count, in their order
-	Rate    int64  `protobuf:"varint,7,opt,name=rate" json:"rate,omitempty"`         // how often one user may call it, or one address before Auth, in per_ms; 0: no limit of its own
-	PerMs   int64  `protobuf:"varint,8,opt,name=per_ms" json:"per_ms,omitempty"`
+	Action       uint32 `protobuf:"varint,1,opt,name=action" json:"action,omitempty"`
+	Name         string `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`          // as in "chat.send"
+	Open         bool   `protobuf:"varint,3,opt,name=open" json:"open,omitempty"`         // allowed before Auth
+	MaxBody      int64  `protobuf:"varint,4,opt,name=max_body" json:"max_body,omitempty"` // octets
+	Rooms        bool   `protobuf:"varint,5,opt,name=rooms" json:"rooms,omitempty"`       // its calls say which rooms the session is in
+	Joins        bool   `protobuf:"varint,6,opt,name=joins" json:"joins,omitempty"`       // several calls of one session may be under way: they begin, and count, in their order
+	Rate         int64  `protobuf:"varint,7,opt,name=rate" json:"rate,omitempty"`         // how often one user may call it, or one address before Auth, in per_ms; 0: no limit of its own
+	PerMs        int64  `protobuf:"varint,8,opt,name=per_ms" json:"per_ms,omitempty"`
+	NeedsSession bool   `protobuf:"varint,9,opt,name=needs_session" json:"needs_session,omitempty"` // not to be called over HTTP
+	Request      string `protobuf:"bytes,10,opt,name=request" json:"request,omitempty"`             // the message that is its body, as in "chat.SendRequest"; empty: a JSON object, of scripts
+	Reply        string `protobuf:"bytes,11,opt,name=reply" json:"reply,omitempty"`                 // and its answer's
 }
 
 func (x *ActionInfo) Reset() { *x = ActionInfo{} }
@@ -156,6 +159,27 @@ func (x *ActionInfo) GetPerMs() int64 {
 		return x.PerMs
 	}
 	return 0
+}
+
+func (x *ActionInfo) GetNeedsSession() bool {
+	if x != nil {
+		return x.NeedsSession
+	}
+	return false
+}
+
+func (x *ActionInfo) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *ActionInfo) GetReply() string {
+	if x != nil {
+		return x.Reply
+	}
+	return ""
 }
 
 // Catalogue is all actions of a core, in the place of those that it told before.
@@ -237,6 +261,8 @@ type Call struct {
 	Trace    string    `protobuf:"bytes,8,opt,name=trace" json:"trace,omitempty"`       // W3C traceparent of the edge's span; empty: not traced
 	Rooms    []string  `protobuf:"bytes,9,rep,name=rooms" json:"rooms,omitempty"`       // those that the session is in; with ActionInfo.rooms only
 	Follows  bool      `protobuf:"varint,10,opt,name=follows" json:"follows,omitempty"` // it is of the session of the call before it in this Uplink, and begins after that; see ActionInfo.joins
+	Alone    bool      `protobuf:"varint,11,opt,name=alone" json:"alone,omitempty"`     // of no session: session names this one request, nothing is bound or pushed to it
+	Bearer   string    `protobuf:"bytes,12,opt,name=bearer" json:"bearer,omitempty"`    // of a call that is alone: the token whose identity it has. With the action Auth: say whose it is, that is all
 }
 
 func (x *Call) Reset() { *x = Call{} }
@@ -313,6 +339,20 @@ func (x *Call) GetFollows() bool {
 		return x.Follows
 	}
 	return false
+}
+
+func (x *Call) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
+}
+
+func (x *Call) GetBearer() string {
+	if x != nil {
+		return x.Bearer
+	}
+	return ""
 }
 
 // Register tells a core of a session that is live already: after a link was lost.
@@ -513,10 +553,12 @@ type Reply struct {
 	Session  uint64    `protobuf:"varint,1,opt,name=session" json:"session,omitempty"`
 	Action   uint32    `protobuf:"varint,2,opt,name=action" json:"action,omitempty"` // the call's, or 255
 	Sequence uint32    `protobuf:"varint,3,opt,name=sequence" json:"sequence,omitempty"`
-	Body     []byte    `protobuf:"bytes,4,opt,name=body" json:"body,omitempty"`   // in the call's codec
-	Bind     *Identity `protobuf:"bytes,5,opt,name=bind" json:"bind,omitempty"`   // set by a successful Auth: the session is this device's now
-	Enter    *Enter    `protobuf:"bytes,6,opt,name=enter" json:"enter,omitempty"` // the session is in this room now
-	Leave    string    `protobuf:"bytes,7,opt,name=leave" json:"leave,omitempty"` // the session is not in this room any more
+	Body     []byte    `protobuf:"bytes,4,opt,name=body" json:"body,omitempty"`       // in the call's codec
+	Bind     *Identity `protobuf:"bytes,5,opt,name=bind" json:"bind,omitempty"`       // set by a successful Auth: the session is this device's now
+	Enter    *Enter    `protobuf:"bytes,6,opt,name=enter" json:"enter,omitempty"`     // the session is in this room now
+	Leave    string    `protobuf:"bytes,7,opt,name=leave" json:"leave,omitempty"`     // the session is not in this room any more
+	Caller   *Identity `protobuf:"bytes,8,opt,name=caller" json:"caller,omitempty"`   // whose Call.bearer was
+	Follows  *Follows  `protobuf:"bytes,9,opt,name=follows" json:"follows,omitempty"` // which logs the session follows from now on; absent: as before
 }
 
 func (x *Reply) Reset() { *x = Reply{} }
@@ -572,6 +614,73 @@ func (x *Reply) GetLeave() string {
 		return x.Leave
 	}
 	return ""
+}
+
+func (x *Reply) GetCaller() *Identity {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+func (x *Reply) GetFollows() *Follows {
+	if x != nil {
+		return x.Follows
+	}
+	return nil
+}
+
+// Follows are logs, and up to which seq of each the session's person has it.
+type Follows struct {
+	Logs []string `protobuf:"bytes,1,rep,name=logs" json:"logs,omitempty"`         // conversation IDs
+	Seqs []int64  `protobuf:"varint,2,rep,packed,name=seqs" json:"seqs,omitempty"` // as logs
+}
+
+func (x *Follows) Reset() { *x = Follows{} }
+
+func (x *Follows) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Follows) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Follows) GetLogs() []string {
+	if x != nil {
+		return x.Logs
+	}
+	return nil
+}
+
+func (x *Follows) GetSeqs() []int64 {
+	if x != nil {
+		return x.Seqs
+	}
+	return nil
+}
+
+// Wake says that a log has grown: an edge has the sessions that follow it, and have less, ask for
+// what is new, each once, and not all at the same moment.
+type Wake struct {
+	Log string `protobuf:"bytes,1,opt,name=log" json:"log,omitempty"`
+	Seq int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+}
+
+func (x *Wake) Reset() { *x = Wake{} }
+
+func (x *Wake) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *Wake) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *Wake) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *Wake) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
 }
 
 // Enter takes a session into a room: it gets every broadcast whose seq is above
@@ -921,9 +1030,10 @@ type Downlink struct {
 	Census     bool          `protobuf:"varint,6,opt,name=census" json:"census,omitempty"` // the registry has lost routes: list the live sessions now
 	Missed     bool          `protobuf:"varint,7,opt,name=missed" json:"missed,omitempty"` // the census that was asked for is in the registry; before it pushes were lost: clients should sync
 	Broadcasts []*Broadcast  `protobuf:"bytes,8,rep,name=broadcasts" json:"broadcasts,omitempty"`
-	Answers    []*RoomAnswer `protobuf:"bytes,9,rep,name=answers" json:"answers,omitempty"`      // behind the broadcasts of the same message
-	Expels     []*Expel      `protobuf:"bytes,10,rep,name=expels" json:"expels,omitempty"`       // behind both
-	Policies   []*RoomPolicy `protobuf:"bytes,11,rep,name=policies" json:"policies,omitempty"`   // behind these; then come the kicks
+	Answers    []*RoomAnswer `protobuf:"bytes,9,rep,name=answers" json:"answers,omitempty"`    // behind the broadcasts of the same message
+	Expels     []*Expel      `protobuf:"bytes,10,rep,name=expels" json:"expels,omitempty"`     // behind both
+	Policies   []*RoomPolicy `protobuf:"bytes,11,rep,name=policies" json:"policies,omitempty"` // behind these; then come the kicks
+	Wakes      []*Wake       `protobuf:"bytes,13,rep,name=wakes" json:"wakes,omitempty"`
 	Catalogue  *Catalogue    `protobuf:"bytes,12,opt,name=catalogue" json:"catalogue,omitempty"` // scripts define other actions now
 }
 
@@ -1006,6 +1116,13 @@ func (x *Downlink) GetExpels() []*Expel {
 func (x *Downlink) GetPolicies() []*RoomPolicy {
 	if x != nil {
 		return x.Policies
+	}
+	return nil
+}
+
+func (x *Downlink) GetWakes() []*Wake {
+	if x != nil {
+		return x.Wakes
 	}
 	return nil
 }

@@ -12,37 +12,122 @@ import (
 //
 // 0-4, 10, 11 and 100 keep the meaning that the stock clients know; 5-9 are the server's own.
 // 12-29 account, 30-49 chat, 50-69 group, 70-89 room, 90-99 and 101-119 social,
-// 120-199 third-party plugins, 200-254 actions defined in Lua, 255 Error.
+// 120-139 moment, 140-149 file, 150-199 third-party plugins, 200-254 actions defined in
+// Lua, 255 Error.
 type Action int32
 
 const (
-	Action_ACTION_GET_MESSAGE_ID Action = 0   // a fresh ID, fit for a client message ID
-	Action_ACTION_SIGN_IN        Action = 1   // account name and password for a token
-	Action_ACTION_SYNC           Action = 2   // request: the inbox from a cursor. Push: sync, something may have been missed
-	Action_ACTION_MESSAGE        Action = 3   // request: send one message. Push: an inbox entry
-	Action_ACTION_MESSAGE_ACK    Action = 4   // request: this device holds the conversation up to seq. Push: the peer's device does
-	Action_ACTION_NOTICE         Action = 5   // push: what the server tells this person, besides messages
-	Action_ACTION_AUTH           Action = 10  // a token for an authenticated session
-	Action_ACTION_QUIT           Action = 11  // request: the client ends its session. Push: the server ends it, and why
-	Action_ACTION_SIGN_UP        Action = 12  // a new account
-	Action_ACTION_SIGN_OUT       Action = 13  // end one device, the others or all
-	Action_ACTION_LIST_DEVICES   Action = 14  // the devices that are signed in
-	Action_ACTION_FIND_USER      Action = 15  // a person by account name or user ID
-	Action_ACTION_HISTORY        Action = 30  // one conversation's log, backward or forward
-	Action_ACTION_HELD           Action = 31  // request: one's messages that wait for a decision. Push: one waits, or what was decided
-	Action_ACTION_JOIN_ROOM      Action = 70  // this session comes into a room, and gets its last entries
-	Action_ACTION_LEAVE_ROOM     Action = 71  // it goes. Push: the server took it out, and why
-	Action_ACTION_ROOM_MESSAGE   Action = 72  // request: send one message to a room. Push: a room's message
-	Action_ACTION_ROOM_HISTORY   Action = 73  // a room's log, backward or forward. Push: seqs that will not be pushed
-	Action_ACTION_ROOM_INFO      Action = 74  // a room's settings and size. Push: its size
-	Action_ACTION_ROOM_MEMBERS   Action = 75  // who is in a small room. Push: who came and went
-	Action_ACTION_CREATE_ROOM    Action = 76  // a room of one's own
-	Action_ACTION_UPDATE_ROOM    Action = 77  // change its settings
-	Action_ACTION_MODERATE_ROOM  Action = 78  // mute, remove or ban a person, or give a role
-	Action_ACTION_CLOSE_ROOM     Action = 79  // end a room
-	Action_ACTION_ROOM_ROLES     Action = 80  // the people with a role, a mute or a ban
-	Action_ACTION_HEARTBEAT      Action = 100 // "still here", answered by the edge
-	Action_ACTION_ERROR          Action = 255 // a refusal: the body is Error
+	Action_ACTION_GET_MESSAGE_ID         Action = 0   // a fresh ID, fit for a client message ID
+	Action_ACTION_SIGN_IN                Action = 1   // account name and password for a token
+	Action_ACTION_SYNC                   Action = 2   // request: the inbox from a cursor. Push: sync, something may have been missed
+	Action_ACTION_MESSAGE                Action = 3   // request: send one message. Push: an inbox entry
+	Action_ACTION_MESSAGE_ACK            Action = 4   // request: this device holds the conversation up to seq. Push: the peer's device does
+	Action_ACTION_NOTICE                 Action = 5   // push: what the server tells this person, besides messages
+	Action_ACTION_AUTH                   Action = 10  // a token for an authenticated session
+	Action_ACTION_QUIT                   Action = 11  // request: the client ends its session. Push: the server ends it, and why
+	Action_ACTION_SIGN_UP                Action = 12  // a new account
+	Action_ACTION_SIGN_OUT               Action = 13  // end one device, the others or all
+	Action_ACTION_LIST_DEVICES           Action = 14  // the devices that are signed in
+	Action_ACTION_FIND_USER              Action = 15  // a person by account name or user ID
+	Action_ACTION_PROFILE                Action = 16  // one's own profile, or what others show of theirs
+	Action_ACTION_UPDATE_PROFILE         Action = 17  // change fields of one's own
+	Action_ACTION_SEARCH_USERS           Action = 18  // people by the beginning of a handle, account or nickname
+	Action_ACTION_CHANGE_PASSWORD        Action = 19  // a new password, which ends the other devices
+	Action_ACTION_SET_PUSH_TOKEN         Action = 20  // where this device gets pushes while it is not connected
+	Action_ACTION_DELETE_ACCOUNT         Action = 21  // leave, for now or for good
+	Action_ACTION_EXPORT                 Action = 22  // a copy of all that is kept of oneself
+	Action_ACTION_SIGN_IN_EXTERNAL       Action = 23  // the token of an issuer that is trusted, for one of this server's
+	Action_ACTION_HISTORY                Action = 30  // one conversation's log, backward or forward
+	Action_ACTION_HELD                   Action = 31  // request: one's messages that wait for a decision. Push: one waits, or what was decided
+	Action_ACTION_READ                   Action = 32  // request: this person has read the conversation up to seq. Push: he has, or the peer
+	Action_ACTION_LIST_CONVERSATIONS     Action = 33  // this person's conversations
+	Action_ACTION_UPDATE_CONVERSATION    Action = 34  // pin, mute, hide or delete one for oneself, or keep a draft
+	Action_ACTION_TYPING                 Action = 35  // request: this person types. Push: the peer does
+	Action_ACTION_RECALL                 Action = 36  // take a message back
+	Action_ACTION_EDIT                   Action = 37  // give a message of one's own another text
+	Action_ACTION_CHAT_SETTINGS          Action = 38  // what holds for all conversations of this person
+	Action_ACTION_VERSIONS               Action = 39  // how an edited message read before
+	Action_ACTION_REACT                  Action = 40  // add a reaction to a message, or take it away
+	Action_ACTION_REACTIONS              Action = 41  // who reacted so
+	Action_ACTION_SEARCH_MESSAGES        Action = 42  // find messages in one's own conversations
+	Action_ACTION_SCHEDULE               Action = 43  // have a message be sent later
+	Action_ACTION_LIST_SCHEDULED         Action = 44  // one's messages that are to be sent later
+	Action_ACTION_RESCHEDULE             Action = 45  // another time, or text, for one
+	Action_ACTION_UNSCHEDULE             Action = 46  // have one not be sent
+	Action_ACTION_READERS                Action = 48  // who has read a message of a group
+	Action_ACTION_CREATE_GROUP           Action = 50  // a group of one's own, with its first members
+	Action_ACTION_GROUP_INFO             Action = 51  // a group, by its ID
+	Action_ACTION_LIST_GROUPS            Action = 52  // the groups in which one is
+	Action_ACTION_GROUP_MEMBERS          Action = 53  // a group's members, in pages or by a text
+	Action_ACTION_UPDATE_GROUP           Action = 54  // change its name, texts or settings
+	Action_ACTION_DISSOLVE_GROUP         Action = 55  // end a group
+	Action_ACTION_INVITE_TO_GROUP        Action = 56  // invite people
+	Action_ACTION_ANSWER_INVITATION      Action = 57  // accept an invitation, or decline it
+	Action_ACTION_JOIN_GROUP             Action = 58  // come into a group, or apply to
+	Action_ACTION_DECIDE_APPLICATION     Action = 59  // approve an application, or refuse it
+	Action_ACTION_GROUP_REQUESTS         Action = 60  // invitations and applications that wait
+	Action_ACTION_LEAVE_GROUP            Action = 61  // go
+	Action_ACTION_REMOVE_FROM_GROUP      Action = 62  // put members out
+	Action_ACTION_TRANSFER_GROUP         Action = 63  // make another its owner
+	Action_ACTION_SET_GROUP_ROLE         Action = 64  // make somebody an admin, or a member
+	Action_ACTION_MUTE_IN_GROUP          Action = 65  // one member, or all
+	Action_ACTION_BAN_FROM_GROUP         Action = 66  // keep somebody out, or let him again
+	Action_ACTION_GROUP_BANS             Action = 67  // who is kept out
+	Action_ACTION_WITHDRAW_REQUEST       Action = 68  // take back an application or an invitation
+	Action_ACTION_SET_GROUP_SELF         Action = 69  // one's own name and notification level in a group
+	Action_ACTION_JOIN_ROOM              Action = 70  // this session comes into a room, and gets its last entries
+	Action_ACTION_LEAVE_ROOM             Action = 71  // it goes. Push: the server took it out, and why
+	Action_ACTION_ROOM_MESSAGE           Action = 72  // request: send one message to a room. Push: a room's message
+	Action_ACTION_ROOM_HISTORY           Action = 73  // a room's log, backward or forward. Push: seqs that will not be pushed
+	Action_ACTION_ROOM_INFO              Action = 74  // a room's settings and size. Push: its size
+	Action_ACTION_ROOM_MEMBERS           Action = 75  // who is in a small room. Push: who came and went
+	Action_ACTION_CREATE_ROOM            Action = 76  // a room of one's own
+	Action_ACTION_UPDATE_ROOM            Action = 77  // change its settings
+	Action_ACTION_MODERATE_ROOM          Action = 78  // mute, remove or ban a person, or give a role
+	Action_ACTION_CLOSE_ROOM             Action = 79  // end a room
+	Action_ACTION_ROOM_ROLES             Action = 80  // the people with a role, a mute or a ban
+	Action_ACTION_APPLY                  Action = 90  // asks somebody to be one's friend
+	Action_ACTION_ACCEPT                 Action = 91  // accepts an application
+	Action_ACTION_REFUSE                 Action = 92  // refuses one
+	Action_ACTION_WITHDRAW               Action = 93  // takes one's own back
+	Action_ACTION_APPLICATIONS           Action = 94  // those of others, or one's own
+	Action_ACTION_FRIENDS                Action = 95  // the list of friends, or what changed in it
+	Action_ACTION_DELETE_FRIEND          Action = 96  // ends a friendship
+	Action_ACTION_SET_ALIAS              Action = 97  // what one calls a friend
+	Action_ACTION_SUGGESTIONS            Action = 98  // friends of friends
+	Action_ACTION_PRESENCE               Action = 99  // request: have this session told of friends who come and go. Push: some did
+	Action_ACTION_HEARTBEAT              Action = 100 // "still here", answered by the edge
+	Action_ACTION_BLOCK                  Action = 101 // keeps somebody from writing
+	Action_ACTION_UNBLOCK                Action = 102 // lets him again
+	Action_ACTION_BLOCKS                 Action = 103 // whom one blocks
+	Action_ACTION_FRIEND_GROUPS          Action = 104 // one's groups of friends
+	Action_ACTION_CREATE_FRIEND_GROUP    Action = 105 // a new one
+	Action_ACTION_RENAME_FRIEND_GROUP    Action = 106 // another name
+	Action_ACTION_DELETE_FRIEND_GROUP    Action = 107 // its friends are in none then
+	Action_ACTION_ORDER_FRIEND_GROUPS    Action = 108 // their order
+	Action_ACTION_MOVE_FRIENDS           Action = 109 // friends into a group
+	Action_ACTION_SOCIAL_SETTINGS        Action = 110 // what one lets others do
+	Action_ACTION_UPDATE_SOCIAL_SETTINGS Action = 111 // change that
+	Action_ACTION_RELATION               Action = 112 // how one stands to somebody
+	Action_ACTION_PUBLISH_MOMENT         Action = 120 // something for others to see
+	Action_ACTION_DELETE_MOMENT          Action = 121 // one's own
+	Action_ACTION_SET_MOMENT_VISIBILITY  Action = 122 // who sees one's own
+	Action_ACTION_GET_MOMENT             Action = 123 // one that one may see
+	Action_ACTION_MOMENT_FEED            Action = 124 // one's own and those of friends
+	Action_ACTION_LIST_MOMENTS           Action = 125 // one person's
+	Action_ACTION_MOMENT_SQUARE          Action = 126 // everybody's public ones
+	Action_ACTION_LIKE_MOMENT            Action = 127 // say that one likes it
+	Action_ACTION_UNLIKE_MOMENT          Action = 128 // take that back
+	Action_ACTION_COMMENT_MOMENT         Action = 129 // a comment, or a reply to one
+	Action_ACTION_DELETE_COMMENT         Action = 130 // one's own, or one on one's own moment
+	Action_ACTION_MOMENT_LIKES           Action = 131 // who likes it
+	Action_ACTION_MOMENT_COMMENTS        Action = 132 // what was said of it
+	Action_ACTION_UPLOAD_FILE            Action = 140 // a ticket to upload a file by HTTP
+	Action_ACTION_COMMIT_FILE            Action = 141 // it was uploaded
+	Action_ACTION_FILE_URL               Action = 142 // where files can be read
+	Action_ACTION_LIST_FILES             Action = 143 // one's own
+	Action_ACTION_DELETE_FILE            Action = 144 // one's own, to which nothing refers
+	Action_ACTION_ERROR                  Action = 255 // a refusal: the body is Error
 )
 
 // Enum value maps for Action.
@@ -59,8 +144,52 @@ var Action_name = map[int32]string{
 	13:  "ACTION_SIGN_OUT",
 	14:  "ACTION_LIST_DEVICES",
 	15:  "ACTION_FIND_USER",
+	16:  "ACTION_PROFILE",
+	17:  "ACTION_UPDATE_PROFILE",
+	18:  "ACTION_SEARCH_USERS",
+	19:  "ACTION_CHANGE_PASSWORD",
+	20:  "ACTION_SET_PUSH_TOKEN",
+	21:  "ACTION_DELETE_ACCOUNT",
+	22:  "ACTION_EXPORT",
+	23:  "ACTION_SIGN_IN_EXTERNAL",
 	30:  "ACTION_HISTORY",
 	31:  "ACTION_HELD",
+	32:  "ACTION_READ",
+	33:  "ACTION_LIST_CONVERSATIONS",
+	34:  "ACTION_UPDATE_CONVERSATION",
+	35:  "ACTION_TYPING",
+	36:  "ACTION_RECALL",
+	37:  "ACTION_EDIT",
+	38:  "ACTION_CHAT_SETTINGS",
+	39:  "ACTION_VERSIONS",
+	40:  "ACTION_REACT",
+	41:  "ACTION_REACTIONS",
+	42:  "ACTION_SEARCH_MESSAGES",
+	43:  "ACTION_SCHEDULE",
+	44:  "ACTION_LIST_SCHEDULED",
+	45:  "ACTION_RESCHEDULE",
+	46:  "ACTION_UNSCHEDULE",
+	48:  "ACTION_READERS",
+	50:  "ACTION_CREATE_GROUP",
+	51:  "ACTION_GROUP_INFO",
+	52:  "ACTION_LIST_GROUPS",
+	53:  "ACTION_GROUP_MEMBERS",
+	54:  "ACTION_UPDATE_GROUP",
+	55:  "ACTION_DISSOLVE_GROUP",
+	56:  "ACTION_INVITE_TO_GROUP",
+	57:  "ACTION_ANSWER_INVITATION",
+	58:  "ACTION_JOIN_GROUP",
+	59:  "ACTION_DECIDE_APPLICATION",
+	60:  "ACTION_GROUP_REQUESTS",
+	61:  "ACTION_LEAVE_GROUP",
+	62:  "ACTION_REMOVE_FROM_GROUP",
+	63:  "ACTION_TRANSFER_GROUP",
+	64:  "ACTION_SET_GROUP_ROLE",
+	65:  "ACTION_MUTE_IN_GROUP",
+	66:  "ACTION_BAN_FROM_GROUP",
+	67:  "ACTION_GROUP_BANS",
+	68:  "ACTION_WITHDRAW_REQUEST",
+	69:  "ACTION_SET_GROUP_SELF",
 	70:  "ACTION_JOIN_ROOM",
 	71:  "ACTION_LEAVE_ROOM",
 	72:  "ACTION_ROOM_MESSAGE",
@@ -72,38 +201,162 @@ var Action_name = map[int32]string{
 	78:  "ACTION_MODERATE_ROOM",
 	79:  "ACTION_CLOSE_ROOM",
 	80:  "ACTION_ROOM_ROLES",
+	90:  "ACTION_APPLY",
+	91:  "ACTION_ACCEPT",
+	92:  "ACTION_REFUSE",
+	93:  "ACTION_WITHDRAW",
+	94:  "ACTION_APPLICATIONS",
+	95:  "ACTION_FRIENDS",
+	96:  "ACTION_DELETE_FRIEND",
+	97:  "ACTION_SET_ALIAS",
+	98:  "ACTION_SUGGESTIONS",
+	99:  "ACTION_PRESENCE",
 	100: "ACTION_HEARTBEAT",
+	101: "ACTION_BLOCK",
+	102: "ACTION_UNBLOCK",
+	103: "ACTION_BLOCKS",
+	104: "ACTION_FRIEND_GROUPS",
+	105: "ACTION_CREATE_FRIEND_GROUP",
+	106: "ACTION_RENAME_FRIEND_GROUP",
+	107: "ACTION_DELETE_FRIEND_GROUP",
+	108: "ACTION_ORDER_FRIEND_GROUPS",
+	109: "ACTION_MOVE_FRIENDS",
+	110: "ACTION_SOCIAL_SETTINGS",
+	111: "ACTION_UPDATE_SOCIAL_SETTINGS",
+	112: "ACTION_RELATION",
+	120: "ACTION_PUBLISH_MOMENT",
+	121: "ACTION_DELETE_MOMENT",
+	122: "ACTION_SET_MOMENT_VISIBILITY",
+	123: "ACTION_GET_MOMENT",
+	124: "ACTION_MOMENT_FEED",
+	125: "ACTION_LIST_MOMENTS",
+	126: "ACTION_MOMENT_SQUARE",
+	127: "ACTION_LIKE_MOMENT",
+	128: "ACTION_UNLIKE_MOMENT",
+	129: "ACTION_COMMENT_MOMENT",
+	130: "ACTION_DELETE_COMMENT",
+	131: "ACTION_MOMENT_LIKES",
+	132: "ACTION_MOMENT_COMMENTS",
+	140: "ACTION_UPLOAD_FILE",
+	141: "ACTION_COMMIT_FILE",
+	142: "ACTION_FILE_URL",
+	143: "ACTION_LIST_FILES",
+	144: "ACTION_DELETE_FILE",
 	255: "ACTION_ERROR",
 }
 
 var Action_value = map[string]int32{
-	"ACTION_GET_MESSAGE_ID": 0,
-	"ACTION_SIGN_IN":        1,
-	"ACTION_SYNC":           2,
-	"ACTION_MESSAGE":        3,
-	"ACTION_MESSAGE_ACK":    4,
-	"ACTION_NOTICE":         5,
-	"ACTION_AUTH":           10,
-	"ACTION_QUIT":           11,
-	"ACTION_SIGN_UP":        12,
-	"ACTION_SIGN_OUT":       13,
-	"ACTION_LIST_DEVICES":   14,
-	"ACTION_FIND_USER":      15,
-	"ACTION_HISTORY":        30,
-	"ACTION_HELD":           31,
-	"ACTION_JOIN_ROOM":      70,
-	"ACTION_LEAVE_ROOM":     71,
-	"ACTION_ROOM_MESSAGE":   72,
-	"ACTION_ROOM_HISTORY":   73,
-	"ACTION_ROOM_INFO":      74,
-	"ACTION_ROOM_MEMBERS":   75,
-	"ACTION_CREATE_ROOM":    76,
-	"ACTION_UPDATE_ROOM":    77,
-	"ACTION_MODERATE_ROOM":  78,
-	"ACTION_CLOSE_ROOM":     79,
-	"ACTION_ROOM_ROLES":     80,
-	"ACTION_HEARTBEAT":      100,
-	"ACTION_ERROR":          255,
+	"ACTION_GET_MESSAGE_ID":         0,
+	"ACTION_SIGN_IN":                1,
+	"ACTION_SYNC":                   2,
+	"ACTION_MESSAGE":                3,
+	"ACTION_MESSAGE_ACK":            4,
+	"ACTION_NOTICE":                 5,
+	"ACTION_AUTH":                   10,
+	"ACTION_QUIT":                   11,
+	"ACTION_SIGN_UP":                12,
+	"ACTION_SIGN_OUT":               13,
+	"ACTION_LIST_DEVICES":           14,
+	"ACTION_FIND_USER":              15,
+	"ACTION_PROFILE":                16,
+	"ACTION_UPDATE_PROFILE":         17,
+	"ACTION_SEARCH_USERS":           18,
+	"ACTION_CHANGE_PASSWORD":        19,
+	"ACTION_SET_PUSH_TOKEN":         20,
+	"ACTION_DELETE_ACCOUNT":         21,
+	"ACTION_EXPORT":                 22,
+	"ACTION_SIGN_IN_EXTERNAL":       23,
+	"ACTION_HISTORY":                30,
+	"ACTION_HELD":                   31,
+	"ACTION_READ":                   32,
+	"ACTION_LIST_CONVERSATIONS":     33,
+	"ACTION_UPDATE_CONVERSATION":    34,
+	"ACTION_TYPING":                 35,
+	"ACTION_RECALL":                 36,
+	"ACTION_EDIT":                   37,
+	"ACTION_CHAT_SETTINGS":          38,
+	"ACTION_VERSIONS":               39,
+	"ACTION_REACT":                  40,
+	"ACTION_REACTIONS":              41,
+	"ACTION_SEARCH_MESSAGES":        42,
+	"ACTION_SCHEDULE":               43,
+	"ACTION_LIST_SCHEDULED":         44,
+	"ACTION_RESCHEDULE":             45,
+	"ACTION_UNSCHEDULE":             46,
+	"ACTION_READERS":                48,
+	"ACTION_CREATE_GROUP":           50,
+	"ACTION_GROUP_INFO":             51,
+	"ACTION_LIST_GROUPS":            52,
+	"ACTION_GROUP_MEMBERS":          53,
+	"ACTION_UPDATE_GROUP":           54,
+	"ACTION_DISSOLVE_GROUP":         55,
+	"ACTION_INVITE_TO_GROUP":        56,
+	"ACTION_ANSWER_INVITATION":      57,
+	"ACTION_JOIN_GROUP":             58,
+	"ACTION_DECIDE_APPLICATION":     59,
+	"ACTION_GROUP_REQUESTS":         60,
+	"ACTION_LEAVE_GROUP":            61,
+	"ACTION_REMOVE_FROM_GROUP":      62,
+	"ACTION_TRANSFER_GROUP":         63,
+	"ACTION_SET_GROUP_ROLE":         64,
+	"ACTION_MUTE_IN_GROUP":          65,
+	"ACTION_BAN_FROM_GROUP":         66,
+	"ACTION_GROUP_BANS":             67,
+	"ACTION_WITHDRAW_REQUEST":       68,
+	"ACTION_SET_GROUP_SELF":         69,
+	"ACTION_JOIN_ROOM":              70,
+	"ACTION_LEAVE_ROOM":             71,
+	"ACTION_ROOM_MESSAGE":           72,
+	"ACTION_ROOM_HISTORY":           73,
+	"ACTION_ROOM_INFO":              74,
+	"ACTION_ROOM_MEMBERS":           75,
+	"ACTION_CREATE_ROOM":            76,
+	"ACTION_UPDATE_ROOM":            77,
+	"ACTION_MODERATE_ROOM":          78,
+	"ACTION_CLOSE_ROOM":             79,
+	"ACTION_ROOM_ROLES":             80,
+	"ACTION_APPLY":                  90,
+	"ACTION_ACCEPT":                 91,
+	"ACTION_REFUSE":                 92,
+	"ACTION_WITHDRAW":               93,
+	"ACTION_APPLICATIONS":           94,
+	"ACTION_FRIENDS":                95,
+	"ACTION_DELETE_FRIEND":          96,
+	"ACTION_SET_ALIAS":              97,
+	"ACTION_SUGGESTIONS":            98,
+	"ACTION_PRESENCE":               99,
+	"ACTION_HEARTBEAT":              100,
+	"ACTION_BLOCK":                  101,
+	"ACTION_UNBLOCK":                102,
+	"ACTION_BLOCKS":                 103,
+	"ACTION_FRIEND_GROUPS":          104,
+	"ACTION_CREATE_FRIEND_GROUP":    105,
+	"ACTION_RENAME_FRIEND_GROUP":    106,
+	"ACTION_DELETE_FRIEND_GROUP":    107,
+	"ACTION_ORDER_FRIEND_GROUPS":    108,
+	"ACTION_MOVE_FRIENDS":           109,
+	"ACTION_SOCIAL_SETTINGS":        110,
+	"ACTION_UPDATE_SOCIAL_SETTINGS": 111,
+	"ACTION_RELATION":               112,
+	"ACTION_PUBLISH_MOMENT":         120,
+	"ACTION_DELETE_MOMENT":          121,
+	"ACTION_SET_MOMENT_VISIBILITY":  122,
+	"ACTION_GET_MOMENT":             123,
+	"ACTION_MOMENT_FEED":            124,
+	"ACTION_LIST_MOMENTS":           125,
+	"ACTION_MOMENT_SQUARE":          126,
+	"ACTION_LIKE_MOMENT":            127,
+	"ACTION_UNLIKE_MOMENT":          128,
+	"ACTION_COMMENT_MOMENT":         129,
+	"ACTION_DELETE_COMMENT":         130,
+	"ACTION_MOMENT_LIKES":           131,
+	"ACTION_MOMENT_COMMENTS":        132,
+	"ACTION_UPLOAD_FILE":            140,
+	"ACTION_COMMIT_FILE":            141,
+	"ACTION_FILE_URL":               142,
+	"ACTION_LIST_FILES":             143,
+	"ACTION_DELETE_FILE":            144,
+	"ACTION_ERROR":                  255,
 }
 
 func (x Action) String() string {

@@ -1,0 +1,293 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// This file is what people see, and say, of their conversations.
+
+const (
+	usualListed = 50
+	mostListed  = 100
+	mostPinned  = 100
+	mostDraft   = 500 // characters
+	lastAtOnce  = 16  // last messages that are read at the same time
+)
+
+// listPlace is where a page of a list begins: behind an entry of the inbox, among those that are pinned or not.
+type listPlace struct {
+	pinned bool
+	before int64
+}
+
+func (l listPlace) String() string {
+	if l.pinned {
+		return fmt.Sprint("p", l.before)
+	}
+	return fmt.Sprint("n", l.before)
+}
+
+// parsePlace reads what String writes; empty: the beginning.
+func parsePlace(cursor string) (l listPlace, err error) {
+	if cursor == "" {
+		return listPlace{pinned: true, before: math.MaxInt64}, nil
+	}
+	var kind rune
+	if n, err := fmt.Sscanf(cursor, "%c%d", &kind, &l.before); n != 2 || err != nil || l.before < 1 || !strings.ContainsRune("pn", kind) {
+		return l, im.Invalid("cursor", "is none that was given")
+	}
+	if l.pinned = kind == 'p'; l.String() != cursor {
+		return l, im.Invalid("cursor", "is none that was given")
+	}
+	return l, nil
+}
+
+// listConversations gives a page of the caller's conversations: the pinned ones first, then by newest
+// activity.
+func (p *Chat) listConversations(ctx context.Context, call *plugin.Call, req *chatpb.ListConversationsRequest) (*chatpb.ListConversationsReply, error) {
+	limit, err := plugin.PageLimit(req.Limit, usualListed, mostListed)
+	if err != nil {
+		return nil, err
+	}
+	from, err := parsePlace(req.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.follow(ctx, call.User); err != nil {
+		return nil, err
+	}
+	page, err := p.listPage(ctx, call.User, from, limit+1, req.Hidden)
+	if err != nil {
+		return nil, plugin.Stored(ctx, err)
+	}
+	rep := &chatpb.ListConversationsReply{HasMore: len(page) > limit}
+	page = page[:min(len(page), limit)]
+	shown, sizes, err := p.shownListed(ctx, call.User, page, call.Codec)
+	if err != nil {
+		return nil, err
+	}
+	rep.Conversations = shown
+	n := plugin.Fits(sizes, p.config.PageBytes, func(size int) int { return size })
+	rep.HasMore = rep.HasMore || n < len(page)
+	if rep.Conversations = rep.Conversations[:n]; n > 0 && rep.HasMore {
+		rep.Cursor = listPlace{page[n-1].pinned, page[n-1].lastInbox}.String()
+	}
+	return rep, nil
+}
+
+// listPage reads so many conversations, from the pinned ones on to the others.
+func (p *Chat) listPage(ctx context.Context, u im.UserID, from listPlace, limit int, hidden bool) (page []*listed, err error) {
+	query := selectShown
+	if hidden {
+		query = selectAll
+	}
+	if from.pinned {
+		if page, err = p.lists.list(ctx, p.host.DB(), query, int64(u), true, from.before, limit); err != nil || len(page) == limit {
+			return page, err
+		}
+		from = listPlace{before: math.MaxInt64}
+	}
+	others, err := p.lists.list(ctx, p.host.DB(), query, int64(u), false, from.before, limit-len(page))
+	return append(page, others...), err
+}
+
+// shownListed are conversations as their person sees them, with their last messages, and about what each takes in
+// codec codec.
+func (p *Chat) shownListed(ctx context.Context, u im.UserID, page []*listed, codec idl.Codec) (out []*chatpb.Conversation, sizes []int, err error) {
+	sizes = make([]int, len(page))
+	out = make([]*chatpb.Conversation, len(page))
+	lasts, faults := make([]im.Message, len(page)), make([]error, len(page))
+	var reading sync.WaitGroup
+	for first := range min(lastAtOnce, len(page)) {
+		reading.Go(func() {
+			for i := first; i < len(page); i += lastAtOnce {
+				out[i] = shownConversation(page[i])
+				lasts[i], faults[i] = p.last(ctx, u, page[i])
+			}
+		})
+	}
+	reading.Wait()
+	for _, err := range faults {
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	some := slices.DeleteFunc(slices.Clone(lasts), func(m im.Message) bool { return m.Seq == 0 })
+	all, err := p.open(ctx, u, some)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, m := range lasts {
+		sizes[i] = plugin.SizeOf(out[i].Draft, codec) + 2*perMessage
+		if m.Seq == 0 {
+			continue
+		}
+		if last := all[0].shown(); last.Seq > page[i].floor {
+			out[i].Last, sizes[i] = last, sizes[i]+all[0].size(codec)
+		}
+		all = all[1:]
+	}
+	return out, sizes, nil
+}
+
+func shownConversation(l *listed) *chatpb.Conversation {
+	return &chatpb.Conversation{ConversationId: string(l.conversation), Unread: l.unread(), Mentions: l.mentions.behind(l.seen()), ReadSeq: l.read, LastSeq: l.lastSeq, Floor: l.floor,
+		Pinned: l.pinned, Mute: chatpb.Mute(l.mute), Draft: l.draft, Hidden: l.lastInbox <= l.hidden}
+}
+
+// last is the newest message of a conversation; its seq is 0 when there is none.
+func (p *Chat) last(ctx context.Context, u im.UserID, l *listed) (m im.Message, err error) {
+	if l.lastInbox == 0 {
+		return m, nil
+	}
+	page, err := p.entries(ctx, u, l.lastInbox-1, 1)
+	if err != nil {
+		return m, plugin.Stored(ctx, err)
+	}
+	if len(page.Items) == 0 || page.Items[0].InboxSeq != l.lastInbox {
+		return m, nil // trimmed
+	}
+	return page.Items[0].Message, nil
+}
+
+// changed is what a change of a conversation tells the person's devices: what is different.
+type changed struct {
+	Conversation im.ConversationID `json:"conversation_id"`
+	Pinned       *bool             `json:"pinned,omitempty"`
+	Mute         *int32            `json:"mute,omitempty"`
+	Draft        *string           `json:"draft,omitempty"`
+	Hidden       *bool             `json:"hidden,omitempty"`
+	Floor        *int64            `json:"floor,omitempty"`
+}
+
+func (c changed) any() bool {
+	return c.Pinned != nil || c.Mute != nil || c.Draft != nil || c.Hidden != nil || c.Floor != nil
+}
+
+// updateConversation changes what the caller says of one of his conversations.
+func (p *Chat) updateConversation(ctx context.Context, call *plugin.Call, req *chatpb.UpdateConversationRequest) (*chatpb.UpdateConversationReply, error) {
+	if req.Mute != nil && chatpb.Mute_name[int32(*req.Mute)] == "" {
+		return nil, im.Invalid("mute", "%d is not known", *req.Mute)
+	}
+	if req.Draft != nil {
+		if err := im.CheckText("draft", *req.Draft, 0, mostDraft); err != nil {
+			return nil, err
+		}
+	}
+	c, _, err := p.conversation(req.ConversationId, 0, "conversation_id", call.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.follow(ctx, call.User); err != nil {
+		return nil, err
+	}
+	var l *listed
+	err = p.host.Tx(ctx, func(tx *sql.Tx) (err error) {
+		l, err = p.update(ctx, tx, call.User, c, req)
+		return err
+	})
+	if err != nil {
+		return nil, refusal(ctx, err)
+	}
+	p.Deliver()
+	out, _, err := p.shownListed(ctx, call.User, []*listed{l}, call.Codec)
+	if err != nil {
+		return nil, err
+	}
+	return &chatpb.UpdateConversationReply{Conversation: out[0]}, nil
+}
+
+func (p *Chat) update(ctx context.Context, tx *sql.Tx, u im.UserID, c im.ConversationID, req *chatpb.UpdateConversationRequest) (*listed, error) {
+	if err := p.lists.lock(ctx, tx, u); err != nil {
+		return nil, err
+	}
+	rows, err := p.lists.some(ctx, tx, u, []im.ConversationID{c})
+	if err != nil {
+		return nil, err
+	}
+	l := rows[c]
+	if l == nil || l.lastInbox == 0 {
+		return nil, &im.Error{Code: idl.CodeNotFound, Field: "conversation_id", Reason: "nobody has written there"}
+	}
+	was := *l
+	l.change(req)
+	if l.pinned && !was.pinned {
+		n, err := p.lists.pinned(ctx, tx, u)
+		if err != nil {
+			return nil, err
+		}
+		if n >= mostPinned {
+			return nil, &im.Error{Code: idl.CodeLimitExceeded, Field: "pinned", Reason: fmt.Sprintf("%d conversations are pinned", n)}
+		}
+	}
+	diff := l.differs(&was)
+	if !diff.any() {
+		return l, nil
+	}
+	if err := p.lists.set(ctx, tx, u, l); err != nil {
+		return nil, err
+	}
+	var data bytes.Buffer
+	text := json.NewEncoder(&data)
+	text.SetEscapeHTML(false)
+	if err := text.Encode(diff); err != nil {
+		return nil, err
+	}
+	return l, p.File(ctx, tx, plugin.Event{Users: []im.UserID{u}, Actor: u, Name: "chat.conversation", Data: strings.TrimSpace(data.String())})
+}
+
+// change does what a request says.
+func (l *listed) change(req *chatpb.UpdateConversationRequest) {
+	if req.Pinned != nil {
+		l.pinned = *req.Pinned
+	}
+	if req.Mute != nil {
+		l.mute = int32(*req.Mute)
+	}
+	if req.Draft != nil {
+		l.draft = *req.Draft
+	}
+	if req.Delete {
+		l.floor, l.hidden, l.draft = max(l.floor, l.lastSeq), l.lastInbox, ""
+	}
+	if req.Hidden != nil {
+		l.hidden = 0
+		if *req.Hidden {
+			l.hidden = l.lastInbox
+		}
+	}
+}
+
+// differs tells what of it is not as it was.
+func (l *listed) differs(was *listed) changed {
+	c := changed{Conversation: l.conversation}
+	if l.pinned != was.pinned {
+		c.Pinned = &l.pinned
+	}
+	if l.mute != was.mute {
+		c.Mute = &l.mute
+	}
+	if l.draft != was.draft {
+		c.Draft = &l.draft
+	}
+	if hides := l.lastInbox <= l.hidden; hides != (was.lastInbox <= was.hidden) {
+		c.Hidden = &hides
+	}
+	if l.floor != was.floor {
+		c.Floor = &l.floor
+	}
+	return c
+}

@@ -1,0 +1,105 @@
+package chat
+
+import (
+	"context"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// mostEdits is how often one message is edited at most.
+const mostEdits = 100
+
+func (p *Chat) validateEdit(_ *plugin.Call, req *chatpb.EditRequest) error {
+	if err := checkRef("", req.Seq, req.MessageId); err != nil {
+		return err
+	}
+	if req.Version < 0 {
+		return im.Invalid("version", "must not be negative")
+	}
+	return im.CheckText("text", req.Text, 0, p.config.MaxText)
+}
+
+// edited is what permitEdit found.
+type editing struct {
+	*target
+	keeper plugin.Keeper
+}
+
+// permitEdit refuses who may not edit a message, before the rules are asked about the text.
+func (p *Chat) permitEdit(ctx context.Context, call *plugin.Call, req *chatpb.EditRequest) error {
+	if err := p.mayChange(ctx, call.User); err != nil {
+		return err
+	}
+	t, keeper, err := p.changeable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
+	if err != nil {
+		return err
+	}
+	switch {
+	case t.Sender != call.User:
+		return &im.Error{Code: idl.CodePermissionDenied, Field: "message_id", Reason: "not a message of yours"}
+	case !captioned(t.content.Kind):
+		return im.Invalid("message_id", "a message of this kind is not edited")
+	case t.content.Origin != nil:
+		return &im.Error{Code: idl.CodePermissionDenied, Field: "message_id", Reason: "those are another's words"}
+	case p.host.Now().Sub(t.Time) >= p.config.EditWindow:
+		return late(p.config.EditWindow)
+	}
+	if least, _ := leastText(t.content.Kind); len(req.Text) < least {
+		return im.CheckText("text", req.Text, least, p.config.MaxText)
+	}
+	call.Found = &editing{t, keeper}
+	return nil
+}
+
+// reviewedEdit shows the rules the new text, as that of a message.
+func reviewedEdit(call *plugin.Call, req *chatpb.EditRequest) plugin.Reviewed {
+	t := call.Found.(*editing)
+	return plugin.Reviewed{Conversation: t.conversation, Kind: kindName(t.content.Kind), Text: &req.Text}
+}
+
+// edit gives a message another text.
+func (p *Chat) edit(ctx context.Context, call *plugin.Call, req *chatpb.EditRequest) (*chatpb.EditReply, error) {
+	t := call.Found.(*editing)
+	if call.Shadowed || call.Hold != nil || call.Target != nil {
+		return nil, &im.Error{Code: idl.CodeRejected, Field: "text", Reason: "a message may not become that"}
+	}
+	if t.keeper != nil {
+		if err := p.mayWrite(ctx, t.target, call.User, "edit"); err != nil {
+			return nil, err
+		}
+	}
+	heard, err := p.heard(ctx, t.target, call.User)
+	if err != nil {
+		return nil, err
+	}
+	now, err := p.change(ctx, t.target, call.User, eventEdited, heard, func(ctx context.Context, c *changing) (string, error) {
+		return "", c.edit(ctx, &t.content, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &chatpb.EditReply{Became: now.told(), Rewritten: call.Rewritten}, nil
+}
+
+// edit changes the text, unless it was recalled, or is another version by now.
+func (c *changing) edit(ctx context.Context, content *chatpb.Content, req *chatpb.EditRequest) error {
+	b, reads := c.now, content.Text
+	if b.edited() {
+		reads = b.text
+	}
+	switch {
+	case b.recalled():
+		return errGone
+	case reads == req.Text && (req.Version == 0 || req.Version == b.version || req.Version == b.version-1): // the last may be this request, resent
+		return errSame
+	case req.Version != 0 && req.Version != b.version:
+		return &im.Error{Code: idl.CodeConflict, Field: "version", Reason: "it was edited since"}
+	case b.version > mostEdits:
+		return &im.Error{Code: idl.CodeLimitExceeded, Field: "message_id", Reason: "it was edited too often"}
+	}
+	b.version, b.editedMs, b.text = b.version+1, c.ms, req.Text
+	return c.p.changes.version(ctx, c.tx, b)
+}

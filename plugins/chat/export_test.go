@@ -1,0 +1,8 @@
+package chat
+
+import "fmt"
+
+// Listings are the queries of lists.
+var Listings = []string{followsOf, silentOf + "(?, ?)", selectOwn, selectDue, selectLate, selectShown, selectAll,
+	selectBecame + selectSpan + " OR " + selectSpan, selectVersions, selectReacted, selectReactions, selectMine + selectSpan + " OR " + selectSpan + ")",
+	selectScheduled, selectScheduledAs, selectToSend, selectScheduledID, selectUnread, fmt.Sprintf(selectSaid, "(?)"), fmt.Sprintf(selectSaid, "(?, ?)")}

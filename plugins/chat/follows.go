@@ -1,0 +1,200 @@
+package chat
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// This file is who follows which logs: conversations whose messages are written to no inbox. gather.go brings
+// them into an inbox when its person asks. README.md, Logs that people follow.
+
+// follow is a part of a log that somebody follows: a row of chat_follows.
+type follow struct {
+	conversation   im.ConversationID
+	after, through int64 // 0: without an end
+	epoch          string
+}
+
+// followsAtOnce is how many people one statement is about.
+const followsAtOnce = 200
+
+// Follow implements plugin.Messages.
+func (p *Chat) Follow(ctx context.Context, tx *sql.Tx, c im.ConversationID, after int64, users ...im.UserID) error {
+	for some := range slices.Chunk(users, followsAtOnce) {
+		if err := p.followers(ctx, tx, c, after, some); err != nil {
+			return fmt.Errorf("follow %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// followers makes the rows of people who do not follow c yet. A new part never overlaps an older one.
+func (p *Chat) followers(ctx context.Context, tx *sql.Tx, c im.ConversationID, after int64, users []im.UserID) error {
+	epoch := p.timelines.Epoch()
+	which, args := ofPeople(c, users)
+	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE epoch <> ? AND through_seq > 0 AND "+which, append([]any{epoch}, args...)...); err != nil {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT user_id, MIN(through_seq), MAX(through_seq) FROM chat_follows WHERE "+which+" GROUP BY user_id", args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	ended := map[im.UserID]int64{}
+	follows := map[im.UserID]bool{}
+	for rows.Next() {
+		var u im.UserID
+		var least, most int64
+		if err := rows.Scan(&u, &least, &most); err != nil {
+			return err
+		}
+		ended[u], follows[u] = most, least == 0
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close()
+	args = args[:0]
+	for _, u := range users {
+		if !follows[u] {
+			args = append(args, int64(u), string(c), max(after, ended[u]), epoch)
+		}
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO chat_follows (user_id, conversation, after_seq, through_seq, epoch) VALUES (?, ?, ?, 0, ?)"+
+		strings.Repeat(", (?, ?, ?, 0, ?)", len(args)/4-1), args...)
+	return err
+}
+
+// ofPeople is a condition for the rows of c that are those people's.
+func ofPeople(c im.ConversationID, users []im.UserID) (which string, args []any) {
+	args = make([]any, 0, 4*len(users))
+	for _, u := range users {
+		args = append(args, int64(u))
+	}
+	return "user_id IN (?" + strings.Repeat(", ?", len(users)-1) + ") AND conversation = ?", append(args, string(c))
+}
+
+// Unfollow implements plugin.Messages.
+func (p *Chat) Unfollow(ctx context.Context, tx *sql.Tx, c im.ConversationID, through int64, users ...im.UserID) error {
+	for some := range slices.Chunk(users, followsAtOnce) {
+		which, args := ofPeople(c, some)
+		_, err := tx.ExecContext(ctx, "UPDATE chat_follows SET through_seq = ? WHERE through_seq = 0 AND after_seq < ? AND "+which, append([]any{through, through}, args...)...)
+		if err == nil { // of what is left nothing lies before its end
+			_, err = tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE through_seq = 0 AND "+which, args...)
+		}
+		if err != nil {
+			return fmt.Errorf("unfollow %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// Remind implements plugin.Messages.
+func (p *Chat) Remind(users ...im.UserID) {
+	p.host.Push(plugin.Push{Action: idl.ActionSync, Body: &chatpb.SyncPush{}, Users: users})
+}
+
+const followsOf = "SELECT conversation, after_seq, through_seq, epoch FROM chat_follows WHERE user_id = ? ORDER BY conversation, after_seq"
+
+// followed are the parts of logs that somebody follows, as they are in this life of the store.
+func (p *Chat) followed(ctx context.Context, u im.UserID) ([]follow, error) {
+	all, err := readFollows(ctx, p.host.DB(), u)
+	epoch := p.timelines.Epoch()
+	if err != nil || !slices.ContainsFunc(all, func(f follow) bool { return f.epoch != epoch }) {
+		return all, err
+	}
+	heads, err := p.headsOf(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	err = p.host.Tx(ctx, func(tx *sql.Tx) error { return adopt(ctx, tx, u, epoch, heads) })
+	if err != nil {
+		return nil, err
+	}
+	return readFollows(ctx, p.host.DB(), u)
+}
+
+// headsOf says where the logs end.
+func (p *Chat) headsOf(ctx context.Context, all []follow) (map[im.ConversationID]int64, error) {
+	names := make([]im.ConversationID, len(all))
+	for i, f := range all {
+		names[i] = f.conversation
+	}
+	seqs, _, err := p.timelines.Heads(ctx, names, nil)
+	heads := make(map[im.ConversationID]int64, len(all))
+	for i, seq := range seqs {
+		heads[names[i]] = seq
+	}
+	return heads, err
+}
+
+// adopt has somebody's rows be of another life of the store, whose logs may be shorter: from there on he follows
+// them, and never from before. Parts that had ended have seqs of which nobody knows any more whose they are: they go.
+func adopt(ctx context.Context, tx *sql.Tx, u im.UserID, epoch string, heads map[im.ConversationID]int64) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE user_id = ? AND epoch <> ? AND through_seq > 0", int64(u), epoch); err != nil {
+		return fmt.Errorf("follow another life of logs: %w", err)
+	}
+	all, err := readFollows(ctx, tx, u)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		head, known := heads[f.conversation]
+		if f.epoch == epoch || !known {
+			continue
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE chat_follows SET after_seq = ?, epoch = ? WHERE user_id = ? AND conversation = ? AND after_seq = ?",
+			min(f.after, head), epoch, int64(u), string(f.conversation), f.after)
+		if err != nil {
+			return fmt.Errorf("follow another life of logs: %w", err)
+		}
+	}
+	return nil
+}
+
+func readFollows(ctx context.Context, q querier, u im.UserID) (all []follow, err error) {
+	rows, err := q.QueryContext(ctx, followsOf, int64(u))
+	if err != nil {
+		return nil, fmt.Errorf("look up followed logs: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var f follow
+		if err := rows.Scan(&f.conversation, &f.after, &f.through, &f.epoch); err != nil {
+			return nil, fmt.Errorf("read a followed log: %w", err)
+		}
+		all = append(all, f)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("look up followed logs: %w", err)
+	}
+	return all, nil
+}
+
+// forgetFollows deletes parts that somebody has whole.
+func (p *Chat) forgetFollows(ctx context.Context, u im.UserID, done []follow) error {
+	if len(done) == 0 {
+		return nil
+	}
+	return p.host.Tx(ctx, func(tx *sql.Tx) error {
+		for _, f := range done {
+			_, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE user_id = ? AND conversation = ? AND after_seq = ? AND through_seq = ? AND epoch = ?",
+				int64(u), string(f.conversation), f.after, f.through, f.epoch)
+			if err != nil {
+				return fmt.Errorf("forget followed logs: %w", err)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,288 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/timeline"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// This file is how messages that are in no inbox come into one: when its person asks for it. Each message of a
+// log that he follows becomes a place, a message without a body in a log of his own for that part of the log:
+// the n-th place stands for the n-th message of the part. A place is in his inbox like any message, and
+// says by where it is what it stands for; the store lets only one be the n-th (Draft.Expect). So whoever
+// gathers for him, on how many cores at once, and wherever it ends: each message comes once, in the log's order.
+
+// placeMark stands in the name of a log of places between the conversation and whose it is. No conversation that
+// people can name holds it.
+const placeMark = "\x1c"
+
+// places names the log of u's places for f.
+func (f follow) places(u im.UserID) im.ConversationID {
+	return im.ConversationID(fmt.Sprintf("%s%s%d.%d", f.conversation, placeMark, u, f.after))
+}
+
+// placed gives the message that a place stands for; ok is false when m is none.
+func placed(m im.Message) (at stored, ok bool) {
+	c, rest, ok := strings.Cut(string(m.Conversation), placeMark)
+	if !ok {
+		return at, false
+	}
+	_, text, _ := strings.Cut(rest, ".")
+	after, err := strconv.ParseInt(text, 10, 64)
+	return stored{im.ConversationID(c), after + m.Seq}, err == nil
+}
+
+// part is a follow, and how far it is gathered.
+type part struct {
+	follow
+	at, end  int64        // gathered up to at; there is more up to end
+	messages []im.Message // some of what is behind at
+	cut      bool         // and there is more
+}
+
+// gathered says what gather did.
+type gathered struct {
+	follows bool // he follows logs, or parts of some
+	added   int  // entries that came into the inbox
+	more    bool // there is more
+	logs    []plugin.Followed
+}
+
+// gather brings up to room messages of the logs that somebody follows into his inbox, the oldest first. Without
+// more, all is there that was committed before the call.
+func (p *Chat) gather(ctx context.Context, u im.UserID, room int) (g gathered, err error) {
+	for {
+		if g, err = p.gatherSome(ctx, u, room); err != nil {
+			return g, plugin.Stored(ctx, err)
+		}
+		// Nothing came, and there is more: what came is in his inbox by other ways, or somebody gathers for
+		// him too.
+		if g.added > 0 || !g.more {
+			return g, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return g, plugin.Stored(ctx, err)
+		}
+	}
+}
+
+// gatherSome takes one step. When others took it, or a part of it, there is more.
+func (p *Chat) gatherSome(ctx context.Context, u im.UserID, room int) (g gathered, err error) {
+	all, err := p.followed(ctx, u)
+	if err != nil || len(all) == 0 {
+		return g, err
+	}
+	g.follows = true
+	parts, done, logs, err := p.parts(ctx, u, all)
+	if err != nil {
+		return g, err
+	}
+	g.logs = logs
+	if err := p.forgetFollows(ctx, u, done); err != nil || len(parts) == 0 {
+		return g, err
+	}
+	if parts, err = p.still(ctx, u, parts); err != nil {
+		return g, err
+	}
+	if parts, g.more = firsts(parts); len(parts) == 0 {
+		return g, nil
+	}
+	if err := p.readParts(ctx, parts, room); err != nil {
+		return g, err
+	}
+	drafts, left, err := p.draftPlaces(u, parts, room)
+	if err != nil {
+		return g, err
+	}
+	g.more = g.more || left
+	for i, err := range p.timelines.AppendAll(ctx, drafts) {
+		switch {
+		case errors.Is(err, timeline.ErrMoved):
+			g.more = true
+		case err != nil:
+			return g, err
+		case len(drafts[i].Inboxes) > 0:
+			g.added++
+		}
+	}
+	return g, nil
+}
+
+// parts are those of which there is more to gather, those that are gathered to their ends, and where the logs
+// end that he follows.
+func (p *Chat) parts(ctx context.Context, u im.UserID, all []follow) (parts []*part, done []follow, logs []plugin.Followed, err error) {
+	names := make([]im.ConversationID, 0, 2*len(all))
+	for _, f := range all {
+		names = append(names, f.places(u), f.conversation)
+	}
+	heads, _, err := p.timelines.Heads(ctx, names, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for i, f := range all {
+		one := &part{follow: f, at: f.after + heads[2*i], end: heads[2*i+1]}
+		if f.through == 0 {
+			logs = append(logs, plugin.Followed{Log: f.conversation, Seq: one.end})
+		} else {
+			one.end = min(one.end, f.through)
+		}
+		switch {
+		case one.at < one.end:
+			parts = append(parts, one)
+		case f.through > 0 && one.at >= f.through:
+			done = append(done, f)
+		}
+	}
+	return parts, done, logs, nil
+}
+
+// still are the parts as they are after their logs' ends were looked up: whoever follows a log then might have
+// all that it held before. He may have been removed meanwhile, and the log have grown.
+func (p *Chat) still(ctx context.Context, u im.UserID, parts []*part) ([]*part, error) {
+	now, err := p.followed(ctx, u)
+	return slices.DeleteFunc(parts, func(one *part) bool {
+		i := slices.IndexFunc(now, func(f follow) bool {
+			return f.conversation == one.conversation && f.after == one.after && f.epoch == one.epoch
+		})
+		if i >= 0 && now[i].through > 0 {
+			one.end = min(one.end, now[i].through)
+		}
+		return i < 0 || one.at >= one.end
+	}), err
+}
+
+// firsts leaves of each log the first part only: what somebody has left of it comes before what he has of it again.
+func firsts(parts []*part) (first []*part, more bool) {
+	for _, one := range parts {
+		if n := len(first); n > 0 && first[n-1].conversation == one.conversation {
+			more = true
+			continue
+		}
+		first = append(first, one)
+	}
+	return first, more
+}
+
+// readParts reads of each part enough that the oldest of all are among it.
+func (p *Chat) readParts(ctx context.Context, parts []*part, room int) error {
+	const least = 8
+	each := int64(max(least, room/len(parts)+1))
+	faults := make([]error, len(parts))
+	var reading sync.WaitGroup
+	for first := range min(lastAtOnce, len(parts)) {
+		reading.Go(func() {
+			for i := first; i < len(parts); i += lastAtOnce {
+				one := parts[i]
+				n := min(each, one.end-one.at)
+				page, err := p.timelines.Log(ctx, one.conversation, one.at, int(n))
+				if err == nil && int64(len(page.Items)) < n {
+					err = fmt.Errorf("%w: log %s from %d to %d", timeline.ErrCorrupt, one.conversation, one.at+1, one.end)
+				}
+				one.messages, one.cut, faults[i] = page.Items, n < one.end-one.at, err
+			}
+		})
+	}
+	reading.Wait()
+	return errors.Join(faults...)
+}
+
+// draftPlaces makes a place for each of the oldest messages of all parts; more says that others are left. What was
+// written to inboxes, since the log was not followed yet when it was sent, has a place in no inbox.
+func (p *Chat) draftPlaces(u im.UserID, parts []*part, room int) (drafts []timeline.Draft, more bool, err error) {
+	for len(drafts) < room {
+		var next *part
+		for _, one := range parts {
+			if len(one.messages) > 0 && (next == nil || string(one.messages[0].ID[:]) < string(next.messages[0].ID[:])) {
+				next = one
+			}
+		}
+		if next == nil {
+			break
+		}
+		m := next.messages[0]
+		next.messages = next.messages[1:]
+		var content chatpb.Content
+		if err := content.Unmarshal(m.Body); err != nil {
+			return nil, false, fmt.Errorf("%w: body of message %s: %w", timeline.ErrCorrupt, m.ID, err)
+		}
+		d := timeline.Draft{Conversation: next.places(u), Sender: u, Expect: m.Seq - next.after}
+		if content.Logged {
+			d.Inboxes = []im.UserID{u}
+		}
+		drafts = append(drafts, d)
+		// Entries have the IDs of their places: the newest message that somebody has may have another core's ID.
+		p.host.MessageIDs().Observe(m.ID)
+		if len(next.messages) == 0 && next.cut {
+			break // which is the oldest now nobody knows
+		}
+	}
+	more = slices.ContainsFunc(parts, func(one *part) bool { return len(one.messages) > 0 || one.cut })
+	return drafts, more, nil
+}
+
+// entries reads a page of an inbox, with the messages for which places stand.
+func (p *Chat) entries(ctx context.Context, u im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
+	page, err := p.timelines.Inbox(ctx, u, after, limit)
+	if err != nil {
+		return page, err
+	}
+	wanted := map[im.ConversationID][]int{} // of each log the indexes of its places, by seq
+	var places []stored
+	for i, e := range page.Items {
+		at, ok := placed(e.Message)
+		places = append(places, at)
+		if ok {
+			wanted[at.log] = append(wanted[at.log], i)
+		}
+	}
+	for c, at := range wanted {
+		for len(at) > 0 {
+			n := 1
+			for n < len(at) && places[at[n]].seq == places[at[0]].seq+int64(n) {
+				n++
+			}
+			run, err := p.timelines.Log(ctx, c, places[at[0]].seq-1, n)
+			if err != nil {
+				return page, err
+			}
+			if len(run.Items) < n {
+				return page, fmt.Errorf("%w: log %s from %d on: %d messages of %d", timeline.ErrCorrupt, c, places[at[0]].seq, len(run.Items), n)
+			}
+			for i, m := range run.Items {
+				page.Items[at[i]].Message = m
+			}
+			at = at[n:]
+		}
+	}
+	return page, nil
+}
+
+// extend adds to a page that reaches the end of an inbox what comes into it when its logs are gathered.
+func (p *Chat) extend(ctx context.Context, u im.UserID, page *timeline.Page[timeline.Entry], limit int) ([]plugin.Followed, error) {
+	room := limit - len(page.Items)
+	g, err := p.gather(ctx, u, max(1, room))
+	if err != nil || !g.follows {
+		return g.logs, err
+	}
+	if room <= 0 {
+		page.HasMore = true
+		return g.logs, nil
+	}
+	// Also if nothing came: another device's sync may have gathered since the page was read.
+	rest, err := p.entries(ctx, u, page.Head, room)
+	if err != nil {
+		return nil, plugin.Stored(ctx, err)
+	}
+	page.Items = append(page.Items, rest.Items...)
+	page.Head, page.HasMore = rest.Head, rest.HasMore || g.more
+	return g.logs, nil
+}

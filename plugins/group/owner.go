@@ -1,0 +1,155 @@
+package group
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/grouppb"
+)
+
+// This file is what the chat plugin asks about messages of groups, right before each commit and
+// each reading: a plugin.ConversationOwner.
+
+// conversation is the group's log.
+func conversation(id int64) im.ConversationID {
+	return im.ConversationID("g_" + strconv.FormatInt(id, 10))
+}
+
+// number gives the group whose log c is, in its one spelling.
+func number(c im.ConversationID) (id int64, ok bool) {
+	if c.Type() != im.Group {
+		return 0, false
+	}
+	id, err := strconv.ParseInt(string(c[len("g_"):]), 10, 64)
+	return id, err == nil && id > 0 && id <= idl.MaxSafeInteger && conversation(id) == c
+}
+
+type owner struct{ *Group }
+
+// Send implements plugin.ConversationOwner.
+func (o owner) Send(ctx context.Context, c im.ConversationID, user im.UserID, m plugin.Outgoing) (plugin.Audience, error) {
+	now, me, err := o.member(ctx, c, user)
+	if err != nil {
+		return plugin.Audience{}, err
+	}
+	named, err := o.all(ctx, now, m.Mentions)
+	if err != nil {
+		return plugin.Audience{}, err
+	}
+	g, at := now.group, o.host.Now()
+	may := g.permissions(member{role: me.role, permissions: me.permissions})
+	switch {
+	case may&int32(grouppb.GroupPermission_GROUP_PERMISSION_SEND) == 0:
+		return plugin.Audience{}, denied("conversation_id", "you may not write here")
+	case holds(me.mutedUntilMs, at.UnixMilli()):
+		return plugin.Audience{}, muted(me.mutedUntilMs, at, "muted in the group")
+	case holds(g.mutedUntilMs, at.UnixMilli()) && me.role == grouppb.GroupRole_GROUP_ROLE_MEMBER:
+		return plugin.Audience{}, muted(g.mutedUntilMs, at, "only owner and admins write now")
+	case m.MentionsAll && may&int32(grouppb.GroupPermission_GROUP_PERMISSION_MENTION_ALL) == 0:
+		return plugin.Audience{}, denied("mentions_all", "you may not mention everybody")
+	case !named:
+		return plugin.Audience{}, im.Invalid("mentions", "not all are members")
+	case g.slowModeMs > 0 && m.Kind != "edit" && m.Kind != "reaction" && m.Kind != "typing" && me.role == grouppb.GroupRole_GROUP_ROLE_MEMBER:
+		wait := o.slow.TakeAt(ctx, 1, time.Duration(g.slowModeMs)*time.Millisecond, user.String()+" "+string(c))
+		if wait > 0 {
+			return plugin.Audience{}, limited(wait, "the group is in slow mode")
+		}
+	}
+	return now.audience(), nil
+}
+
+// Read implements plugin.ConversationOwner.
+func (o owner) Read(ctx context.Context, c im.ConversationID, user im.UserID) (plugin.Reach, error) {
+	_, me, err := o.member(ctx, c, user)
+	return plugin.Reach{After: me.afterSeq}, err
+}
+
+// Readers implements plugin.Watched.
+func (o owner) Readers(ctx context.Context, c im.ConversationID, user im.UserID, seq int64, most int) (users []im.UserID, err error) {
+	now, me, err := o.member(ctx, c, user)
+	switch {
+	case err != nil:
+		return nil, err
+	case now.logged || len(now.members) > most:
+		return nil, &im.Error{Code: idl.CodeLimitExceeded, Field: "conversation_id", Reason: "in a group of so many nobody is told who has read"}
+	case seq <= me.afterSeq:
+		return nil, &im.Error{Code: idl.CodeNotFound, Field: "seq", Reason: "no message that you may read"}
+	}
+	for _, m := range now.members {
+		if m.afterSeq < seq {
+			users = append(users, m.user)
+		}
+	}
+	return users, nil
+}
+
+// Recall implements plugin.Keeper: admins who may take back those of members, and of who is none any
+// more, the owner all.
+func (o owner) Recall(ctx context.Context, c im.ConversationID, by, sender im.UserID) error {
+	now, me, err := o.member(ctx, c, by)
+	if err != nil {
+		return err
+	}
+	if me.role == grouppb.GroupRole_GROUP_ROLE_OWNER {
+		return nil
+	}
+	whose, in, err := o.mate(ctx, now, sender)
+	if err != nil {
+		return err
+	}
+	may := now.group.permissions(member{role: me.role, permissions: me.permissions})
+	if may&bitRecall == 0 || in && whose.role <= me.role {
+		return denied("message_id", "you may not take that back")
+	}
+	return nil
+}
+
+// Members implements plugin.Keeper.
+func (o owner) Members(ctx context.Context, c im.ConversationID) (plugin.Audience, error) {
+	id, ok := number(c)
+	if !ok {
+		return plugin.Audience{}, notYours()
+	}
+	now, err := o.memberships.get(ctx, id)
+	if err != nil {
+		return plugin.Audience{}, refusal(ctx, err)
+	}
+	return now.audience(), nil
+}
+
+// member gives a group and a member of it as they are now. Of a group that is not there
+// strangers hear the same as of any other.
+func (o owner) member(ctx context.Context, c im.ConversationID, user im.UserID) (*membership, mate, error) {
+	id, ok := number(c)
+	if !ok {
+		return nil, mate{}, notYours()
+	}
+	now, err := o.memberships.get(ctx, id)
+	if err != nil {
+		err = refusal(ctx, err)
+		if im.CodeOf(err) == idl.CodeNotFound {
+			err = notYours()
+		}
+		return nil, mate{}, err
+	}
+	me, in, err := o.mate(ctx, now, user)
+	if err == nil && !in {
+		err = notYours()
+	}
+	return now, me, err
+}
+
+func notYours() error { return denied("conversation_id", "not a conversation of yours") }
+
+// muted is the refusal while a mute lasts.
+func muted(untilMs int64, now time.Time, reason string) error {
+	e := &im.Error{Code: idl.CodePermissionDenied, Field: "conversation_id", Reason: reason}
+	if untilMs != forGood {
+		e.RetryAfter = time.UnixMilli(untilMs).Sub(now)
+	}
+	return e
+}

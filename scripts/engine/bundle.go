@@ -159,7 +159,7 @@ type figures struct {
 // begin forgets all: what follows counts. Nobody may be asking the hook.
 func (f *figures) begin() {
 	f.breaker.close()
-	for _, n := range []*atomic.Int64{&f.calls, &f.denied, &f.shadowed, &f.rerouted, &f.rewritten, &f.faults, &f.noted} {
+	for _, n := range []*atomic.Int64{&f.calls, &f.denied, &f.shadowed, &f.rerouted, &f.held, &f.rewritten, &f.faults, &f.noted} {
 		n.Store(0)
 	}
 	f.last.Store(nil)

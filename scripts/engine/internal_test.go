@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -651,5 +653,34 @@ func TestSlowerIsWorse(t *testing.T) {
 	}
 	if why := w.worse(took(1000, time.Microsecond, time.Microsecond), took(1000, time.Microsecond, 900*time.Microsecond)); why != "" {
 		t.Errorf("got %q below a millisecond", why)
+	}
+}
+
+// Promoting a bundle from trial forgets each of its figures: none is left out.
+func TestFiguresBeginAnew(t *testing.T) {
+	var f figures
+	counters := []*atomic.Int64{&f.calls, &f.denied, &f.shadowed, &f.rerouted, &f.held, &f.rewritten, &f.faults, &f.noted}
+	kinds := reflect.TypeFor[figures]()
+	fields := 0
+	for i := range kinds.NumField() {
+		if kinds.Field(i).Type == reflect.TypeFor[atomic.Int64]() {
+			fields++
+		}
+	}
+	if fields != len(counters) {
+		t.Fatalf("figures has %d counters, and this test knows %d", fields, len(counters))
+	}
+	for _, n := range counters {
+		n.Store(1)
+	}
+	f.last.Store(&Fault{})
+	f.begin()
+	for i, n := range counters {
+		if n.Load() != 0 {
+			t.Errorf("counter %d was kept", i)
+		}
+	}
+	if f.last.Load() != nil {
+		t.Error("the last fault was kept")
 	}
 }

@@ -391,8 +391,8 @@ func (j *judgement) trial() bool { return j.world != nil && j.world.trial }
 // note keeps a fault for Status and Faults, and logs it if none was for a while.
 func (j *judgement) note(h *hook, f *Fault) {
 	j.b.faults.add(h, f, j.c, j.b.tree.hash)
+	h.last.Store(f) // first: who sees the count sees a fault
 	count := h.faults.Add(1)
-	h.last.Store(f)
 	if j.trial() {
 		return
 	}

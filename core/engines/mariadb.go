@@ -96,6 +96,9 @@ func installMariaDB(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := find("my_print_defaults"); err != nil { // the installation calls it
+		return err
+	}
 	args := append(mariaArgs(dir), "--auth-root-authentication-method=normal", "--skip-test-db")
 	if said, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("install MariaDB in %s: %w: %s", dir, err, said)

@@ -662,8 +662,8 @@ func TestFiguresBeginAnew(t *testing.T) {
 	counters := []*atomic.Int64{&f.calls, &f.denied, &f.shadowed, &f.rerouted, &f.held, &f.rewritten, &f.faults, &f.noted}
 	kinds := reflect.TypeFor[figures]()
 	fields := 0
-	for i := range kinds.NumField() {
-		if kinds.Field(i).Type == reflect.TypeFor[atomic.Int64]() {
+	for field := range kinds.Fields() {
+		if field.Type == reflect.TypeFor[atomic.Int64]() {
 			fields++
 		}
 	}

@@ -82,8 +82,14 @@ type Followed struct {
 	Seq int64
 }
 
-// Follow says with the reply which logs the session follows from now on, and no others.
-func (c *Call) Follow(logs []Followed) { c.follows = append([]Followed{}, logs...) }
+// MostFollowed is how many logs a session follows at most.
+const MostFollowed = 4096
+
+// Follow says with the reply which logs the session follows from now on, and no others. Behind the first
+// MostFollowed they are left out: of those it hears with its next sync only.
+func (c *Call) Follow(logs []Followed) {
+	c.follows = append([]Followed{}, logs[:min(len(logs), MostFollowed)]...)
+}
 
 // Follows are those that Follow said, nil if it was not called.
 func (c *Call) Follows() []Followed { return c.follows }

@@ -169,7 +169,7 @@ func (s *Server) answer(call *plugin.Call, c *corepb.Call) (reply *corepb.Reply,
 	}
 	reply.Leave = string(answer.Left)
 	if answer.Follows != nil {
-		reply.Follows = followsOf(answer.Follows)
+		reply.Follows = followsOf(answer.Follows, s.epoch())
 	}
 	if call.Alone && call.User != 0 {
 		reply.Caller = &corepb.Identity{UserId: int64(call.User), DeviceId: string(call.Device), DeviceType: call.DeviceType, TokenId: call.TokenID}
@@ -177,8 +177,8 @@ func (s *Server) answer(call *plugin.Call, c *corepb.Call) (reply *corepb.Reply,
 	return reply, bound
 }
 
-func followsOf(logs []plugin.Followed) *corepb.Follows {
-	f := &corepb.Follows{}
+func followsOf(logs []plugin.Followed, epoch string) *corepb.Follows {
+	f := &corepb.Follows{Epoch: epoch}
 	for _, one := range logs {
 		f.Logs, f.Seqs = append(f.Logs, string(one.Log)), append(f.Seqs, one.Seq)
 	}

@@ -96,9 +96,11 @@ type item struct {
 func (i item) size() int {
 	switch {
 	case i.reply != nil:
-		return overhead + len(i.reply.Body)
+		return overhead + len(i.reply.Body) + followsSize(i.reply.Follows)
 	case i.push != nil:
 		return overhead + len(i.push.Protobuf) + len(i.push.Json) + 16*len(i.push.Sessions)
+	case i.wake != nil:
+		return overhead + len(i.wake.Log) + len(i.wake.Epoch)
 	case i.kick != nil:
 		return overhead + len(i.kick.Message) + 8*len(i.kick.Sessions)
 	case i.broadcast != nil:
@@ -109,6 +111,17 @@ func (i item) size() int {
 		return overhead * (1 + len(i.catalogue.Actions))
 	}
 	return overhead
+}
+
+// followsSize is about what logs take that somebody follows, who may follow many.
+func followsSize(f *corepb.Follows) (n int) {
+	if f == nil {
+		return 0
+	}
+	for _, log := range f.Logs {
+		n += len(log) + 8 // its seq, and their tags
+	}
+	return n + len(f.Epoch)
 }
 
 // add queues an item. It returns false when the outbox is sealed, or when it is

@@ -63,7 +63,9 @@ type Options struct {
 	Register Register
 	// Rooms hears what edges say of rooms; nil: nobody does. It must not block.
 	Rooms func(life presence.Life, told []fanout.RoomState)
-	Log   *slog.Logger // nil: slog.Default
+	// StoreEpoch names the life of the timeline store whose seqs Wake and replies tell; nil: it has none. It must not block.
+	StoreEpoch func() string
+	Log        *slog.Logger // nil: slog.Default
 	// Figures is where the metrics are registered; nil: nowhere.
 	Figures prometheus.Registerer
 	// Traced attaches Kitex's own tracing, which uses the process's provider

@@ -138,7 +138,7 @@ func (s *Server) scripted() func(call *plugin.Call) (plugin.Spec, bool) {
 func (s *Server) assemble(ctx context.Context, o Options) (err error) {
 	s.rpc, err = rpc.New(rpc.Options{
 		Listen: s.config.Listen, LinkKey: s.config.LinkKey, CoreID: s.config.ID, Register: s.config.Register,
-		Registry: s.registry, Admit: s.admit, Rooms: s.hear, Traced: o.Tracer != nil, Log: s.log, Figures: o.Figures})
+		Registry: s.registry, StoreEpoch: s.timelines.Epoch, Admit: s.admit, Rooms: s.hear, Traced: o.Tracer != nil, Log: s.log, Figures: o.Figures})
 	if err != nil {
 		return fmt.Errorf("listen for edges: %w", err)
 	}

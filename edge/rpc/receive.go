@@ -33,7 +33,7 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		}
 		addRooms(&down, d)
 		for _, w := range d.Wakes {
-			down.Wakes = append(down.Wakes, session.Wake{Log: w.Log, Seq: w.Seq})
+			down.Wakes = append(down.Wakes, session.Wake{Log: w.Log, Seq: w.Seq, Epoch: w.Epoch})
 		}
 		k.links.receiver.Deliver(down)
 		down.Reset()
@@ -83,7 +83,7 @@ func answer(to pendingCall, r *corepb.Reply) session.Reply {
 		reply.Bind = &who
 	}
 	if r.Follows != nil {
-		reply.Follows = followsOf(r.Follows)
+		reply.Follows, reply.Epoch = followsOf(r.Follows), strings.Clone(r.Follows.Epoch)
 	}
 	if r.Caller != nil {
 		who := fromWire(r.Caller)

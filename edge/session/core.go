@@ -46,6 +46,7 @@ type Reply struct {
 	Leave    string      // and not in this one any more; empty: none
 	Caller   *Identity   // whose Call.Bearer was
 	Follows  []Followed  // the logs that the session follows now, and no others; nil: as before
+	Epoch    string      // of the store whose seqs Follows has; empty: the core does not say it
 	// Unsent is no answer: no core has this call of CallTogether, but not the first, and none
 	// will have it before the hub gives it to Call. Only Session and Sequence are set.
 	Unsent bool

@@ -140,7 +140,7 @@ func (s *Session) reply(r Reply) bool {
 		s.hub.askToSync(s)
 	}
 	if r.Follows != nil {
-		s.hub.followers.follow(s, r.Follows)
+		s.hub.followers.follow(s, r.Epoch, r.Follows)
 	}
 	switch {
 	case crowded:

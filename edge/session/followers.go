@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 const (
 	wakeTick     = 50 * time.Millisecond
 	wakesPerTick = 100                    // so 2,000 a second: an edge does not have the cores syncing only
+	looksPerTick = 10_000                 // at followed logs, so that frames do not wait for the lock
 	wakeGap      = 250 * time.Millisecond // between two of one session
 	heardFor     = 2 * time.Minute        // how long it is known of a log that nobody follows: longer than a sync takes
 )
@@ -26,31 +28,49 @@ type Followed struct {
 
 // Wake says up to which seq a log has grown.
 type Wake struct {
-	Log string
-	Seq int64
+	Log   string
+	Seq   int64
+	Epoch string // of the store whose seq it is; empty: the core does not say it
 }
 
 // followers are the sessions that follow logs. The zero value takes init.
 type followers struct {
 	hub    *Hub
-	signal chan struct{} // of length 1: somebody is due
+	signal chan struct{} // of length 1: there is something to look at
 
-	mu        sync.Mutex // guards the fields below, and those of every follower
+	mu        sync.Mutex // guards the fields below, and those of every follower and log
+	epoch     string     // of the store that cores spoke of last
+	life      int        // counts the epochs: seqs of two lives are not compared
 	bySession map[ID]*follower
-	byLog     map[string]map[*follower]int64 // the seq that it has
-	heard     map[string]heard
-	due       []*follower
-	swept     time.Time // when heard was last gone through
+	byLog     map[string]*followedLog
+	grown     []*followedLog // whose sessions are to be looked at
+	due       []*follower    // in the order in which they are asked
+	swept     time.Time      // when byLog was last gone through
 }
 
-type heard struct {
-	seq int64
-	at  time.Time
+// followedLog is a log that sessions follow, or that was heard of.
+type followedLog struct {
+	name    string
+	members []*following // in no order
+	life    int          // of the store, when it was heard of
+	seq     int64        // up to which it has grown by then; 0: nothing was heard
+	at      time.Time
+	next    int // of members, who is looked at next
+	left    int // how many of them are to be looked at since it grew
+}
+
+// following is that one session follows one log.
+type following struct {
+	by   *follower
+	log  *followedLog
+	at   int // in log.members
+	life int // of the store whose seq it is
+	seq  int64
 }
 
 type follower struct {
 	session *Session
-	logs    []Followed
+	logs    []*following
 	due     bool      // it is in followers.due
 	gone    bool      // it follows nothing any more
 	woken   time.Time // last
@@ -58,13 +78,14 @@ type follower struct {
 
 func (f *followers) init(h *Hub) {
 	f.hub, f.signal = h, make(chan struct{}, 1)
-	f.bySession, f.byLog, f.heard = map[ID]*follower{}, map[string]map[*follower]int64{}, map[string]heard{}
+	f.bySession, f.byLog = map[ID]*follower{}, map[string]*followedLog{}
 }
 
-// follow has a session follow logs, and no others. What they grew by while the core looked them up is
-// not missed: it was heard.
-func (f *followers) follow(s *Session, logs []Followed) {
+// follow has a session follow logs, and no others; epoch is that of the store whose seqs they have. What they grew
+// by while the core looked them up is not missed: it was heard.
+func (f *followers) follow(s *Session, epoch string, logs []Followed) {
 	f.mu.Lock()
+	f.live(epoch)
 	one := f.bySession[s.id]
 	if one == nil && len(logs) > 0 {
 		one = &follower{session: s}
@@ -72,14 +93,14 @@ func (f *followers) follow(s *Session, logs []Followed) {
 	}
 	if one != nil {
 		f.leave(one)
-		one.logs = logs
 		for _, l := range logs {
-			if f.byLog[l.Log] == nil {
-				f.byLog[l.Log] = map[*follower]int64{}
-			}
-			f.byLog[l.Log][one] = l.Seq
+			log := f.log(l.Log)
+			to := &following{by: one, log: log, at: len(log.members), life: f.life, seq: l.Seq}
+			log.members, one.logs = append(log.members, to), append(one.logs, to)
 		}
-		f.owe(one)
+		if f.behind(one) {
+			f.owe(one)
+		}
 		if len(logs) == 0 {
 			f.drop(one)
 		}
@@ -100,12 +121,41 @@ func (f *followers) remove(id ID) {
 	}
 }
 
-// leave takes a session out of its logs. Called with mu held, as all below.
+// live takes what a core says of the store's epoch. With another one begins another life: what was heard before
+// counts no more, and who follows by seqs of before is behind whatever grows now. Called with mu held, as all below.
+func (f *followers) live(epoch string) {
+	if epoch == "" || epoch == f.epoch {
+		return
+	}
+	if f.epoch != "" {
+		f.life++
+	}
+	f.epoch = epoch
+}
+
+func (f *followers) log(name string) *followedLog {
+	log := f.byLog[name]
+	if log == nil {
+		log = &followedLog{name: name, at: time.Now()}
+		f.byLog[name] = log
+	}
+	return log
+}
+
+// leave takes a session out of its logs. The last member of each takes its place.
 func (f *followers) leave(one *follower) {
 	for _, l := range one.logs {
-		delete(f.byLog[l.Log], one)
-		if len(f.byLog[l.Log]) == 0 {
-			delete(f.byLog, l.Log)
+		log, end := l.log, len(l.log.members)-1
+		last := log.members[end]
+		log.members[l.at], last.at = last, l.at
+		log.members[end] = nil
+		log.members = log.members[:end]
+		if log.left > 0 && last != l && f.ahead(last) { // it may be before those that are looked at still now
+			f.owe(last.by)
+		}
+		log.left = min(log.left, end)
+		if end == 0 && log.seq == 0 {
+			delete(f.byLog, log.name)
 		}
 	}
 	one.logs = nil
@@ -116,45 +166,60 @@ func (f *followers) drop(one *follower) {
 	delete(f.bySession, one.session.id)
 }
 
-// behind reports whether a log has more than the session's person.
-func (f *followers) behind(one *follower) bool {
-	for _, l := range one.logs {
-		if f.heard[l.Log].seq > l.Seq {
-			return true
-		}
-	}
-	return false
+// ahead reports whether a log has more than the person of a session that follows it.
+func (f *followers) ahead(l *following) bool {
+	return l.log.seq > 0 && l.log.life == f.life && (l.life != f.life || l.log.seq > l.seq)
 }
 
-// owe has a session be asked to sync if it is behind.
+// behind reports whether a log has more than the session's person.
+func (f *followers) behind(one *follower) bool { return slices.ContainsFunc(one.logs, f.ahead) }
+
+// owe has a session that is behind be asked to sync.
 func (f *followers) owe(one *follower) {
-	if one.due || one.gone || !f.behind(one) {
+	if one.due || one.gone {
 		return
 	}
 	one.due = true
 	f.due = append(f.due, one)
+	f.toDo()
+}
+
+func (f *followers) toDo() {
 	select {
 	case f.signal <- struct{}{}:
 	default:
 	}
 }
 
-// wake takes the word of a core that a log has grown.
+// wake takes the word of a core that a log has grown. It does not look who follows: that takes its time.
 func (f *followers) wake(w Wake) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := time.Now()
-	f.heard[w.Log] = heard{max(w.Seq, f.heard[w.Log].seq), now}
-	for one := range f.byLog[w.Log] { // in no order: nobody is always the last
-		f.owe(one)
+	f.live(w.Epoch)
+	log, now := f.log(w.Log), time.Now()
+	if log.life != f.life {
+		log.life, log.seq = f.life, 0
 	}
+	log.seq, log.at = max(log.seq, w.Seq), now
+	if n := len(log.members); n > 0 {
+		if log.left == 0 {
+			f.grown = append(f.grown, log)
+		}
+		log.left = n // from where it is on, so that who is behind has his turn however often it grows
+		f.toDo()
+	}
+	f.sweep(now)
+}
+
+// sweep forgets what was heard of logs that nobody follows.
+func (f *followers) sweep(now time.Time) {
 	if now.Sub(f.swept) < heardFor {
 		return
 	}
 	f.swept = now
-	for log, h := range f.heard {
-		if len(f.byLog[log]) == 0 && now.Sub(h.at) > heardFor {
-			delete(f.heard, log)
+	for name, log := range f.byLog {
+		if len(log.members) == 0 && now.Sub(log.at) > heardFor {
+			delete(f.byLog, name)
 		}
 	}
 }
@@ -187,23 +252,48 @@ func (f *followers) askSome() (more bool) {
 	return more
 }
 
-// some takes those who are to be asked now.
+// some takes those who are to be asked now. It looks at so many logs of sessions as one tick may: the others have
+// their turn in the next ones. Of those who are due no more are within wakeGap than were asked in it, so
+// it comes to those who may be asked.
 func (f *followers) some(now time.Time) (asked []*Session, more bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	kept := f.due[:0]
-	for _, one := range f.due {
+	looks := f.lookAtGrown(looksPerTick)
+	for n := len(f.due); n > 0 && looks > 0 && len(asked) < wakesPerTick; n-- {
+		one := f.due[0]
+		f.due[0] = nil
+		f.due = f.due[1:]
+		looks -= 1 + len(one.logs)
 		switch {
 		case one.gone || !f.behind(one): // it has synced by itself
 			one.due = false
-		case len(asked) == wakesPerTick || now.Sub(one.woken) < wakeGap:
-			kept = append(kept, one)
+		case now.Sub(one.woken) < wakeGap:
+			f.due = append(f.due, one)
 		default:
 			one.due, one.woken = false, now
 			asked = append(asked, one.session)
 		}
 	}
-	clear(f.due[len(kept):])
-	f.due = kept
-	return asked, len(kept) > 0
+	return asked, len(f.due)+len(f.grown) > 0
+}
+
+// lookAtGrown finds who is due since logs have grown, with half the looks at most, and gives those that are left.
+func (f *followers) lookAtGrown(looks int) (left int) {
+	for least := looks / 2; len(f.grown) > 0 && looks > least; {
+		log := f.grown[0]
+		for ; log.left > 0 && looks > least; looks-- {
+			if log.next >= len(log.members) {
+				log.next = 0
+			}
+			if l := log.members[log.next]; f.ahead(l) {
+				f.owe(l.by)
+			}
+			log.next++
+			log.left--
+		}
+		if log.left == 0 {
+			f.grown = slices.Delete(f.grown, 0, 1)
+		}
+	}
+	return looks
 }

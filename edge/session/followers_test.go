@@ -18,8 +18,70 @@ func (c *client) follow(sequence uint32, logs ...session.Followed) {
 	c.hub.Reply(session.Reply{Session: call.Session, Action: call.Action, Sequence: sequence, Follows: append([]session.Followed{}, logs...)})
 }
 
-func wake(log string, seq int64) session.Delivery {
-	return session.Delivery{Wakes: []session.Wake{{Log: log, Seq: seq}}}
+// followIn is follow by seqs of a store's life.
+func (c *client) followIn(epoch string, sequence uint32, logs ...session.Followed) {
+	c.Helper()
+	c.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionSync, Sequence: sequence}, false)
+	call := c.oneCall(idl.ActionSync)
+	c.hub.Reply(session.Reply{Session: call.Session, Action: call.Action, Sequence: sequence, Follows: append([]session.Followed{}, logs...), Epoch: epoch})
+	c.want(idl.ActionSync, sequence)
+}
+
+func wake(log string, seq int64) session.Delivery { return wakeIn("", log, seq) }
+
+func wakeIn(epoch, log string, seq int64) session.Delivery {
+	return session.Delivery{Wakes: []session.Wake{{Log: log, Seq: seq, Epoch: epoch}}}
+}
+
+// TestFollowersOfAnotherLife: what an edge heard of a log before the store was restored has nobody sync again and
+// again, and who follows by seqs of before is asked once the log grows, however short it is.
+func TestFollowersOfAnotherLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, session.Options{Heartbeat: time.Hour})
+		a, b := w.live(idl.CodecProtobuf, false), w.live(idl.CodecProtobuf, false)
+		a.followIn("before", 2, session.Followed{Log: "g_1", Seq: 100})
+		b.followIn("before", 2, session.Followed{Log: "g_1", Seq: 100})
+		w.hub.Deliver(wakeIn("before", "g_1", 101))
+		synctest.Wait()
+		for _, c := range []*client{a, b} {
+			c.want(idl.ActionSync, 0)
+			c.followIn("before", 3, session.Followed{Log: "g_1", Seq: 101})
+		}
+
+		// Restored: a syncs, and has all of a log that is shorter.
+		a.followIn("after", 4, session.Followed{Log: "g_1", Seq: 60})
+		quiet := func(who string, c *client) {
+			t.Helper()
+			for range 20 {
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if n := len(c.line.take()); n > 0 {
+					t.Fatalf("%s is asked %d times, and nothing grows", who, n)
+				}
+			}
+		}
+		quiet("who has all", a)
+		quiet("who has not synced since", b)
+
+		// It grows: both are asked, once; b by seqs of before.
+		w.hub.Deliver(wakeIn("after", "g_1", 61))
+		synctest.Wait()
+		a.want(idl.ActionSync, 0)
+		b.want(idl.ActionSync, 0)
+		a.followIn("after", 5, session.Followed{Log: "g_1", Seq: 61})
+		b.followIn("after", 4, session.Followed{Log: "g_1", Seq: 61})
+		quiet("who has it", a)
+		quiet("who has it too", b)
+
+		// The word may be what says that there is another life.
+		w.hub.Deliver(wakeIn("third", "g_1", 3))
+		synctest.Wait()
+		a.want(idl.ActionSync, 0)
+		b.want(idl.ActionSync, 0)
+		a.followIn("third", 6, session.Followed{Log: "g_1", Seq: 3})
+		quiet("who has the third", a)
+		w.hub.Close()
+	})
 }
 
 func TestFollowersAreAskedToSync(t *testing.T) {

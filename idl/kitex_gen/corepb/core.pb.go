@@ -632,8 +632,9 @@ func (x *Reply) GetFollows() *Follows {
 
 // Follows are logs, and up to which seq of each the session's person has it.
 type Follows struct {
-	Logs []string `protobuf:"bytes,1,rep,name=logs" json:"logs,omitempty"`         // conversation IDs
-	Seqs []int64  `protobuf:"varint,2,rep,packed,name=seqs" json:"seqs,omitempty"` // as logs
+	Logs  []string `protobuf:"bytes,1,rep,name=logs" json:"logs,omitempty"`         // conversation IDs
+	Seqs  []int64  `protobuf:"varint,2,rep,packed,name=seqs" json:"seqs,omitempty"` // as logs
+	Epoch string   `protobuf:"bytes,3,opt,name=epoch" json:"epoch,omitempty"`       // of the timeline store whose seqs they are
 }
 
 func (x *Follows) Reset() { *x = Follows{} }
@@ -656,11 +657,19 @@ func (x *Follows) GetSeqs() []int64 {
 	return nil
 }
 
+func (x *Follows) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
 // Wake says that a log has grown: an edge has the sessions that follow it, and have less, ask for
 // what is new, each once, and not all at the same moment.
 type Wake struct {
-	Log string `protobuf:"bytes,1,opt,name=log" json:"log,omitempty"`
-	Seq int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	Log   string `protobuf:"bytes,1,opt,name=log" json:"log,omitempty"`
+	Seq   int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	Epoch string `protobuf:"bytes,3,opt,name=epoch" json:"epoch,omitempty"` // of the timeline store whose seq it is; with another one than before all who follow the log ask
 }
 
 func (x *Wake) Reset() { *x = Wake{} }
@@ -681,6 +690,13 @@ func (x *Wake) GetSeq() int64 {
 		return x.Seq
 	}
 	return 0
+}
+
+func (x *Wake) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
 }
 
 // Enter takes a session into a room: it gets every broadcast whose seq is above

@@ -47,30 +47,38 @@ type site struct {
 	cores []*plugintest.Host
 	store *counted
 	group int64
+	dir   string // the directory's
 }
 
 // newSite starts cores whose groups are large with more than line members, and makes an open group.
 func newSite(t testing.TB, cores, line, people int) *site {
 	t.Helper()
 	s := &site{t: t}
-	users := make([]im.UserID, people)
-	for i := range users {
-		users[i] = owner + im.UserID(i)
-	}
-	dir := t.TempDir()
-	first := plugintest.New(t, plugintest.Options{Dir: dir})
+	s.dir = t.TempDir()
+	first := plugintest.New(t, plugintest.Options{Dir: s.dir})
 	s.store = &counted{Store: first.Timelines()}
-	for range cores {
-		g := group.New()
-		c := g.Config().(*group.Config)
-		c.WriteDiffusion, c.MaxMembers, c.ChangesPerMinute = line, 200_000, 0
-		s.cores = append(s.cores, plugintest.New(t, plugintest.Options{Dir: dir, Timelines: s.store,
-			Plugins: []plugin.Plugin{chat.New(), g}, Stubs: plugintest.NewPeople(users...).Stubs()}))
-	}
+	s.start(cores, line, people)
 	var rep grouppb.CreateGroupReply
 	s.must(s.as(0, owner), idl.ActionCreateGroup, &grouppb.CreateGroupRequest{ClientId: "one", Name: "Town", Policy: grouppb.GroupPolicy_GROUP_POLICY_OPEN}, &rep)
 	s.group = rep.Group.GroupId
 	return s
+}
+
+// start starts cores on the site's directory and store.
+func (s *site) start(cores, line, people int) {
+	s.t.Helper()
+	users := make([]im.UserID, people)
+	for i := range users {
+		users[i] = owner + im.UserID(i)
+	}
+	s.cores = nil
+	for range cores {
+		g := group.New()
+		c := g.Config().(*group.Config)
+		c.WriteDiffusion, c.MaxMembers, c.ChangesPerMinute = line, 200_000, 0
+		s.cores = append(s.cores, plugintest.New(s.t, plugintest.Options{Dir: s.dir, Timelines: s.store,
+			Plugins: []plugin.Plugin{chat.New(), g}, Stubs: plugintest.NewPeople(users...).Stubs()}))
+	}
 }
 
 func (s *site) conversation() im.ConversationID {
@@ -219,7 +227,7 @@ func (s *site) listed(core int, u im.UserID) *chatpb.Conversation {
 
 // TestOneWayOrTheOther has groups of several sizes be the same to their members.
 func TestOneWayOrTheOther(t *testing.T) {
-	for _, size := range []int{2, 500, 501, 5000} {
+	for _, size := range []int{2, 500, 501, 5000} { // and TestHundredThousand
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			s := newSite(t, 1, 500, size)
 			s.fill(1, min(size, 500)) // the one that is the first too many comes by himself
@@ -269,6 +277,84 @@ func TestOneWayOrTheOther(t *testing.T) {
 				t.Errorf("his list: %+v", c)
 			}
 		})
+	}
+}
+
+// byID syncs from the beginning by the ID of the last message that came, and gives the texts, each message's once.
+func (s *site) byID(u im.UserID, limit int32) (texts []string) {
+	s.t.Helper()
+	had, after := map[string]bool{}, ""
+	for {
+		var rep chatpb.SyncReply
+		s.must(s.as(0, u), idl.ActionSync, &chatpb.SyncRequest{AfterMessageId: after, Limit: limit}, &rep)
+		fresh := 0
+		for _, e := range rep.Entries {
+			if after = e.Message.Id; had[after] {
+				continue
+			}
+			had[after] = true
+			fresh++
+			if e.Message.Text != "" {
+				texts = append(texts, e.Message.Text)
+			}
+		}
+		switch {
+		case !rep.HasMore:
+			return texts
+		case fresh == 0:
+			s.t.Fatalf("a page of %d entries behind %s has nothing new, and there is more", len(rep.Entries), after)
+		}
+	}
+}
+
+// TestSyncByID has members of a large group sync by message IDs: each page has something new, until all is there.
+func TestSyncByID(t *testing.T) {
+	s := newSite(t, 1, 3, 10)
+	const bob, carol, dave = owner + 1, owner + 2, owner + 3
+	for _, u := range []im.UserID{bob, carol, dave} {
+		if err := s.join(0, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []string
+	say := func(n int) {
+		t.Helper()
+		for range n {
+			want = append(want, fmt.Sprint("message ", len(want)))
+			if _, err := s.say(0, owner, want[len(want)-1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	say(40)
+	for _, limit := range []int32{1, 2, 7, 100} {
+		if got := s.byID(bob, limit); !slices.Equal(got, want) {
+			t.Errorf("limit %d: got %q", limit, got)
+		}
+	}
+	// What came to his inbox in between is older than the places of what he gathers then.
+	chats := func(n int) {
+		t.Helper()
+		for i := range n {
+			req := &chatpb.SendRequest{ClientId: fmt.Sprint("chat-", len(want), "-", i), ToUserId: int64(bob), Text: "chat"}
+			s.must(s.as(0, carol), idl.ActionMessage, req, nil)
+		}
+	}
+	say(5)
+	chats(30)
+	say(20)
+	for _, limit := range []int32{1, 3, 50} {
+		got := slices.DeleteFunc(s.byID(bob, limit), func(text string) bool { return text == "chat" })
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: got %q", limit, got)
+		}
+	}
+	// Who has gone has the rest of his part, and then nobody knows any more what its places are called.
+	s.must(s.as(0, dave), idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: s.group}, nil)
+	for range 2 {
+		if got := s.byID(dave, 4); !slices.Equal(got, want) {
+			t.Errorf("who has gone: got %q", got)
+		}
 	}
 }
 

@@ -139,10 +139,21 @@ func (g *IDGenerator) Observe(id MessageID) {
 	}
 }
 
-func makeID(stamp uint64, c ConversationID) MessageID {
+// IsOf reports whether the ID may be of a message of c: of those of another conversation one in four million seems so.
+func (id MessageID) IsOf(c ConversationID) bool {
+	low := binary.BigEndian.Uint64(id[:8])<<16 | uint64(binary.BigEndian.Uint16(id[8:]))
+	return low&(1<<26-1) == ofConversation(c)
+}
+
+// ofConversation are the low 26 bits of the IDs of c's messages.
+func ofConversation(c ConversationID) uint64 {
 	h := fnv.New32a()
 	h.Write([]byte(c))
-	low := uint64(c.Type())<<22 | uint64(h.Sum32()&(1<<22-1)) // 26 bits
+	return uint64(c.Type())<<22 | uint64(h.Sum32()&(1<<22-1))
+}
+
+func makeID(stamp uint64, c ConversationID) MessageID {
+	low := ofConversation(c)
 	var id MessageID
 	binary.BigEndian.PutUint64(id[:8], stamp<<10|low>>16)
 	binary.BigEndian.PutUint16(id[8:], uint16(low))

@@ -99,6 +99,12 @@ type Keeper interface {
 	Members(ctx context.Context, c im.ConversationID) (Audience, error)
 }
 
+// Roll is a Keeper of conversations with more members than Members names (Audience.Log).
+type Roll interface {
+	// Present gives those of the users who are in c now, in any order.
+	Present(ctx context.Context, c im.ConversationID, users []im.UserID) ([]im.UserID, error)
+}
+
 // Watched is a ConversationOwner whose members may know who has read what.
 type Watched interface {
 	// Readers are those who may read the message at seq, ascending, for user, who must be one of them. It

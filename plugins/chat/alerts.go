@@ -225,9 +225,10 @@ func (p alerts) mayHear(ctx context.Context, f *fresh, a *plugin.Alert) (bool, e
 	}
 }
 
-// badge counts what a person has not read, but for conversations that are muted altogether.
+// badge counts what a person has not read, but for conversations that are muted altogether. What he has missed of
+// large groups counts as far as one step brings it into his list.
 func (p *Chat) badge(ctx context.Context, u im.UserID) (n int64, err error) {
-	if err := p.follow(ctx, u); err != nil {
+	if _, err := p.follow(ctx, u, gatherForBadge); err != nil {
 		return 0, err
 	}
 	all, err := p.lists.list(ctx, p.host.DB(), selectUnread, int64(u), mostBadge)

@@ -66,7 +66,7 @@ func (p *Chat) listConversations(ctx context.Context, call *plugin.Call, req *ch
 	if err != nil {
 		return nil, err
 	}
-	if err := p.follow(ctx, call.User); err != nil {
+	if err := p.upToDate(ctx, call.User); err != nil {
 		return nil, err
 	}
 	page, err := p.listPage(ctx, call.User, from, limit+1, req.Hidden)
@@ -191,7 +191,7 @@ func (p *Chat) updateConversation(ctx context.Context, call *plugin.Call, req *c
 	if err != nil {
 		return nil, err
 	}
-	if err := p.follow(ctx, call.User); err != nil {
+	if err := p.upToDate(ctx, call.User); err != nil {
 		return nil, err
 	}
 	var l *listed

@@ -3,8 +3,10 @@ package chat
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -18,16 +20,44 @@ import (
 // followBatch is how many entries of an inbox are taken at once.
 const followBatch = 500
 
-// follow brings a person's list up to date. Several cores may do so at once: of each step one counts,
-// and the others see what it did.
-func (p *Chat) follow(ctx context.Context, u im.UserID) error {
-	for more := true; more; {
+// How many times followBatch messages of logs that somebody follows are brought into his inbox at most, before his list
+// is brought up to date: for a list that he waits for, for a badge, and for a copy of what is kept of him.
+const (
+	gatherForList   = 20
+	gatherForBadge  = 1
+	gatherForExport = 100
+)
+
+// upToDate brings a person's list up to date, or refuses when there is so much that it takes another call: what this one
+// did, the next need not.
+func (p *Chat) upToDate(ctx context.Context, u im.UserID) error {
+	more, err := p.follow(ctx, u, gatherForList)
+	if err == nil && more {
+		err = im.Unavailable(gatherAgain, errGathering)
+	}
+	return err
+}
+
+// gatherAgain is when who waits for his list may ask again.
+const gatherAgain = 200 * time.Millisecond
+
+var errGathering = errors.New("more has come of large groups than one call brings into the list")
+
+// follow brings a person's list up to date, but for what is left of the logs that he follows after so many
+// steps: then there is more. Several cores may do so at once: of each step one counts, and the others see what it did.
+func (p *Chat) follow(ctx context.Context, u im.UserID, steps int) (more bool, err error) {
+	for more = true; more && steps > 0; steps-- {
 		g, err := p.gather(ctx, u, followBatch)
 		if err != nil {
-			return err
+			return false, err
 		}
 		more = g.more
 	}
+	return more, p.followInbox(ctx, u)
+}
+
+// followInbox brings a person's list to the end of his inbox.
+func (p *Chat) followInbox(ctx context.Context, u im.UserID) error {
 	for {
 		at, err := p.lists.followed(ctx, u)
 		if err != nil {

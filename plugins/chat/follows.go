@@ -28,6 +28,9 @@ const followsAtOnce = 200
 
 // Follow implements plugin.Messages.
 func (p *Chat) Follow(ctx context.Context, tx *sql.Tx, c im.ConversationID, after int64, users ...im.UserID) error {
+	if _, err := p.begin(ctx, tx, c); err != nil { // so that it is known later of which life these seqs are
+		return fmt.Errorf("follow %s: %w", c, err)
+	}
 	for some := range slices.Chunk(users, followsAtOnce) {
 		if err := p.followers(ctx, tx, c, after, some); err != nil {
 			return fmt.Errorf("follow %s: %w", c, err)
@@ -38,11 +41,11 @@ func (p *Chat) Follow(ctx context.Context, tx *sql.Tx, c im.ConversationID, afte
 
 // followers makes the rows of people who do not follow c yet. A new part never overlaps an older one.
 func (p *Chat) followers(ctx context.Context, tx *sql.Tx, c im.ConversationID, after int64, users []im.UserID) error {
-	epoch := p.timelines.Epoch()
-	which, args := ofPeople(c, users)
-	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE epoch <> ? AND through_seq > 0 AND "+which, append([]any{epoch}, args...)...); err != nil {
+	if err := p.adopt(ctx, tx, c, users); err != nil {
 		return err
 	}
+	epoch := p.timelines.Epoch()
+	which, args := ofPeople(c, users)
 	rows, err := tx.QueryContext(ctx, "SELECT user_id, MIN(through_seq), MAX(through_seq) FROM chat_follows WHERE "+which+" GROUP BY user_id", args...)
 	if err != nil {
 		return err
@@ -88,6 +91,9 @@ func ofPeople(c im.ConversationID, users []im.UserID) (which string, args []any)
 // Unfollow implements plugin.Messages.
 func (p *Chat) Unfollow(ctx context.Context, tx *sql.Tx, c im.ConversationID, through int64, users ...im.UserID) error {
 	for some := range slices.Chunk(users, followsAtOnce) {
+		if err := p.adopt(ctx, tx, c, some); err != nil {
+			return fmt.Errorf("unfollow %s: %w", c, err)
+		}
 		which, args := ofPeople(c, some)
 		_, err := tx.ExecContext(ctx, "UPDATE chat_follows SET through_seq = ? WHERE through_seq = 0 AND after_seq < ? AND "+which, append([]any{through, through}, args...)...)
 		if err == nil { // of what is left nothing lies before its end
@@ -114,53 +120,21 @@ func (p *Chat) followed(ctx context.Context, u im.UserID) ([]follow, error) {
 	if err != nil || !slices.ContainsFunc(all, func(f follow) bool { return f.epoch != epoch }) {
 		return all, err
 	}
-	heads, err := p.headsOf(ctx, all)
-	if err != nil {
-		return nil, err
-	}
-	err = p.host.Tx(ctx, func(tx *sql.Tx) error { return adopt(ctx, tx, u, epoch, heads) })
+	err = p.host.Tx(ctx, func(tx *sql.Tx) error {
+		for i, f := range all {
+			if f.epoch == epoch || i > 0 && all[i-1].conversation == f.conversation && all[i-1].epoch != epoch {
+				continue
+			}
+			if err := p.adopt(ctx, tx, f.conversation, []im.UserID{u}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	return readFollows(ctx, p.host.DB(), u)
-}
-
-// headsOf says where the logs end.
-func (p *Chat) headsOf(ctx context.Context, all []follow) (map[im.ConversationID]int64, error) {
-	names := make([]im.ConversationID, len(all))
-	for i, f := range all {
-		names[i] = f.conversation
-	}
-	seqs, _, err := p.timelines.Heads(ctx, names, nil)
-	heads := make(map[im.ConversationID]int64, len(all))
-	for i, seq := range seqs {
-		heads[names[i]] = seq
-	}
-	return heads, err
-}
-
-// adopt has somebody's rows be of another life of the store, whose logs may be shorter: from there on he follows
-// them, and never from before. Parts that had ended have seqs of which nobody knows any more whose they are: they go.
-func adopt(ctx context.Context, tx *sql.Tx, u im.UserID, epoch string, heads map[im.ConversationID]int64) error {
-	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE user_id = ? AND epoch <> ? AND through_seq > 0", int64(u), epoch); err != nil {
-		return fmt.Errorf("follow another life of logs: %w", err)
-	}
-	all, err := readFollows(ctx, tx, u)
-	if err != nil {
-		return err
-	}
-	for _, f := range all {
-		head, known := heads[f.conversation]
-		if f.epoch == epoch || !known {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, "UPDATE chat_follows SET after_seq = ?, epoch = ? WHERE user_id = ? AND conversation = ? AND after_seq = ?",
-			min(f.after, head), epoch, int64(u), string(f.conversation), f.after)
-		if err != nil {
-			return fmt.Errorf("follow another life of logs: %w", err)
-		}
-	}
-	return nil
 }
 
 func readFollows(ctx context.Context, q querier, u im.UserID) (all []follow, err error) {

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -264,6 +265,92 @@ func (p *Chat) entries(ctx context.Context, u im.UserID, after int64, limit int)
 		}
 	}
 	return page, nil
+}
+
+// locate gives a place in an inbox such that what comes behind it is all that somebody has not, who has message id and what
+// came before it. A message that was gathered is in the inbox under the ID of its place, which is younger.
+func (p *Chat) locate(ctx context.Context, u im.UserID, id im.MessageID) (int64, error) {
+	after, err := p.timelines.Locate(ctx, u, id)
+	if err != nil {
+		return 0, err
+	}
+	all, err := p.followed(ctx, u)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range all {
+		if !id.IsOf(f.conversation) {
+			continue
+		}
+		at, found, err := p.locatePlace(ctx, u, f, id)
+		if err != nil || found {
+			return max(after, at), err
+		}
+	}
+	// Of a log that he follows no more nobody knows what his places are called: they are where the ID leads, or behind it.
+	raw, err := p.timelines.Inbox(ctx, u, after, mostSync)
+	if err != nil || !slices.ContainsFunc(raw.Items, func(e timeline.Entry) bool { _, is := placed(e.Message); return is }) {
+		return after, err
+	}
+	page, err := p.entries(ctx, u, after, len(raw.Items))
+	for i, e := range page.Items {
+		if _, is := placed(raw.Items[i].Message); is && e.ID == id {
+			return e.InboxSeq, err
+		}
+	}
+	return after, err
+}
+
+// locatePlace finds the place of message id in an inbox, if it belongs to f and is gathered.
+func (p *Chat) locatePlace(ctx context.Context, u im.UserID, f follow, id im.MessageID) (at int64, found bool, err error) {
+	m, found, err := p.inLog(ctx, f.conversation, id)
+	if !found || err != nil || m.Seq <= f.after || f.through > 0 && m.Seq > f.through {
+		return 0, false, err
+	}
+	var content chatpb.Content
+	if content.Unmarshal(m.Body) != nil || !content.Logged {
+		return 0, false, nil // it was written to inboxes
+	}
+	places, err := p.timelines.Log(ctx, f.places(u), m.Seq-f.after-1, 1)
+	if err != nil || len(places.Items) == 0 {
+		return 0, false, err
+	}
+	place := places.Items[0].ID
+	if at, err = p.timelines.Locate(ctx, u, place); err != nil {
+		return 0, false, err
+	}
+	// Where several cores write, what is near has not quite the order of IDs.
+	near, err := p.timelines.Inbox(ctx, u, max(0, at-1), mostSync)
+	for _, e := range near.Items {
+		if e.ID == place {
+			return e.InboxSeq, true, err
+		}
+	}
+	return at, true, err
+}
+
+// inLog finds a message in its log, where IDs grow with the seqs.
+func (p *Chat) inLog(ctx context.Context, c im.ConversationID, id im.MessageID) (m im.Message, found bool, err error) {
+	end, err := p.timelines.Log(ctx, c, 0, 0)
+	if err != nil {
+		return m, false, err
+	}
+	for low, high := end.Floor, end.Head; low <= high; {
+		middle := low + (high-low)/2
+		page, err := p.timelines.Log(ctx, c, middle-1, 1)
+		if err != nil || len(page.Items) == 0 {
+			return m, false, err
+		}
+		switch m = page.Items[0]; bytes.Compare(m.ID[:], id[:]) {
+		case 0:
+			return m, true, nil
+		case -1:
+			low = middle + 1
+		default:
+			high = middle - 1
+		}
+	}
+	return m, false, nil
 }
 
 // extend adds to a page that reaches the end of an inbox what comes into it when its logs are gathered.

@@ -260,7 +260,12 @@ func (p *Chat) present(ctx context.Context, m *message) error {
 	if err != nil && !final(err) {
 		return err
 	}
-	if len(there.Inboxes) > 0 {
+	if roll, ok := keeper.(plugin.Roll); ok && there.Log {
+		if there.Inboxes, err = roll.Present(ctx, m.conversation, outgoing(&m.content).Mentions); err != nil && !final(err) {
+			return err
+		}
+	}
+	if len(there.Inboxes) > 0 || there.Log {
 		m.content.Mentions = slices.DeleteFunc(m.content.Mentions, func(u int64) bool { return !slices.Contains(there.Inboxes, im.UserID(u)) })
 	}
 	return nil

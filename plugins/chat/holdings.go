@@ -39,7 +39,7 @@ func (h holdings) Export(ctx context.Context, u im.UserID) (any, error) {
 	if k.ReadReceipts, err = p.tellsReads(ctx, u); err != nil {
 		return nil, err
 	}
-	if err := p.follow(ctx, u); err != nil {
+	if k.More, err = p.follow(ctx, u, gatherForExport); err != nil {
 		return nil, err
 	}
 	all, err := p.lists.list(ctx, p.host.DB(), selectListed+" ORDER BY conversation", int64(u))

@@ -54,13 +54,16 @@ func (p *Chat) file(ctx context.Context, d timeline.Draft, content *chatpb.Conte
 // mostFences is how many fences a core remembers.
 const mostFences = 10_000
 
-// raise makes sure that c has its fence.
+// raise makes sure that c has its fence, and that it is known where its log ended when the present life of the store began.
 func (p *Chat) raise(ctx context.Context, c im.ConversationID) error {
 	p.fencesMu.Lock()
 	raised := p.fences[c]
 	p.fencesMu.Unlock()
 	if raised {
 		return nil
+	}
+	if err := p.begun(ctx, c); err != nil {
+		return err
 	}
 	_, err := p.timelines.Append(ctx, timeline.Draft{Conversation: c + fenceMark, Expect: 1})
 	if err != nil && !errors.Is(err, timeline.ErrMoved) {
@@ -79,7 +82,7 @@ func (p *Chat) raise(ctx context.Context, c im.ConversationID) error {
 // that may have ended before it said so.
 func (p *Chat) wakeAgain(done timeline.Committed) {
 	var content chatpb.Content
-	if content.Unmarshal(done.Body) == nil && content.Logged {
+	if _, shadow := done.Conversation.Shadowed(); !shadow && content.Unmarshal(done.Body) == nil && content.Logged {
 		p.host.Wake(done.Conversation, done.Seq)
 	}
 }

@@ -237,17 +237,22 @@ func TestFollowAfterRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	h, _ = run(life{second.Timelines(), "first"})
+	say(h, 1, 4) // what is restored
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
 	h, c = run(life{second.Timelines(), "second"})
-	say(h, 1, 4) // what was restored
 	a, b, who := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "phone", idl.CodecProtobuf), h.As(carol, "phone", idl.CodecProtobuf)
 	wantInbox(t, b, 0)
 	say(h, 4, 6)
 	wantInbox(t, b, 0, "4 m4", "5 m5")
 	wantInbox(t, a, 0, "1 m1", "2 m2", "3 m3", "4 m4", "5 m5")
-	wantInbox(t, who, 0)
+	wantInbox(t, who, 0, "1 m1", "2 m2", "3 m3") // as much of his part as is there
 	c.follow(t, h, "g_1", carol, alice)
 	say(h, 6, 7)
-	wantInbox(t, who, 0, "6 m6")
+	wantInbox(t, who, 0, "1 m1", "2 m2", "3 m3", "6 m6")
 	wantInbox(t, a, 2, "1 m1", "2 m2", "3 m3", "4 m4", "5 m5", "6 m6")
 }
 

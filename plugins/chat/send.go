@@ -177,10 +177,20 @@ func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionR
 		if content.ShadowSeq, err = p.nextSeq(ctx, m.conversation); err != nil {
 			return done, err
 		}
+		content.Logged = m.logged // its answer says as little of the inbox as that of others there
+		if m.logged {             // and in the sender's inbox it comes behind them
+			if _, err := p.gather(ctx, m.sender, followBatch); err != nil {
+				return done, err
+			}
+		}
+	}
+	push := func(done timeline.Committed) { p.push(done, people, session) }
+	if m.shadowed && m.logged { // and so do its pushes
+		push = func(timeline.Committed) { p.Remind(m.sender) }
 	}
 	return p.file(ctx, timeline.Draft{
 		Conversation: log, Sender: m.sender, ClientID: m.clientID, Digest: m.digest, Inboxes: people, Queued: queued,
-		OnCommit: func(done timeline.Committed) { p.push(done, people, session) },
+		OnCommit: push,
 	}, content, m.logged && !m.shadowed)
 }
 

@@ -81,7 +81,7 @@ func (p *Chat) cursor(ctx context.Context, user im.UserID, req *chatpb.SyncReque
 	if err != nil {
 		return 0, im.Invalid("after_message_id", "%v", err)
 	}
-	after, err := p.timelines.Locate(ctx, user, id)
+	after, err := p.locate(ctx, user, id)
 	if err != nil {
 		return 0, plugin.Stored(ctx, err)
 	}

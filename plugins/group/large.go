@@ -128,13 +128,21 @@ func (p *Group) mate(ctx context.Context, now *membership, u im.UserID) (mate, b
 	return mate{user: u, role: m.role, permissions: m.permissions, mutedUntilMs: m.mutedUntilMs, afterSeq: m.afterSeq}, m.role != 0, err
 }
 
-// all reports whether all those users are members.
-func (p *Group) all(ctx context.Context, now *membership, users []im.UserID) (bool, error) {
+// those are the members among users, each once.
+func (p *Group) those(ctx context.Context, now *membership, users []im.UserID) (there []im.UserID, err error) {
 	if !now.logged || len(users) == 0 {
-		return now.all(users), nil
+		for _, u := range users {
+			if _, in := now.find(u); in {
+				there = append(there, u)
+			}
+		}
+		return there, nil
 	}
-	there, err := members(ctx, p.host.DB(), "WHERE m.group_id = ? AND m.user_id IN "+marks(len(users)), withUsers([]any{now.group.id}, users)...)
-	return len(there) == len(users), err
+	found, err := members(ctx, p.host.DB(), "WHERE m.group_id = ? AND m.user_id IN "+marks(len(users)), withUsers([]any{now.group.id}, users)...)
+	for _, m := range found {
+		there = append(there, m.user)
+	}
+	return there, err
 }
 
 // audience is to whom a message of a group goes.

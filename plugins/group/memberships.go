@@ -41,18 +41,10 @@ func (m *membership) find(u im.UserID) (mate, bool) {
 	return m.members[i], true
 }
 
-// all reports whether all those users are members.
-func (m *membership) all(users []im.UserID) bool {
-	return !slices.ContainsFunc(users, func(u im.UserID) bool {
-		_, in := m.find(u)
-		return !in
-	})
-}
-
 // memberships remembers who is in groups, as long as the groups' versions say that it is so.
 // Callers at once share one reading. Safe for concurrent use.
 type memberships struct {
-	version func(ctx context.Context, id int64) (int64, error)
+	version func(ctx context.Context, id int64) (version int64, there bool, err error) // as it is after the call
 	load    func(ctx context.Context, id int64) (*membership, error)
 	most    int // members that are remembered, in each of two halves
 
@@ -68,7 +60,7 @@ type reading struct {
 	err   error
 }
 
-func newMemberships(version func(context.Context, int64) (int64, error), load func(context.Context, int64) (*membership, error), most int) *memberships {
+func newMemberships(version func(context.Context, int64) (int64, bool, error), load func(context.Context, int64) (*membership, error), most int) *memberships {
 	return &memberships{version: version, load: load, most: most / 2, young: map[int64]*reading{}, old: map[int64]*reading{}}
 }
 
@@ -78,11 +70,11 @@ const loading = 5 * time.Second
 // get gives a group as it is at some moment after the call began. It returns errUnknown when
 // there is no such group.
 func (s *memberships) get(ctx context.Context, id int64) (*membership, error) {
-	version, err := s.version(ctx, id)
+	version, there, err := s.version(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if version == 0 {
+	if !there {
 		s.forget(id)
 		return nil, errUnknown
 	}
@@ -204,4 +196,24 @@ func loadMembership(ctx context.Context, q querier, id int64) (*membership, erro
 		found.users[i] = m.user
 	}
 	return found, nil
+}
+
+const versionBatch = 256 // groups in one query
+
+const versionsOf = "SELECT id, version FROM group_groups WHERE dissolved = 0 AND id IN "
+
+// readVersions gives the versions of those groups that there are.
+func readVersions(ctx context.Context, q querier, ids []int64) (map[int64]int64, error) {
+	type row struct{ id, version int64 }
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	all, err := list(ctx, q, func(r *row) []any { return []any{&r.id, &r.version} },
+		versionsOf+marks(len(ids)), args...)
+	found := make(map[int64]int64, len(all))
+	for _, r := range all {
+		found[r.id] = r.version
+	}
+	return found, err
 }

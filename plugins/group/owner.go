@@ -36,7 +36,7 @@ func (o owner) Send(ctx context.Context, c im.ConversationID, user im.UserID, m 
 	if err != nil {
 		return plugin.Audience{}, err
 	}
-	named, err := o.all(ctx, now, m.Mentions)
+	named, err := o.those(ctx, now, m.Mentions)
 	if err != nil {
 		return plugin.Audience{}, err
 	}
@@ -51,7 +51,7 @@ func (o owner) Send(ctx context.Context, c im.ConversationID, user im.UserID, m 
 		return plugin.Audience{}, muted(g.mutedUntilMs, at, "only owner and admins write now")
 	case m.MentionsAll && may&int32(grouppb.GroupPermission_GROUP_PERMISSION_MENTION_ALL) == 0:
 		return plugin.Audience{}, denied("mentions_all", "you may not mention everybody")
-	case !named:
+	case len(named) < len(m.Mentions):
 		return plugin.Audience{}, im.Invalid("mentions", "not all are members")
 	case g.slowModeMs > 0 && m.Kind != "edit" && m.Kind != "reaction" && m.Kind != "typing" && me.role == grouppb.GroupRole_GROUP_ROLE_MEMBER:
 		wait := o.slow.TakeAt(ctx, 1, time.Duration(g.slowModeMs)*time.Millisecond, user.String()+" "+string(c))
@@ -119,6 +119,23 @@ func (o owner) Members(ctx context.Context, c im.ConversationID) (plugin.Audienc
 		return plugin.Audience{}, refusal(ctx, err)
 	}
 	return now.audience(), nil
+}
+
+// Present implements plugin.Roll.
+func (o owner) Present(ctx context.Context, c im.ConversationID, users []im.UserID) ([]im.UserID, error) {
+	id, ok := number(c)
+	if !ok {
+		return nil, notYours()
+	}
+	now, err := o.memberships.get(ctx, id)
+	if err != nil {
+		return nil, refusal(ctx, err)
+	}
+	there, err := o.those(ctx, now, users)
+	if err != nil {
+		return nil, plugin.Stored(ctx, err)
+	}
+	return there, nil
 }
 
 // member gives a group and a member of it as they are now. Of a group that is not there

@@ -1,0 +1,106 @@
+package plugins_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/plugin/plugintest"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/grouppb"
+	"freeim/plugins/chat"
+	"freeim/plugins/group"
+)
+
+const hiding = `local im = require("im")
+im.on_message(function(c)
+	if c.text:sub(1, 4) == "wait" then return im.hold("newcomers", {deadline = "1h", otherwise = "allow"}) end
+	if c.text:sub(1, 4) == "spam" then return im.shadow() end
+end, {name = "hide", on_error = "closed"})`
+
+// newRuledSite is a core with rules that hold and shadow, and a large group.
+func newRuledSite(t *testing.T) *site {
+	t.Helper()
+	g := group.New()
+	c := g.Config().(*group.Config)
+	c.WriteDiffusion, c.MaxMembers, c.ChangesPerMinute = 2, 200_000, 0
+	s := &site{t: t, cores: []*plugintest.Host{plugintest.New(t, plugintest.Options{Scripts: map[string]string{"a.lua": hiding},
+		Plugins: []plugin.Plugin{chat.New(), g}, Stubs: plugintest.NewPeople(owner, owner+1, owner+2, owner+3).Stubs()})}}
+	var rep grouppb.CreateGroupReply
+	s.must(s.as(0, owner), idl.ActionCreateGroup, &grouppb.CreateGroupRequest{ClientId: "one", Name: "Town", Policy: grouppb.GroupPolicy_GROUP_POLICY_OPEN}, &rep)
+	s.group = rep.Group.GroupId
+	for _, u := range []im.UserID{owner + 1, owner + 2, owner + 3} {
+		if err := s.join(0, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// TestShadowLooksAlike: whoever is shadowed in a large group gets the answers, and his other device the pushes, of who is not.
+func TestShadowLooksAlike(t *testing.T) {
+	s := newRuledSite(t)
+	const bob, carol = owner + 1, owner + 2
+	other := s.cores[0].As(bob, "other", idl.CodecProtobuf)
+	s.must(other, idl.ActionSync, &chatpb.SyncRequest{}, nil)
+	other.Pushes()
+	seen := func() (actions []idl.Action) {
+		for _, p := range other.Pushes() {
+			actions = append(actions, p.Action)
+		}
+		return actions
+	}
+	plain, err := s.say(0, bob, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := seen(); len(got) != 1 || got[0] != idl.ActionSync {
+		t.Errorf("a message pushes %v", got)
+	}
+	for i := range 2 {
+		rep, err := s.say(0, bob, "spam and ham")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rep.InboxSeq != plain.InboxSeq || rep.Seq != plain.Seq+1 || rep.Duplicate != (i > 0) {
+			t.Errorf("a shadowed message answers %+v, another one %+v", rep, plain)
+		}
+		if got := seen(); i == 0 && (len(got) != 1 || got[0] != idl.ActionSync) {
+			t.Errorf("a shadowed message pushes %v", got)
+		}
+	}
+	s.wantTexts("the sender", &device{session: s.as(0, bob)}, 0, "hello", "spam and ham")
+	s.wantTexts("another", &device{session: s.as(0, carol)}, 0, "hello")
+}
+
+// TestHeldMentions: a held message that names somebody who has gone meanwhile is committed, and names those who are there.
+func TestHeldMentions(t *testing.T) {
+	s := newRuledSite(t)
+	const bob, carol, dave = owner + 1, owner + 2, owner + 3
+	rep := new(chatpb.SendReply)
+	req := &chatpb.SendRequest{ClientId: "m", ConversationId: string(s.conversation()), Text: "wait for it", Mentions: []int64{int64(carol), int64(dave)}}
+	s.must(s.as(0, bob), idl.ActionMessage, req, rep)
+	if rep.HeldId == "" {
+		t.Fatalf("got %+v", rep)
+	}
+	s.must(s.as(0, carol), idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: s.group}, nil)
+	s.cores[0].Advance(2 * time.Hour)
+	d := &device{session: s.as(0, dave)}
+	for deadline := time.Now().Add(time.Minute); len(d.texts(s.conversation())) == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not committed")
+		}
+		<-time.After(20 * time.Millisecond)
+		if err := d.sync(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range d.got {
+		if m := e.Message; strings.HasPrefix(m.Text, "wait") && (len(m.Mentions) != 1 || m.Mentions[0] != int64(dave)) {
+			t.Errorf("it names %v", m.Mentions)
+		}
+	}
+}

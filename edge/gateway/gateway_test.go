@@ -253,7 +253,7 @@ func TestClientThatStopsReading(t *testing.T) {
 		})
 	})
 	t.Run("it reads slowly", func(t *testing.T) {
-		e := newEdge(t, gateway.Options{Backlog: 64 << 20, Stall: 600 * time.Millisecond}, session.Options{})
+		e := newEdge(t, gateway.Options{Backlog: 64 << 20, Stall: 4 * time.Second}, session.Options{})
 		p := slowPeer(t, e.TCPAddr().String())
 		p.auth()
 		var pushing sync.WaitGroup
@@ -266,7 +266,7 @@ func TestClientThatStopsReading(t *testing.T) {
 		buf := make([]byte, 2<<10)
 		pace := time.NewTicker(25 * time.Millisecond)
 		defer pace.Stop()
-		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); <-pace.C {
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-pace.C {
 			if _, err := p.tcp.Read(buf); err != nil {
 				t.Fatal(err)
 			}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -290,8 +289,8 @@ func (o *outbound) leave(p []byte, n int, buf *[]byte, queued int) {
 // nothing for too long. The timer is ours: netpoll's own timeout wants to name a
 // remote address that it does not have here.
 func (o *outbound) drain(p []byte, buf *[]byte) {
-	stall := o.watchReader()
-	defer stall.Stop()
+	client := o.watchReader()
+	defer client.stop()
 	for {
 		for len(p) > 0 {
 			n := min(len(p), flushed)
@@ -299,7 +298,7 @@ func (o *outbound) drain(p []byte, buf *[]byte) {
 				o.fail()
 				return
 			}
-			stall.Reset(o.shared.stall)
+			client.went()
 			p = p[n:]
 			o.mu.Lock()
 			o.left(n)
@@ -317,34 +316,12 @@ func (o *outbound) drain(p []byte, buf *[]byte) {
 	}
 }
 
-// watchReader cuts the client off when it has taken nothing for too long: when it
-// has acknowledged no octet, since the socket may take long to have room for more.
-func (o *outbound) watchReader() (stall *time.Timer) {
+// watchReader has the client cut off when it takes nothing for too long.
+func (o *outbound) watchReader() *reading {
 	o.descriptor.Lock()
 	fd := int(o.fd) // it may be another's when it is asked: then the time is wrong once
 	o.descriptor.Unlock()
-	var taken atomic.Uint64
-	taken.Store(acked(fd))
-	ready := make(chan struct{})
-	defer close(ready)
-	stall = time.AfterFunc(o.shared.stall, func() {
-		<-ready
-		if now := acked(fd); taken.Swap(now) != now {
-			stall.Reset(o.shared.stall)
-			return
-		}
-		o.stalled()
-	})
-	return stall
-}
-
-// acked is how many octets the other side has acknowledged; 0 when nobody knows.
-func acked(fd int) uint64 {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0
-	}
-	return info.Bytes_acked
+	return watchReading(o.shared.stall, func() uint64 { return acked(fd) }, o.stalled)
 }
 
 // await returns when the socket has taken p, or the connection has ended.

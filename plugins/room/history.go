@@ -47,7 +47,7 @@ func (p *Room) inside(ctx context.Context, call *plugin.Call, name string) error
 	}
 	s, err := p.states.get(ctx, key{name, call.User})
 	switch {
-	case errors.Is(err, errUnknown): // made by another core just now: nobody is banned
+	case errors.Is(err, errUnknown): // its row is lost: nobody is banned
 		return nil
 	case err != nil:
 		return plugin.Stored(ctx, err)

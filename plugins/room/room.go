@@ -42,6 +42,9 @@ type Rules interface {
 	OnRoomPolicy(ctx context.Context, room im.ConversationID, p plugin.RoomPolicy) plugin.RoomPolicy
 }
 
+// readTogether is of how many rooms the changes are read in one query.
+const readTogether = 256
+
 // noRules is what holds when nobody provides Rules.
 type noRules struct{}
 
@@ -116,7 +119,11 @@ func (p *Room) Provision(_ context.Context, h plugin.Host) (err error) {
 		}
 		of.Hold("room", holdings{p})
 	}
-	p.states = newStates(p.store.state, h.Now)
+	var changes func(context.Context, string) (int64, bool, error)
+	if h.Dialect() != "sqlite" { // other cores change rooms too
+		changes = plugin.NewLookups(h, "count changes of rooms", readTogether, p.store.changes).Find
+	}
+	p.states = newStates(p.store.state, changes, h.Now)
 	p.joins = h.Limiter("joins", p.config.JoinsPerMinute, time.Minute)
 	p.creations = h.Limiter("creations", p.config.CreationsPerHour, time.Hour)
 	p.slow = h.Limiter("slow_mode", 1, time.Second)

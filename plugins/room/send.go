@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -78,15 +77,9 @@ func (p *Room) permitSend(ctx context.Context, call *plugin.Call, req *roompb.Ro
 
 // mayWrite refuses somebody who may not write to a room, whether or not he is in it.
 func (p *Room) mayWrite(ctx context.Context, k key, kind roompb.RoomKind) (state, error) {
-	s, err := p.states.get(ctx, k)
-	if errors.Is(err, errUnknown) { // another core may have made it just now
-		s, err = p.store.state(ctx, k)
-	}
-	switch {
-	case errors.Is(err, errUnknown):
-		return s, noSuchRoom()
-	case err != nil:
-		return s, plugin.Stored(ctx, err)
+	s, err := p.known(ctx, k)
+	if err != nil {
+		return s, err
 	}
 	role, now := p.role(s, k.user), p.host.Now().UnixMilli()
 	switch {
@@ -139,9 +132,9 @@ const slowMode = "the room is in slow mode"
 var counted = map[roompb.RoomKind]string{roompb.RoomKind_ROOM_KIND_TEXT: "", roompb.RoomKind_ROOM_KIND_GIFT: " "}
 
 // owe gives a turn of slow mode back, for a message that was not committed.
-func (p *Room) owe(ctx context.Context, name string, u im.UserID) {
-	s, err := p.states.get(context.WithoutCancel(ctx), key{name, u})
-	if err == nil && s.room.slowModeMs > 0 && p.role(s, u) < roompb.RoomRole_ROOM_ROLE_ADMIN {
+func (p *Room) owe(name string, u im.UserID) {
+	s, known := p.states.last(key{name, u})
+	if known && s.room.slowModeMs > 0 && p.role(s, u) < roompb.RoomRole_ROOM_ROLE_ADMIN {
 		p.owed.give(key{name, u}, p.host.Now().Add(time.Duration(s.room.slowModeMs)*time.Millisecond))
 	}
 }
@@ -186,7 +179,7 @@ func reviewed(_ *plugin.Call, req *roompb.RoomSendRequest) plugin.Reviewed {
 func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSendRequest) (rep *roompb.RoomSendReply, err error) {
 	defer func() {
 		if err != nil {
-			p.owe(ctx, req.Room, call.User)
+			p.owe(req.Room, call.User)
 		}
 	}()
 	room, err := p.destination(ctx, call, req)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"freeim/core/im"
+	"freeim/core/plugin"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/roompb"
 )
@@ -85,6 +86,34 @@ func readState(ctx context.Context, q querier, k key) (s state, err error) {
 	}
 	s.person.user = k.user
 	return s, nil
+}
+
+const changesQuery = "SELECT name, changes FROM room_rooms WHERE name IN "
+
+// changes gives how often each of some rooms was changed, of those that there are.
+func (s *store) changes(ctx context.Context, rooms []string) (map[string]int64, error) {
+	args := make([]any, len(rooms))
+	for i, name := range rooms {
+		args[i] = name
+	}
+	rows, err := s.db.QueryContext(ctx, changesQuery+plugin.Marks(len(rooms)), args...)
+	if err != nil {
+		return nil, fmt.Errorf("count changes of rooms: %w", err)
+	}
+	defer rows.Close()
+	found := make(map[string]int64, len(rooms))
+	for rows.Next() {
+		var name string
+		var n int64
+		if err := rows.Scan(&name, &n); err != nil {
+			return nil, fmt.Errorf("count changes of rooms: %w", err)
+		}
+		found[name] = n
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("count changes of rooms: %w", err)
+	}
+	return found, nil
 }
 
 // create files a new room. It returns errTaken when there is one of that name.

@@ -358,6 +358,79 @@ func TestSyncByID(t *testing.T) {
 	}
 }
 
+// order is the list of somebody, the names of conversations from the first to the last, in pages of limit.
+func (s *site) order(u im.UserID, limit int32, hidden bool) (names []string) {
+	s.t.Helper()
+	for cursor := ""; ; {
+		var rep chatpb.ListConversationsReply
+		s.must(s.as(0, u), idl.ActionListConversations, &chatpb.ListConversationsRequest{Cursor: cursor, Limit: limit, Hidden: hidden}, &rep)
+		for _, c := range rep.Conversations {
+			names = append(names, c.ConversationId)
+		}
+		if cursor = rep.Cursor; !rep.HasMore {
+			return names
+		}
+	}
+}
+
+// TestNewestFirst: a large group stands in a list where its newest message belongs, whenever its person asked for it.
+func TestNewestFirst(t *testing.T) {
+	s := newSite(t, 1, 2, 10)
+	const bob, carol, dave, erin = owner + 1, owner + 2, owner + 3, owner + 4
+	first := s.conversation()
+	s.joins(bob, carol, dave)
+	var rep grouppb.CreateGroupReply
+	s.must(s.as(0, owner), idl.ActionCreateGroup, &grouppb.CreateGroupRequest{ClientId: "two", Name: "Town", Policy: grouppb.GroupPolicy_GROUP_POLICY_OPEN}, &rep)
+	s.group = rep.Group.GroupId
+	second := s.conversation()
+	s.joins(bob, carol, dave)
+	n := 0
+	send := func(to im.ConversationID) {
+		t.Helper()
+		n++
+		s.cores[0].Advance(time.Second)
+		s.must(s.as(0, carol), idl.ActionMessage, &chatpb.SendRequest{ClientId: fmt.Sprint(n), ConversationId: string(to), Text: fmt.Sprint(n)}, nil)
+	}
+	chat := func(from im.UserID) im.ConversationID {
+		t.Helper()
+		n++
+		s.cores[0].Advance(time.Second)
+		s.must(s.as(0, from), idl.ActionMessage, &chatpb.SendRequest{ClientId: fmt.Sprint(n), ToUserId: int64(bob), Text: fmt.Sprint(n)}, nil)
+		return im.ChatOf(from, bob)
+	}
+	want := func(all ...im.ConversationID) {
+		t.Helper()
+		names := make([]string, len(all))
+		for i, c := range all {
+			names[i] = string(c)
+		}
+		for _, limit := range []int32{1, 2, 3, 50} {
+			if got := s.order(bob, limit, false); !slices.Equal(got, names) {
+				t.Errorf("in pages of %d: %q, want %q", limit, got, names)
+			}
+		}
+	}
+	send(first)
+	a := chat(carol)
+	send(second)
+	b := chat(dave)
+	c := chat(erin)
+	want(c, b, second, a, first)
+	send(first)
+	want(first, c, b, second, a)
+	chat(carol)
+	send(second)
+	chat(carol)
+	want(a, second, first, c, b)
+	s.must(s.as(0, bob), idl.ActionUpdateConversation, &chatpb.UpdateConversationRequest{ConversationId: string(first), Pinned: new(true)}, nil)
+	s.must(s.as(0, bob), idl.ActionUpdateConversation, &chatpb.UpdateConversationRequest{ConversationId: string(b), Pinned: new(true)}, nil)
+	s.must(s.as(0, bob), idl.ActionUpdateConversation, &chatpb.UpdateConversationRequest{ConversationId: string(c), Hidden: new(true)}, nil)
+	want(first, b, a, second)
+	if got, all := s.order(bob, 2, true), []string{string(first), string(b), string(a), string(second), string(c)}; !slices.Equal(got, all) {
+		t.Errorf("with what is hidden: %q, want %q", got, all)
+	}
+}
+
 // TestSpans has members go and come: what they may have comes, and nothing else.
 func TestSpans(t *testing.T) {
 	s := newSite(t, 1, 3, 10)

@@ -5,9 +5,11 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -27,29 +29,43 @@ const (
 	lastAtOnce  = 16  // last messages that are read at the same time
 )
 
-// listPlace is where a page of a list begins: behind an entry of the inbox, among those that are pinned or not.
+// listPlace is where a page of a list begins: behind a conversation, among those that are pinned or not.
 type listPlace struct {
 	pinned bool
-	before int64
+	before int64 // where that one stands
+	last   int64 // and the entry of the inbox that is its newest message
 }
 
 func (l listPlace) String() string {
+	kind := "n"
 	if l.pinned {
-		return fmt.Sprint("p", l.before)
+		kind = "p"
 	}
-	return fmt.Sprint("n", l.before)
+	if l.before == l.last {
+		return fmt.Sprint(kind, l.last)
+	}
+	return fmt.Sprint(kind, l.before, ".", l.last)
+}
+
+// theFirst is where a list begins, or the part of it that is not pinned.
+func theFirst(pinned bool) listPlace {
+	return listPlace{pinned: pinned, before: math.MaxInt64, last: math.MaxInt64}
 }
 
 // parsePlace reads what String writes; empty: the beginning.
 func parsePlace(cursor string) (l listPlace, err error) {
 	if cursor == "" {
-		return listPlace{pinned: true, before: math.MaxInt64}, nil
+		return theFirst(true), nil
 	}
-	var kind rune
-	if n, err := fmt.Sscanf(cursor, "%c%d", &kind, &l.before); n != 2 || err != nil || l.before < 1 || !strings.ContainsRune("pn", kind) {
-		return l, im.Invalid("cursor", "is none that was given")
+	l.pinned = cursor[0] == 'p'
+	before, last, two := strings.Cut(cursor[1:], ".")
+	if !two {
+		last = before
 	}
-	if l.pinned = kind == 'p'; l.String() != cursor {
+	var faults [2]error
+	l.before, faults[0] = strconv.ParseInt(before, 10, 64)
+	l.last, faults[1] = strconv.ParseInt(last, 10, 64)
+	if errors.Join(faults[:]...) != nil || l.before < 0 || l.last < 1 || l.String() != cursor {
 		return l, im.Invalid("cursor", "is none that was given")
 	}
 	return l, nil
@@ -83,24 +99,20 @@ func (p *Chat) listConversations(ctx context.Context, call *plugin.Call, req *ch
 	n := plugin.Fits(sizes, p.config.PageBytes, func(size int) int { return size })
 	rep.HasMore = rep.HasMore || n < len(page)
 	if rep.Conversations = rep.Conversations[:n]; n > 0 && rep.HasMore {
-		rep.Cursor = listPlace{page[n-1].pinned, page[n-1].lastInbox}.String()
+		rep.Cursor = page[n-1].place().String()
 	}
 	return rep, nil
 }
 
 // listPage reads so many conversations, from the pinned ones on to the others.
 func (p *Chat) listPage(ctx context.Context, u im.UserID, from listPlace, limit int, hidden bool) (page []*listed, err error) {
-	query := selectShown
-	if hidden {
-		query = selectAll
-	}
 	if from.pinned {
-		if page, err = p.lists.list(ctx, p.host.DB(), query, int64(u), true, from.before, limit); err != nil || len(page) == limit {
+		if page, err = p.lists.page(ctx, u, from, limit, hidden); err != nil || len(page) == limit {
 			return page, err
 		}
-		from = listPlace{before: math.MaxInt64}
+		from = theFirst(false)
 	}
-	others, err := p.lists.list(ctx, p.host.DB(), query, int64(u), false, from.before, limit-len(page))
+	others, err := p.lists.page(ctx, u, from, limit-len(page), hidden)
 	return append(page, others...), err
 }
 

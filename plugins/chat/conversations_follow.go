@@ -100,6 +100,11 @@ func (p *Chat) followSome(ctx context.Context, u im.UserID, at followed) (more b
 	if err != nil {
 		return false, err
 	}
+	for _, n := range news {
+		if err := p.stands(ctx, u, n); err != nil {
+			return false, err
+		}
+	}
 	mine := false
 	err = p.host.Tx(ctx, func(tx *sql.Tx) (err error) {
 		if mine, err = p.lists.move(ctx, tx, u, at, to); !mine || err != nil {
@@ -114,11 +119,15 @@ func (p *Chat) followSome(ctx context.Context, u im.UserID, at followed) (more b
 type news struct {
 	read    int64
 	entries []newEntry
+	aside   bool // it stands in the list where at says, not by its place in the inbox
+	at      int64
 }
 
 // newEntry is an entry of an inbox, as far as a list cares.
 type newEntry struct {
 	inbox, seq int64
+	id         im.MessageID
+	logged     bool  // it came into the inbox when its person asked
 	shadow     bool  // only the person sees it: seq is the one that it seems to have
 	own        bool  // he wrote it
 	silent     bool  // it makes nothing unread: an event, or for programs
@@ -152,7 +161,7 @@ func newsOf(u im.UserID, entries []timeline.Entry, moved []timeline.Receipt) (ma
 		}
 		_, shadow := e.Conversation.Shadowed()
 		n := of(c)
-		n.entries = append(n.entries, newEntry{inbox: e.InboxSeq, seq: seq, shadow: shadow, own: e.Sender == u,
+		n.entries = append(n.entries, newEntry{inbox: e.InboxSeq, seq: seq, id: e.ID, logged: content.Logged && !shadow, shadow: shadow, own: e.Sender == u,
 			silent: content.Kind == kindEvent || content.Kind == kindCommand, mention: content.MentionsAll || slices.Contains(content.Mentions, int64(u)),
 			quiet: content.About != nil || content.Kind == kindCommand, recalled: recalledBy(&content)})
 	}
@@ -190,6 +199,9 @@ func (p *Chat) take(ctx context.Context, tx *sql.Tx, u im.UserID, all map[im.Con
 			l.add(e)
 		}
 		if err := p.lists.follow(ctx, tx, u, l); err != nil {
+			return err
+		}
+		if err := p.lists.stand(ctx, tx, u, l, n); err != nil {
 			return err
 		}
 	}

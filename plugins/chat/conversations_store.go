@@ -26,8 +26,14 @@ type listed struct {
 	uncounted    marks // behind what he has seen: they are not unread
 	mentions     marks // and these name him
 
+	stands int64  // among others, as an entry of the inbox would
 	marked string // the marks as they are stored
 	fresh  bool   // there is no row yet
+}
+
+// place is where it stands in its list.
+func (l *listed) place() listPlace {
+	return listPlace{pinned: l.pinned, before: l.stands, last: l.lastInbox}
 }
 
 // seen is up to where nothing is unread.
@@ -109,6 +115,7 @@ func (s listStore) list(ctx context.Context, q querier, query string, args ...an
 		if err := rows.Scan(&l.conversation, &l.lastInbox, &l.lastSeq, &l.since, &l.read, &l.floor, &l.pinned, &l.mute, &l.hidden, &l.draft, &uncounted, &mentions); err != nil {
 			return nil, fmt.Errorf("read a conversation: %w", err)
 		}
+		l.stands = l.lastInbox
 		l.uncounted, l.mentions = parseMarks(uncounted), parseMarks(mentions)
 		l.marked = uncounted + "\n" + mentions
 		all = append(all, l)
@@ -206,6 +213,9 @@ func (s listStore) forget(ctx context.Context, tx *sql.Tx, u im.UserID, ends map
 		return fmt.Errorf("begin a list anew: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_marks WHERE owner_id = ?", int64(u)); err != nil {
+		return fmt.Errorf("begin a list anew: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_listed_at WHERE user_id = ?", int64(u)); err != nil {
 		return fmt.Errorf("begin a list anew: %w", err)
 	}
 	for c, end := range ends {

@@ -120,7 +120,7 @@ func (h holdings) Erase(ctx context.Context, u im.UserID) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM chat_scheduled WHERE sender = ?", int64(u)); err != nil {
 			return fmt.Errorf("forget a person: %w", err)
 		}
-		for _, table := range []string{"chat_conversations", "chat_lists", "chat_settings", "chat_follows"} {
+		for _, table := range []string{"chat_conversations", "chat_lists", "chat_settings", "chat_follows", "chat_listed_at"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE user_id = ?", int64(u)); err != nil {
 				return fmt.Errorf("forget a person: %w", err)
 			}

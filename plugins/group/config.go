@@ -8,7 +8,7 @@ import (
 
 // Config is the plugin's section of the configuration.
 type Config struct {
-	// MaxMembers bounds the members of one group. Default 500, so that no group is large unasked.
+	// MaxMembers bounds the members of one group. Default 100,000.
 	MaxMembers int `yaml:"max_members"`
 	// WriteDiffusion is up to how many members a message is written into the inbox of each. The members of a group that
 	// has had more follow its log. Default 500.
@@ -61,7 +61,7 @@ const (
 
 func defaultConfig() Config {
 	return Config{
-		MaxMembers: 500, WriteDiffusion: 500, MaxGroups: 1000, Invite: inviteAnybody, Confirm: confirmStrangers, RequestLife: 7 * 24 * time.Hour,
+		MaxMembers: 100_000, WriteDiffusion: 500, MaxGroups: 1000, Invite: inviteAnybody, Confirm: confirmStrangers, RequestLife: 7 * 24 * time.Hour,
 		PendingOfGroup: 1000, PendingOfUser: 200, CreationsPerHour: 60, ChangesPerMinute: 120, LooksPerMinute: 60, AnswersPerHour: 5,
 		CacheMembers: 500_000,
 	}

@@ -108,7 +108,7 @@ func TestFollow(t *testing.T) {
 		wantInbox(t, desk, limit, "1 to inboxes", "1 a chat", "2 one", "3 an old word")
 	}
 	wantInbox(t, a, 1, "1 to inboxes", "1 a chat", "2 one", "3 an old word")
-	wantList(t, b, "g_1 0 an old word", "c_100001_100002 1 a chat")
+	wantList(t, b, "c_100001_100002 1 a chat", "g_1 0 an old word") // the chat is newer, however late he asked
 
 	// What becomes of a message goes the same way; what was recalled nobody reads.
 	if err := a.Call(idl.ActionRecall, &chatpb.RecallRequest{ConversationId: "g_1", Seq: 2, MessageId: idOf(t, h, "g_1", 2)}, nil); err != nil {

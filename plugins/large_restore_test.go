@@ -17,7 +17,11 @@ type saved []timeline.Item
 // save copies all that the site's store holds.
 func (s *site) save() (all saved) {
 	s.t.Helper()
-	err := s.store.Store.(timeline.Exporter).Export(s.t.Context(), func(i timeline.Item) error {
+	from, can := s.store.Store.(timeline.Exporter)
+	if !can {
+		s.t.Skip("the production store is restored by its record; the chat plugin's TestFollowAfterRestore is for it too")
+	}
+	err := from.Export(s.t.Context(), func(i timeline.Item) error {
 		if m, is := i.(timeline.Stored); is {
 			m.Body, m.InboxSeqs = slices.Clone(m.Body), slices.Clone(m.InboxSeqs)
 			i = m

@@ -99,6 +99,7 @@ func newDraft(ctx context.Context, o Options, t tree, cover bool) (*Draft, []Fin
 	}
 	d.b, err = assemble(ctx, t, &d.opts, nil, d.covered)
 	if err == nil {
+		d.b.pool.alone = true
 		var again *vm
 		if again, err = d.b.newVM(); err == nil {
 			again.close()

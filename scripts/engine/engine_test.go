@@ -56,7 +56,7 @@ func options(dir string, log *logs) engine.Options {
 		Dir: dir, Log: slog.New(slog.NewTextHandler(log, nil)), Codes: []string{"rejected", "rate_limited"},
 		Debounce: 20 * time.Millisecond, Poll: time.Hour,
 		// Tests share a busy machine; what is bounded by time is tested with limits of its own.
-		Wall: time.Second, ChainWall: 2 * time.Second, LoadWall: 10 * time.Second, TestWall: 20 * time.Second,
+		Wall: time.Second, ChainWall: 2 * time.Second, LoadWall: 10 * time.Second, TestWall: 20 * time.Second, Wait: time.Minute,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,7 +35,7 @@ func bundleOf(t testing.TB, source string, change func(*Options)) *bundle {
 func tryBundle(t testing.TB, source string, change func(*Options)) (*bundle, error) {
 	t.Helper()
 	o := &Options{Dir: "unused", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Wall: time.Second, ChainWall: time.Second, LoadWall: 10 * time.Second, TestWall: 10 * time.Second}
+		Wall: time.Second, ChainWall: time.Second, LoadWall: 10 * time.Second, TestWall: 10 * time.Second, Wait: time.Minute}
 	if change != nil {
 		change(o)
 	}
@@ -273,6 +274,159 @@ im.on_message(function(c) n = n + 1 if n > 1 then error("state survived") end er
 			}
 		}
 	})
+}
+
+// stuckShared answers when it is told to.
+type stuckShared struct {
+	Shared
+	asked, answer chan struct{}
+}
+
+func (s *stuckShared) Get(context.Context, string) (string, bool, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return "", false, nil
+}
+
+// until polls for what another goroutine does.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: did not happen", what)
+		}
+	}
+}
+
+// slowly has a bundle's VMs made only when release is called.
+func slowly(b *bundle) (release func()) {
+	ready := make(chan struct{})
+	b.pool.build = func() (*vm, error) {
+		<-ready
+		return b.newVM()
+	}
+	return sync.OnceFunc(func() { close(ready) })
+}
+
+// A message whose hook fails, and the one after it, are answered while the VM that replaces the
+// broken one is made; who finds none free gets it.
+func TestReplacementIsBeside(t *testing.T) {
+	const source = `local im = require("im")
+im.on_message(function(c) if c.text == "bad" then error("bad") end c.text = c.text .. "!" end, {name = "h", on_error = "open"})`
+	for name, change := range map[string]func(*Options){
+		"broken": func(o *Options) { o.VMs = 2 },
+		"tired":  func(o *Options) { o.VMs, o.VMCalls = 2, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := bundleOf(t, source, change)
+			if err := b.pool.warm(); err != nil {
+				t.Fatal(err)
+			}
+			release := slowly(b)
+			defer release()
+			judged(t.Context(), b, "bad") // returns, though no VM is made
+			text := "next"
+			b.judge(t.Context(), b.chain(Before, "", true), &Call{Text: &text}, time.Now)
+			if text != "next!" {
+				t.Errorf("the next message is %q, want the other VM to have seen it", text)
+			}
+			all := make([]*vm, 2) // all that there are, the new one among them
+			got := make(chan error, 1)
+			go func() {
+				var err error
+				for i := range all {
+					if all[i], err = b.pool.get(t.Context()); err != nil {
+						break
+					}
+				}
+				got <- err
+			}()
+			release()
+			if err := <-got; err != nil {
+				t.Fatal(err)
+			}
+			if made := b.pool.made.Load(); made != 2 {
+				t.Errorf("got %d VMs, want 2", made)
+			}
+			for _, v := range all {
+				b.pool.put(v)
+			}
+		})
+	}
+}
+
+// While a VM is made no message waits for longer than Options.Wait, and on_error says what then.
+func TestReplacementIsWaitedFor(t *testing.T) {
+	b := bundleOf(t, hookSource(`if c.text == "bad" then error("bad") end`), func(o *Options) { o.VMs, o.Wait = 1, time.Millisecond })
+	release := slowly(b)
+	defer release()
+	judged(t.Context(), b, "bad")
+	if f, _ := judged(t.Context(), b, "next").Err.(*Fault); f == nil || f.Kind != FaultStarved {
+		t.Errorf("got %+v, want no VM in time", f)
+	}
+	release()
+	until(t, "the VM is replaced", func() bool { return len(b.pool.free) == 1 })
+	if v := judged(t.Context(), b, "next"); v.Err != nil {
+		t.Errorf("got %+v with a VM again", v)
+	}
+}
+
+// VMs that others keep while a store of all cores is slow are not in the way of those that are replaced.
+func TestReplacementWhileTheStoreIsSlow(t *testing.T) {
+	store := &stuckShared{asked: make(chan struct{}, 1), answer: make(chan struct{})}
+	b := bundleOf(t, `local im = require("im")
+im.on_message(function(c)
+	if c.text == "wait" then im.shared.get("key") end
+	if c.text == "bad" then error("bad") end
+	c.text = c.text .. "!"
+end, {name = "h", on_error = "open"})`, func(o *Options) { o.VMs = 2 })
+	b.opts.state.shared = store
+	if err := b.pool.warm(); err != nil {
+		t.Fatal(err)
+	}
+	say := func(text string) string {
+		b.judge(t.Context(), b.chain(Before, "", true), &Call{Text: &text}, time.Now)
+		return text
+	}
+	waited := make(chan string, 1)
+	go func() { waited <- say("wait") }()
+	<-store.asked
+	for range 5 { // with the one VM that is left, each time another
+		if got := say("bad"); got != "bad" {
+			t.Errorf("got %q of the hook that fails", got)
+		}
+		if got := say("good"); got != "good!" {
+			t.Errorf("got %q, want a VM in the place of the broken one", got)
+		}
+	}
+	close(store.answer)
+	if got := <-waited; got != "wait!" {
+		t.Errorf("got %q of the message that waited for the store", got)
+	}
+	if broken, made := b.pool.broken.Load(), b.pool.made.Load(); broken != 5 || made != 2 {
+		t.Errorf("got %d broken, %d VMs", broken, made)
+	}
+}
+
+// A pool that is closed while a VM is made lets go of that too, and nothing runs on.
+func TestReplacementEndsWithTheBundle(t *testing.T) {
+	b := bundleOf(t, hookSource(`error("bad")`), func(o *Options) { o.VMs = 1 })
+	release := slowly(b)
+	judged(t.Context(), b, "x")
+	closed := make(chan struct{})
+	go func() {
+		b.pool.close()
+		close(closed)
+	}()
+	until(t, "the pool is closed", func() bool { b.pool.mu.Lock(); defer b.pool.mu.Unlock(); return b.pool.closed })
+	release()
+	<-closed
+	if made, free := b.pool.made.Load(), len(b.pool.free); made != 0 || free != 0 {
+		t.Errorf("got %d VMs, %d of them free, want none", made, free)
+	}
+	if v := judged(t.Context(), b, "x"); v.Err == nil || v.Err.(*Fault).Kind != FaultScript || b.pool.made.Load() != 0 {
+		t.Errorf("got %+v and %d VMs, want one for that call only", v, b.pool.made.Load())
+	}
 }
 
 // A Go panic inside of the API is a fault of that call and costs its VM, even

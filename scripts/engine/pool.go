@@ -13,39 +13,48 @@ var errStarved = errors.New("no VM became free in time")
 
 // pool holds the VMs of one bundle. VMs are made until there are Options.VMs of
 // them; then callers wait. A VM that failed, or has worked enough, is replaced
-// when it comes back: tables of the Lua package never forget a key, so an old VM
-// only grows.
+// after it came back: tables of the Lua package never forget a key, so an old VM
+// only grows. No message pays for that: one goroutine makes them, beside.
 //
 // The VM that came back last goes out first: it is still in the processor's cache, and
 // those that only a rush needed are left alone.
 type pool struct {
-	b      *bundle
-	free   chan struct{} // one for each VM in idle; capacity: all VMs
-	made   atomic.Int32  // VMs that exist
-	closed atomic.Bool
+	b     *bundle
+	free  chan struct{} // one for each VM in idle; capacity: all VMs
+	made  atomic.Int32  // VMs that exist, or are owed
+	build func() (*vm, error)
+	alone bool // one goroutine uses it, and what it asks must not depend on time: VMs are replaced at once
 
 	replaced atomic.Int64 // after enough work
 	broken   atomic.Int64 // after a fault
 	starved  atomic.Int64 // callers that got none
 
-	mu   sync.Mutex // guards idle
-	idle []*vm      // the last one came back last
+	replacing sync.WaitGroup // the goroutine that makes what is owed; it ends when nothing is
+
+	mu     sync.Mutex // guards the fields below
+	idle   []*vm      // the last one came back last
+	owed   int        // VMs to be made in the place of those that are gone
+	closed bool       // nothing is owed any more
 }
 
 // newPool takes over the bundle's first VM.
 func newPool(b *bundle, first *vm) *pool {
-	p := &pool{b: b, free: make(chan struct{}, b.opts.VMs)}
+	p := &pool{b: b, free: make(chan struct{}, b.opts.VMs), build: b.newVM}
 	p.made.Store(1)
 	p.push(first)
 	return p
 }
 
-// push makes a VM free.
+// push makes a VM free. A pool that is closed lets go of it.
 func (p *pool) push(v *vm) {
 	p.mu.Lock()
 	p.idle = append(p.idle, v)
+	closed := p.closed
 	p.mu.Unlock()
 	p.free <- struct{}{}
+	if closed {
+		p.drain()
+	}
 }
 
 // pop takes a VM for one that was received from free.
@@ -79,7 +88,7 @@ func (p *pool) grow() (*vm, error) {
 		p.made.Add(-1)
 		return nil, nil
 	}
-	v, err := p.b.newVM()
+	v, err := p.build()
 	if err != nil {
 		p.made.Add(-1)
 		return nil, err
@@ -111,33 +120,64 @@ func (p *pool) get(ctx context.Context) (*vm, error) {
 	}
 }
 
-// put takes a VM back. One that must not be used again is replaced at once, so
-// that callers who wait get the new one.
+// put takes a VM back. One that must not be used again is replaced beside; who finds none
+// free meanwhile waits for that as for any other.
 func (p *pool) put(v *vm) {
 	tired := v.calls >= p.b.opts.VMCalls || v.work >= vmWork || v.busy >= vmBusy
-	if v.broken || tired {
-		v.close()
-		if v.broken {
-			p.broken.Add(1)
-		} else {
-			p.replaced.Add(1)
-		}
-		var err error
-		if v, err = p.b.newVM(); err != nil {
-			p.made.Add(-1)
-			p.b.opts.Log.Error("a VM cannot be replaced", "bundle", p.b.tree.hash, "err", err)
-			return
-		}
+	if !v.broken && !tired {
+		p.push(v)
+		return
 	}
-	p.push(v)
-	if p.closed.Load() {
-		p.drain()
+	v.close()
+	if v.broken {
+		p.broken.Add(1)
+	} else {
+		p.replaced.Add(1)
+	}
+	if p.alone {
+		p.replace()
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		p.made.Add(-1)
+		return
+	}
+	if p.owed++; p.owed == 1 {
+		p.replacing.Go(p.replaceOwed)
 	}
 }
 
-// close lets go of the VMs; those in use follow when they come back.
+// replaceOwed makes the VMs that are owed, one after the other.
+func (p *pool) replaceOwed() {
+	for more := true; more; {
+		p.replace()
+		p.mu.Lock()
+		p.owed--
+		more = p.owed > 0
+		p.mu.Unlock()
+	}
+}
+
+// replace makes a VM in the place of one that is gone. If it cannot be made, the next who finds
+// none free tries.
+func (p *pool) replace() {
+	v, err := p.build()
+	if err != nil {
+		p.made.Add(-1)
+		p.b.opts.Log.Error("a VM cannot be replaced", "bundle", p.b.tree.hash, "err", err)
+		return
+	}
+	p.push(v)
+}
+
+// close lets go of the VMs, after the one that is being made; those in use follow when they come back.
 func (p *pool) close() {
-	p.closed.Store(true)
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.replacing.Wait()
 	p.drain()
 }
 

@@ -221,6 +221,7 @@ func (b *bundle) twin() (*bundle, error) {
 		t.hooks[i].off.Store(h.off.Load())
 	}
 	t.pool = newPool(t, first)
+	t.pool.alone = true
 	return t, nil
 }
 

@@ -21,7 +21,12 @@ const (
 	parts        = 3    // of the wall time; no wait counts for more than one
 
 	overdue      = 100 * time.Microsecond // from one look to the next: 50 times what it takes
-	octetsInUnit = 512                    // of what is allocated by then
+	octetsInUnit = 256                    // of what is allocated by then
+
+	// A call that has this much time could keep gigabytes in tables that are each made too fast to be noticed.
+	roomy    = 200 * time.Millisecond
+	weighing = 8        // looks from one weighing to the next, at most
+	untaxed  = 16 << 10 // octets that are free each time: what others allocate meanwhile is in it
 )
 
 // budget bounds one call into a VM, by work and by time. It is the VM's context:
@@ -46,8 +51,10 @@ type budget struct {
 	next  int64 // look at the clock when less than that is left,
 	due   int64 // or when so many instructions have run
 
-	weighing bool              // the last look was late: what is allocated until the next is charged
-	octets   [1]metrics.Sample // what the process has allocated, as it was then
+	late    bool              // the last look was: what is allocated until the next is charged
+	looks   int               // since what is allocated was read
+	weighed time.Duration     // when it was
+	octets  [1]metrics.Sample // what the process had allocated then
 
 	wall time.Duration // that the call may take
 	ran  time.Duration // of it, as far as it was seen
@@ -68,7 +75,8 @@ func newBudget() budget {
 func (b *budget) begin(units int, wall time.Duration) {
 	b.left, b.given = int64(units), int64(units)
 	b.again()
-	b.wall, b.ran, b.seen, b.err, b.weighing = wall, 0, -1, nil, false
+	b.wall, b.ran, b.seen, b.err = wall, 0, -1, nil
+	b.late, b.looks, b.weighed = false, 0, -time.Hour
 }
 
 // again says when to look next.
@@ -109,7 +117,7 @@ func (b *budget) look() <-chan struct{} {
 		at := b.now()
 		if b.seen >= 0 {
 			b.ran += min(at-b.seen, b.part())
-			b.weigh(at - b.seen)
+			b.weigh(at)
 		}
 		b.seen = at
 		switch {
@@ -130,22 +138,28 @@ func (b *budget) look() <-chan struct{} {
 }
 
 // weigh charges what is allocated while looks are late, for instructions that are slow because they
-// fill tables: calls that have seconds, as while loading, would keep gigabytes. What others
-// allocate meanwhile is in it, which is little in so short a time.
-func (b *budget) weigh(gap time.Duration) {
-	slow := gap > overdue
-	if !slow && !b.weighing {
+// fill tables: calls that have seconds, as while loading, would keep gigabytes. Those are charged for what
+// they allocate quickly too. What others allocate meanwhile is in it, which is little in so short a time;
+// of longer times nothing is said.
+func (b *budget) weigh(at time.Duration) {
+	late := at-b.seen > overdue
+	b.looks++
+	if !late && !b.late && (b.wall < roomy || b.looks < weighing) {
 		return
 	}
 	before := uint64(0)
-	if b.weighing {
+	if b.weighed >= 0 {
 		before = b.octets[0].Value.Uint64()
 	}
 	metrics.Read(b.octets[:])
-	if b.weighing {
-		b.left = max(b.left-int64((b.octets[0].Value.Uint64()-before)/octetsInUnit), -1)
+	grown := int64(b.octets[0].Value.Uint64() - before)
+	switch {
+	case b.late:
+		b.left = max(b.left-grown/octetsInUnit, -1)
+	case b.wall >= roomy && at-b.weighed <= weighing*overdue:
+		b.left = max(b.left-max(grown-untaxed, 0)/octetsInUnit, -1)
 	}
-	b.weighing = slow
+	b.late, b.looks, b.weighed = late, 0, at
 }
 
 // part is what a wait counts for at most.

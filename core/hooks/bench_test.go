@@ -2,6 +2,8 @@ package hooks_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -16,10 +18,11 @@ import (
 )
 
 // BenchmarkMessage is a message through dispatch to a handler that does nothing:
-// without rules, with those that are shipped, and with all of those enabled.
+// without rules, with those that are shipped, and with all of those enabled. A thousand people
+// talk in turn, and never say the same again.
 func BenchmarkMessage(b *testing.B) {
 	enabled := map[string]map[string]string{
-		"flood": {"enabled": "true"}, "links": {"enabled": "true"}, "newcomers": {"enabled": "true"},
+		"flood": {"enabled": "true", "messages": "10000", "per": "1s", "repeats": "1000"}, "links": {"enabled": "true"}, "newcomers": {"enabled": "true"},
 		"rooms": {"gate_mention_all": "true", "slow": "r_lobby"},
 	}
 	for _, row := range []struct {
@@ -51,14 +54,18 @@ func BenchmarkMessage(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			body, err := idl.Append(nil, idl.CodecProtobuf, &chatpb.SendRequest{Text: "shall we meet at the station, as always? 好的，明天见"})
-			if err != nil {
-				b.Fatal(err)
+			var bodies [1021][]byte
+			for i := range bodies {
+				body, err := idl.Append(nil, idl.CodecProtobuf, &chatpb.SendRequest{Text: fmt.Sprintf("%x, shall we meet at the station, as always? 好的，明天见 %x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}), i)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				bodies[i] = body
 			}
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
-				call := &plugin.Call{Action: idl.ActionMessage, Codec: idl.CodecProtobuf, User: im.UserID(n + 1), Device: "d"}
-				if reply := d.Do(b.Context(), call, body); reply.Action == idl.ActionError {
+				call := &plugin.Call{Action: idl.ActionMessage, Codec: idl.CodecProtobuf, User: im.UserID(n%1000 + 1), Device: "d"}
+				if reply := d.Do(b.Context(), call, bodies[n%len(bodies)]); reply.Action == idl.ActionError {
 					b.Fatalf("refused by %q", call.Rule)
 				}
 			}

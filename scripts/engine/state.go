@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -51,8 +52,8 @@ var ErrNotANumber = errors.New("the value is no whole number within 2^53")
 // all VMs share it and a reload keeps it; each test of a bundle has its own.
 type state struct {
 	KV
-	rates   *otter.Cache[rateKey, int64] // when the bucket is full again, unix ns
-	windows *otter.Cache[windowKey, window]
+	rates   *otter.Cache[rateKey, *refill]
+	windows *otter.Cache[windowKey, *window]
 	sets    *otter.Cache[windowKey, members]
 	seed    maphash.Seed
 	local   *memory // closed with the state
@@ -79,10 +80,10 @@ func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, erro
 	var errs [5]error
 	s.alone, errs[4] = newLocalShared(c, size.octets)
 	s.shared = s.alone
-	s.rates, errs[0] = otter.New(&otter.Options[rateKey, int64]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
-		ExpiryCalculator: expiry(c, func(_ rateKey, full int64) int64 { return full })})
-	s.windows, errs[1] = otter.New(&otter.Options[windowKey, window]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
-		ExpiryCalculator: expiry(c, func(k windowKey, w window) int64 { return w.start + 2*int64(k.span) })})
+	s.rates, errs[0] = otter.New(&otter.Options[rateKey, *refill]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
+		ExpiryCalculator: unused(func(k rateKey, _ *refill) time.Duration { return k.per })})
+	s.windows, errs[1] = otter.New(&otter.Options[windowKey, *window]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
+		ExpiryCalculator: unused(func(k windowKey, _ *window) time.Duration { return 2 * k.span })})
 	s.sets, errs[2] = otter.New(&otter.Options[windowKey, members]{MaximumWeight: size.octets, Clock: c, Executor: c.executor(),
 		Weigher:          func(k windowKey, m members) uint32 { return uint32(len(k.key) + 16*len(m) + kvOverhead) },
 		ExpiryCalculator: expiry(c, func(k windowKey, m members) int64 { return m.latest() + int64(k.span) })})
@@ -122,12 +123,20 @@ func (c clock) Tick(d time.Duration) <-chan time.Time {
 	return time.Tick(d)
 }
 
-// executor runs the caches' housekeeping; nil: a goroutine.
+// executor runs the caches' housekeeping, which is due after each write: for the writes of a
+// millisecond at once, so that not each of them starts a goroutine, which costs more than the write. When more
+// come meanwhile than a cache has room to note, it does it by itself.
 func (c clock) executor() func(func()) {
 	if c.test {
 		return func(fn func()) { fn() }
 	}
-	return nil
+	return func(fn func()) { time.AfterFunc(time.Millisecond, fn) }
+}
+
+// unused is how long a counter may be left alone until it says nothing any more. Caches notice a use a second late
+// at most.
+func unused[K comparable, V any](d func(K, V) time.Duration) otter.ExpiryCalculator[K, V] {
+	return otter.ExpiryAccessingFunc(func(e otter.Entry[K, V]) time.Duration { return d(e.Key, e.Value) + 2*time.Second })
 }
 
 // expiry is when a value stops to matter, in unix ns.
@@ -137,44 +146,55 @@ func expiry[K comparable, V any](c clock, until func(K, V) int64) otter.ExpiryCa
 	})
 }
 
+// refill is the state of a rate. It is changed in place: to write it anew into the cache would cost
+// ten times as much.
+type refill struct {
+	mu   sync.Mutex
+	full int64 // when it is full again, unix ns
+}
+
 // rate is a token bucket of n per duration, by the time at which it is full
 // again (GCRA). A refused call takes nothing.
 func (s *state) rate(k rateKey, now int64) (ok bool, retry time.Duration) {
-	s.rates.Compute(k, func(full int64, _ bool) (int64, otter.ComputeOp) {
-		next := max(full, now) + int64(k.per)/int64(k.n)
-		if late := next - int64(k.per) - now; late > 0 {
-			retry = time.Duration(late)
-			return full, otter.CancelOp
-		}
-		ok = true
-		return next, otter.WriteOp
-	})
-	return ok, retry
+	b, found := s.rates.GetIfPresent(k)
+	if !found {
+		b, _ = s.rates.SetIfAbsent(k, new(refill))
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := max(b.full, now) + int64(k.per)/int64(k.n)
+	if late := next - int64(k.per) - now; late > 0 {
+		return false, time.Duration(late)
+	}
+	b.full = next
+	return true, 0
 }
 
 // window counts in two neighbouring spans, of which the older one weighs as much
-// as the sliding window still covers of it.
+// as the sliding window still covers of it. It is changed in place.
 type window struct {
+	mu        sync.Mutex
 	start     int64 // of the current span, unix ns
 	now, last float64
 }
 
 func (s *state) count(k windowKey, add float64, now int64) float64 {
-	var sum float64
-	s.windows.Compute(k, func(w window, found bool) (window, otter.ComputeOp) {
-		span := int64(k.span)
-		start := now - now%span
-		switch {
-		case !found || w.start < start-span || w.start > start:
-			w = window{start: start}
-		case w.start < start:
-			w = window{start: start, last: w.now}
-		}
-		w.now += add
-		sum = w.now + w.last*float64(span-(now-start))/float64(span)
-		return w, otter.WriteOp
-	})
-	return sum
+	w, found := s.windows.GetIfPresent(k)
+	if !found {
+		w, _ = s.windows.SetIfAbsent(k, new(window))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	span := int64(k.span)
+	start := now - now%span
+	switch {
+	case w.start < start-span || w.start > start:
+		w.start, w.now, w.last = start, 0, 0
+	case w.start < start:
+		w.start, w.now, w.last = start, 0, w.now
+	}
+	w.now += add
+	return w.now + w.last*float64(span-(now-start))/float64(span)
 }
 
 // members is who was seen when, by hash. Values in the cache are never written.

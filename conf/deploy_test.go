@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -144,7 +145,8 @@ func TestDeployedFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"User=freeim", "StateDirectory=freeim-" + name + " freeim-files", "Environment=" + key + "=%S/freeim-files"} {
+		for _, line := range []string{"User=freeim-" + name, "SupplementaryGroups=freeim-files", "ReadWritePaths=%S/freeim-files", "UMask=0007",
+			"StateDirectory=freeim-" + name, "Environment=" + key + "=%S/freeim-files"} {
 			if !strings.Contains(string(unit), "\n"+line+"\n") {
 				t.Errorf("the %s's unit does not say %s", name, line)
 			}
@@ -291,6 +293,46 @@ func TestUnits(t *testing.T) {
 	}
 	if said, err := exec.CommandContext(t.Context(), "systemd-analyze", append([]string{"verify", "--man=no"}, copies...)...).CombinedOutput(); err != nil || strings.Contains(string(said), dir) {
 		t.Errorf("systemd-analyze: %v\n%s", err, said)
+	}
+}
+
+// TestAccounts: systemd makes of what is shipped two accounts, and a directory that both may write to and nobody else reads.
+func TestAccounts(t *testing.T) {
+	for _, name := range []string{"systemd-sysusers", "systemd-tmpfiles"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skip("SKIPPED: systemd's accounts: there is no " + name)
+		}
+	}
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: systemd's accounts: only root makes some")
+	}
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"systemd-sysusers", "--root=" + root, "systemd/sysusers.conf"}, {"systemd-tmpfiles", "--root=" + root, "--create", "systemd/tmpfiles.conf"}} {
+		name, err := filepath.Abs(args[len(args)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		args[len(args)-1] = name
+		if said, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, said)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(root, "etc/group"))
+	if err != nil || !regexp.MustCompile(`(?m)^freeim-files:[^:]*:(\d+):(freeim-core,freeim-edge|freeim-edge,freeim-core)$`).Match(text) {
+		t.Errorf("the groups are %s, %v", text, err)
+	}
+	at, err := os.Stat(filepath.Join(root, "var/lib/freeim-files"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at.Mode() != os.ModeDir|os.ModeSetgid|0o770 {
+		t.Errorf("the directory is %v", at.Mode())
+	}
+	if group := fmt.Sprint(":", at.Sys().(*syscall.Stat_t).Gid, ":"); !regexp.MustCompile(`(?m)^freeim-files:[^:]*` + group).Match(text) {
+		t.Errorf("the directory is of group %s, the groups are %s", group, text)
 	}
 }
 

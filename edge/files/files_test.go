@@ -183,6 +183,30 @@ func TestUploadAndRead(t *testing.T) {
 	}
 }
 
+// TestModes: what is uploaded is for the edge's account alone, or for its group too where that may write to the directory.
+func TestModes(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o007))
+	for _, test := range []struct{ home, dir, file os.FileMode }{
+		{0o700, 0o700, 0o600},
+		{0o750, 0o700, 0o600},
+		{os.ModeSetgid | 0o770, os.ModeSetgid | 0o770, 0o660},
+	} {
+		w := start(t, edge.Options{})
+		if err := os.Chmod(w.home.Dir, test.home); err != nil {
+			t.Fatal(err)
+		}
+		up := ticket("hello")
+		if rep := w.send(up, "hello"); rep.status != 200 {
+			t.Fatalf("got %+v", rep)
+		}
+		for name, want := range map[string]os.FileMode{filepath.Dir(files.Path(up.ID)): os.ModeDir | test.dir, files.Path(up.ID): test.file} {
+			if at, err := os.Stat(filepath.Join(w.home.Dir, name)); err != nil || at.Mode() != want {
+				t.Errorf("in a directory of mode %v: %s is %v, %v, want %v", test.home, name, at.Mode(), err, want)
+			}
+		}
+	}
+}
+
 // What runs in a browser is saved, not shown.
 func TestWhatIsShown(t *testing.T) {
 	w := start(t, edge.Options{})

@@ -166,12 +166,14 @@ func (h *Handler) create(name string) (sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	_, mode, _ := files.Modes(root)
+	return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 }
 
 // makeDir makes one of the directories that IDs begin with; files.Flush has its name be on the disk.
 func makeDir(root *os.Root, dir string) error {
-	if err := root.Mkdir(dir, 0o700); !errors.Is(err, fs.ErrExist) {
+	mode, _, _ := files.Modes(root)
+	if err := root.Mkdir(dir, mode); !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return nil

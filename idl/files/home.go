@@ -29,6 +29,16 @@ type Home struct {
 	key  Key
 }
 
+// Modes are those of the directories and the files that are made in root, and of the key: for the process's account alone,
+// unless its group may write to root itself. Then edge and core are of two accounts that have the group in common, and
+// all may be changed by both but the key, which is read. The process's umask applies.
+func Modes(root *os.Root) (dir, file, key fs.FileMode) {
+	if at, err := root.Stat("."); err == nil && at.Mode().Perm()&0o020 != 0 {
+		return 0o770, 0o660, 0o640
+	}
+	return 0o700, 0o600, 0o600
+}
+
 // Open gives the directory, out of which nothing leads, and the key. What failed is tried again with
 // the next call. The root is Close's to close.
 func (h *Home) Open() (root *os.Root, key Key, err error) {
@@ -108,9 +118,10 @@ func keyIn(root *os.Root) (Key, error) {
 	}
 }
 
-// write makes a file that is on the disk when it returns.
+// write makes a file for the key that is on the disk when it returns.
 func write(root *os.Root, name, text string) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	_, _, mode := Modes(root)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,26 @@ func TestKeyIsMadeOnce(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "key")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("got %v, %v", info, err)
+	}
+}
+
+// TestModeOfKey: where edge and core have the directory by their group, the key is read by it too, and by nobody else.
+func TestModeOfKey(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o007))
+	for mode, want := range map[os.FileMode]os.FileMode{0o700: 0o600, 0o755: 0o600, os.ModeSetgid | 0o770: 0o640} {
+		h := &files.Home{Dir: t.TempDir()}
+		if err := os.Chmod(h.Dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := h.Open(); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := os.Stat(filepath.Join(h.Dir, "key")); err != nil || at.Mode() != want {
+			t.Errorf("in a directory of mode %v: %v, %v, want %v", mode, at.Mode(), err, want)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -115,6 +117,27 @@ type filesConfig struct {
 	Dir     string `yaml:"dir"`     // empty: none; in embedded mode that of the core, if it has one
 	Key     string `yaml:"key"`     // empty: the one in dir
 	Uploads int    `yaml:"uploads"` // under way at once
+	Origin  string `yaml:"origin"`  // of a store that clients reach by itself, S3; empty: none, in embedded mode that of the core
+}
+
+// stores are the origins that the demo may use beside its own.
+func (c *filesConfig) stores() []string {
+	if c.Origin == "" {
+		return nil
+	}
+	return []string{c.Origin}
+}
+
+// checkOrigin refuses what is no origin: it stands in a header, among others.
+func (c *filesConfig) checkOrigin() error {
+	if c.Origin == "" {
+		return nil
+	}
+	at, err := url.Parse(c.Origin)
+	if err != nil || at.Scheme != "https" && at.Scheme != "http" || at.Host == "" || c.Origin != at.Scheme+"://"+at.Host || strings.ContainsAny(c.Origin, " ;,'\"") {
+		return errors.New("edge.files.origin must be as https://s3.example, without a path")
+	}
+	return nil
 }
 
 // handler is nil when there are none; origins are those of the API.
@@ -243,6 +266,12 @@ func (c *config) complete() error {
 	}
 	if of, ok := c.Plugins["file"].(*file.Config); ok && c.Core != nil && c.Edge.Files.Dir == "" && of.Store == "disk" {
 		c.Edge.Files.Dir, c.Edge.Files.Key = of.Dir, of.Key
+	}
+	if of, ok := c.Plugins["file"].(*file.Config); ok && c.Core != nil && c.Edge.Files.Origin == "" {
+		c.Edge.Files.Origin = of.Origin()
+	}
+	if err := c.Edge.Files.checkOrigin(); err != nil {
+		return err
 	}
 	switch {
 	case len(c.Edge.Cores) == 0:

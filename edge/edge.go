@@ -128,7 +128,7 @@ func (e *edge) options(log *slog.Logger) gateway.Options {
 // browser SDK, the actions, what people upload, and the health of this edge.
 func (e *edge) pages() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", web.Handler())
+	mux.Handle("/", web.Handler(e.config.Files.stores()...))
 	mux.HandleFunc("GET /healthz", e.health)
 	if e.api != nil {
 		mux.Handle(api.Prefix, e.api)

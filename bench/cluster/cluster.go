@@ -48,6 +48,8 @@ type Options struct {
 	Requests int
 	// Tracer makes the spans of the actions, of all of them; nil: there are none.
 	Tracer trace.Tracer
+	// Stores are the origins, beside an edge's own, to which the demo may send files.
+	Stores []string
 	// TLS is what the edges show on ports of their own for tls:// and wss://,
 	// beside the plain ones; nil: there are no such ports.
 	TLS *tls.Config
@@ -236,7 +238,7 @@ func (e *Edge) Start() error {
 		return fmt.Errorf("build the hub: %w", err)
 	}
 	served := http.NewServeMux()
-	served.Handle("/", web.Handler())
+	served.Handle("/", web.Handler(e.cluster.opts.Stores...))
 	actions, err := api.New(api.Options{Hub: hub, Actions: links.Actions, Requests: e.cluster.opts.Requests})
 	if err != nil {
 		hub.Close()

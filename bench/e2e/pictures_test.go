@@ -1,13 +1,23 @@
 package e2e_test
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"freeim/bench/cluster"
 	"freeim/bench/e2e/browser"
+	"freeim/core/server"
+	"freeim/plugins/file"
 )
 
 // attach has a page send a file: the expression is what it consists of.
@@ -114,4 +124,101 @@ func TestFilesInBrowsers(t *testing.T) {
 	}
 	alice.NoFaults()
 	bob.NoFaults()
+}
+
+// bucket is a store that speaks as much of S3 as a browser and the core need: files by signed URL, for the pages of one origin.
+// Signatures are what the tests of plugins/file look at.
+type bucket struct {
+	*httptest.Server
+	page string // the origin that may use it
+
+	mu     sync.Mutex // guards the fields below
+	files  map[string]stored
+	asked  map[string]int // by method
+	denied []string
+}
+
+type stored struct{ body, kind, sum string }
+
+func newBucket(t *testing.T) *bucket {
+	b := &bucket{files: map[string]stored{}, asked: map[string]int{}}
+	b.Server = httptest.NewServer(b)
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *bucket) ServeHTTP(out http.ResponseWriter, in *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked[in.Method]++
+	if from := in.Header.Get("Origin"); from != "" && from == b.page {
+		out.Header().Set("Access-Control-Allow-Origin", from)
+		out.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, PUT")
+		out.Header().Set("Access-Control-Allow-Headers", "content-type, content-encoding, x-amz-checksum-sha256")
+	}
+	was, there := b.files[in.URL.Path]
+	switch {
+	case in.Method == http.MethodOptions:
+	case in.Header.Get("Authorization") == "" && in.URL.Query().Get("X-Amz-Signature") == "":
+		b.denied = append(b.denied, in.Method+" "+in.URL.Path)
+		out.WriteHeader(http.StatusForbidden)
+	case in.Method == http.MethodPut:
+		body, err := io.ReadAll(in.Body)
+		sum := sha256.Sum256(body)
+		if said := in.Header.Get("X-Amz-Checksum-Sha256"); err != nil || said != base64.StdEncoding.EncodeToString(sum[:]) {
+			b.denied = append(b.denied, "PUT with "+said)
+			out.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		b.files[in.URL.Path] = stored{string(body), in.Header.Get("Content-Type"), in.Header.Get("X-Amz-Checksum-Sha256")}
+	case !there:
+		out.WriteHeader(http.StatusNotFound)
+	default:
+		head := out.Header()
+		head.Set("X-Amz-Checksum-Sha256", was.sum)
+		head.Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+		head.Set("ETag", `"1"`)
+		head.Set("Content-Type", cmp.Or(in.URL.Query().Get("response-content-type"), was.kind))
+		head.Set("Content-Disposition", in.URL.Query().Get("response-content-disposition"))
+		head.Set("Content-Length", fmt.Sprint(len(was.body)))
+		if in.Method == http.MethodGet {
+			_, _ = io.WriteString(out, was.body) // whoever goes misses it
+		}
+	}
+}
+
+// TestFilesInBrowsersByS3: with a store of another origin the page sends files there, by the ticket alone, and shows what is there.
+func TestFilesInBrowsersByS3(t *testing.T) {
+	b, store := browser.ForTest(t), newBucket(t)
+	c := startClusterWith(t, cluster.Options{Dir: t.TempDir(), Stores: []string{store.URL}, Core: func(_ int, o *server.Options) {
+		for _, p := range o.Plugins {
+			if of, ok := p.(*file.File); ok {
+				of := of.Config().(*file.Config)
+				of.Store = "s3"
+				of.S3.Endpoint, of.S3.Region, of.S3.Bucket, of.S3.AccessKey, of.S3.SecretKey = store.URL, "test-1", "bucket", "key", "secret"
+				if of.Origin() != store.URL {
+					t.Errorf("its origin is %q", of.Origin())
+				}
+			}
+		}
+	}})
+	page := c.Edges[0].Page()
+	store.mu.Lock()
+	store.page = strings.TrimSuffix(page, "/")
+	store.mu.Unlock()
+	alice, bob := signUpInTab(t, b, page, "alice"), signUpInTab(t, b, page, "bob")
+	alice.chatWith("bob")
+	alice.attach("#files", "sunset.png", "image/png", picture(640, 400, "#3d57d6"))
+	alice.has(1, "delivered")
+	alice.WaitFor(`document.querySelector(".own .media img")?.naturalWidth === 640`)
+	bob.WaitText(".preview", "🖼 sunset.png")
+	bob.Click(".row")
+	bob.WaitFor(fmt.Sprintf(`(({naturalWidth, src} = {}) => naturalWidth === 640 && src.startsWith(%q))(document.querySelector(".message:not(.own) .media img"))`, store.URL+"/bucket/files/"))
+	alice.NoFaults()
+	bob.NoFaults()
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if len(store.files) != 1 || store.asked["OPTIONS"] == 0 || store.asked["PUT"] == 0 || len(store.denied) > 0 {
+		t.Errorf("the store has %d files, was asked %v and denied %v", len(store.files), store.asked, store.denied)
+	}
 }

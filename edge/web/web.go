@@ -10,6 +10,7 @@ import (
 	"embed"
 	"encoding/base64"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -17,10 +18,13 @@ import (
 var files embed.FS
 
 // policy is the Content-Security-Policy of the demo: its own files and what people uploaded
-// here, a WebSocket to its own origin, and no way to turn text into markup.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; " +
-	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-	"require-trusted-types-for 'script'"
+// here, or to a store whose origin is given; a WebSocket to its own origin, and no way to turn text into markup.
+func policy(stores []string) string {
+	from := strings.Join(append([]string{"'self'"}, stores...), " ")
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src " + from + "; media-src " + from + "; " +
+		"connect-src " + from + "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+		"require-trusted-types-for 'script'"
+}
 
 // page is one file as it is served.
 type page struct {
@@ -50,19 +54,21 @@ func pages() map[string]page {
 // Handler serves the demo chat at "/", the SDK at "/freeim.js", its types at
 // "/freeim.d.ts" and what the demo needs; 404 for every other path, 405 for
 // methods other than GET and HEAD. Everything carries an ETag and is revalidated,
-// so a browser sees a new build at once. Safe for concurrent use.
-func Handler() http.Handler {
+// so a browser sees a new build at once. Stores are the origins, as "https://s3.example", to which clients upload and
+// from which they read what is uploaded, beside the page's own. Safe for concurrent use.
+func Handler(stores ...string) http.Handler {
+	may := policy(stores)
 	mux := http.NewServeMux()
 	for path, p := range pages() {
 		if path == "/" {
 			path = "/{$}"
 		}
-		mux.Handle("GET "+path, serve(p))
+		mux.Handle("GET "+path, serve(p, may))
 	}
 	return mux
 }
 
-func serve(p page) http.Handler {
+func serve(p page, may string) http.Handler {
 	body, err := files.ReadFile(p.name)
 	if err != nil {
 		panic("web: not embedded: " + p.name)
@@ -70,16 +76,16 @@ func serve(p page) http.Handler {
 	sum := sha256.Sum256(body)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		setHeaders(w.Header(), p)
+		setHeaders(w.Header(), p, may)
 		w.Header().Set("ETag", etag)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 	})
 }
 
-func setHeaders(h http.Header, p page) {
+func setHeaders(h http.Header, p page, may string) {
 	h.Set("Content-Type", p.contentType)
 	h.Set("Cache-Control", "no-cache")
-	h.Set("Content-Security-Policy", policy)
+	h.Set("Content-Security-Policy", may)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -163,3 +163,20 @@ func TestSDK(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestStores: the page may send files to a store that is named, and show what is there; scripts come from nowhere else.
+func TestStores(t *testing.T) {
+	w := httptest.NewRecorder()
+	web.Handler("https://s3.example").ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	said := map[string]string{}
+	for part := range strings.SplitSeq(w.Header().Get("Content-Security-Policy"), "; ") {
+		name, from, _ := strings.Cut(part, " ")
+		said[name] = from
+	}
+	for name, want := range map[string]string{"default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self' https://s3.example",
+		"media-src": "'self' https://s3.example", "connect-src": "'self' https://s3.example"} {
+		if said[name] != want {
+			t.Errorf("%s: got %q, want %q", name, said[name], want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -45,6 +46,18 @@ type S3 struct {
 	VirtualHost bool `yaml:"virtual_host"`
 	// CAFile holds the certificates (PEM) of who signs that of a private endpoint; empty: the system's.
 	CAFile string `yaml:"ca_file"`
+}
+
+// Origin is where clients send files and read them, as "https://s3.example"; empty: at the edges.
+func (c *Config) Origin() string {
+	at, err := url.Parse(cmp.Or(c.S3.PublicEndpoint, c.S3.Endpoint))
+	if c.Store != onS3 || err != nil || at.Host == "" {
+		return ""
+	}
+	if c.S3.VirtualHost {
+		at.Host = c.S3.Bucket + "." + at.Host
+	}
+	return at.Scheme + "://" + at.Host
 }
 
 func (c *S3) validate() error {

@@ -50,7 +50,8 @@ type Alert struct {
 	Mention bool   `json:"mention,omitempty"` // one of the messages names him, or everybody
 	// Silent is to be shown without a sound: he muted the conversation, and none of the messages mentions him.
 	Silent bool `json:"silent,omitempty"`
-	// Badge is how many messages he has not read, but for conversations that are muted altogether.
+	// Badge is how many messages he has not read, but for conversations that he muted altogether, or hid. Of somebody who was long
+	// away it may be too few: each alert counts 500 entries of his inbox more.
 	Badge   int64         `json:"badge"`
 	Devices []AlertDevice `json:"devices"` // at least one
 }
@@ -65,8 +66,8 @@ type AlertDevice struct {
 
 // PushTokens knows the devices that can be told while they are not connected. Safe for concurrent use.
 type PushTokens interface {
-	// PushTokens calls fn with each device of u that has given a token, the newest sign-in first.
-	PushTokens(ctx context.Context, u im.UserID, fn func(d im.DeviceID, kind idl.DeviceType, provider, token string)) error
+	// PushTokens calls fn with each device of the users that has given a token, of each user the newest sign-in first.
+	PushTokens(ctx context.Context, users []im.UserID, fn func(u im.UserID, d im.DeviceID, kind idl.DeviceType, provider, token string)) error
 }
 
 // Level is how much somebody wants to hear of a conversation.

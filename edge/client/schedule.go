@@ -9,7 +9,7 @@ import (
 )
 
 // Schedule has a message be sent at a time. Its ClientId must be one of its own: the same again gives the same answer. The
-// event chat.scheduled tells what becomes of it.
+// event chat.scheduled tells what becomes of it. Asked again it gives the same; once it is sent, SCHEDULED_STATE_SENT, without an ID.
 func (a Actions) Schedule(ctx context.Context, m *chatpb.SendRequest, at time.Time) (*chatpb.Scheduled, error) {
 	rep, err := ask[chatpb.ScheduleReply](ctx, a.call, idl.ActionSchedule, &chatpb.ScheduleRequest{Message: m, AtMs: at.UnixMilli()})
 	return rep.GetScheduled(), err

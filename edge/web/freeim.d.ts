@@ -117,7 +117,7 @@ export interface Media {
 }
 export interface Reply { seq: number; message_id: string; sender_id?: number; kind?: number }
 /** What became of a message, as it is when it is read. */
-/** A message that is to be sent later; state 1: it could not be, reason says why. */
+/** A message that is to be sent later; state 1: it could not be, reason says why; 2, in an answer to schedule: it is sent, and has no id. */
 export interface Scheduled {
   id: string;
   message: Record<string, unknown>;

@@ -1642,7 +1642,7 @@ export class Client extends EventTarget {
 
   /**
    * Has a message be sent later, at a time in ms; `message` is as in SendRequest, with a client_id of its own: the same again gives the same answer.
-   * The event chat.scheduled tells what becomes of it.
+   * The event chat.scheduled tells what becomes of it. Asked again it gives the same; once it is sent, state 2, without an ID.
    */
   async schedule(message, atMs) {
     return (await this.request(Action.SCHEDULE, { message, at_ms: atMs })).scheduled;

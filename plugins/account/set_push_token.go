@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -83,17 +84,50 @@ func (s *store) setPush(ctx context.Context, u im.UserID, signIn int64, provider
 // connected.
 type pushes struct{ *Account }
 
-// PushTokens calls fn with each device of u that has given a token, the newest sign-in
+// mostTold is how many people one query names.
+const mostTold = 500
+
+// selectTold lists the devices of people that have given a token.
+const selectTold = "SELECT user_id, device_id, device_type, last_seen_ms, push_provider, push_token FROM account_devices " +
+	"WHERE user_id IN %s AND push_token <> '' ORDER BY user_id, sign_in DESC"
+
+// PushTokens calls fn with each device of the users that has given a token, of each user the newest sign-in
 // first. Devices whose own token has expired are left out.
-func (p pushes) PushTokens(ctx context.Context, u im.UserID, fn func(d im.DeviceID, kind idl.DeviceType, provider, token string)) error {
-	all, err := p.store.devices(ctx, u)
-	if err != nil {
-		return plugin.Stored(ctx, err)
-	}
-	for _, d := range all {
-		if d.pushToken != "" && !p.expired(d) {
-			fn(d.id, d.deviceType, d.pushProvider, d.pushToken)
+func (p pushes) PushTokens(ctx context.Context, users []im.UserID, fn func(u im.UserID, d im.DeviceID, kind idl.DeviceType, provider, token string)) error {
+	for some := range slices.Chunk(users, mostTold) {
+		all, err := p.store.told(ctx, some)
+		if err != nil {
+			return plugin.Stored(ctx, err)
+		}
+		for _, d := range all {
+			if !p.expired(d) {
+				fn(d.user, d.id, d.deviceType, d.pushProvider, d.pushToken)
+			}
 		}
 	}
 	return nil
+}
+
+// told lists the devices of people that have given a token.
+func (s *store) told(ctx context.Context, users []im.UserID) (all []device, err error) {
+	args := make([]any, len(users))
+	for i, u := range users {
+		args[i] = int64(u)
+	}
+	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(selectTold, plugin.Marks(len(users))), args...)
+	if err != nil {
+		return nil, fmt.Errorf("list devices with push tokens: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d device
+		if err := rows.Scan(&d.user, &d.id, &d.deviceType, &d.lastSeenMs, &d.pushProvider, &d.pushToken); err != nil {
+			return nil, fmt.Errorf("read a device: %w", err)
+		}
+		all = append(all, d)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list devices with push tokens: %w", err)
+	}
+	return all, nil
 }

@@ -1,12 +1,12 @@
 package account_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"freeim/core/im"
+	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
@@ -21,9 +21,10 @@ func pushTokens(t *testing.T, h *plugintest.Host, u im.UserID) string {
 	t.Helper()
 	service, _ := h.Service("account.push")
 	var all []string
-	err := service.(interface {
-		PushTokens(ctx context.Context, u im.UserID, fn func(d im.DeviceID, kind idl.DeviceType, provider, token string)) error
-	}).PushTokens(t.Context(), u, func(d im.DeviceID, kind idl.DeviceType, provider, token string) {
+	err := service.(plugin.PushTokens).PushTokens(t.Context(), []im.UserID{u, u + 1000}, func(of im.UserID, d im.DeviceID, kind idl.DeviceType, provider, token string) {
+		if of != u {
+			t.Errorf("told of a device of %d", of)
+		}
 		all = append(all, fmt.Sprint(d, " ", idl.DeviceTypeName(kind), " ", provider, " ", token))
 	})
 	if err != nil {

@@ -20,8 +20,6 @@ const (
 	mostAlerted = 2000
 	// mostAlertText is how many characters of a text an alert has.
 	mostAlertText = 200
-	// mostBadge is how many conversations count for a badge.
-	mostBadge = 1000
 )
 
 // alerts is the service plugin.ServiceAlerts.
@@ -77,6 +75,9 @@ func (p alerts) Alerts(ctx context.Context, items []plugin.Fed) (all []plugin.Al
 		}
 		all = append(all, found...)
 	}
+	if err := p.count(ctx, all); err != nil {
+		return nil, 0, err
+	}
 	return all, covered, p.name(ctx, all)
 }
 
@@ -127,30 +128,60 @@ func (p alerts) unreached(ctx context.Context, f *fresh) (all []plugin.Alert, er
 	if waiting, err = p.audible(ctx, f, waiting); err != nil {
 		return nil, err
 	}
-	for _, w := range waiting {
-		a := plugin.Alert{Position: w.newest.position, User: w.user, Conversation: f.conversation, CollapseKey: string(f.conversation),
-			MessageID: w.newest.Id, Seq: w.newest.Seq, Sender: im.UserID(w.newest.SenderId), TimeMs: w.newest.TimeMs, Kind: kindName(w.newest.Kind),
-			Text: beginning(w.newest.Text, mostAlertText), Mention: w.mention, Silent: w.silent}
-		err := p.tokens.PushTokens(ctx, w.user, func(d im.DeviceID, kind idl.DeviceType, provider, token string) {
-			a.Devices = append(a.Devices, plugin.AlertDevice{Device: d, Type: idl.DeviceTypeName(kind), Provider: provider, Token: token})
-		})
-		if err != nil {
-			return nil, err
-		}
-		if len(a.Devices) == 0 {
-			continue
-		}
-		if may, err := p.mayHear(ctx, f, &a); err != nil {
-			return nil, err
-		} else if !may {
-			continue
-		}
-		if a.Badge, err = p.badge(ctx, w.user); err != nil {
-			return nil, err
-		}
-		all = append(all, a)
+	users := make([]im.UserID, len(waiting))
+	for i, w := range waiting {
+		users[i] = w.user
 	}
+	devices := map[im.UserID][]plugin.AlertDevice{}
+	err = p.tokens.PushTokens(ctx, users, func(u im.UserID, d im.DeviceID, kind idl.DeviceType, provider, token string) {
+		devices[u] = append(devices[u], plugin.AlertDevice{Device: d, Type: idl.DeviceTypeName(kind), Provider: provider, Token: token})
+	})
+	if err != nil {
+		return nil, err
+	}
+	users = users[:0]
+	for _, w := range waiting {
+		if len(devices[w.user]) == 0 {
+			continue
+		}
+		users = append(users, w.user)
+		all = append(all, plugin.Alert{Position: w.newest.position, User: w.user, Conversation: f.conversation, CollapseKey: string(f.conversation),
+			MessageID: w.newest.Id, Seq: w.newest.Seq, Sender: im.UserID(w.newest.SenderId), TimeMs: w.newest.TimeMs, Kind: kindName(w.newest.Kind),
+			Text: beginning(w.newest.Text, mostAlertText), Mention: w.mention, Silent: w.silent, Devices: devices[w.user]})
+	}
+	may := make(map[im.UserID]*bool, len(users))
+	for _, u := range users {
+		may[u] = new(bool)
+	}
+	err = eachOf(users, func(i int, u im.UserID) (err error) {
+		*may[u], err = p.mayHear(ctx, f, &all[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(a plugin.Alert) bool { return !*may[a.User] })
 	return all, nil
+}
+
+// count fills in the badges.
+func (p alerts) count(ctx context.Context, all []plugin.Alert) error {
+	var users []im.UserID
+	seen := map[im.UserID]bool{}
+	for _, a := range all {
+		if !seen[a.User] {
+			seen[a.User] = true
+			users = append(users, a.User)
+		}
+	}
+	badges, err := p.badges(ctx, users)
+	if err != nil {
+		return plugin.Stored(ctx, err)
+	}
+	for i := range all {
+		all[i].Badge = badges[all[i].User]
+	}
+	return nil
 }
 
 // behind are those who neither hold nor have read all that came, each with the newest that is another's.
@@ -224,39 +255,6 @@ func (p alerts) mayHear(ctx context.Context, f *fresh, a *plugin.Alert) (bool, e
 		return !m.shadowed, err
 	}
 }
-
-// badge counts what a person has not read, but for conversations that are muted altogether. What he has missed of
-// large groups counts as far as one step brings it into his list.
-func (p *Chat) badge(ctx context.Context, u im.UserID) (n int64, err error) {
-	if _, err := p.follow(ctx, u, gatherForBadge); err != nil {
-		return 0, err
-	}
-	all, err := p.lists.list(ctx, p.host.DB(), selectUnread, int64(u), mostBadge)
-	if err != nil {
-		return 0, err
-	}
-	silenced := map[im.ConversationID]bool{}
-	for _, owner := range p.owners {
-		if owner, ok := owner.(plugin.Leveller); ok && len(all) > 0 {
-			none, err := owner.Silenced(ctx, u)
-			if err != nil {
-				return 0, err
-			}
-			for _, c := range none {
-				silenced[c] = true
-			}
-		}
-	}
-	for _, l := range all {
-		if !silenced[l.conversation] {
-			n += l.unread()
-		}
-	}
-	return n, nil
-}
-
-// selectUnread are the conversations of a person in which something may be unread and counts.
-const selectUnread = selectListed + " AND mute < 2 AND last_seq > since_seq AND last_seq > read_seq AND last_seq > floor_seq LIMIT ?"
 
 // said is what a person says of a conversation, as far as alerts care.
 type said struct {

@@ -19,9 +19,11 @@ import (
 // phones stands for the account plugin: who has a phone that can be told.
 type phones []im.UserID
 
-func (p phones) PushTokens(_ context.Context, u im.UserID, fn func(im.DeviceID, idl.DeviceType, string, string)) error {
-	if slices.Contains(p, u) {
-		fn("phone", idl.DeviceMobile, "apns", "token of "+u.String())
+func (p phones) PushTokens(_ context.Context, users []im.UserID, fn func(im.UserID, im.DeviceID, idl.DeviceType, string, string)) error {
+	for _, u := range users {
+		if slices.Contains(p, u) {
+			fn(u, "phone", idl.DeviceMobile, "apns", "token of "+u.String())
+		}
 	}
 	return nil
 }
@@ -190,6 +192,12 @@ func TestAlerts(t *testing.T) {
 			a.quiet.levels[bob] = plugin.LevelNone
 			send(t, a.alices, bob, "m", "hi")
 		}, "", []string{`100002 1 text "hi" badge 1`}},
+		"what is hidden is in no badge": {func(t *testing.T, a *alerting) {
+			if _, err := update(a.bobs, &chatpb.UpdateConversationRequest{ConversationId: send(t, a.carols, bob, "m", "hi").ConversationId, Hidden: new(true)}); err != nil {
+				t.Fatal(err)
+			}
+			send(t, a.alices, bob, "m", "hi")
+		}, "", []string{`100002 1 text "hi" badge 1`}},
 		"not what a block keeps from him": {func(t *testing.T, a *alerting) {
 			a.quiet.set(func() {
 				a.quiet.guard = func(_, to im.UserID) error { return map[im.UserID]error{bob: plugin.ErrUnseen}[to] }
@@ -305,6 +313,25 @@ func TestAlertsAreBounded(t *testing.T) {
 	}
 	if found, covered, err := a.service.Alerts(t.Context(), nil); len(found) != 0 || covered != 0 || err != nil {
 		t.Errorf("got %v, %d, %v", found, covered, err)
+	}
+}
+
+// TestBadgesOfManyUnread: however long somebody was away, an alert takes one step with his list, and the next one another.
+func TestBadgesOfManyUnread(t *testing.T) {
+	a := newAlerting(t)
+	const many = 1100
+	for i := range many {
+		send(t, a.alices, bob, fmt.Sprint(i), "hi")
+	}
+	page, err := a.feeder.messages.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), many-1, 5)
+	if err != nil || len(page.Items) != 1 {
+		t.Fatalf("got %d items, %v", len(page.Items), err)
+	}
+	for _, want := range []int64{500, 1000, many, many} {
+		found, _, err := a.service.Alerts(t.Context(), page.Items)
+		if err != nil || len(found) != 1 || found[0].Badge != want {
+			t.Fatalf("got %+v, %v, want a badge of %d", found, err, want)
+		}
 	}
 }
 

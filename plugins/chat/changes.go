@@ -149,6 +149,14 @@ func (p *Chat) mayWrite(ctx context.Context, t *target, user im.UserID, kind str
 	return nil
 }
 
+// mayLook bounds how often one person asks what costs the directory more than a page of messages.
+func (p *Chat) mayLook(ctx context.Context, user im.UserID) error {
+	if wait := p.looks.Take(ctx, user.String()); wait > 0 {
+		return &im.Error{Code: idl.CodeRateLimited, Reason: "asked too often", RetryAfter: wait}
+	}
+	return nil
+}
+
 // mayChange bounds how often one person changes messages.
 func (p *Chat) mayChange(ctx context.Context, user im.UserID) error {
 	if wait := p.changed.Take(ctx, user.String()); wait > 0 {

@@ -609,6 +609,7 @@ func TestChangesBounds(t *testing.T) {
 		"edit for ever":             func(c *chat.Config) { c.EditWindow = 1 << 62 },
 		"versions for somebody":     func(c *chat.Config) { c.Versions = "some" },
 		"no changes":                func(c *chat.Config) { c.ChangesPerMinute = 0 },
+		"no looks":                  func(c *chat.Config) { c.LooksPerMinute = 0 },
 	} {
 		p := chat.New()
 		change(p.Config().(*chat.Config))

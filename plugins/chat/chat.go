@@ -53,8 +53,11 @@ type Config struct {
 	// Versions is who may read how an edited message read before: "all" who may read the message, its
 	// "sender", or "nobody". Default all.
 	Versions string `yaml:"versions"`
-	// ChangesPerMinute is how often one person may recall, edit or react. Default 120.
+	// ChangesPerMinute is how often one person may recall, edit, react, or schedule a message or change one. Default 120.
 	ChangesPerMinute int `yaml:"changes_per_minute"`
+	// LooksPerMinute is how often one person may ask who has read a message, or how it read before.
+	// Default 240.
+	LooksPerMinute int `yaml:"looks_per_minute"`
 	// SearchScan is how many messages one search looks at, about, and SearchesPerMinute how often one person may search.
 	// Defaults 5,000 and 60.
 	SearchScan        int `yaml:"search_scan"`
@@ -87,6 +90,7 @@ type Chat struct {
 	types     plugin.Limiter
 	searches  plugin.Limiter
 	changed   plugin.Limiter
+	looks     plugin.Limiter
 	changes   changeStore
 	files     plugin.Files // nil: nobody keeps any
 	lists     listStore
@@ -107,7 +111,7 @@ type Chat struct {
 // New makes the plugin with the default configuration.
 func New() *Chat {
 	return &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10, HeldOfOne: 100, HeldOfAll: 10_000, TypingPerMinute: 60, TypingMembers: 50, ReadersMembers: 500, ScheduledOfOne: 100, SearchScan: 5000, SearchesPerMinute: 60, MediaURLs: true,
-		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120},
+		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120, LooksPerMinute: 240},
 		owners: map[im.ConversationType]plugin.ConversationOwner{im.Notices: notices{}}, fences: map[im.ConversationID]bool{}}
 }
 
@@ -142,6 +146,9 @@ func (p *Chat) Validate() error {
 	if p.config.SearchesPerMinute < 1 || p.config.SearchesPerMinute > 6000 {
 		return im.Invalid("chat.searches_per_minute", "must be 1-6000, is %d", p.config.SearchesPerMinute)
 	}
+	if p.config.LooksPerMinute < 1 || p.config.LooksPerMinute > 6000 {
+		return im.Invalid("chat.looks_per_minute", "must be 1-6000, is %d", p.config.LooksPerMinute)
+	}
 	if p.config.TypingMembers < 0 || p.config.TypingMembers > 500 {
 		return im.Invalid("chat.typing_members", "must be 0-500, is %d", p.config.TypingMembers)
 	}
@@ -175,6 +182,7 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.changes = changeStore{h}
 	p.scheduled = scheduleStore{h}
 	p.changed = h.Limiter("changes", p.config.ChangesPerMinute, time.Minute)
+	p.looks = h.Limiter("looks", p.config.LooksPerMinute, time.Minute)
 	p.searches = h.Limiter("searches", p.config.SearchesPerMinute, time.Minute)
 	p.types = h.Limiter("typing", p.config.TypingPerMinute, time.Minute)
 	if p.people, err = plugin.Need[Directory](h, "account.directory"); err != nil {

@@ -21,10 +21,9 @@ import (
 const followBatch = 500
 
 // How many times followBatch messages of logs that somebody follows are brought into his inbox at most, before his list
-// is brought up to date: for a list that he waits for, for a badge, and for a copy of what is kept of him.
+// is brought up to date: for a list that he waits for, and for a copy of what is kept of him. For a badge it is one (badges.go).
 const (
 	gatherForList   = 20
-	gatherForBadge  = 1
 	gatherForExport = 100
 )
 

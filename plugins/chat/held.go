@@ -34,6 +34,7 @@ func (p *Chat) hold(ctx context.Context, call *plugin.Call, m message) (*chatpb.
 	}
 	now := p.host.Now()
 	h := held{message: m, id: p.host.MessageIDs().Next(m.conversation).String(), state: behind, heldMs: now.UnixMilli()}
+	h.content.Held = noteOf(call, &m)
 	if by := call.Hold; by != nil {
 		h.state, h.queue, h.rule, h.allow, h.untilMs = waiting, by.Queue, cut(by.Rule, 255), by.Allow, now.Add(by.Deadline).UnixMilli()
 		if p.lines.note(l) {
@@ -62,6 +63,18 @@ func (p *Chat) hold(ctx context.Context, call *plugin.Call, m message) (*chatpb.
 		return nil, plugin.Stored(ctx, err)
 	}
 	return heldReply(was, false), nil
+}
+
+// noteOf is what has to be known of a message when it is released; nil: nothing.
+func noteOf(call *plugin.Call, m *message) *chatpb.HeldNote {
+	note := &chatpb.HeldNote{Operators: m.operators}
+	if found, ok := call.Found.(*looked); ok {
+		note.Forwards = found.source
+	}
+	if note.Forwards == nil && !note.Operators {
+		return nil
+	}
+	return note
 }
 
 // heldTooLate is the answer to a message that was held although it is committed: an earlier

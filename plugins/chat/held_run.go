@@ -203,7 +203,7 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 	if err := p.present(ctx, &h.message); err != nil {
 		return err
 	}
-	if err := p.admit(ctx, &h.message); final(err) {
+	if err := p.readmit(ctx, &h.message); final(err) {
 		before, found := p.committed(ctx, h.id)
 		if found != nil {
 			return found
@@ -242,6 +242,28 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 		p.host.Push(plugin.Push{Action: idl.ActionHeld, Body: body, Users: []im.UserID{h.sender}})
 	}
 	return err
+}
+
+// readmit says whom a held message is for, or refuses it, by what is so when it is released.
+func (p *Chat) readmit(ctx context.Context, m *message) error {
+	note := m.content.Held
+	m.content.Held = nil
+	if from := note.GetForwards(); from != nil {
+		was, err := p.changes.one(ctx, p.host.DB(), stored{im.ConversationID(from.ConversationId), from.Seq}, from.MessageId)
+		if err != nil {
+			return err
+		}
+		if was.recalled() {
+			return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards was recalled"}
+		}
+	}
+	switch {
+	case !note.GetOperators():
+		return p.admit(ctx, m)
+	case m.peer != 0:
+		return unasked(ctx, m)
+	}
+	return p.toMembers(ctx, m)
 }
 
 // final reports whether an error says that a message may not be committed: later neither.

@@ -119,6 +119,7 @@ type looked struct {
 	reply  *chatpb.Reply
 	unseen bool // nobody but the sender sees what he replies to
 	origin *chatpb.Origin
+	source *chatpb.Source // where it is a copy from, as that is stored
 }
 
 // permitSend looks up what a message replies to, or is a copy of, for the rules to judge the copy.
@@ -184,7 +185,7 @@ func (p *Chat) permitForward(ctx context.Context, call *plugin.Call, req *chatpb
 	if origin == nil {
 		origin = &chatpb.Origin{SenderId: int64(t.Sender), TimeMs: t.Time.UnixMilli()}
 	}
-	call.Found = &looked{origin: origin}
+	call.Found = &looked{origin: origin, source: &chatpb.Source{ConversationId: string(t.Message.Conversation), Seq: t.Message.Seq, MessageId: t.ID.String()}}
 	return nil
 }
 

@@ -83,7 +83,7 @@ func outgoing(content *chatpb.Content) plugin.Outgoing {
 
 // unasked is admit for messages of chats that no guard is asked about.
 func unasked(_ context.Context, m *message) error {
-	m.people = both(m.sender, m.peer)
+	m.people, m.operators = both(m.sender, m.peer), true
 	return nil
 }
 

@@ -26,6 +26,9 @@ func (p *Chat) readers(ctx context.Context, call *plugin.Call, req *chatpb.Reade
 	if peer != 0 || !ok {
 		return nil, &im.Error{Code: idl.CodePermissionDenied, Field: "conversation_id", Reason: "nobody is told there who has read"}
 	}
+	if err := p.mayLook(ctx, call.User); err != nil {
+		return nil, err
+	}
 	people, err := watched.Readers(ctx, c, call.User, req.Seq, p.config.ReadersMembers)
 	if err != nil {
 		return nil, refusal(ctx, err)

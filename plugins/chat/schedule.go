@@ -57,6 +57,9 @@ func inMessage(err error, prefix string) error {
 // schedule has a message be sent later. Who may send, and what rules say, is asked then. Asked again with the same
 // client ID it gives the same answer.
 func (p *Chat) schedule(ctx context.Context, call *plugin.Call, req *chatpb.ScheduleRequest) (*chatpb.ScheduleReply, error) {
+	if err := p.mayChange(ctx, call.User); err != nil {
+		return nil, err
+	}
 	m := req.Message
 	was, err := p.scheduled.sentAs(ctx, p.host.DB(), call.User, m.ClientId)
 	if err != nil {
@@ -65,10 +68,8 @@ func (p *Chat) schedule(ctx context.Context, call *plugin.Call, req *chatpb.Sche
 	if was != nil {
 		return p.scheduledBefore(call.User, was, req)
 	}
-	if _, _, sent, err := p.timelines.Find(ctx, call.User, m.ClientId); err != nil {
-		return nil, plugin.Stored(ctx, err)
-	} else if sent {
-		return nil, errUsed
+	if rep, err := p.scheduledAndSent(ctx, call.User, req); rep != nil || err != nil {
+		return rep, err
 	}
 	draft := message{sender: call.User, clientID: m.ClientId, content: chatpb.Content{Kind: m.Kind, Media: m.Media}}
 	files, err := p.useFiles(ctx, &draft)
@@ -102,6 +103,12 @@ func (p *Chat) schedule(ctx context.Context, call *plugin.Call, req *chatpb.Sche
 	return &chatpb.ScheduleReply{Scheduled: s.shown()}, nil
 }
 
+// What is refused of one that is sent, and of one of which nobody knows yet.
+var (
+	errNotScheduled = &im.Error{Code: idl.CodeNotFound, Field: "id", Reason: "no such message of yours waits to be sent"}
+	errSending      = &im.Error{Code: idl.CodeConflict, Field: "id", Reason: "it is being sent", RetryAfter: time.Second}
+)
+
 var errUsed = &im.Error{Code: idl.CodeConflict, Field: "message.client_id", Reason: "used before for another message"}
 
 // scheduledBefore answers who schedules the same again.
@@ -110,6 +117,20 @@ func (p *Chat) scheduledBefore(user im.UserID, was *scheduledMessage, req *chatp
 		return nil, errUsed
 	}
 	return &chatpb.ScheduleReply{Scheduled: was.shown()}, nil
+}
+
+// scheduledAndSent answers who schedules again what was sent meanwhile; nil: nothing was.
+func (p *Chat) scheduledAndSent(ctx context.Context, user im.UserID, req *chatpb.ScheduleRequest) (*chatpb.ScheduleReply, error) {
+	_, was, sent, err := p.timelines.Find(ctx, user, req.Message.ClientId)
+	switch {
+	case err != nil:
+		return nil, plugin.Stored(ctx, err)
+	case !sent:
+		return nil, nil
+	case was != p.digest(user, req.Message):
+		return nil, errUsed
+	}
+	return &chatpb.ScheduleReply{Scheduled: &chatpb.Scheduled{Message: req.Message, AtMs: req.AtMs, State: chatpb.ScheduledState_SCHEDULED_STATE_SENT}}, nil
 }
 
 // listScheduled gives the caller's own.
@@ -189,23 +210,39 @@ func (p *Chat) unschedule(ctx context.Context, call *plugin.Call, req *chatpb.Un
 	return &chatpb.UnscheduleReply{}, nil
 }
 
-// changeScheduled runs fn on a message that waits, or failed, alone. Of one that is being sent nothing changes any more.
+// changeScheduled runs fn on a message that waits, or failed, alone. Of one that is being sent nothing changes any more, nor
+// of one that may have arrived.
 func (p *Chat) changeScheduled(ctx context.Context, user im.UserID, id string, fn func(tx *sql.Tx, s *scheduledMessage) error) error {
 	if _, err := im.ParseMessageID(id); err != nil {
 		return im.Invalid("id", "%v", err)
 	}
+	if err := p.mayChange(ctx, user); err != nil {
+		return err
+	}
+	var doubtful *scheduledMessage
 	err := p.host.Tx(ctx, func(tx *sql.Tx) error {
+		doubtful = nil
 		s, err := p.scheduled.lock(ctx, tx, id)
 		switch {
 		case err != nil:
 			return err
 		case s == nil || s.sender != user:
-			return &im.Error{Code: idl.CodeNotFound, Field: "id", Reason: "no such message of yours waits to be sent"}
+			return errNotScheduled
+		case s.state == unsure:
+			doubtful = s
+			return errSending
 		case s.state == sending:
-			return &im.Error{Code: idl.CodeConflict, Field: "id", Reason: "it is being sent"}
+			return errSending
 		}
 		return fn(tx, s)
 	})
+	if doubtful != nil {
+		if there, lookErr := p.arrived(ctx, doubtful); lookErr != nil {
+			err = lookErr
+		} else if there {
+			err = errNotScheduled
+		}
+	}
 	if err != nil {
 		return refusal(ctx, err)
 	}

@@ -133,7 +133,7 @@ func (p *Chat) sendClaimed(ctx context.Context, s *scheduledMessage) error {
 	if err == nil && !exists {
 		return p.host.Tx(ctx, func(tx *sql.Tx) error { return p.scheduled.remove(ctx, tx, s.id) })
 	}
-	absent := false
+	absent, reached := false, false
 	if err == nil {
 		absent, err = p.people.Absent(ctx, s.sender)
 	}
@@ -142,12 +142,12 @@ func (p *Chat) sendClaimed(ctx context.Context, s *scheduledMessage) error {
 	case absent:
 		err = &im.Error{Code: idl.CodePermissionDenied, Reason: "the account was disabled, or left"}
 	default:
-		err = p.sendAs(ctx, s)
+		reached, err = p.sendAs(ctx, s)
 	}
 	if ctx.Err() != nil { // this core ends: another goes on
 		return nil
 	}
-	return p.settle(ctx, s, err)
+	return p.settle(ctx, s, reached, err)
 }
 
 // claim has this core send one; nil: there is nothing to send.
@@ -189,17 +189,34 @@ func (p *Chat) claim(ctx context.Context, id string) (mine *scheduledMessage, er
 func (p *Chat) behindAnother(ctx context.Context, tx *sql.Tx, s *scheduledMessage) (bool, error) {
 	all, err := p.scheduled.list(ctx, tx, selectScheduled, int64(s.sender), "", p.config.ScheduledOfOne+1)
 	return slices.ContainsFunc(all, func(other *scheduledMessage) bool {
-		return (other.state == sending || other.state == toSend && other.nextMs <= p.host.Now().UnixMilli()) && cmp.Or(cmp.Compare(other.atMs, s.atMs), cmp.Compare(other.id, s.id)) < 0
+		begun := other.state == sending || other.state != unsent && other.nextMs <= p.host.Now().UnixMilli()
+		return begun && cmp.Or(cmp.Compare(other.atMs, s.atMs), cmp.Compare(other.id, s.id)) < 0
 	}), err
 }
 
-// sendAs sends one as its sender would by action 3.
-func (p *Chat) sendAs(ctx context.Context, s *scheduledMessage) (err error) {
+// attempt is how far a call that sends what was scheduled came: sending says so.
+type attempt struct{ reached bool } // the stores were told to take it: a failure behind that tells nothing
+
+type attemptKey struct{}
+
+// reaching notes that the stores are told to take a message of no session.
+func reaching(ctx context.Context, call *plugin.Call) {
+	if !call.Alone {
+		return
+	}
+	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+		a.reached = true
+	}
+}
+
+// sendAs sends one as its sender would by action 3. reached says that, if it failed, it may have arrived all the same.
+func (p *Chat) sendAs(ctx context.Context, s *scheduledMessage) (reached bool, err error) {
 	body, err := s.request.Marshal(nil)
 	if err != nil {
-		return err
+		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	var a attempt
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, attemptKey{}, &a), sendTime)
 	defer cancel()
 	call := &plugin.Call{Action: p.sends.Action, Name: p.sends.Name, Codec: idl.CodecProtobuf, User: s.sender, Alone: true}
 	var rules plugin.Rules
@@ -210,6 +227,7 @@ func (p *Chat) sendAs(ctx context.Context, s *scheduledMessage) (err error) {
 		if broken := recover(); broken != nil {
 			err = im.Errorf(idl.CodeInternal, "sending it broke: %v", broken)
 		}
+		reached = a.reached && !final(err)
 		call.Finish()
 		if p.rules != nil {
 			code := "ok"
@@ -220,12 +238,33 @@ func (p *Chat) sendAs(ctx context.Context, s *scheduledMessage) (err error) {
 		}
 	}()
 	_, err = p.sends.Invoke(ctx, call, body, rules, nil)
-	return err
+	return false, err
+}
+
+// arrived reports whether a message is committed, or is held, as a try that seemed to fail had it.
+func (p *Chat) arrived(ctx context.Context, s *scheduledMessage) (bool, error) {
+	digest := p.digest(s.sender, s.request)
+	_, was, found, err := p.timelines.Find(ctx, s.sender, s.request.ClientId)
+	if err != nil || found {
+		return found && was == digest, err
+	}
+	h, err := p.held.sentAs(ctx, p.held.db, s.sender, s.request.ClientId)
+	return h != nil && h.digest == digest && h.state != denied, err
 }
 
 // settle keeps what came of a message: it is over, will be tried again, or could not be sent, which its sender is told.
-func (p *Chat) settle(ctx context.Context, s *scheduledMessage, came error) error {
+// reached is sendAs's: then nobody can say yet what came of it.
+func (p *Chat) settle(ctx context.Context, s *scheduledMessage, reached bool, came error) error {
 	now := p.host.Now()
+	over := final(came) || now.Sub(time.UnixMilli(s.atMs)) > sendGiveUp
+	if came != nil && over && (reached || s.tries > 1) { // an earlier try may have done it
+		switch there, err := p.arrived(ctx, s); {
+		case err != nil:
+			over, reached = false, true
+		case there:
+			came = nil
+		}
+	}
 	err := p.host.Tx(ctx, func(tx *sql.Tx) error {
 		is, err := p.scheduled.lock(ctx, tx, s.id)
 		switch {
@@ -235,8 +274,11 @@ func (p *Chat) settle(ctx context.Context, s *scheduledMessage, came error) erro
 			return p.scheduled.remove(ctx, tx, s.id)
 		}
 		s.state, s.reason = toSend, ""
+		if reached {
+			s.state = unsure
+		}
 		s.nextMs = now.Add(max(min(time.Second<<min(s.tries, 10), mostSendPause), retryAfter(came))).UnixMilli()
-		if final(came) || now.Sub(time.UnixMilli(s.atMs)) > sendGiveUp {
+		if over {
 			s.state, s.reason, s.nextMs = unsent, whyUnsent(came), now.Add(unsentKept).UnixMilli()
 			if err := p.tellScheduled(ctx, tx, s, "unsent", s.reason); err != nil {
 				return err

@@ -16,11 +16,12 @@ import (
 // scheduleState is where a scheduled message is on its way.
 type scheduleState int
 
-// The states. Stored rows rest on them. Source: chatpb.ScheduledState, but for sending, which clients see as toSend.
+// The states. Stored rows rest on them: clients see sending and unsure as chatpb's WAITING, unsent as UNSENT.
 const (
 	toSend  scheduleState = 0
 	unsent  scheduleState = 1 // refused; its sender may try again
 	sending scheduleState = 2 // by a core, which is believed to until next_ms
+	unsure  scheduleState = 3 // a try failed so that it may have arrived all the same: the next one tells
 )
 
 // scheduledMessage is a message that is to be sent later.

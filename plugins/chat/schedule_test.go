@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
 	"freeim/core/presence"
+	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/plugins/chat"
@@ -124,6 +126,89 @@ func TestSchedule(t *testing.T) {
 	wantRefusal(t, err, idl.CodeNotFound, "id")
 	_, err = schedule(phone, &chatpb.SendRequest{ClientId: "one", ToUserId: int64(bob), Text: "as it was"}, h.Now().Add(time.Hour))
 	wantRefusal(t, err, idl.CodeConflict, "message.client_id")
+	// Whose answer was lost gets one that is as good.
+	two, err := schedule(phone, &chatpb.SendRequest{ClientId: "two", ToUserId: int64(bob), Text: "tomorrow"}, h.Now().Add(time.Hour))
+	if err != nil || two.State != chatpb.ScheduledState_SCHEDULED_STATE_SENT || two.Message.Text != "tomorrow" || two.Id != "" {
+		t.Errorf("got %+v, %v", two, err)
+	}
+	wantWaiting(t, phone)
+}
+
+// doubtful is a store of which nobody knows, while it fails, what it took: it takes messages, and says that it does not.
+type doubtful struct {
+	timeline.Store
+	fails atomic.Bool
+	lost  atomic.Int64
+}
+
+func (d *doubtful) Append(ctx context.Context, m timeline.Draft) (timeline.Committed, error) {
+	done, err := d.Store.Append(ctx, m)
+	if err == nil && d.fails.Load() && strings.HasPrefix(m.ClientID, "doubtful") {
+		d.lost.Add(1)
+		return timeline.Committed{}, context.DeadlineExceeded
+	}
+	return done, err
+}
+
+// newDoubtful is a host upon such a store.
+func newDoubtful(t *testing.T, plugins ...plugin.Plugin) (*plugintest.Host, *doubtful) {
+	t.Helper()
+	below := plugintest.New(t, plugintest.Options{})
+	store := &doubtful{Store: below.Timelines()}
+	return plugintest.New(t, plugintest.Options{Plugins: plugins, Stubs: []plugintest.Stub{directory}, Timelines: store}), store
+}
+
+// TestScheduleThatMayHaveArrived: what may have arrived is neither canceled nor changed, nor said to be unsent.
+func TestScheduleThatMayHaveArrived(t *testing.T) {
+	h, store := newDoubtful(t, chat.New())
+	alices, bobs := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "phone", idl.CodecProtobuf)
+	arrived := later(t, h, alices, "doubtful", "arrived")
+	store.fails.Store(true)
+	h.Advance(time.Hour)
+	eventually(t, "it seems to fail", func() bool { return store.lost.Load() == 1 })
+	eventually(t, "its core has noted that", func() bool { return rows(t, h, "SELECT COUNT(*) FROM chat_scheduled WHERE state = 3") == 1 })
+	wantRefusal(t, alices.Call(idl.ActionUnschedule, &chatpb.UnscheduleRequest{Id: arrived.Id}, nil), idl.CodeNotFound, "id")
+	err := alices.Call(idl.ActionReschedule, &chatpb.RescheduleRequest{Id: arrived.Id, Text: new("other")}, nil)
+	wantRefusal(t, err, idl.CodeNotFound, "id")
+	h.Advance(25 * time.Hour)
+	eventually(t, "it is over", func() bool { return len(waiting(t, alices)) == 0 })
+	toldAll(t, h)
+	if got := strings.Join(heard(t, alices), "\n"); strings.Contains(got, "unsent") || strings.Contains(got, "canceled") {
+		t.Errorf("alice heard %s", got)
+	}
+	if _, got := history(t, bobs, &chatpb.HistoryRequest{WithUserId: int64(alice)}); got != "1 arrived" {
+		t.Errorf("bob has %q", got)
+	}
+}
+
+// TestSchedulePanics: whatever breaks while one is sent, the core goes on, and others are sent.
+func TestSchedulePanics(t *testing.T) {
+	p := &breaking{everybody: everybody{}}
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New()}, Stubs: []plugintest.Stub{{Name: directory.Name, Service: p}}})
+	alices, carols := h.As(alice, "phone", idl.CodecJSON), h.As(carol, "phone", idl.CodecJSON)
+	later(t, h, alices, "1", "breaks")
+	later(t, h, carols, "2", "goes")
+	p.breaks.Store(true)
+	h.Advance(time.Hour)
+	eventually(t, "the other is sent, and it is logged", func() bool {
+		return len(waiting(t, carols)) == 0 && strings.Contains(h.Logs(), "sending a message panicked")
+	})
+	p.breaks.Store(false)
+	h.Advance(2 * time.Minute) // its core was believed to send it
+	eventually(t, "it is sent", func() bool { return len(waiting(t, alices)) == 0 })
+}
+
+// breaking is a directory that panics about alice.
+type breaking struct {
+	everybody
+	breaks atomic.Bool
+}
+
+func (b *breaking) Absent(_ context.Context, u im.UserID) (bool, error) {
+	if u == alice && b.breaks.Load() {
+		panic("no directory")
+	}
+	return false, nil
 }
 
 // Rules, guards and owners say what they say when it is sent; who is refused hears why, and may try again.
@@ -196,7 +281,7 @@ func TestScheduleRefuses(t *testing.T) {
 		"another's chat":     {alices, idl.ActionSchedule, &chatpb.ScheduleRequest{AtMs: hour, Message: &chatpb.SendRequest{ClientId: "x", ConversationId: "c_100002_100003", Text: "hi"}}, idl.CodePermissionDenied, "message.conversation_id"},
 		"now":                {alices, idl.ActionSchedule, &chatpb.ScheduleRequest{AtMs: h.Now().UnixMilli(), Message: text("x")}, idl.CodeInvalidArgument, "at_ms"},
 		"in another life":    {alices, idl.ActionSchedule, &chatpb.ScheduleRequest{AtMs: h.Now().Add(400 * 24 * time.Hour).UnixMilli(), Message: text("x")}, idl.CodeInvalidArgument, "at_ms"},
-		"an ID of a message": {alices, idl.ActionSchedule, &chatpb.ScheduleRequest{AtMs: hour, Message: text("used")}, idl.CodeConflict, "message.client_id"},
+		"an ID of a message": {alices, idl.ActionSchedule, &chatpb.ScheduleRequest{AtMs: hour, Message: &chatpb.SendRequest{ClientId: "used", ToUserId: int64(bob), Text: "another"}}, idl.CodeConflict, "message.client_id"},
 		"an ID of another":   {alices, idl.ActionSchedule, &chatpb.ScheduleRequest{AtMs: hour, Message: text("mine")}, idl.CodeConflict, "message.client_id"},
 		"another's":          {bobs, idl.ActionReschedule, &chatpb.RescheduleRequest{Id: mine.Id, Text: new("his")}, idl.CodeNotFound, "id"},
 		"another's, away":    {bobs, idl.ActionUnschedule, &chatpb.UnscheduleRequest{Id: mine.Id}, idl.CodeNotFound, "id"},
@@ -215,6 +300,40 @@ func TestScheduleRefuses(t *testing.T) {
 	later(t, h, alices, "second", "hi")
 	_, err := schedule(alices, text("third"), h.Now().Add(time.Hour))
 	wantRefusal(t, err, idl.CodeLimitExceeded, "")
+}
+
+// TestScheduleBounds: nobody schedules, changes or lists without end.
+func TestScheduleBounds(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*chat.Config)
+		do     func(s *plugintest.Session, at int64) error
+	}{
+		"schedule": {func(c *chat.Config) { c.ChangesPerMinute = 3 }, func(s *plugintest.Session, at int64) error {
+			return s.Call(idl.ActionSchedule, &chatpb.ScheduleRequest{AtMs: at, Message: &chatpb.SendRequest{ClientId: "again", ToUserId: int64(bob), Text: "hi"}}, nil)
+		}},
+		"reschedule": {func(c *chat.Config) { c.ChangesPerMinute = 3 }, func(s *plugintest.Session, at int64) error {
+			return s.Call(idl.ActionReschedule, &chatpb.RescheduleRequest{Id: "2222222222222222", AtMs: at}, nil)
+		}},
+		"unschedule": {func(c *chat.Config) { c.ChangesPerMinute = 3 }, func(s *plugintest.Session, _ int64) error {
+			return s.Call(idl.ActionUnschedule, &chatpb.UnscheduleRequest{Id: "2222222222222222"}, nil)
+		}},
+		"readers": {func(c *chat.Config) { c.LooksPerMinute = 3 }, func(s *plugintest.Session, _ int64) error {
+			return s.Call(idl.ActionReaders, &chatpb.ReadersRequest{ConversationId: "g_1", Seq: 9}, nil)
+		}},
+		"versions": {func(c *chat.Config) { c.LooksPerMinute = 3 }, func(s *plugintest.Session, _ int64) error {
+			return s.Call(idl.ActionVersions, &chatpb.VersionsRequest{ConversationId: "g_1", Seq: 9, MessageId: "2222222222222222"}, nil)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, _ := finding(t, test.change)
+			phone, at := h.As(alice, "phone", idl.CodecJSON), h.Now().Add(time.Hour).UnixMilli()
+			for i := range 4 {
+				if err := test.do(phone, at); (im.CodeOf(err) == idl.CodeRateLimited) != (i == 3) {
+					t.Fatalf("call %d: %v", i, err)
+				}
+			}
+		})
+	}
 }
 
 // Two cores, and one that ended behind the commit, send each once and in order of time.

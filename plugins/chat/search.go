@@ -29,7 +29,8 @@ const (
 	searchStep = 500 // messages that are read at once
 	// searchTime is after what time a call looks at no more. Source: dispatch's deadline of an action.
 	searchTime = time.Second
-	// untimely is how many entries of an inbox may be out of the order of time, at the most, where it ends: cores' clocks differ.
+	// untimely is by how many places a message of an inbox or a log may be out of the order of time, at the most: cores' clocks
+	// differ.
 	untimely = 1000
 )
 
@@ -111,6 +112,7 @@ type found struct {
 	place        int64 // in the source
 	conversation im.ConversationID
 	seq          int64 // as people see it
+	matches      bool
 }
 
 // searching is one search.
@@ -136,6 +138,7 @@ func (s *searching) run(ctx context.Context, where source, codec idl.Codec) (*ch
 			rep.HasMore, rep.Cursor, rep.SearchedToMs = false, "", 0
 			return rep, nil
 		}
+		all = all[:s.timely(all)]
 		looked += len(all)
 		fits, err := s.readable(ctx, all)
 		if err != nil {
@@ -156,11 +159,23 @@ func (s *searching) run(ctx context.Context, where source, codec idl.Codec) (*ch
 	return rep, nil
 }
 
+// timely looks which of the messages match, the newest first, and says how many it had time for: all of the first place
+// at least, and all or none of each.
+func (s *searching) timely(all []found) int {
+	for i := range all {
+		if i > 0 && all[i].place != all[i-1].place && !time.Now().Before(s.until) {
+			return i
+		}
+		all[i].matches = s.matches(&all[i])
+	}
+	return len(all)
+}
+
 // readable says which of the messages match, and may be read.
 func (s *searching) readable(ctx context.Context, all []found) ([]bool, error) {
 	fits, names := make([]bool, len(all)), map[im.ConversationID]bool{}
 	for i := range all {
-		if fits[i] = s.matches(&all[i]); fits[i] {
+		if fits[i] = all[i].matches; fits[i] {
 			names[all[i].conversation] = true
 		}
 	}
@@ -347,6 +362,7 @@ type logSource struct {
 	conversation im.ConversationID
 	reach        plugin.Reach
 	before       int64 // what is looked at next is older; 0: nothing is
+	early        int   // messages in a row that are older than what is looked for
 	own          []found
 }
 
@@ -368,7 +384,9 @@ func (w *logSource) start(ctx context.Context, cursor string) error {
 			if err != nil {
 				return plugin.Stored(ctx, err)
 			}
-			w.before = min(w.before, at+2) // what its person alone sees has the seq of the next one
+			// What its person alone sees has the seq of the next one. Where times are out of order the search may have
+			// ended too early, and what it looked for stand behind that.
+			w.before = min(w.before, at+2+2*untimely)
 		}
 	}
 	page, err := store.LogBefore(ctx, w.conversation.Shadow(w.s.user), 0, shownShadows)
@@ -386,7 +404,7 @@ func (w *logSource) start(ctx context.Context, cursor string) error {
 	return nil
 }
 
-// at is the seq up to which messages have an ID up to id.
+// at is the seq up to which messages have an ID up to id, where they are in the order of time; else it is near it.
 func (w *logSource) at(ctx context.Context, id im.MessageID) (int64, error) {
 	end, err := w.s.p.timelines.Log(ctx, w.conversation, 0, 0)
 	if err != nil {
@@ -421,7 +439,7 @@ func (w *logSource) next(ctx context.Context) ([]found, error) {
 		return nil, err
 	}
 	n := len(page.Items)
-	over := slices.IndexFunc(page.Items, func(m im.Message) bool { return m.Seq <= w.reach.After || m.ID.Time().UnixMilli() < w.s.req.FromMs })
+	over := slices.IndexFunc(page.Items, w.over)
 	if w.before = 0; over >= 0 {
 		page.Items = page.Items[:over]
 	} else if page.HasMore {
@@ -435,6 +453,14 @@ func (w *logSource) next(ctx context.Context) ([]found, error) {
 		all[i].place = all[i].seq
 	}
 	return w.with(all), nil
+}
+
+// over reports whether nothing that is looked for can be at a message, or be older.
+func (w *logSource) over(m im.Message) bool {
+	if w.early++; m.ID.Time().UnixMilli() >= w.s.req.FromMs {
+		w.early = 0
+	}
+	return m.Seq <= w.reach.After || w.early > untimely
 }
 
 // with puts what the person alone sees among the others.

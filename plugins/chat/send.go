@@ -125,6 +125,7 @@ func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendR
 	if err != nil {
 		return nil, err
 	}
+	reaching(ctx, call)
 	if rep, err := p.hold(ctx, call, m); rep != nil || err != nil {
 		if refused(err) {
 			p.dropFiles(ctx, &m, files.begun)
@@ -165,6 +166,7 @@ type message struct {
 	digest       [32]byte
 	content      chatpb.Content
 	shadowed     bool // nobody but the sender is to see it: also set by admit
+	operators    bool // it is the operator's, about which nobody is asked: set by unasked and toMembers
 	logged       bool // it is in the log alone, for those who follow it: set by admit
 }
 

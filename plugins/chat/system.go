@@ -199,7 +199,7 @@ func (p *Chat) toMembers(ctx context.Context, m *message) error {
 	if err != nil {
 		return refusal(ctx, err)
 	}
-	m.people, m.logged = to.Inboxes, to.Log
+	m.people, m.logged, m.operators = to.Inboxes, to.Log, true
 	if slices.Contains(m.people, m.sender) {
 		m.people, err = senderFirst(m.people, m.sender)
 	}

@@ -35,6 +35,9 @@ func (p *Chat) versions(ctx context.Context, call *plugin.Call, req *chatpb.Vers
 	if req.AfterVersion < 0 {
 		return nil, im.Invalid("after_version", "must not be negative")
 	}
+	if err := p.mayLook(ctx, call.User); err != nil {
+		return nil, err
+	}
 	t, _, err := p.changeable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/timeline"
+	"freeim/idl/kitex_gen/chatpb"
 )
 
 // This file is an endpoint that is told of people whom messages did not reach, for it to pass that on to their
@@ -115,7 +116,7 @@ func (s *shard) over(ctx context.Context, through plugin.Fed, told bool) error {
 	return s.done(ctx, through.Position, through.ID)
 }
 
-// skip counts items that are too old, if they were tried.
+// skip counts items that are too old: given up if they were tried, else expired.
 func (s *shard) skip(items []plugin.Fed) {
 	clear(s.push.told)
 	if s.at.tries > 0 {
@@ -123,6 +124,17 @@ func (s *shard) skip(items []plugin.Fed) {
 			"items", len(items))
 		s.endpoint.dead.Add(int64(len(items)))
 		s.at.tries, s.since = 0, time.Time{}
+		return
+	}
+	said := 0
+	for _, item := range items {
+		if _, m, err := nameOf(item); err == nil && m.Kind != chatpb.MessageKind_MESSAGE_KIND_EVENT {
+			said++
+		}
+	}
+	if said > 0 {
+		s.endpoint.plugin.host.Log().Warn("messages were too old when their turn came: nobody is told of them", "webhook", s.endpoint.Name, "feed", -s.feed, "messages", said)
+		s.endpoint.expired.Add(int64(said))
 	}
 }
 

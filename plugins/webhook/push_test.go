@@ -158,6 +158,28 @@ func TestPushesExpire(t *testing.T) {
 	}
 }
 
+// TestPushesExpireUntried: what nobody had time for is counted.
+func TestPushesExpireUntried(t *testing.T) {
+	w := startPush(t, &away{}, webhook.Push{After: time.Second, Expire: time.Minute, Content: true}, nil)
+	w.receiver.set(func(_ int, _ []told, rw http.ResponseWriter) { rw.WriteHeader(http.StatusServiceUnavailable) })
+	w.sayTo("tried")
+	w.Advance(2 * time.Second)
+	eventually(t, "it was tried", func() bool { return w.receiver.called() > 0 })
+	w.sayTo("second")
+	w.sayTo("third")
+	w.Advance(2 * time.Minute)
+	eventually(t, "all are over", func() bool {
+		of := w.hook.Forwarded()["test"]
+		return of.Dead+of.Expired == 3
+	})
+	if of := w.hook.Forwarded()["test"]; of.Delivered != 0 {
+		t.Errorf("got %+v", of)
+	}
+	w.sayTo("fourth")
+	w.Advance(2 * time.Minute)
+	eventually(t, "it is counted", func() bool { return w.hook.Forwarded()["test"].Expired > 0 })
+}
+
 // One that is refused by itself holds nobody up; several deliveries for one message tell everybody once.
 func TestPushesOfMany(t *testing.T) {
 	a := &away{people: 50}

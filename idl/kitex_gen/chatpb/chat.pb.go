@@ -118,17 +118,20 @@ type ScheduledState int32
 const (
 	ScheduledState_SCHEDULED_STATE_WAITING ScheduledState = 0 // for its time, or to be tried again
 	ScheduledState_SCHEDULED_STATE_UNSENT  ScheduledState = 1 // it was refused: reason says why. It is kept for a week
+	ScheduledState_SCHEDULED_STATE_SENT    ScheduledState = 2 // of an answer only, to who schedules again what was sent: it has no id any more
 )
 
 // Enum value maps for ScheduledState.
 var ScheduledState_name = map[int32]string{
 	0: "SCHEDULED_STATE_WAITING",
 	1: "SCHEDULED_STATE_UNSENT",
+	2: "SCHEDULED_STATE_SENT",
 }
 
 var ScheduledState_value = map[string]int32{
 	"SCHEDULED_STATE_WAITING": 0,
 	"SCHEDULED_STATE_UNSENT":  1,
+	"SCHEDULED_STATE_SENT":    2,
 }
 
 func (x ScheduledState) String() string {
@@ -699,6 +702,7 @@ type Content struct {
 	About       *Subject    `protobuf:"bytes,14,opt,name=about" json:"about,omitempty"`
 	Logged      bool        `protobuf:"varint,30,opt,name=logged" json:"logged,omitempty"`       // it is in no inbox: those who follow the log get it from there
 	AboutSeq    int64       `protobuf:"varint,15,opt,name=about_seq" json:"about_seq,omitempty"` // of that message in its log, where seq may be another's as well
+	Held        *HeldNote   `protobuf:"bytes,31,opt,name=held" json:"held,omitempty"`            // while it waits: none that is committed has it
 }
 
 func (x *Content) Reset() { *x = Content{} }
@@ -817,6 +821,39 @@ func (x *Content) GetAboutSeq() int64 {
 		return x.AboutSeq
 	}
 	return 0
+}
+
+func (x *Content) GetHeld() *HeldNote {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+// HeldNote is what has to be known of a held message when it is released. Inside the server only.
+type HeldNote struct {
+	Forwards  *Source `protobuf:"bytes,1,opt,name=forwards" json:"forwards,omitempty"`    // where what it is a copy of is stored: recalled since, it is not sent
+	Operators bool    `protobuf:"varint,2,opt,name=operators" json:"operators,omitempty"` // it is the operator's: no guard is asked about it
+}
+
+func (x *HeldNote) Reset() { *x = HeldNote{} }
+
+func (x *HeldNote) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *HeldNote) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *HeldNote) GetForwards() *Source {
+	if x != nil {
+		return x.Forwards
+	}
+	return nil
+}
+
+func (x *HeldNote) GetOperators() bool {
+	if x != nil {
+		return x.Operators
+	}
+	return false
 }
 
 // SendRequest is the request body of action 3. Resend it unchanged until it is

@@ -1,0 +1,140 @@
+package chat
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/plugin/plugintest"
+	"freeim/core/timeline"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// listSource is a list, the newest first, that is read at once.
+type listSource struct {
+	all []found
+	at  int
+}
+
+func (l *listSource) start(_ context.Context, cursor string) error {
+	_, err := fmt.Sscan(cursor, &l.at)
+	return err
+}
+
+func (l *listSource) next(context.Context) (rest []found, err error) {
+	rest, l.at = l.all[l.at:], len(l.all)
+	return rest, nil
+}
+
+func (l *listSource) cursor(f *found) string {
+	n := 0
+	for n < len(l.all) && l.all[n].place >= f.place {
+		n++
+	}
+	return fmt.Sprint(n)
+}
+
+// TestSearchOutOfTime: a search whose time is over looks at no more of what it has read, however much that is, and goes on
+// behind it; what stands in one place is not divided.
+func TestSearchOutOfTime(t *testing.T) {
+	p := New()
+	plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Stubs: []plugintest.Stub{{Name: "account.directory", Service: everybody{}}}})
+	c := im.ChatOf(1, 2)
+	list, want := &listSource{}, 0
+	for place := int64(40); place > 0; place-- {
+		for range 1 + place%2 {
+			list.all = append(list.all, found{opened: opened{Message: im.Message{Time: time.UnixMilli(place), Sender: 1}, content: chatpb.Content{Text: "fox"}}, place: place, seq: place, conversation: c})
+			want++
+		}
+	}
+	got, calls := 0, 0
+	for more, cursor := true, "0"; more; calls++ {
+		if calls > 2*len(list.all) {
+			t.Fatal("it does not end")
+		}
+		if err := list.start(t.Context(), cursor); err != nil {
+			t.Fatal(err)
+		}
+		s := &searching{p: p, user: 1, req: &chatpb.SearchMessagesRequest{}, words: []string{"fox"}, limit: mostFound, until: time.Now(), reaches: map[im.ConversationID]*plugin.Reach{}}
+		rep, err := s.run(t.Context(), list, idl.CodecProtobuf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rep.Messages) > 2 {
+			t.Fatalf("it looked at %d more", len(rep.Messages))
+		}
+		got, more, cursor = got+len(rep.Messages), rep.HasMore, rep.Cursor
+	}
+	if got != want || calls != 41 {
+		t.Errorf("found %d in %d calls, want %d in 41", got, calls, want)
+	}
+}
+
+// clocks is a store of cores whose clocks differ: the times of messages are not in their order.
+type clocks struct {
+	timeline.Store
+	begin time.Time
+}
+
+// at is the time of a message, some places off.
+func (c clocks) at(seq int64) time.Time {
+	return c.begin.Add(time.Duration(seq/16*16+(seq*7)%16) * time.Minute)
+}
+
+func (c clocks) set(page timeline.Page[im.Message], err error) (timeline.Page[im.Message], error) {
+	for i := range page.Items {
+		m := &page.Items[i]
+		m.Time = c.at(m.Seq)
+		m.ID = im.MessageIDAt(m.Time)
+	}
+	return page, err
+}
+
+func (c clocks) Log(ctx context.Context, log im.ConversationID, after int64, limit int) (timeline.Page[im.Message], error) {
+	return c.set(c.Store.Log(ctx, log, after, limit))
+}
+
+func (c clocks) LogBefore(ctx context.Context, log im.ConversationID, before int64, limit int) (timeline.Page[im.Message], error) {
+	return c.set(c.Store.LogBefore(ctx, log, before, limit))
+}
+
+// TestSearchByTimesOutOfOrder: from and until a time all is found that is of that time, wherever it stands in the log.
+func TestSearchByTimesOutOfOrder(t *testing.T) {
+	p := New()
+	p.config.SearchesPerMinute = 6000
+	below := plugintest.New(t, plugintest.Options{})
+	store := clocks{below.Timelines(), time.UnixMilli(1_700_000_000_000)}
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Stubs: []plugintest.Stub{{Name: "account.directory", Service: everybody{}}}, Timelines: store})
+	phone := h.As(1, "phone", idl.CodecProtobuf)
+	const many = 160
+	for i := range many {
+		if err := phone.Call(idl.ActionMessage, &chatpb.SendRequest{ClientId: fmt.Sprint(i), ToUserId: 2, Text: "fox"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for from := int64(0); from < many; from += 13 {
+		for until := from + 1; until < many+16; until += 29 {
+			req := &chatpb.SearchMessagesRequest{Text: "fox", ConversationId: "c_1_2", FromMs: store.begin.Add(time.Duration(from) * time.Minute).UnixMilli(), UntilMs: store.begin.Add(time.Duration(until) * time.Minute).UnixMilli()}
+			want, got := 0, 0
+			for seq := int64(1); seq <= many; seq++ {
+				if at := store.at(seq).UnixMilli(); at >= req.FromMs && at < req.UntilMs {
+					want++
+				}
+			}
+			for more := true; more; {
+				var rep chatpb.SearchMessagesReply
+				if err := phone.Call(idl.ActionSearchMessages, req, &rep); err != nil {
+					t.Fatal(err)
+				}
+				got, more, req.Cursor = got+len(rep.Messages), rep.HasMore, rep.Cursor
+			}
+			if got != want {
+				t.Errorf("from %d until %d: found %d, want %d", from, until, got, want)
+			}
+		}
+	}
+}

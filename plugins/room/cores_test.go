@@ -87,7 +87,7 @@ func TestModerationOverCores(t *testing.T) {
 }
 
 // BenchmarkSend is a message of one of many members of a room, or of one of a room each, from the
-// action to its answer: with embedded stores one core alone, with the production stores one that asks
+// action to its answer, the pushes to all 64 sessions with it: with embedded stores one core alone, with the production stores one that asks
 // with each message whether another has changed the room.
 func BenchmarkSend(b *testing.B) {
 	for _, rooms := range []int{1, 64} {

@@ -73,6 +73,7 @@ const (
 	ActionReschedule         = wirepb.Action_ACTION_RESCHEDULE
 	ActionUnschedule         = wirepb.Action_ACTION_UNSCHEDULE
 	ActionReaders            = wirepb.Action_ACTION_READERS
+	ActionLifetime           = wirepb.Action_ACTION_LIFETIME
 	ActionChatSettings       = wirepb.Action_ACTION_CHAT_SETTINGS
 
 	ActionCreateGroup       = wirepb.Action_ACTION_CREATE_GROUP

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"freeim/edge/client"
 	"freeim/idl/kitex_gen/chatpb"
@@ -131,4 +132,30 @@ func (s *stage) sees(ctx context.Context, d *device, w []string) error {
 		return fmt.Errorf("got %q", is)
 	}
 	return nil
+}
+
+// settles bob to 10s: after how long messages disappear
+func (s *stage) settles(ctx context.Context, d *device, w []string) error {
+	after, err := time.ParseDuration(w[2])
+	if err != nil {
+		return err
+	}
+	to := s.destination(w[0]).outgoing("", "")
+	_, err = d.session.Lifetime(ctx, &chatpb.LifetimeRequest{ConversationId: to.Conversation, ToUserId: to.To, LifetimeMs: new(after.Milliseconds())})
+	return err
+}
+
+// loses m1: it disappears
+func (s *stage) loses(ctx context.Context, d *device, w []string) error {
+	for {
+		err := s.sees(ctx, d, []string{w[0], "recalled"})
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }

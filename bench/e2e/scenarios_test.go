@@ -288,6 +288,8 @@ var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []
 	"quotes":      (*stage).quotes,
 	"forwards":    (*stage).forwards,
 	"sees":        (*stage).sees,
+	"settles":     (*stage).settles,
+	"loses":       (*stage).loses,
 	"closes":      (*stage).closes,
 	"mutes":       moderates(roompb.ModerationVerb_MODERATION_MUTE),
 	"unmutes":     moderates(roompb.ModerationVerb_MODERATION_UNMUTE),

@@ -105,6 +105,12 @@ type Roll interface {
 	Present(ctx context.Context, c im.ConversationID, users []im.UserID) ([]im.UserID, error)
 }
 
+// Settler is a ConversationOwner in whose conversations messages may disappear.
+type Settler interface {
+	// Settle says whether user may settle after how long messages of c disappear: nil, or a refusal.
+	Settle(ctx context.Context, c im.ConversationID, user im.UserID) error
+}
+
 // Watched is a ConversationOwner whose members may know who has read what.
 type Watched interface {
 	// Readers are those who may read the message at seq, ascending, for user, who must be one of them. It

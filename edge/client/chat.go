@@ -31,6 +31,12 @@ func (a Actions) Readers(ctx context.Context, m *chatpb.Message) (*chatpb.Reader
 	return ask[chatpb.ReadersReply](ctx, a.call, idl.ActionReaders, &chatpb.ReadersRequest{ConversationId: m.ConversationId, Seq: m.Seq})
 }
 
+// Lifetime asks after how long messages of a conversation disappear or, if LifetimeMs is set, settles it for those that are
+// sent from then on.
+func (a Actions) Lifetime(ctx context.Context, req *chatpb.LifetimeRequest) (*chatpb.LifetimeReply, error) {
+	return ask[chatpb.LifetimeReply](ctx, a.call, idl.ActionLifetime, req)
+}
+
 // Typing says that this person types to another one, or in a group, or has stopped.
 func (a Actions) Typing(ctx context.Context, req *chatpb.TypingRequest) error {
 	_, err := ask[chatpb.TypingReply](ctx, a.call, idl.ActionTyping, req)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"time"
 
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
@@ -95,4 +96,13 @@ func Became(m *chatpb.Message, now *chatpb.Became) bool {
 	}
 	m.Became.Text = ""
 	return true
+}
+
+// Expire changes a message that an application keeps to one that has disappeared, if its time is over at now: the server
+// tells nobody of that, it only gives such messages out no more. It is false when that is not so, or not new.
+func Expire(m *chatpb.Message, now time.Time) bool {
+	if m.ExpiresMs == 0 || now.UnixMilli() < m.ExpiresMs || m.Became.GetRecalled() {
+		return false
+	}
+	return Became(m, &chatpb.Became{Revision: m.Became.GetRevision() + 1, Recalled: true, Expired: true, RecalledMs: m.ExpiresMs, Version: max(1, m.Became.GetVersion())})
 }

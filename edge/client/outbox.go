@@ -184,7 +184,7 @@ func committed(req *chatpb.SendRequest, rep *chatpb.SendReply, sender int64) *En
 	return &Entry{InboxSeq: rep.InboxSeq, Mine: true, Message: &chatpb.Message{
 		Id: rep.MessageId, ConversationId: rep.ConversationId, Seq: rep.Seq, SenderId: sender,
 		ClientId: req.ClientId, TimeMs: rep.TimeMs, Kind: req.Kind, Text: text,
-		Media: req.Media, Place: req.Place, Payload: req.Payload, ReplyTo: req.ReplyTo, Mentions: req.Mentions, MentionsAll: req.MentionsAll,
+		Media: req.Media, Place: req.Place, Payload: req.Payload, ReplyTo: req.ReplyTo, Mentions: req.Mentions, MentionsAll: req.MentionsAll, ExpiresMs: rep.ExpiresMs,
 	}}
 }
 
@@ -213,7 +213,7 @@ func (s *Session) foundOwn(e *Entry) {
 	if p := s.outbox.open(e.ClientId); p != nil {
 		s.committed(p, &chatpb.SendReply{
 			MessageId: e.Id, ConversationId: e.ConversationId, Seq: e.Seq, InboxSeq: e.InboxSeq,
-			TimeMs: e.TimeMs, Rewritten: p.req.Forward == nil && !e.Became.GetRecalled() && e.Text != p.req.Text, Text: e.Text,
+			TimeMs: e.TimeMs, Rewritten: p.req.Forward == nil && !e.Became.GetRecalled() && e.Text != p.req.Text, Text: e.Text, ExpiresMs: e.ExpiresMs,
 		})
 	}
 }

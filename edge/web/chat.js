@@ -44,6 +44,7 @@ function browserName() {
 
 // ------------------------------------------------------------------ what is shown
 
+const LONGEST_TIMER = 2 ** 31 - 1; // ms
 let open = null; // the Chat that is open
 let connection = { state: 'offline' }; // the last "state" event, with retryAt
 let lost = false; // the connection was lost and is not back yet
@@ -56,6 +57,7 @@ const view = new View({ signIn, signUp, signOut, find, open: openChat, close: cl
 const asked = new WeakSet(); // the Chats whose people were asked for
 let signedIn = false; // whether the chat is shown, not the form for signing in
 let drawing = false;
+let disappearing = 0; // the timer of the next message that disappears
 
 /** Shows the state of things soon: many changes at once are drawn once. */
 function draw() {
@@ -67,6 +69,9 @@ function draw() {
 function drawNow() {
   drawing = false;
   if (!signedIn || !client.user) return;
+  const next = chats.expire(Date.now());
+  clearTimeout(disappearing);
+  if (next !== Infinity) disappearing = setTimeout(draw, Math.min(Math.max(0, next - Date.now()), LONGEST_TIMER));
   view.render({
     user: client.user, avatar, chats, open, url: (address) => files.url(address), banner: banner(), writable: connection.state !== 'ended',
     connection: { state: connection.state, text: connectionText() },

@@ -8,7 +8,7 @@ export declare const Codec: Readonly<{ JSON: 0; PROTOBUF: 1 }>;
 export declare const Action: Readonly<{
   GET_MESSAGE_ID: 0; SIGN_IN: 1; SYNC: 2; MESSAGE: 3; MESSAGE_ACK: 4; NOTICE: 5; AUTH: 10; QUIT: 11; SIGN_UP: 12;
   SIGN_OUT: 13; LIST_DEVICES: 14; FIND_USER: 15; PROFILE: 16; UPDATE_PROFILE: 17; SEARCH_USERS: 18; CHANGE_PASSWORD: 19; SET_PUSH_TOKEN: 20; DELETE_ACCOUNT: 21; EXPORT: 22; SIGN_IN_EXTERNAL: 23;
-  HISTORY: 30; HELD: 31; READ: 32; TYPING: 35; RECALL: 36; EDIT: 37; CHAT_SETTINGS: 38; VERSIONS: 39; REACT: 40; REACTIONS: 41; SEARCH_MESSAGES: 42; SCHEDULE: 43; LIST_SCHEDULED: 44; RESCHEDULE: 45; UNSCHEDULE: 46; READERS: 48;
+  HISTORY: 30; HELD: 31; READ: 32; TYPING: 35; RECALL: 36; EDIT: 37; CHAT_SETTINGS: 38; VERSIONS: 39; REACT: 40; REACTIONS: 41; SEARCH_MESSAGES: 42; SCHEDULE: 43; LIST_SCHEDULED: 44; RESCHEDULE: 45; UNSCHEDULE: 46; READERS: 48; LIFETIME: 49;
   CREATE_GROUP: 50; GROUP_INFO: 51; LIST_GROUPS: 52; GROUP_MEMBERS: 53; UPDATE_GROUP: 54; DISSOLVE_GROUP: 55;
   INVITE_TO_GROUP: 56; ANSWER_INVITATION: 57; JOIN_GROUP: 58; DECIDE_APPLICATION: 59; GROUP_REQUESTS: 60;
   LEAVE_GROUP: 61; REMOVE_FROM_GROUP: 62; TRANSFER_GROUP: 63; SET_GROUP_ROLE: 64; MUTE_IN_GROUP: 65;
@@ -108,6 +108,8 @@ export interface Message {
   became: Became | null;
   /** Of an EVENT: the message of which something became. */
   about: { seq: number; message_id: string } | null;
+  /** When it disappears; 0: it stays. */
+  expires_ms: number;
 }
 
 export interface Media {
@@ -131,6 +133,8 @@ export interface Became {
   /** Of two the greater one holds. */
   revision: number;
   recalled?: boolean; recalled_by?: number; recalled_ms?: number;
+  /** With recalled: nobody took it back, its time was over. */
+  expired?: boolean;
   version: number;
   edited_ms?: number;
   /** In an answer, of an edited one. */
@@ -149,6 +153,8 @@ export declare function replyTo(message: Message): Reply;
 export declare function sourceOf(message: Message): NonNullable<Content['forward']>;
 /** Changes a message that an application keeps; false: that is nothing new. */
 export declare function applyBecame(message: Partial<Message>, became: Became | null | undefined): boolean;
+/** Changes a message that an application keeps to one that has disappeared, if its time is over. */
+export declare function expire(message: Partial<Message>, now?: number): boolean;
 
 /** One as this person has it. */
 export interface Conversation {
@@ -617,6 +623,7 @@ export declare class Client extends EventTarget {
   conversations(range?: { cursor?: string; limit?: number; hidden?: boolean }): Promise<{ conversations: Conversation[]; cursor: string; has_more: boolean }>;
   updateConversation(conversation: string, fields: { pinned?: boolean; mute?: number; draft?: string; hidden?: boolean; delete?: boolean }): Promise<Conversation>;
   readers(message: Message): Promise<{ userIds: number[]; of: number }>;
+  lifetime(to: number | string, lifetimeMs?: number): Promise<{ lifetime_ms: number; set_by: number; set_ms: number }>;
   typing(to: number | string, options?: { stopped?: boolean }): Promise<void>;
   chatSettings(fields?: { read_receipts?: boolean }): Promise<{ read_receipts: boolean }>;
   history(conversation: number | string, range?: { beforeSeq?: number; afterSeq?: number; limit?: number }): Promise<History>;

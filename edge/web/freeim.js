@@ -58,6 +58,7 @@ export const Action = Object.freeze({
   RESCHEDULE: 45,
   UNSCHEDULE: 46,
   READERS: 48,
+  LIFETIME: 49,
   CREATE_GROUP: 50,
   GROUP_INFO: 51,
   LIST_GROUPS: 52,
@@ -621,7 +622,7 @@ function whole(message = {}) {
   return {
     id: '', conversation_id: '', seq: 0, sender_id: 0, client_id: '', time_ms: 0, kind: 0, text: '',
     event: '', data: '', media: null, place: null, payload: null, reply_to: null, origin: null, mentions: [], mentions_all: false,
-    became: null, about: null, ...message,
+    became: null, about: null, expires_ms: 0, ...message,
   };
 }
 
@@ -651,11 +652,21 @@ export function applyBecame(message, became) {
   return true;
 }
 
+/**
+ * Changes a message that an application keeps to one that has disappeared, if its time is over: the server tells nobody of
+ * that, it only gives such messages out no more. Gives whether it is new. Call it before you show a message, and at its `expires_ms`.
+ */
+export function expire(message, now = Date.now()) {
+  const { expires_ms: at = 0, became } = message;
+  if (!at || now < at || became?.recalled) return false;
+  return applyBecame(message, { revision: (became?.revision ?? 0) + 1, recalled: true, expired: true, recalled_ms: at, version: became?.version ?? 1 });
+}
+
 /** A conversation with every field; `last` is null when all is deleted. */
 function wholeConversation(conversation = {}) {
   const last = conversation.last ? whole(conversation.last) : null;
   return {
-    conversation_id: '', unread: 0, mentions: 0, read_seq: 0, last_seq: 0, floor: 0, pinned: false, mute: Mute.NORMAL, draft: '', hidden: false,
+    conversation_id: '', unread: 0, mentions: 0, read_seq: 0, last_seq: 0, floor: 0, pinned: false, mute: Mute.NORMAL, draft: '', hidden: false, lifetime_ms: 0,
     ...conversation, last,
   };
 }
@@ -1691,6 +1702,16 @@ export class Client extends EventTarget {
     return { userIds, of };
   }
 
+  /**
+   * After how long messages of a conversation, or to a person (user ID, a number), disappear, in ms; 0: they stay. With `lifetimeMs` it is
+   * settled for those that are sent from then on. The event chat.lifetime tells all devices.
+   */
+  async lifetime(to, lifetimeMs) {
+    const where = typeof to === 'number' ? { to_user_id: to } : { conversation_id: to };
+    const { lifetime_ms = 0, set_by = 0, set_ms = 0 } = await this.request(Action.LIFETIME, lifetimeMs === undefined ? where : { ...where, lifetime_ms: lifetimeMs });
+    return { lifetime_ms, set_by, set_ms };
+  }
+
   /** Says that this person types to another one (user ID, a number) or in a group (its conversation), or has stopped. */
   async typing(to, { stopped = false } = {}) {
     await this.request(Action.TYPING, { ...(typeof to === 'number' ? { to_user_id: to } : { conversation_id: to }), stopped });
@@ -2407,7 +2428,7 @@ export class Client extends EventTarget {
     const { forward, ...content } = out.content;
     const message = whole({
       ...content, id: reply.message_id, conversation_id: reply.conversation_id, seq: reply.seq, sender_id: this.#me.user_id,
-      client_id: out.clientId, time_ms: reply.time_ms, text: reply.rewritten ? reply.text ?? '' : out.text,
+      client_id: out.clientId, time_ms: reply.time_ms, expires_ms: reply.expires_ms ?? 0, text: reply.rewritten ? reply.text ?? '' : out.text,
     });
     if (out.state === 'queued') this.#commit(out, message, Boolean(reply.rewritten));
     if (forward) return void this.#sync(); // what it is a copy of is not here

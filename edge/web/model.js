@@ -3,7 +3,7 @@
  * chat.js feeds it the client's events, view.js shows it, and its snapshot is
  * kept in the same record as the client's cursor, so the two never disagree.
  */
-import { applyBecame, chatId, HeldState, MessageKind } from './freeim.js';
+import { applyBecame, chatId, expire, HeldState, MessageKind } from './freeim.js';
 import { sentence } from './words.js';
 
 const KEPT_ITEMS = 50; // of a conversation, in a snapshot
@@ -59,6 +59,7 @@ export class Chat {
     if (message.kind === MessageKind.EVENT) item.event = true;
     if (message.reply_to) item.replyTo = message.reply_to.message_id;
     if (message.origin) item.forwarded = true;
+    if (message.expires_ms) item.expires_ms = message.expires_ms;
     if (!((item.became?.revision ?? 0) > (message.became?.revision ?? 0))) Object.assign(item, shownOf(message), { became: message.became ?? item.became });
     Object.assign(item, { id, seq, timeMs, state: 'committed', reason: '' });
     if (!seq) item.after ??= this.#newestSeq();
@@ -77,7 +78,7 @@ export class Chat {
   quoted({ replyTo }) {
     if (!replyTo) return '';
     const item = this.items.findLast(({ id }) => id === replyTo);
-    return !item ? 'A message' : item.became?.recalled ? 'Message recalled' : item.text;
+    return !item ? 'A message' : item.became?.recalled ? goneText(item.became) : item.text;
   }
 
   /** Shows a message of ours as far as it has come. */
@@ -138,6 +139,9 @@ export class Chat {
     this.items.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
   }
 }
+
+/** What is shown in the place of a message that was recalled, or has disappeared. */
+export const goneText = ({ expired }) => (expired ? 'Message disappeared' : 'Message recalled');
 
 /** What a bubble shows of a message: its text, and beside it what is no text. */
 function shownOf(message) {
@@ -337,6 +341,18 @@ export class Chats {
       const chat = this.#chats.get(chatId(this.me, id));
       if (chat) chat.avatar = avatar;
     }
+  }
+
+  /** Has messages disappear whose time is over, and gives when the next one does; Infinity: none. */
+  expire(now) {
+    let next = Infinity;
+    for (const { items } of this.#chats.values()) {
+      for (const item of items) {
+        if (expire(item, now)) item.caption = '';
+        if (item.expires_ms && !item.became?.recalled) next = Math.min(next, item.expires_ms);
+      }
+    }
+    return next;
   }
 
   /** Forgets messages and conversations. */

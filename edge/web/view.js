@@ -5,6 +5,7 @@
  */
 
 import { showMedia } from './files.js';
+import { goneText } from './model.js';
 
 const byId = (id) => document.getElementById(id);
 
@@ -287,7 +288,7 @@ export class View {
     const became = row.became ?? {};
     setText(quote, became.recalled ? '' : chat.quoted?.(row) ?? '');
     const shown = showMedia(media, row, became.recalled ? '' : url(row.media?.file));
-    setText(text, became.recalled ? 'Message recalled' : shown ? row.caption : row.text);
+    setText(text, became.recalled ? goneText(became) : shown ? row.caption : row.text);
     node.classList.toggle('recalled', became.recalled === true);
     setText(reactions, (became.reactions ?? []).map(({ reaction, count }) => `${reaction} ${count}`).join('   '));
     setText(note, [row.forwarded && 'forwarded', became.edited_ms && !became.recalled && 'edited', row.rewritten && 'changed by a rule'].filter(Boolean).join(', '));

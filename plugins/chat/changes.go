@@ -78,6 +78,9 @@ func (p *Chat) change(ctx context.Context, t *target, actor im.UserID, event str
 			if err != nil {
 				return err
 			}
+			if expired(t.Message, &t.content, p.host.Now()) {
+				return errOver
+			}
 			now = b
 			data, err := fn(ctx, &changing{tx, b, p.host.Now().UnixMilli(), p})
 			if err != nil {
@@ -116,6 +119,9 @@ func (p *Chat) change(ctx context.Context, t *target, actor im.UserID, event str
 // errGone is the refusal of who wants something of a message that was taken back.
 var errGone = &im.Error{Code: idl.CodeNotFound, Field: "message_id", Reason: "it was recalled"}
 
+// errOver is the refusal of who wants something of a message that has disappeared.
+var errOver = &im.Error{Code: idl.CodeNotFound, Field: "message_id", Reason: "it has disappeared"}
+
 // changeable finds a message that may be changed by somebody who reads it, and who keeps its
 // conversation: nil for a chat.
 func (p *Chat) changeable(ctx context.Context, user im.UserID, conversation string, seq int64, id string) (*target, plugin.Keeper, error) {
@@ -129,6 +135,9 @@ func (p *Chat) changeable(ctx context.Context, user im.UserID, conversation stri
 	}
 	if t.content.Kind == kindEvent {
 		return nil, nil, im.Invalid("message_id", "what happened stays")
+	}
+	if expired(t.Message, &t.content, p.host.Now()) {
+		return nil, nil, errOver
 	}
 	if peer != 0 {
 		return t, nil, nil

@@ -31,6 +31,7 @@ type became struct {
 	editedMs   int64
 	text       string
 	reactions  []reaction // in the order in which they came
+	expired    bool       // nobody recalled it: its time is over
 	mine       []string   // of a person who asks: his own
 }
 
@@ -52,7 +53,7 @@ func (b *became) shown() *chatpb.Became {
 	for _, r := range b.reactions {
 		reactions = append(reactions, &chatpb.Reaction{Reaction: r.name, Count: r.count, Mine: slices.Contains(b.mine, r.name)})
 	}
-	return &chatpb.Became{Reactions: reactions, Revision: b.revision, Recalled: b.recalled(), RecalledBy: int64(b.recalledBy), RecalledMs: b.recalledMs,
+	return &chatpb.Became{Reactions: reactions, Revision: b.revision, Recalled: b.recalled(), Expired: b.expired, RecalledBy: int64(b.recalledBy), RecalledMs: b.recalledMs,
 		Version: max(1, b.version), EditedMs: b.editedMs}
 }
 
@@ -226,6 +227,16 @@ func (s changeStore) forget(ctx context.Context, tx *sql.Tx, at stored) error {
 	for _, table := range []string{"chat_versions", "chat_reactions"} {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE conversation = ? AND seq = ?", string(at.log), at.seq); err != nil {
 			return fmt.Errorf("forget a message: %w", err)
+		}
+	}
+	return nil
+}
+
+// clear is forget for all messages that a condition finds, and forgets how they read last.
+func (s changeStore) clear(ctx context.Context, tx *sql.Tx, where string, args []any) error {
+	for _, statement := range []string{"DELETE FROM chat_versions WHERE ", "DELETE FROM chat_reactions WHERE ", "UPDATE chat_changes SET content = '', reactions = '' WHERE "} {
+		if _, err := tx.ExecContext(ctx, statement+where, args...); err != nil {
+			return fmt.Errorf("forget messages: %w", err)
 		}
 	}
 	return nil

@@ -95,6 +95,7 @@ type Chat struct {
 	files     plugin.Files // nil: nobody keeps any
 	lists     listStore
 	scheduled scheduleStore
+	lifetimes *lifetimes
 	sends     plugin.Spec       // of action 3
 	rules     Rules             // nil: there are none
 	tokens    plugin.PushTokens // nil: nobody knows where devices can be told
@@ -181,6 +182,7 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.lists = listStore{h}
 	p.changes = changeStore{h}
 	p.scheduled = scheduleStore{h}
+	p.lifetimes = newLifetimes(h)
 	p.changed = h.Limiter("changes", p.config.ChangesPerMinute, time.Minute)
 	p.looks = h.Limiter("looks", p.config.LooksPerMinute, time.Minute)
 	p.searches = h.Limiter("searches", p.config.SearchesPerMinute, time.Minute)
@@ -219,6 +221,7 @@ func (p *Chat) Start(context.Context) error {
 	p.host.Go("held messages", p.runHeld)
 	p.host.Go("events", p.runEvents)
 	p.host.Go("scheduled messages", p.runScheduled)
+	p.host.Go("messages that disappear", p.runSweeps)
 	return nil
 }
 
@@ -262,6 +265,7 @@ func (p *Chat) Register(r *plugin.Registrar) {
 	plugin.Handle(r, idl.ActionListConversations, "list_conversations", p.listConversations, plugin.Bulky[chatpb.ListConversationsRequest, chatpb.ListConversationsReply]())
 	plugin.Handle(r, idl.ActionUpdateConversation, "update_conversation", p.updateConversation)
 	plugin.Handle(r, idl.ActionReaders, "readers", p.readers)
+	plugin.Handle(r, idl.ActionLifetime, "lifetime", p.lifetime)
 	plugin.Handle(r, idl.ActionTyping, "typing", p.typing)
 	plugin.Handle(r, idl.ActionChatSettings, "settings", p.settings)
 	plugin.Handle(r, idl.ActionGetMessageID, "get_message_id", p.getMessageID)

@@ -142,7 +142,16 @@ func (p *Chat) shownListed(ctx context.Context, u im.UserID, page []*listed, cod
 	if err != nil {
 		return nil, nil, err
 	}
+	names := make([]im.ConversationID, len(page))
+	for i, l := range page {
+		names[i] = l.conversation
+	}
+	lifetimes, err := p.lifetimes.some(ctx, names)
+	if err != nil {
+		return nil, nil, plugin.Stored(ctx, err)
+	}
 	for i, m := range lasts {
+		out[i].LifetimeMs = lifetimes[page[i].conversation]
 		sizes[i] = plugin.SizeOf(out[i].Draft, codec) + 2*perMessage
 		if m.Seq == 0 {
 			continue

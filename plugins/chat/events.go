@@ -214,7 +214,10 @@ func (p *Chat) tellOne(ctx context.Context, e filed) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
-	if e.log != "" {
+	switch {
+	case e.Name == eventLifetime && e.log != "":
+		return p.tellLifetime(ctx, e)
+	case e.log != "":
 		return p.tellChange(ctx, e)
 	}
 	for _, u := range e.Users {

@@ -110,7 +110,7 @@ func (p *Chat) settleFiles(ctx context.Context, m *message, f filing, done timel
 	// to again, one that is not yet will.
 	at := stored{done.Conversation, done.Seq}
 	found, lookErr := p.changes.of(ctx, 0, []stored{at})
-	if lookErr == nil && found[at] != nil && found[at].recalled() {
+	if lookErr == nil && found[at].recalled() || committedExpired(done, p.host.Now()) {
 		err = p.files.Release(ctx, nil, holder(m.sender, m.clientID))
 	}
 	err = errors.Join(err, lookErr)

@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -369,6 +370,51 @@ end, {name = "words", on_error = "closed"})`})
 	if _, texts := history(t, phone, &chatpb.HistoryRequest{WithUserId: int64(bob)}); texts != "3 , 2 , 1 " {
 		t.Errorf("history is %s", texts)
 	}
+}
+
+// What a message of any kind is beside its text rules read in the request, also in a copy of another one.
+func TestRulesReadKinds(t *testing.T) {
+	h, _ := found(t, map[string]string{"a.lua": `local im = require("im")
+im.on_message(function(c)
+	if c.kind == "command" then return end
+	if c.req.place and c.req.place.name == "worse" and c.user ~= "100001" then return im.deny("rejected", "worse") end
+	local media, place, payload = c.req.media, c.req.place, c.req.payload
+	local said = {c.text}
+	if media then said = {media.file, media.cover, media.name, media.type} end
+	if place then said = {place.name, place.address} end
+	if payload then said = {payload.name, payload.data} end
+	for _, one in ipairs(said) do
+		if one:find("bad", 1, true) then return im.deny("rejected", c.kind .. " " .. one) end
+	end
+end, {name = "kinds", on_error = "closed"})`})
+	phone, bobs := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "tab", idl.CodecProtobuf)
+	url := "https://cdn.example/"
+	for i, row := range []struct {
+		want string // the refusal; empty: none
+		req  *chatpb.SendRequest
+	}{
+		{"", &chatpb.SendRequest{Kind: kindImage, Media: &chatpb.Media{File: url + "good"}}},
+		{"image " + url + "bad", &chatpb.SendRequest{Kind: kindImage, Text: "fine", Media: &chatpb.Media{File: url + "bad"}}},
+		{"video " + url + "badcover", &chatpb.SendRequest{Kind: kindVideo, Media: &chatpb.Media{File: url + "good", Cover: url + "badcover"}}},
+		{"file bad.exe", &chatpb.SendRequest{Kind: kindFile, Media: &chatpb.Media{File: url + "good", Name: "bad.exe"}}},
+		{"voice audio/bad", &chatpb.SendRequest{Kind: kindVoice, Media: &chatpb.Media{File: url + "good", Type: "audio/bad"}}},
+		{"place bad bar", &chatpb.SendRequest{Kind: kindPlace, Place: &chatpb.Place{Name: "bad bar", Latitude: 1}}},
+		{"place 1 bad street", &chatpb.SendRequest{Kind: kindPlace, Place: &chatpb.Place{Name: "bar", Address: "1 bad street", Latitude: 1}}},
+		{"custom shop.bad", &chatpb.SendRequest{Kind: kindCustom, Payload: &chatpb.Payload{Name: "shop.bad"}}},
+		{"", &chatpb.SendRequest{Kind: kindCommand, Payload: &chatpb.Payload{Name: "bad"}}},
+	} {
+		row.req.ClientId, row.req.ToUserId = fmt.Sprint("m", i), int64(bob)
+		err := phone.Call(idl.ActionMessage, row.req, nil)
+		refused, is := errors.AsType[*im.Error](err)
+		if row.want == "" && err != nil || row.want != "" && (!is || refused.Code != idl.CodeRejected || refused.Reason != row.want) {
+			t.Errorf("%d: got %v, want %q", i, err, row.want)
+		}
+	}
+	// A copy is judged for what it is, and by who passes it on.
+	m := sends(t, phone, &chatpb.SendRequest{ClientId: "old", ToUserId: int64(bob), Kind: kindPlace, Place: &chatpb.Place{Name: "worse", Latitude: 1}})
+	err := bobs.Call(idl.ActionMessage, &chatpb.SendRequest{ClientId: "f", ToUserId: int64(carol),
+		Forward: &chatpb.Source{ConversationId: m.ConversationId, Seq: m.Seq, MessageId: m.MessageId}}, nil)
+	wantRefusal(t, err, idl.CodeRejected, "")
 }
 
 // Pages of the list are bounded by all that last messages are.

@@ -51,7 +51,16 @@ func (p *Chat) open(ctx context.Context, user im.UserID, items []im.Message) ([]
 			o.now = b
 		}
 	}
-	return all, p.restrict(ctx, user, all)
+	if err := p.restrict(ctx, user, all); err != nil {
+		return nil, err
+	}
+	at := p.host.Now()
+	for i := range all {
+		if o := &all[i]; o.content.About == nil && expired(o.Message, &o.content, at) {
+			o.now = over(o.Message, &o.content, o.now)
+		}
+	}
+	return all, nil
 }
 
 // restrict finds the messages that user has in his inbox and may not read any more: he was removed from the
@@ -125,6 +134,9 @@ func (o *opened) shown() *chatpb.Message {
 	m := &chatpb.Message{
 		Id: o.ID.String(), ConversationId: string(c), Seq: seq, SenderId: int64(o.Sender),
 		ClientId: o.ClientID, TimeMs: o.Time.UnixMilli(), Kind: o.content.Kind,
+	}
+	if at := expiry(o.Message, &o.content); !at.IsZero() {
+		m.ExpiresMs = at.UnixMilli()
 	}
 	about := o.content.About
 	if o.now.recalled() && about == nil {

@@ -86,6 +86,15 @@ func (c *company) Recall(_ context.Context, _ im.ConversationID, by, _ im.UserID
 	return nil
 }
 
+func (c *company) Settle(_ context.Context, _ im.ConversationID, user im.UserID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if user != c.admin {
+		return &im.Error{Code: idl.CodePermissionDenied, Field: "conversation_id", Reason: "no admin"}
+	}
+	return nil
+}
+
 func (c *company) Members(context.Context, im.ConversationID) (plugin.Audience, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -174,6 +174,9 @@ type message struct {
 // whom it is for, but for the session that sent it.
 func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionRef, queued func()) (done timeline.Committed, err error) {
 	log, people, content := m.conversation, m.people, &m.content
+	if err := p.limit(ctx, m); err != nil {
+		return done, err
+	}
 	if m.shadowed {
 		log, people = log.Shadow(m.sender), []im.UserID{m.sender}
 		if content.ShadowSeq, err = p.nextSeq(ctx, m.conversation); err != nil {
@@ -190,10 +193,14 @@ func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionR
 	if m.shadowed && m.logged { // and so do its pushes
 		push = func(timeline.Committed) { p.Remind(m.sender) }
 	}
-	return p.file(ctx, timeline.Draft{
+	done, err = p.file(ctx, timeline.Draft{
 		Conversation: log, Sender: m.sender, ClientID: m.clientID, Digest: m.digest, Inboxes: people, Queued: queued,
 		OnCommit: push,
 	}, content, m.logged && !m.shadowed)
+	if err == nil && m.shadowed && !done.Duplicate && content.LifetimeMs > 0 {
+		p.sweepShadow(ctx, done, content.LifetimeMs)
+	}
+	return done, err
 }
 
 // mustExist refuses a message to nobody; target says that the rules chose u.

@@ -39,6 +39,7 @@ func (f freezing) Service(name string) (any, bool)                 { return f, n
 func (freezing) Provide(string, any)                               {}
 func (freezing) Limiter(string, int, time.Duration) plugin.Limiter { return nil }
 func (freezing) Dialect() string                                   { return "mysql" }
+func (freezing) Go(_ string, run func(context.Context))            { go run(context.Background()) }
 
 // empty is a directory in which nothing waits.
 type empty struct{}

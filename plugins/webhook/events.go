@@ -33,7 +33,7 @@ func newCatalogue(more []string) (catalogue, error) {
 	c := catalogue{
 		"message": {"committed", "shadowed"},
 		"account": {"profile"},
-		"chat":    {"conversation", "settings", "recalled", "edited", "reacted", "scheduled"},
+		"chat":    {"conversation", "settings", "recalled", "edited", "reacted", "scheduled", "lifetime"},
 		"social": {"applied", "accepted", "refused", "withdrawn", "expired", "deleted", "alias", "blocked", "unblocked", "group_created",
 			"group_renamed", "group_deleted", "groups_ordered", "friends_moved", "settings"},
 		"group": {"created", "joined", "left", "removed", "renamed", "avatar", "described", "announced", "settings", "transferred", "role",

@@ -302,6 +302,7 @@ export class FakeServer {
       message_id: message.id, conversation_id: message.conversation_id, seq: message.seq, time_ms: message.time_ms,
       inbox_seq: this.inboxes.get(me).at(-1).inbox_seq,
     };
+    if (this.lifetimeMs) reply.expires_ms = message.time_ms + this.lifetimeMs;
     if (message.text !== request.text) Object.assign(reply, { rewritten: true, text: message.text });
     this.#byClientId.set(key, { request, reply });
     return reply;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Action, applyBecame, Client, memoryStorage, MessageKind, replyTo, sourceOf } from '../freeim.js';
-import { Chat } from '../model.js';
+import { Action, applyBecame, Client, expire, memoryStorage, MessageKind, replyTo, sourceOf } from '../freeim.js';
+import { Chat, Chats } from '../model.js';
 import { FakeClock, FakeServer, listen } from './fake.mjs';
 
 async function alice(storage = memoryStorage()) {
@@ -77,4 +77,47 @@ test('the demo shows replies, edits, tombstones and reactions in their places, a
   assert.equal(chat.quoted(chat.items[1]), 'Message recalled');
   chat.put(message(6, '', { kind: MessageKind.PLACE, place: { name: 'Home' } }), false);
   assert.equal(chat.items[2].text, '📍 Home');
+});
+
+test('a message disappears when its time is over, once', () => {
+  const message = { id: 'm', text: 'secret', media: {}, expires_ms: 1000, became: { revision: 2, version: 2 } };
+  assert.equal(expire(message, 999), false);
+  assert.equal(message.text, 'secret');
+  assert.equal(expire(message, 1000), true);
+  assert.deepEqual([message.text, message.media, message.became], ['', null, { revision: 3, recalled: true, expired: true, recalled_ms: 1000, version: 2 }]);
+  assert.equal(expire(message, 1000), false);
+  assert.equal(expire({ text: 'stays' }, 1000), false);
+});
+
+test('the conversations take away what disappears, and say when the next one does', () => {
+  const chats = new Chats({ me: 1, chats: [] });
+  const put = (seq, expires_ms) => chats.take({ own: false, message: { id: `m${seq}`, conversation_id: 'c_1_2', seq, time_ms: 1, kind: 0, text: `text ${seq}`, expires_ms } }, () => true);
+  put(1, 0);
+  put(2, 1000);
+  put(3, 2000);
+  assert.equal(chats.expire(999), 1000);
+  assert.equal(chats.expire(1000), 2000);
+  assert.deepEqual(chats.get('c_1_2').items.map(({ text }) => text), ['text 1', '', 'text 3']);
+  assert.equal(chats.expire(2000), Infinity);
+  assert.equal(JSON.stringify(new Chats(chats.snapshot()).snapshot()).includes('text 3'), false);
+});
+
+test('after how long messages disappear is asked, and settled', async () => {
+  const { client, bob } = await alice();
+  const asked = [];
+  client.request = async (action, body) => {
+    asked.push([action, body]);
+    return { lifetime_ms: 60000, set_by: 7, set_ms: 1 };
+  };
+  assert.deepEqual(await client.lifetime(bob), { lifetime_ms: 60000, set_by: 7, set_ms: 1 });
+  await client.lifetime('g_1', 0);
+  assert.deepEqual(asked, [[Action.LIFETIME, { to_user_id: bob }], [Action.LIFETIME, { conversation_id: 'g_1', lifetime_ms: 0 }]]);
+});
+
+test('what this device sends disappears here too', async () => {
+  const { clock, server, bob, client } = await alice();
+  server.lifetimeMs = 60000;
+  const out = client.send(bob, 'secret');
+  await clock.until(() => out.state === 'committed');
+  assert.equal(out.message.expires_ms, out.message.time_ms + 60000);
 });

@@ -422,6 +422,7 @@ type Became struct {
 	Version    int32       `protobuf:"varint,5,opt,name=version" json:"version,omitempty"`     // grows with each edit from 1, as it was sent
 	EditedMs   int64       `protobuf:"varint,6,opt,name=edited_ms" json:"edited_ms,omitempty"` // when it was edited last; 0: never; not with an EVENT
 	Text       string      `protobuf:"bytes,7,opt,name=text" json:"text,omitempty"`            // in an answer, of one that was edited: how it reads now; a message's own text is that
+	Expired    bool        `protobuf:"varint,9,opt,name=expired" json:"expired,omitempty"`     // with recalled: nobody took it back, its time was over (Message.expires_ms)
 	Reactions  []*Reaction `protobuf:"bytes,8,rep,name=reactions" json:"reactions,omitempty"`  // in the order in which they came; with an EVENT none: who may read the message reads them there
 }
 
@@ -478,6 +479,13 @@ func (x *Became) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *Became) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
 }
 
 func (x *Became) GetReactions() []*Reaction {
@@ -542,6 +550,7 @@ type Message struct {
 	MentionsAll    bool        `protobuf:"varint,17,opt,name=mentions_all" json:"mentions_all,omitempty"` // everybody who gets it
 	Became         *Became     `protobuf:"bytes,18,opt,name=became" json:"became,omitempty"`              // of this message or, with about, of that one; none: nothing
 	About          *Subject    `protobuf:"bytes,19,opt,name=about" json:"about,omitempty"`                // of an EVENT: the message of which something became
+	ExpiresMs      int64       `protobuf:"varint,20,opt,name=expires_ms" json:"expires_ms,omitempty"`     // when it disappears: from then on it is recalled, by nobody; 0: it stays. See LifetimeRequest
 }
 
 func (x *Message) Reset() { *x = Message{} }
@@ -683,6 +692,13 @@ func (x *Message) GetAbout() *Subject {
 	return nil
 }
 
+func (x *Message) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
 // Content is what a conversation's log stores of a message, beside what the
 // store itself knows of it. Clients never see it.
 type Content struct {
@@ -700,9 +716,10 @@ type Content struct {
 	Mentions    []int64     `protobuf:"varint,12,rep,packed,name=mentions" json:"mentions,omitempty"`
 	MentionsAll bool        `protobuf:"varint,13,opt,name=mentions_all" json:"mentions_all,omitempty"`
 	About       *Subject    `protobuf:"bytes,14,opt,name=about" json:"about,omitempty"`
-	Logged      bool        `protobuf:"varint,30,opt,name=logged" json:"logged,omitempty"`       // it is in no inbox: those who follow the log get it from there
-	AboutSeq    int64       `protobuf:"varint,15,opt,name=about_seq" json:"about_seq,omitempty"` // of that message in its log, where seq may be another's as well
-	Held        *HeldNote   `protobuf:"bytes,31,opt,name=held" json:"held,omitempty"`            // while it waits: none that is committed has it
+	Logged      bool        `protobuf:"varint,30,opt,name=logged" json:"logged,omitempty"`           // it is in no inbox: those who follow the log get it from there
+	AboutSeq    int64       `protobuf:"varint,15,opt,name=about_seq" json:"about_seq,omitempty"`     // of that message in its log, where seq may be another's as well
+	LifetimeMs  int64       `protobuf:"varint,16,opt,name=lifetime_ms" json:"lifetime_ms,omitempty"` // it disappears so long after it was committed; 0: it stays
+	Held        *HeldNote   `protobuf:"bytes,31,opt,name=held" json:"held,omitempty"`                // while it waits: none that is committed has it
 }
 
 func (x *Content) Reset() { *x = Content{} }
@@ -819,6 +836,13 @@ func (x *Content) GetLogged() bool {
 func (x *Content) GetAboutSeq() int64 {
 	if x != nil {
 		return x.AboutSeq
+	}
+	return 0
+}
+
+func (x *Content) GetLifetimeMs() int64 {
+	if x != nil {
+		return x.LifetimeMs
 	}
 	return 0
 }
@@ -969,10 +993,11 @@ type SendReply struct {
 	Seq            int64  `protobuf:"varint,3,opt,name=seq" json:"seq,omitempty"`
 	InboxSeq       int64  `protobuf:"varint,4,opt,name=inbox_seq" json:"inbox_seq,omitempty"` // in the sender's own inbox; 0: it comes there with the next sync, as for all of a large group
 	TimeMs         int64  `protobuf:"varint,5,opt,name=time_ms" json:"time_ms,omitempty"`
-	Duplicate      bool   `protobuf:"varint,6,opt,name=duplicate" json:"duplicate,omitempty"` // this client_id was committed before; nothing new happened
-	Rewritten      bool   `protobuf:"varint,7,opt,name=rewritten" json:"rewritten,omitempty"` // a rule changed the text
-	Text           string `protobuf:"bytes,8,opt,name=text" json:"text,omitempty"`            // the text as stored, when rewritten
-	HeldId         string `protobuf:"bytes,9,opt,name=held_id" json:"held_id,omitempty"`      // the message waits for a decision; then it has no message_id and no seq. See Held
+	Duplicate      bool   `protobuf:"varint,6,opt,name=duplicate" json:"duplicate,omitempty"`    // this client_id was committed before; nothing new happened
+	Rewritten      bool   `protobuf:"varint,7,opt,name=rewritten" json:"rewritten,omitempty"`    // a rule changed the text
+	Text           string `protobuf:"bytes,8,opt,name=text" json:"text,omitempty"`               // the text as stored, when rewritten
+	HeldId         string `protobuf:"bytes,9,opt,name=held_id" json:"held_id,omitempty"`         // the message waits for a decision; then it has no message_id and no seq. See Held
+	ExpiresMs      int64  `protobuf:"varint,10,opt,name=expires_ms" json:"expires_ms,omitempty"` // when it disappears; 0: it stays
 }
 
 func (x *SendReply) Reset() { *x = SendReply{} }
@@ -1042,6 +1067,13 @@ func (x *SendReply) GetHeldId() string {
 		return x.HeldId
 	}
 	return ""
+}
+
+func (x *SendReply) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
 }
 
 // RecallRequest takes a message back: its sender's for a while, or one of those over whom one has a say
@@ -1929,9 +1961,10 @@ type Conversation struct {
 	Floor          int64    `protobuf:"varint,6,opt,name=floor" json:"floor,omitempty"`       // what came up to it is deleted for this person; 0: nothing
 	Pinned         bool     `protobuf:"varint,7,opt,name=pinned" json:"pinned,omitempty"`
 	Mute           Mute     `protobuf:"varint,8,opt,name=mute" json:"mute,omitempty"`
-	Draft          string   `protobuf:"bytes,9,opt,name=draft" json:"draft,omitempty"`         // up to 500 characters
-	Hidden         bool     `protobuf:"varint,10,opt,name=hidden" json:"hidden,omitempty"`     // until the next message
-	Mentions       int64    `protobuf:"varint,11,opt,name=mentions" json:"mentions,omitempty"` // of the unread ones, those that name this person, or everybody
+	Draft          string   `protobuf:"bytes,9,opt,name=draft" json:"draft,omitempty"`               // up to 500 characters
+	Hidden         bool     `protobuf:"varint,10,opt,name=hidden" json:"hidden,omitempty"`           // until the next message
+	Mentions       int64    `protobuf:"varint,11,opt,name=mentions" json:"mentions,omitempty"`       // of the unread ones, those that name this person, or everybody
+	LifetimeMs     int64    `protobuf:"varint,12,opt,name=lifetime_ms" json:"lifetime_ms,omitempty"` // after which its messages disappear; 0: they stay
 }
 
 func (x *Conversation) Reset() { *x = Conversation{} }
@@ -2013,6 +2046,13 @@ func (x *Conversation) GetHidden() bool {
 func (x *Conversation) GetMentions() int64 {
 	if x != nil {
 		return x.Mentions
+	}
+	return 0
+}
+
+func (x *Conversation) GetLifetimeMs() int64 {
+	if x != nil {
+		return x.LifetimeMs
 	}
 	return 0
 }
@@ -2216,6 +2256,83 @@ func (x *ReadersReply) GetUserIds() []int64 {
 func (x *ReadersReply) GetOf() int32 {
 	if x != nil {
 		return x.Of
+	}
+	return 0
+}
+
+// LifetimeRequest asks after how long messages of a conversation disappear, or settles it for those that are sent from then
+// on: in a chat either person, in a group who may change its settings. A change is an event of the conversation,
+// chat.lifetime, whose data has lifetime_ms.
+type LifetimeRequest struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"` // one of the two
+	ToUserId       int64  `protobuf:"varint,2,opt,name=to_user_id" json:"to_user_id,omitempty"`
+	LifetimeMs     *int64 `protobuf:"varint,3,opt,name=lifetime_ms" json:"lifetime_ms,omitempty"` // 0: they stay; else 10 seconds to 366 days
+}
+
+func (x *LifetimeRequest) Reset() { *x = LifetimeRequest{} }
+
+func (x *LifetimeRequest) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *LifetimeRequest) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *LifetimeRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *LifetimeRequest) GetToUserId() int64 {
+	if x != nil {
+		return x.ToUserId
+	}
+	return 0
+}
+
+func (x *LifetimeRequest) GetLifetimeMs() int64 {
+	if x != nil && x.LifetimeMs != nil {
+		return *x.LifetimeMs
+	}
+	return 0
+}
+
+type LifetimeReply struct {
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id" json:"conversation_id,omitempty"`
+	LifetimeMs     int64  `protobuf:"varint,2,opt,name=lifetime_ms" json:"lifetime_ms,omitempty"` // as it is now
+	SetBy          int64  `protobuf:"varint,3,opt,name=set_by" json:"set_by,omitempty"`           // who settled that, and when; 0: nobody did
+	SetMs          int64  `protobuf:"varint,4,opt,name=set_ms" json:"set_ms,omitempty"`
+}
+
+func (x *LifetimeReply) Reset() { *x = LifetimeReply{} }
+
+func (x *LifetimeReply) Marshal(in []byte) ([]byte, error) { return prutal.MarshalAppend(in, x) }
+
+func (x *LifetimeReply) Unmarshal(in []byte) error { return prutal.Unmarshal(in, x) }
+
+func (x *LifetimeReply) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *LifetimeReply) GetLifetimeMs() int64 {
+	if x != nil {
+		return x.LifetimeMs
+	}
+	return 0
+}
+
+func (x *LifetimeReply) GetSetBy() int64 {
+	if x != nil {
+		return x.SetBy
+	}
+	return 0
+}
+
+func (x *LifetimeReply) GetSetMs() int64 {
+	if x != nil {
+		return x.SetMs
 	}
 	return 0
 }

@@ -50,7 +50,7 @@ const (
 	GroupPermission_GROUP_PERMISSION_INVITE      GroupPermission = 2
 	GroupPermission_GROUP_PERMISSION_MENTION_ALL GroupPermission = 4
 	GroupPermission_GROUP_PERMISSION_EDIT        GroupPermission = 8  // name, avatar, announcement, description
-	GroupPermission_GROUP_PERMISSION_SETTINGS    GroupPermission = 16 // everything else that UpdateGroup sets
+	GroupPermission_GROUP_PERMISSION_SETTINGS    GroupPermission = 16 // everything else that UpdateGroup sets, and after how long messages disappear
 	GroupPermission_GROUP_PERMISSION_APPROVE     GroupPermission = 32 // decide on applications
 	GroupPermission_GROUP_PERMISSION_MUTE        GroupPermission = 64 // one member, or all
 	GroupPermission_GROUP_PERMISSION_REMOVE      GroupPermission = 128

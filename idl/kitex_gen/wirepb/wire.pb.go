@@ -55,6 +55,7 @@ const (
 	Action_ACTION_RESCHEDULE             Action = 45  // another time, or text, for one
 	Action_ACTION_UNSCHEDULE             Action = 46  // have one not be sent
 	Action_ACTION_READERS                Action = 48  // who has read a message of a group
+	Action_ACTION_LIFETIME               Action = 49  // after how long a conversation's messages disappear
 	Action_ACTION_CREATE_GROUP           Action = 50  // a group of one's own, with its first members
 	Action_ACTION_GROUP_INFO             Action = 51  // a group, by its ID
 	Action_ACTION_LIST_GROUPS            Action = 52  // the groups in which one is
@@ -170,6 +171,7 @@ var Action_name = map[int32]string{
 	45:  "ACTION_RESCHEDULE",
 	46:  "ACTION_UNSCHEDULE",
 	48:  "ACTION_READERS",
+	49:  "ACTION_LIFETIME",
 	50:  "ACTION_CREATE_GROUP",
 	51:  "ACTION_GROUP_INFO",
 	52:  "ACTION_LIST_GROUPS",
@@ -284,6 +286,7 @@ var Action_value = map[string]int32{
 	"ACTION_RESCHEDULE":             45,
 	"ACTION_UNSCHEDULE":             46,
 	"ACTION_READERS":                48,
+	"ACTION_LIFETIME":               49,
 	"ACTION_CREATE_GROUP":           50,
 	"ACTION_GROUP_INFO":             51,
 	"ACTION_LIST_GROUPS":            52,

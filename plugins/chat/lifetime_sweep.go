@@ -1,0 +1,173 @@
+package chat
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+	"freeim/idl/kitex_gen/chatpb"
+)
+
+// This file deletes what is kept beside messages that have disappeared: their edits, reactions and files. Nobody can read them by
+// then, so it has time: a row for each part of a log says how far it is, whichever core goes on, and doing it twice does
+// nothing.
+
+const (
+	// sweepLook is how often a core looks for parts that are due, sweepBatch how many it reads at once.
+	sweepLook, sweepBatch = time.Second, 64
+	// sweepPage is how many messages of a part are looked at before another has its turn.
+	sweepPage = 200
+	// sweepGrace is how long after its time what is kept beside a message is deleted: no action that began before
+	// is under way then. sweepRest is how long later a part with nothing to wait for is looked at.
+	sweepGrace, sweepRest = time.Minute, 10 * time.Minute
+	// sweepTime bounds one step; a core that takes one is believed to be over after sweepBelieved.
+	sweepTime, sweepBelieved = 20 * time.Second, time.Minute
+	// sweepPause is how long a part waits that could not be swept.
+	sweepPause = time.Minute
+)
+
+// runSweeps deletes until ctx ends.
+func (p *Chat) runSweeps(ctx context.Context) {
+	every := time.NewTicker(sweepLook)
+	defer every.Stop()
+	for failing := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		err := p.sweepDue(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			p.host.Log().Error("what is kept beside messages that have disappeared waits", "err", err)
+		}
+		failing = err != nil
+	}
+}
+
+// sweepDue sees to parts that are due until none is, or all of a batch failed or are another core's.
+func (p *Chat) sweepDue(ctx context.Context) error {
+	for {
+		all, err := p.lifetimes.due(ctx, p.host.Now(), sweepBatch)
+		if err != nil {
+			return err
+		}
+		var faults []error
+		done := 0
+		for _, s := range all {
+			mine, err := p.sweepOne(ctx, s)
+			if mine && err == nil {
+				done++
+			}
+			faults = append(faults, err)
+		}
+		if err := errors.Join(faults...); err != nil || done == 0 || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// sweepOne takes a step of one part, unless another core does.
+func (p *Chat) sweepOne(ctx context.Context, s *sweep) (mine bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	if mine, err = p.lifetimes.claim(ctx, s, p.host.Now().Add(sweepBelieved)); !mine || err != nil {
+		return mine, err
+	}
+	var next time.Time
+	err = p.barred(func() (err error) {
+		next, err = p.sweepStep(ctx, s)
+		return err
+	})
+	switch {
+	case errors.Is(err, timeline.ErrCorrupt):
+		p.host.Log().Error("a part of a log cannot be swept", "conversation", s.conversation, "behind", s.swept, "err", err)
+		return true, p.lifetimes.moved(ctx, s, p.host.Now().Add(mostLifetime))
+	case err != nil:
+		return true, errors.Join(err, p.lifetimes.moved(context.WithoutCancel(ctx), s, p.host.Now().Add(sweepPause)))
+	case next.IsZero():
+		return true, p.lifetimes.end(ctx, s)
+	}
+	return true, p.lifetimes.moved(ctx, s, next)
+}
+
+// sweepStep sweeps a page of a part, and says when to go on; zero: it is swept.
+func (p *Chat) sweepStep(ctx context.Context, s *sweep) (next time.Time, err error) {
+	now := p.host.Now()
+	if epoch := p.timelines.Epoch(); s.epoch != epoch { // restored: seqs may have other messages
+		s.epoch, s.swept = epoch, 0
+	}
+	page, err := p.timelines.Log(ctx, s.conversation, s.swept, sweepPage)
+	if err != nil {
+		return next, err
+	}
+	// Who committed with the lifetime of this part has asked for it before it was closed, and is done after the grace.
+	if s.closedMs != 0 && now.Sub(time.UnixMilli(s.closedMs)) > sweepGrace && (s.through == 0 || s.through > page.Head) {
+		s.through = max(page.Head, 1)
+	}
+	var gone []im.Message
+	for _, m := range page.Items {
+		var content chatpb.Content
+		if err := content.Unmarshal(m.Body); err != nil {
+			return next, fmt.Errorf("%w: message %s: %w", timeline.ErrCorrupt, m.ID, err)
+		}
+		if at := expiry(m, &content); !at.IsZero() {
+			if at = at.Add(sweepGrace); now.Before(at) {
+				next = at
+				break
+			}
+			gone = append(gone, m)
+		}
+		if s.swept = m.Seq; s.through != 0 && s.swept >= s.through {
+			break
+		}
+	}
+	if err := p.sweepMessages(ctx, gone); err != nil {
+		return next, err
+	}
+	switch {
+	case s.through != 0 && (s.swept >= s.through || page.Head == 0):
+		return time.Time{}, nil
+	case !next.IsZero():
+		return next, nil
+	case page.HasMore:
+		return now, nil
+	case s.closedMs != 0:
+		return now.Add(sweepGrace), nil
+	}
+	return now.Add(time.Duration(s.lifetimeMs)*time.Millisecond + sweepRest), nil
+}
+
+// sweepMessages deletes what is kept beside messages of one log.
+func (p *Chat) sweepMessages(ctx context.Context, gone []im.Message) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	places := make([]stored, len(gone))
+	for i, m := range gone {
+		places[i] = stored{m.Conversation, m.Seq}
+		var content chatpb.Content
+		if err := content.Unmarshal(m.Body); err != nil || content.Media == nil || p.files == nil {
+			continue
+		}
+		if err := p.files.Release(ctx, nil, holder(m.Sender, m.ClientID)); err != nil {
+			return err
+		}
+	}
+	return p.host.Tx(ctx, func(tx *sql.Tx) error {
+		return spans(places, func(where string, args []any) error { return p.changes.clear(ctx, tx, where, args) })
+	})
+}
+
+// sweepShadow has what is kept beside a message that only its sender sees be deleted too: those are in a log of their own.
+func (p *Chat) sweepShadow(ctx context.Context, done timeline.Committed, lifetimeMs int64) {
+	now := p.host.Now().UnixMilli()
+	err := p.lifetimes.begin(ctx, p.host.DB(), sweep{conversation: done.Conversation, lifetimeMs: lifetimeMs, closedMs: now, through: done.Seq, swept: done.Seq - 1,
+		epoch: p.timelines.Epoch(), nextMs: now + lifetimeMs + sweepGrace.Milliseconds()})
+	if err != nil {
+		p.host.Log().Warn("what is kept beside a message that disappears may be kept for good", "id", done.ID, "err", err)
+	}
+}

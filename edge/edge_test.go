@@ -22,7 +22,7 @@ import (
 )
 
 // patience only ends a failed test.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // alone is the configuration of an edge whose core cannot be reached.
 func alone(t *testing.T) edgeConfig {

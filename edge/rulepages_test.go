@@ -133,7 +133,7 @@ func (w *operated) until(pattern string, args ...string) {
 func (w *operated) shut(reason string) {
 	w.Helper()
 	conn := dial(w.T, w.tcp)
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	if said, err := io.ReadAll(conn); err != nil || !strings.Contains(string(said), reason) {
 		w.Errorf("who connects is told %q, %v; want %q", said, err, reason)
 	}

@@ -44,7 +44,7 @@ func proxied(t *testing.T) (*cluster.Proxy, func() *net.TCPConn) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn.SetDeadline(time.Now().Add(time.Minute))
 		return conn.(*net.TCPConn)
 	}
 }
@@ -106,7 +106,7 @@ func TestProxyKeepsWhatWasSentIntoTheDark(t *testing.T) {
 		t.Errorf("got %q in the dark", got[:n])
 	}
 	p.Set(cluster.Weather{})
-	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "kept" {
 		t.Errorf("got %q, %v", got, err)
 	}

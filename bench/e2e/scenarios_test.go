@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a step waits for what it names.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestScenarios runs every story in testdata, in the forms of formsOf.
 func TestScenarios(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // start runs a server until the test ends; the counts come when it has ended.
 func start(t *testing.T, mode limit.Mode) (addr string, stop func() limit.Counts) {

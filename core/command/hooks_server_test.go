@@ -44,7 +44,7 @@ func (s *rulesSite) eventually(pattern string, args ...string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	said := ""
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-tick.C {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
 		_, out, errs := s.tool(args...)
 		if said = out + errs; want.MatchString(said) {
 			return

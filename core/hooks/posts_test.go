@@ -234,7 +234,7 @@ func TestPostsBounds(t *testing.T) {
 // until waits for what comes by itself.
 func until(t *testing.T, holds func() bool) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for !holds() {
 		select {
 		case <-time.After(2 * time.Millisecond):

@@ -46,7 +46,7 @@ func (s *site) until(pattern string, args ...string) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	var out bytes.Buffer
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-tick.C {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
 		out.Reset()
 		if s.run(s.t.Context(), key, &out, args...); want.MatchString(out.String()) {
 			return

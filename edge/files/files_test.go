@@ -400,7 +400,7 @@ func (w *world) drip(t files.Ticket, body string) net.Conn {
 
 func answerOf(t *testing.T, c net.Conn) string {
 	t.Helper()
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 4096)
@@ -586,7 +586,7 @@ func TestSlowRead(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the read goes on")
 	}
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	n, err := io.Copy(io.Discard, c)

@@ -75,7 +75,7 @@ func TestNoWriteToADescriptorUsedAgain(t *testing.T) {
 // pipe; it returns the reading end, which does not block.
 func reuse(t *testing.T, number int) (reader int) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if _, err := unix.FcntlInt(uintptr(number), unix.F_GETFD, 0); err == unix.EBADF {
 			break
 		}

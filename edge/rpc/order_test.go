@@ -138,7 +138,7 @@ func (c *talker) passed() bool {
 
 // until waits until all but most of the sequences up to last are answered.
 func (c *talker) until(last, most uint32) {
-	for late := time.After(20 * time.Second); ; {
+	for late := time.After(time.Minute); ; {
 		c.mu.Lock()
 		left := last - c.answered
 		c.mu.Unlock()

@@ -126,7 +126,7 @@ func (h *hub) RoomStates(want bool, yield func(room.State) bool) {
 // await waits until ok holds; it is asked with mu held.
 func (h *hub) await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		h.mu.Lock()
 		done := ok()

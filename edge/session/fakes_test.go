@@ -386,7 +386,7 @@ func (c *client) wantQuit(reason idl.CloseReason) *wirepb.Quit {
 // eventually polls until what is true; the deadline only ends a failed test.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); !is(); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}

@@ -152,7 +152,7 @@ func TestLastSeenIsWrittenOnceAMinute(t *testing.T) {
 // waitSeen waits until one device is written down as seen at that time.
 func waitSeen(t *testing.T, h *plugintest.Host, at time.Time) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if count(t, h, "SELECT count(*) FROM account_devices WHERE last_seen_ms = ?", at.UnixMilli()) == 1 {
 			return
 		}

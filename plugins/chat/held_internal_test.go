@@ -129,7 +129,7 @@ end, {name = "hold", on_error = "closed"})`}})
 	if err := bob.Call(idl.ActionSync, &chatpb.SyncRequest{}, &shown); err != nil || len(shown.Entries) != 1 {
 		t.Errorf("bob has %v, %v", shown.Entries, err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		rep = chatpb.SendReply{}
 		if err := phone.Call(idl.ActionMessage, req, &rep); err != nil {
 			t.Fatalf("denied, though it is committed: %v", err)

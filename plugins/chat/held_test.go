@@ -91,7 +91,7 @@ func (r review) decide(t *testing.T, id, verdict, reason string) (m shownMessage
 // eventually polls until ok holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); {
+	for deadline := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: did not happen", what)
 		}

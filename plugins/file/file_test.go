@@ -127,7 +127,7 @@ func (w *world) collect() {
 // until waits for what the collector does aside.
 func (w *world) until(what string, is func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); !is(); runtime.Gosched() {
 		if time.Now().After(end) {
 			w.t.Fatalf("it never came to this: %s", what)
 		}

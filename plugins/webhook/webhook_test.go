@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long something may take on a busy machine.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func TestConform(t *testing.T) {
 	plugintest.Conform(t, func() plugin.Plugin { return webhook.New() }, new(plugintest.Messages).Stub())

@@ -10,7 +10,7 @@ import (
 )
 
 // patience is how long a test waits for a lease of a fraction of a second to end.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func (r *registry) attach(life presence.Life) {
 	r.t.Helper()

@@ -81,7 +81,7 @@ func (x *terminal) types(line string) {
 func (x *terminal) sees(p *page, pattern string) {
 	x.t.Helper()
 	want := regexp.MustCompile(pattern)
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		text, changed := p.now()
 		if want.MatchString(text) {
@@ -106,7 +106,7 @@ func (x *terminal) exits(want int) {
 			errs, _ := x.errs.now()
 			x.t.Errorf("exit code %d, want %d; errors:\n%s", got, want, errs)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		x.t.Fatal("the program does not end")
 	}
 }

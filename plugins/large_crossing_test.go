@@ -64,6 +64,7 @@ func TestCrossing(t *testing.T) {
 		t.Fatalf("%d groups are large, %d members are left, %v", large, members, err)
 	}
 	s.says("and when it is small again")
+	s.posted()
 	log, err := s.store.Log(t.Context(), s.conversation(), 0, 10_000)
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,14 @@ func (c *counted) Append(ctx context.Context, d timeline.Draft) (timeline.Commit
 	return c.Store.Append(ctx, d)
 }
 
+func (c *counted) AppendAll(ctx context.Context, all []timeline.Draft) []error {
+	c.appends.Add(int64(len(all)))
+	for _, d := range all {
+		c.inboxes.Add(int64(len(d.Inboxes)))
+	}
+	return c.Store.AppendAll(ctx, all)
+}
+
 // site is a core, or several on the same stores.
 type site struct {
 	t     testing.TB
@@ -78,6 +86,23 @@ func (s *site) start(cores, line, people int) {
 		c.WriteDiffusion, c.MaxMembers, c.ChangesPerMinute = line, 200_000, 0
 		s.cores = append(s.cores, plugintest.New(s.t, plugintest.Options{Dir: s.dir, Timelines: s.store,
 			Plugins: []plugin.Plugin{chat.New(), g}, Stubs: plugintest.NewPeople(users...).Stubs()}))
+	}
+}
+
+// posted waits until all events are in the log: one that took too long to post is posted later.
+func (s *site) posted() {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
+		var left int
+		if err := s.cores[0].DB().QueryRow("SELECT COUNT(*) FROM group_outbox").Scan(&left); err != nil {
+			s.t.Fatal(err)
+		}
+		if left == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%d events wait still", left)
+		}
 	}
 }
 

@@ -39,6 +39,9 @@ type Messages interface {
 	Follow(ctx context.Context, tx *sql.Tx, c im.ConversationID, after int64, users ...im.UserID) error
 	// Unfollow ends that at a seq: what lies up to it they get still, nothing behind it.
 	Unfollow(ctx context.Context, tx *sql.Tx, c im.ConversationID, through int64, users ...im.UserID) error
+	// Follows reports whether somebody follows logs, or has not yet got all that he may have of one: then more than what
+	// is in his inbox may wait for him. It is joined with what others ask at the time.
+	Follows(ctx context.Context, user im.UserID) (bool, error)
 	// Remind has people's devices ask for what is new: best effort. For those who follow a log since now:
 	// edges learn with a sync whom a log's messages concern.
 	Remind(users ...im.UserID)

@@ -154,9 +154,19 @@ func (p *Account) greeting(ctx context.Context, d device, u user) (*accountpb.Au
 	if err != nil {
 		return nil, plugin.Stored(ctx, err)
 	}
+	head := inbox.Head
+	if p.messages != nil {
+		follows, err := p.messages.Follows(ctx, d.user)
+		if err != nil {
+			return nil, plugin.Stored(ctx, err)
+		}
+		if follows { // what waits for him is not in his inbox before he asks, nor does he hear of it
+			head++
+		}
+	}
 	return &accountpb.AuthReply{
 		UserId: int64(d.user), DeviceId: string(d.id), Account: u.name, Nickname: u.nickname,
 		TimeMs: p.host.Now().UnixMilli(), HeartbeatMs: p.config.Heartbeat.Milliseconds(), MaxBody: p.config.MaxBody,
-		Epoch: p.host.Timelines().Epoch(), InboxHead: inbox.Head,
+		Epoch: p.host.Timelines().Epoch(), InboxHead: head,
 	}, nil
 }

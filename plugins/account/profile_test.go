@@ -32,6 +32,7 @@ type told struct {
 
 func (*told) Own(im.ConversationType, plugin.ConversationOwner) {}
 func (*told) Guard(plugin.ChatGuard)                            {}
+func (*told) Follows(context.Context, im.UserID) (bool, error)  { return false, nil }
 
 func (*told) Post(context.Context, plugin.Post) (timeline.Committed, error) {
 	return timeline.Committed{}, errors.New("not expected")

@@ -94,6 +94,7 @@ type Chat struct {
 	changes   changeStore
 	files     plugin.Files // nil: nobody keeps any
 	lists     listStore
+	following *plugin.Lookups[im.UserID, bool] // who follows logs
 	scheduled scheduleStore
 	lifetimes *lifetimes
 	sends     plugin.Spec       // of action 3
@@ -174,6 +175,10 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	h.Provide("chat.sender", p)
 	h.Provide(plugin.ServiceMessages, p)
 	h.Provide(plugin.ServiceAlerts, alerts{p})
+	p.following = plugin.NewLookups(h, "look who follows logs", followsAtOnce, func(ctx context.Context, users []im.UserID) (map[im.UserID]bool, error) {
+		follows := map[im.UserID]bool{}
+		return follows, p.whoFollow(ctx, users, follows)
+	})
 	p.held = &heldStore{db: h.DB(), tx: h.Tx}
 	p.lines = newLines(p.held, h.Dialect() != "sqlite")
 	p.wake = make(chan struct{}, 1)

@@ -106,6 +106,12 @@ func (p *Chat) Unfollow(ctx context.Context, tx *sql.Tx, c im.ConversationID, th
 	return nil
 }
 
+// Follows implements plugin.Messages.
+func (p *Chat) Follows(ctx context.Context, u im.UserID) (bool, error) {
+	_, follows, err := p.following.Find(ctx, u)
+	return follows, err
+}
+
 // Remind implements plugin.Messages.
 func (p *Chat) Remind(users ...im.UserID) {
 	p.host.Push(plugin.Push{Action: idl.ActionSync, Body: &chatpb.SyncPush{}, Users: users})

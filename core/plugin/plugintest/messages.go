@@ -201,6 +201,15 @@ func (m *Messages) Unfollow(ctx context.Context, tx *stdsql.Tx, c im.Conversatio
 	return nil
 }
 
+// Follows implements plugin.Messages.
+func (m *Messages) Follows(ctx context.Context, u im.UserID) (follows bool, err error) {
+	m.mu.Lock()
+	h := m.host
+	m.mu.Unlock()
+	err = h.DB().QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM stubs_followed WHERE user_id = ?)", int64(u)).Scan(&follows)
+	return follows, err
+}
+
 // FollowedSpan is a part of a log that somebody follows: Through -1: without an end.
 type FollowedSpan struct {
 	User           im.UserID

@@ -258,7 +258,7 @@ type AuthReply struct {
 	HeartbeatMs int64  `protobuf:"varint,6,opt,name=heartbeat_ms" json:"heartbeat_ms,omitempty"` // send a frame at least this often
 	MaxBody     int64  `protobuf:"varint,7,opt,name=max_body" json:"max_body,omitempty"`         // octets in the body of a frame, from now on
 	Epoch       string `protobuf:"bytes,8,opt,name=epoch" json:"epoch,omitempty"`                // of the timelines; when it differs from the one known, forget all cursors
-	InboxHead   int64  `protobuf:"varint,9,opt,name=inbox_head" json:"inbox_head,omitempty"`     // the newest inbox_seq
+	InboxHead   int64  `protobuf:"varint,9,opt,name=inbox_head" json:"inbox_head,omitempty"`     // the newest inbox_seq, or one more: more may wait, Sync
 }
 
 func (x *AuthReply) Reset() { *x = AuthReply{} }

@@ -145,7 +145,7 @@ func TestDeployedFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"User=freeim-" + name, "SupplementaryGroups=freeim-files", "ReadWritePaths=%S/freeim-files", "UMask=0007",
+		for _, line := range []string{"User=freeim-" + name, "SupplementaryGroups=freeim-files", "RequiresMountsFor=%S/freeim-files", "ReadWritePaths=-%S/freeim-files", "UMask=0007",
 			"StateDirectory=freeim-" + name, "Environment=" + key + "=%S/freeim-files"} {
 			if !strings.Contains(string(unit), "\n"+line+"\n") {
 				t.Errorf("the %s's unit does not say %s", name, line)

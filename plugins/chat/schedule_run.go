@@ -171,6 +171,7 @@ func (p *Chat) claim(ctx context.Context, id string) (mine *scheduledMessage, er
 		if behind {
 			return nil
 		}
+		s.doubt = s.state == unsure || s.state == sending
 		s.state, s.tries, s.nextMs = sending, s.tries+1, now.Add(sendBelieved).UnixMilli()
 		mine = s
 		return p.scheduled.keep(ctx, tx, s)
@@ -227,7 +228,7 @@ func (p *Chat) sendAs(ctx context.Context, s *scheduledMessage) (reached bool, e
 		if broken := recover(); broken != nil {
 			err = im.Errorf(idl.CodeInternal, "sending it broke: %v", broken)
 		}
-		reached = a.reached && !final(err)
+		reached = a.reached && !final(err) && im.CodeOf(err) != idl.CodeRateLimited // whoever says that took nothing
 		call.Finish()
 		if p.rules != nil {
 			code := "ok"
@@ -274,7 +275,7 @@ func (p *Chat) settle(ctx context.Context, s *scheduledMessage, reached bool, ca
 			return p.scheduled.remove(ctx, tx, s.id)
 		}
 		s.state, s.reason = toSend, ""
-		if reached {
+		if reached || s.doubt {
 			s.state = unsure
 		}
 		s.nextMs = now.Add(max(min(time.Second<<min(s.tries, 10), mostSendPause), retryAfter(came))).UnixMilli()

@@ -35,6 +35,8 @@ type scheduledMessage struct {
 	tries   int
 	nextMs  int64
 	reason  string
+
+	doubt bool // not stored: an earlier try may have done it
 }
 
 func (s *scheduledMessage) shown() *chatpb.Scheduled {

@@ -151,16 +151,31 @@ func (d *doubtful) Append(ctx context.Context, m timeline.Draft) (timeline.Commi
 }
 
 // newDoubtful is a host upon such a store.
-func newDoubtful(t *testing.T, plugins ...plugin.Plugin) (*plugintest.Host, *doubtful) {
+func newDoubtful(t *testing.T, people plugintest.Stub, plugins ...plugin.Plugin) (*plugintest.Host, *doubtful) {
 	t.Helper()
 	below := plugintest.New(t, plugintest.Options{})
 	store := &doubtful{Store: below.Timelines()}
-	return plugintest.New(t, plugintest.Options{Plugins: plugins, Stubs: []plugintest.Stub{directory}, Timelines: store}), store
+	return plugintest.New(t, plugintest.Options{Plugins: plugins, Stubs: []plugintest.Stub{people}, Timelines: store}), store
 }
 
-// TestScheduleThatMayHaveArrived: what may have arrived is neither canceled nor changed, nor said to be unsent.
+// unheard is a directory that cannot be asked for a while who is absent.
+type unheard struct {
+	everybody
+	fails atomic.Bool
+}
+
+func (u *unheard) Absent(context.Context, im.UserID) (bool, error) {
+	if u.fails.Load() {
+		return false, im.Unavailable(0, nil)
+	}
+	return false, nil
+}
+
+// TestScheduleThatMayHaveArrived: what may have arrived is neither canceled nor changed, nor said to be unsent, whatever a later
+// try comes to.
 func TestScheduleThatMayHaveArrived(t *testing.T) {
-	h, store := newDoubtful(t, chat.New())
+	people := &unheard{}
+	h, store := newDoubtful(t, plugintest.Stub{Name: directory.Name, Service: people}, chat.New())
 	alices, bobs := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "phone", idl.CodecProtobuf)
 	arrived := later(t, h, alices, "doubtful", "arrived")
 	store.fails.Store(true)
@@ -170,6 +185,13 @@ func TestScheduleThatMayHaveArrived(t *testing.T) {
 	wantRefusal(t, alices.Call(idl.ActionUnschedule, &chatpb.UnscheduleRequest{Id: arrived.Id}, nil), idl.CodeNotFound, "id")
 	err := alices.Call(idl.ActionReschedule, &chatpb.RescheduleRequest{Id: arrived.Id, Text: new("other")}, nil)
 	wantRefusal(t, err, idl.CodeNotFound, "id")
+	people.fails.Store(true)
+	h.Advance(3 * time.Second)
+	eventually(t, "another try came to nothing", func() bool {
+		return rows(t, h, "SELECT COUNT(*) FROM chat_scheduled WHERE tries = 2 AND state <> 2") == 1
+	})
+	wantRefusal(t, alices.Call(idl.ActionUnschedule, &chatpb.UnscheduleRequest{Id: arrived.Id}, nil), idl.CodeNotFound, "id")
+	people.fails.Store(false)
 	h.Advance(25 * time.Hour)
 	eventually(t, "it is over", func() bool { return len(waiting(t, alices)) == 0 })
 	toldAll(t, h)

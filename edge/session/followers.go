@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	wakeTick     = 50 * time.Millisecond
 	wakesPerTick = 100                    // so 2,000 a second: an edge does not have the cores syncing only
 	looksPerTick = 10_000                 // at followed logs, so that frames do not wait for the lock
+	looksInTurn  = 500                    // at the members of one log that has grown, before the others have their turn
 	wakeGap      = 250 * time.Millisecond // between two of one session
 	heardFor     = 2 * time.Minute        // how long it is known of a log that nobody follows: longer than a sync takes
 )
@@ -45,7 +47,7 @@ type followers struct {
 	byLog     map[string]*followedLog
 	grown     []*followedLog // whose sessions are to be looked at
 	due       []*follower    // in the order in which they are asked
-	swept     time.Time      // when byLog was last gone through
+	names     []*followedLog // those of byLog, in the order in which it is looked whether they can be forgotten
 }
 
 // followedLog is a log that sessions follow, or that was heard of.
@@ -55,8 +57,9 @@ type followedLog struct {
 	life    int          // of the store, when it was heard of
 	seq     int64        // up to which it has grown by then; 0: nothing was heard
 	at      time.Time
-	next    int // of members, who is looked at next
-	left    int // how many of them are to be looked at since it grew
+	next    int  // of members, who is looked at next
+	left    int  // how many of them are to be looked at since it grew
+	queued  bool // it is in followers.grown
 }
 
 // following is that one session follows one log.
@@ -130,14 +133,17 @@ func (f *followers) live(epoch string) {
 	if f.epoch != "" {
 		f.life++
 	}
-	f.epoch = epoch
+	f.epoch = strings.Clone(epoch) // not all that it came with
 }
 
 func (f *followers) log(name string) *followedLog {
 	log := f.byLog[name]
 	if log == nil {
-		log = &followedLog{name: name, at: time.Now()}
-		f.byLog[name] = log
+		now := time.Now()
+		f.forget(now)
+		log = &followedLog{name: strings.Clone(name), at: now}
+		f.byLog[log.name] = log
+		f.names = append(f.names, log)
 	}
 	return log
 }
@@ -154,9 +160,6 @@ func (f *followers) leave(one *follower) {
 			f.owe(last.by)
 		}
 		log.left = min(log.left, end)
-		if end == 0 && log.seq == 0 {
-			delete(f.byLog, log.name)
-		}
 	}
 	one.logs = nil
 }
@@ -202,24 +205,27 @@ func (f *followers) wake(w Wake) {
 	}
 	log.seq, log.at = max(log.seq, w.Seq), now
 	if n := len(log.members); n > 0 {
-		if log.left == 0 {
+		if !log.queued {
+			log.queued = true
 			f.grown = append(f.grown, log)
 		}
 		log.left = n // from where it is on, so that who is behind has his turn however often it grows
 		f.toDo()
 	}
-	f.sweep(now)
+	f.forget(now)
 }
 
-// sweep forgets what was heard of logs that nobody follows.
-func (f *followers) sweep(now time.Time) {
-	if now.Sub(f.swept) < heardFor {
-		return
-	}
-	f.swept = now
-	for name, log := range f.byLog {
-		if len(log.members) == 0 && now.Sub(log.at) > heardFor {
-			delete(f.byLog, name)
+// forget drops logs that nobody follows, once it need not be known any more what was heard of them. It looks at two: each
+// word and each new log has it do so, so more are looked at than come, and nobody waits for all of them.
+func (f *followers) forget(now time.Time) {
+	for range min(2, len(f.names)) {
+		log := f.names[0]
+		f.names[0] = nil
+		f.names = f.names[1:]
+		if len(log.members) == 0 && (log.seq == 0 || now.Sub(log.at) > heardFor) {
+			delete(f.byLog, log.name)
+		} else {
+			f.names = append(f.names, log)
 		}
 	}
 }
@@ -277,11 +283,14 @@ func (f *followers) some(now time.Time) (asked []*Session, more bool) {
 	return asked, len(f.due)+len(f.grown) > 0
 }
 
-// lookAtGrown finds who is due since logs have grown, with half the looks at most, and gives those that are left.
+// lookAtGrown finds who is due since logs have grown, with half the looks at most, and gives those that are left. The logs
+// take turns, so that one that grows all the time does not keep the members of others waiting.
 func (f *followers) lookAtGrown(looks int) (left int) {
 	for least := looks / 2; len(f.grown) > 0 && looks > least; {
 		log := f.grown[0]
-		for ; log.left > 0 && looks > least; looks-- {
+		f.grown[0] = nil
+		f.grown = f.grown[1:]
+		for share := looksInTurn; log.left > 0 && share > 0 && looks > least; looks, share = looks-1, share-1 {
 			if log.next >= len(log.members) {
 				log.next = 0
 			}
@@ -291,8 +300,8 @@ func (f *followers) lookAtGrown(looks int) (left int) {
 			log.next++
 			log.left--
 		}
-		if log.left == 0 {
-			f.grown = slices.Delete(f.grown, 0, 1)
+		if log.queued = log.left > 0; log.queued {
+			f.grown = append(f.grown, log)
 		}
 	}
 	return looks

@@ -54,6 +54,80 @@ func TestFollowersInTurn(t *testing.T) {
 	}
 }
 
+// TestFollowersOfManyLogs: whoever follows a quiet log is asked, however many follow one that grows without a pause, and
+// whether the quiet one lost a member while it waited.
+func TestFollowersOfManyLogs(t *testing.T) {
+	f, now := new(followers), time.Now()
+	f.init(nil)
+	one := func(id ID, log string, seq int64) {
+		f.follow(&Session{id: id, state: live}, "e", []Followed{{Log: log, Seq: seq}})
+	}
+	const many = 6 * looksPerTick
+	for i := range ID(many) {
+		one(i+1, "g_0", 1<<40) // who have all of it: only to look at them takes its time
+	}
+	one(many+1, "g_1", 1)
+	one(many+2, "g_1", 1)
+	one(many+3, "g_2", 1)
+	asked := map[ID]bool{}
+	for tick := range int64(20) {
+		f.wake(Wake{Log: "g_0", Seq: tick + 2, Epoch: "e"})
+		switch tick {
+		case 0:
+			f.wake(Wake{Log: "g_1", Seq: 2, Epoch: "e"})
+			f.wake(Wake{Log: "g_2", Seq: 2, Epoch: "e"})
+		case 1: // its last member goes while it waits, and another comes
+			f.wake(Wake{Log: "g_2", Seq: 3, Epoch: "e"})
+			f.remove(many + 3)
+			one(many+4, "g_2", 3)
+			f.wake(Wake{Log: "g_2", Seq: 4, Epoch: "e"})
+			if n := len(f.grown); n > 3 {
+				t.Errorf("%d logs have grown, of three", n)
+			}
+		}
+		some, _ := f.some(now)
+		for _, s := range some {
+			asked[s.id] = true
+		}
+		now = now.Add(wakeTick)
+	}
+	for _, id := range []ID{many + 1, many + 2, many + 4} {
+		if !asked[id] {
+			t.Errorf("session %d was never asked", id-many)
+		}
+	}
+}
+
+// TestFollowersForget: what was heard of logs that nobody follows goes, and what is followed stays.
+func TestFollowersForget(t *testing.T) {
+	f, _ := manyFollowers(3, 4)
+	const heard = 1000
+	now := time.Now()
+	for i := range heard {
+		f.wake(Wake{Log: fmt.Sprint("c_", i), Seq: 1, Epoch: "e"})
+	}
+	if n := len(f.byLog); n != heard+4 {
+		t.Fatalf("%d logs are known", n)
+	}
+	f.mu.Lock()
+	for range len(f.names) {
+		f.forget(now.Add(2 * heardFor))
+	}
+	f.mu.Unlock()
+	if len(f.byLog) != 4 || len(f.names) != 4 {
+		t.Errorf("%d logs are known, %d are looked at", len(f.byLog), len(f.names))
+	}
+	for i := range ID(3) {
+		f.remove(i + 1)
+	}
+	for i := range 10 {
+		f.follow(&Session{id: 9, state: live}, "e", []Followed{{Log: fmt.Sprint("d_", i), Seq: 1}})
+	}
+	if n := len(f.byLog); n > 4 {
+		t.Errorf("%d logs are known, one is followed", n)
+	}
+}
+
 // TestFollowersModel compares whom followers ask with a simple model, at random.
 func TestFollowersModel(t *testing.T) {
 	const sessions, logs, steps = 12, 4, 4000

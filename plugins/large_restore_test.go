@@ -69,6 +69,15 @@ func (s *site) leave(u im.UserID) {
 	s.must(s.as(0, u), idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: s.group}, nil)
 }
 
+func (s *site) syncs(users ...im.UserID) {
+	s.t.Helper()
+	for i, u := range users {
+		if err := (&device{session: s.as(i%len(s.cores), u)}).sync(0); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
 func (s *site) joins(users ...im.UserID) {
 	s.t.Helper()
 	for _, u := range users {
@@ -99,30 +108,28 @@ func (s *site) everything(who string, u im.UserID, want ...string) {
 // order, whenever he came or went, and however much was written before he asked.
 func TestRestore(t *testing.T) {
 	const people, line = 12, 3
-	const bob, carol, dave, erin, frank, gus, heidi, ivan, judy = owner + 1, owner + 2, owner + 3, owner + 4, owner + 5, owner + 6, owner + 7, owner + 8, owner + 9
+	const bob, carol, dave, erin, frank, gus, heidi, ivan, judy, kim = owner + 1, owner + 2, owner + 3, owner + 4, owner + 5, owner + 6, owner + 7, owner + 8, owner + 9, owner + 10
 	s := newSite(t, 2, line, people)
-	s.joins(bob, carol, dave, heidi, ivan)
+	s.joins(bob, carol, dave, heidi, ivan, kim)
 	s.says("one")
+	s.syncs(kim)
 	s.leave(carol) // and has not asked
 	s.says("two")
-	if err := (&device{session: s.as(0, bob)}).sync(0); err != nil {
-		t.Fatal(err)
-	}
+	s.syncs(bob)
 	before := s.save()
 
 	// What is lost.
 	s.says("lost 1", "lost 2", "lost 3")
 	s.leave(dave)
+	s.syncs(kim)
+	s.leave(kim)
+	s.syncs(kim) // who has all that he may have, by then
 	s.joins(erin)
 	s.joins(gus)
 	s.says("lost 4")
 	s.leave(gus)
 	s.joins(frank)
-	for _, u := range []im.UserID{bob, erin} {
-		if err := (&device{session: s.as(1, u)}).sync(0); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.syncs(bob, erin)
 
 	s.restore(before, line, people)
 	s.says("new 1", "new 2")
@@ -137,6 +144,7 @@ func TestRestore(t *testing.T) {
 	s.everything("who was in all the time", bob, append([]string{"one", "two"}, all...)...)
 	s.everything("who had gone before", carol, "one")
 	s.everything("whose going was later than what is there", dave, "one", "two")
+	s.everything("who went later, and had all by then", kim, "one", "two")
 	s.everything("whose coming was", erin, all...)
 	s.everything("whose coming was, and who asked never", frank, all...)
 	s.everything("who came and went in what is lost", gus)
@@ -158,6 +166,7 @@ func TestRestore(t *testing.T) {
 	s.everything("who came late", judy, end...)
 	s.everything("who asked never", frank, append(slices.Clone(all), end...)...)
 	s.everything("who had gone", heidi, "one", "two", "new 1", "new 2")
+	s.everything("who had gone in the first life", kim, "one", "two")
 }
 
 // TestRestoreTwice has people ask for the first time after two restores: what a log shares with a life is up to where the

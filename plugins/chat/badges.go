@@ -101,7 +101,8 @@ func (p *Chat) catchUp(ctx context.Context, users []im.UserID) error {
 
 // whoFollow notes who of the users follows logs.
 func (p *Chat) whoFollow(ctx context.Context, users []im.UserID, into map[im.UserID]bool) error {
-	rows, err := p.host.DB().QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT user_id FROM chat_follows WHERE user_id IN %s", plugin.Marks(len(users))), userArgs(users)...)
+	rows, err := p.host.DB().QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT user_id FROM chat_follows WHERE user_id IN %s AND epoch <> ?", plugin.Marks(len(users))),
+		append(userArgs(users), wholeMark+p.timelines.Epoch())...)
 	if err != nil {
 		return fmt.Errorf("look who follows logs: %w", err)
 	}

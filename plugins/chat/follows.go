@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,13 @@ type follow struct {
 	after, through int64 // 0: without an end
 	epoch          string
 }
+
+// wholeMark begins the epoch of a part that was gathered to its end. Nobody asks for it again in that life of the store; but
+// a restore may take the places of the last of it away, and then it is a part like others.
+const wholeMark = "="
+
+// mostWhole is how many such parts of a log are kept of one person, the newest: he came and left between.
+const mostWhole = 16
 
 // followsAtOnce is how many people one statement is about.
 const followsAtOnce = 200
@@ -117,12 +125,12 @@ func (p *Chat) Remind(users ...im.UserID) {
 	p.host.Push(plugin.Push{Action: idl.ActionSync, Body: &chatpb.SyncPush{}, Users: users})
 }
 
-const followsOf = "SELECT conversation, after_seq, through_seq, epoch FROM chat_follows WHERE user_id = ? ORDER BY conversation, after_seq"
+const followsOf = "SELECT conversation, after_seq, through_seq, epoch FROM chat_follows WHERE user_id = ? AND epoch <> ? ORDER BY conversation, after_seq"
 
 // followed are the parts of logs that somebody follows, as they are in this life of the store.
 func (p *Chat) followed(ctx context.Context, u im.UserID) ([]follow, error) {
-	all, err := readFollows(ctx, p.host.DB(), u)
 	epoch := p.timelines.Epoch()
+	all, err := readFollows(ctx, p.host.DB(), u, epoch)
 	if err != nil || !slices.ContainsFunc(all, func(f follow) bool { return f.epoch != epoch }) {
 		return all, err
 	}
@@ -140,11 +148,12 @@ func (p *Chat) followed(ctx context.Context, u im.UserID) ([]follow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readFollows(ctx, p.host.DB(), u)
+	return readFollows(ctx, p.host.DB(), u, epoch)
 }
 
-func readFollows(ctx context.Context, q querier, u im.UserID) (all []follow, err error) {
-	rows, err := q.QueryContext(ctx, followsOf, int64(u))
+// readFollows reads the parts of which there may be more in the life epoch.
+func readFollows(ctx context.Context, q querier, u im.UserID, epoch string) (all []follow, err error) {
+	rows, err := q.QueryContext(ctx, followsOf, int64(u), wholeMark+epoch)
 	if err != nil {
 		return nil, fmt.Errorf("look up followed logs: %w", err)
 	}
@@ -162,19 +171,38 @@ func readFollows(ctx context.Context, q querier, u im.UserID) (all []follow, err
 	return all, nil
 }
 
-// forgetFollows deletes parts that somebody has whole.
+// forgetFollows notes that somebody has parts whole, and deletes such of long ago.
 func (p *Chat) forgetFollows(ctx context.Context, u im.UserID, done []follow) error {
 	if len(done) == 0 {
 		return nil
 	}
 	return p.host.Tx(ctx, func(tx *sql.Tx) error {
 		for _, f := range done {
-			_, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE user_id = ? AND conversation = ? AND after_seq = ? AND through_seq = ? AND epoch = ?",
-				int64(u), string(f.conversation), f.after, f.through, f.epoch)
+			_, err := tx.ExecContext(ctx, "UPDATE chat_follows SET epoch = ? WHERE user_id = ? AND conversation = ? AND after_seq = ? AND through_seq = ? AND epoch = ?",
+				wholeMark+f.epoch, int64(u), string(f.conversation), f.after, f.through, f.epoch)
+			if err == nil {
+				err = dropWhole(ctx, tx, u, f)
+			}
 			if err != nil {
 				return fmt.Errorf("forget followed logs: %w", err)
 			}
 		}
 		return nil
 	})
+}
+
+const selectWhole = "SELECT after_seq FROM chat_follows WHERE user_id = ? AND conversation = ? AND epoch = ? ORDER BY after_seq"
+
+// dropWhole deletes the whole parts of f's log but the newest.
+func dropWhole(ctx context.Context, tx *sql.Tx, u im.UserID, f follow) error {
+	of := []any{int64(u), string(f.conversation), wholeMark + f.epoch}
+	var oldest int64
+	err := tx.QueryRowContext(ctx, selectWhole+" DESC LIMIT 1 OFFSET ?", append(of, mostWhole-1)...).Scan(&oldest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		_, err = tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE user_id = ? AND conversation = ? AND epoch = ? AND after_seq < ?", append(of, oldest)...)
+	}
+	return err
 }

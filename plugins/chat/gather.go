@@ -48,6 +48,7 @@ type part struct {
 	at, end  int64        // gathered up to at; there is more up to end
 	messages []im.Message // some of what is behind at
 	cut      bool         // and there is more
+	step     int64        // how many messages were asked for last
 }
 
 // gathered says what gather did.
@@ -100,7 +101,7 @@ func (p *Chat) gatherSome(ctx context.Context, u im.UserID, room int) (g gathere
 	if err := p.readParts(ctx, parts, room); err != nil {
 		return g, err
 	}
-	drafts, left, err := p.draftPlaces(u, parts, room)
+	drafts, left, err := p.draftPlaces(ctx, u, parts, room)
 	if err != nil {
 		return g, err
 	}
@@ -173,22 +174,16 @@ func firsts(parts []*part) (first []*part, more bool) {
 	return first, more
 }
 
-// readParts reads of each part enough that the oldest of all are among it.
+// readParts begins to read each part: so much that of parts alike the oldest of all are among it.
 func (p *Chat) readParts(ctx context.Context, parts []*part, room int) error {
-	const least = 8
+	const least = 2
 	each := int64(max(least, room/len(parts)+1))
 	faults := make([]error, len(parts))
 	var reading sync.WaitGroup
 	for first := range min(lastAtOnce, len(parts)) {
 		reading.Go(func() {
 			for i := first; i < len(parts); i += lastAtOnce {
-				one := parts[i]
-				n := min(each, one.end-one.at)
-				page, err := p.timelines.Log(ctx, one.conversation, one.at, int(n))
-				if err == nil && int64(len(page.Items)) < n {
-					err = fmt.Errorf("%w: log %s from %d to %d", timeline.ErrCorrupt, one.conversation, one.at+1, one.end)
-				}
-				one.messages, one.cut, faults[i] = page.Items, n < one.end-one.at, err
+				faults[i] = p.readPart(ctx, parts[i], each)
 			}
 		})
 	}
@@ -196,9 +191,21 @@ func (p *Chat) readParts(ctx context.Context, parts []*part, room int) error {
 	return errors.Join(faults...)
 }
 
+// readPart reads up to n more messages of a part.
+func (p *Chat) readPart(ctx context.Context, one *part, n int64) error {
+	one.step, n = n, min(n, one.end-one.at)
+	page, err := p.timelines.Log(ctx, one.conversation, one.at, int(n))
+	if err == nil && int64(len(page.Items)) < n {
+		err = fmt.Errorf("%w: log %s from %d to %d", timeline.ErrCorrupt, one.conversation, one.at+1, one.end)
+	}
+	one.messages, one.cut = page.Items, n < one.end-one.at
+	return err
+}
+
 // draftPlaces makes a place for each of the oldest messages of all parts; more says that others are left. What was
-// written to inboxes, since the log was not followed yet when it was sent, has a place in no inbox.
-func (p *Chat) draftPlaces(u im.UserID, parts []*part, room int) (drafts []timeline.Draft, more bool, err error) {
+// written to inboxes, since the log was not followed yet when it was sent, has a place in no inbox. A part that comes to
+// the end of what was read of it is read on, twice as much: what is read is not much more than what is used.
+func (p *Chat) draftPlaces(ctx context.Context, u im.UserID, parts []*part, room int) (drafts []timeline.Draft, more bool, err error) {
 	for len(drafts) < room {
 		var next *part
 		for _, one := range parts {
@@ -210,7 +217,7 @@ func (p *Chat) draftPlaces(u im.UserID, parts []*part, room int) (drafts []timel
 			break
 		}
 		m := next.messages[0]
-		next.messages = next.messages[1:]
+		next.messages, next.at = next.messages[1:], m.Seq
 		var content chatpb.Content
 		if err := content.Unmarshal(m.Body); err != nil {
 			return nil, false, fmt.Errorf("%w: body of message %s: %w", timeline.ErrCorrupt, m.ID, err)
@@ -222,8 +229,10 @@ func (p *Chat) draftPlaces(u im.UserID, parts []*part, room int) (drafts []timel
 		drafts = append(drafts, d)
 		// Entries have the IDs of their places: the newest message that somebody has may have another core's ID.
 		p.host.MessageIDs().Observe(m.ID)
-		if len(next.messages) == 0 && next.cut {
-			break // which is the oldest now nobody knows
+		if room := int64(room - len(drafts)); len(next.messages) == 0 && next.cut && room > 0 {
+			if err := p.readPart(ctx, next, min(2*next.step, room)); err != nil {
+				return nil, false, err
+			}
 		}
 	}
 	more = slices.ContainsFunc(parts, func(one *part) bool { return len(one.messages) > 0 || one.cut })

@@ -5,13 +5,15 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 
 	"freeim/core/im"
 )
 
 // This file is what a restore of the timeline store does to the logs that people follow: seqs of the life before mean
 // something up to where the log ended when the new life began, and nothing behind. So that is written down before
-// the first message of a life comes into the log. README.md, Logs that people follow.
+// the first message of a life comes into the log. README.md, Logs that people follow. A transaction must see here what
+// others have committed meanwhile: it takes READ COMMITTED, which is what the directory's transactions have.
 
 // life is a row of chat_log_lives.
 type life struct {
@@ -97,7 +99,7 @@ func shared(lives []life, epoch string) int64 {
 func (p *Chat) adopt(ctx context.Context, tx *sql.Tx, c im.ConversationID, users []im.UserID) error {
 	now := p.timelines.Epoch()
 	which, args := ofPeople(c, users)
-	old, err := staleEpochs(ctx, tx, "SELECT DISTINCT epoch FROM chat_follows WHERE "+which+" AND epoch <> ?", append(args, now)...)
+	old, err := staleEpochs(ctx, tx, "SELECT DISTINCT epoch FROM chat_follows WHERE "+which+" AND epoch NOT IN (?, ?)", append(slices.Clone(args), now, wholeMark+now)...)
 	if err != nil || len(old) == 0 {
 		return err
 	}
@@ -106,7 +108,7 @@ func (p *Chat) adopt(ctx context.Context, tx *sql.Tx, c im.ConversationID, users
 		return err
 	}
 	for _, epoch := range old {
-		end := shared(lives, epoch)
+		end := shared(lives, strings.TrimPrefix(epoch, wholeMark))
 		_, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE "+which+" AND epoch = ? AND through_seq > 0 AND after_seq >= ?", append(slices.Clone(args), epoch, end)...)
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "UPDATE chat_follows SET after_seq = CASE WHEN after_seq > ? THEN ? ELSE after_seq END, "+

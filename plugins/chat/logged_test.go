@@ -202,6 +202,38 @@ func TestFollowManyLogs(t *testing.T) {
 	syncing.Wait()
 }
 
+// One of many logs has most of what waits, and older than what the others have: a page is full all the same.
+func TestFollowOneBusyLog(t *testing.T) {
+	h, c := found(t, nil)
+	a, b := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "phone", idl.CodecProtobuf)
+	const logs, older = 71, 600
+	for i := range logs {
+		c.follow(t, h, im.ConversationID(fmt.Sprint("g_", i)), bob)
+	}
+	var want []string
+	say := func(log, n int) {
+		text := fmt.Sprint("m", log, ".", n)
+		rep, err := sendTo(a, im.ConversationID(fmt.Sprint("g_", log)), text, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprint(rep.Seq, " ", text))
+	}
+	for n := range older {
+		say(0, n)
+	}
+	for n := range 2 {
+		for log := range logs {
+			say(log, n+older)
+		}
+	}
+	var page chatpb.SyncReply
+	if err := b.Call(idl.ActionSync, &chatpb.SyncRequest{Limit: 500}, &page); err != nil || len(page.Entries) != 500 || !page.HasMore {
+		t.Fatalf("a page has %d of 500 entries, more is %t, %v", len(page.Entries), page.HasMore, err)
+	}
+	wantInbox(t, h.As(bob, "desk", idl.CodecJSON), 200, want...)
+}
+
 // life is a store of another life.
 type life struct {
 	timeline.Store

@@ -289,7 +289,7 @@ func (w *inboxSource) start(ctx context.Context, cursor string) (err error) {
 		return plugin.Stored(ctx, err)
 	}
 	w.before = end.Head + 1
-	follows, err := readFollows(ctx, w.s.p.host.DB(), w.s.user)
+	follows, err := readFollows(ctx, w.s.p.host.DB(), w.s.user, w.s.p.timelines.Epoch())
 	if err != nil {
 		return plugin.Stored(ctx, err)
 	}

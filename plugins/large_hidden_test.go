@@ -1,6 +1,8 @@
 package plugins_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +76,35 @@ func TestShadowLooksAlike(t *testing.T) {
 	}
 	s.wantTexts("the sender", &device{session: s.as(0, bob)}, 0, "hello", "spam and ham")
 	s.wantTexts("another", &device{session: s.as(0, carol)}, 0, "hello")
+
+	// However much waits for him, it comes before what is shadowed then; and what becomes of that is pushed as of others.
+	const waiting = 501
+	for i := range waiting {
+		s.says(fmt.Sprint("text ", i))
+	}
+	rep, err := s.say(0, bob, "spam again")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &device{session: s.as(0, bob)}
+	if err := d.sync(0); err != nil {
+		t.Fatal(err)
+	}
+	if all := d.texts(s.conversation()); len(all) != 2+waiting+1 || all[len(all)-1] != "spam again" {
+		t.Errorf("%d messages, the last is %q", len(all), all[len(all)-1])
+	}
+	seen()
+	s.must(s.as(0, bob), idl.ActionEdit, &chatpb.EditRequest{ConversationId: string(s.conversation()), Seq: rep.Seq, MessageId: rep.MessageId, Text: "spam at last"}, nil)
+	var told []idl.Action
+	for deadline := time.Now().Add(time.Minute); len(told) == 0; told = seen() {
+		if time.Now().After(deadline) {
+			t.Fatal("the edit is pushed to nobody")
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	if slices.Contains(told, idl.ActionMessage) {
+		t.Errorf("an edit pushes %v", told)
+	}
 }
 
 // TestHeldMentions: a held message that names somebody who has gone meanwhile is committed, and names those who are there.

@@ -208,14 +208,25 @@ func (p *Chat) tellChange(ctx context.Context, e filed) error {
 	if err != nil {
 		return err
 	}
+	push := func(done timeline.Committed) { p.pushNow(done, to.Inboxes, now) }
 	if of, shadow := e.log.Shadowed(); shadow {
 		if content.ShadowSeq, err = p.nextSeq(ctx, of); err != nil {
 			return err
 		}
+		all, _, err := p.audience(ctx, of, e.Actor)
+		if err != nil {
+			return err
+		}
+		if content.Logged = all.Log; all.Log { // it comes to him as what becomes of messages of others there
+			if err := p.gatherAll(ctx, e.Actor); err != nil {
+				return err
+			}
+			push = func(timeline.Committed) { p.Remind(e.Actor) }
+		}
 	}
 	_, err = p.file(ctx, timeline.Draft{
 		Conversation: e.log, Sender: e.Actor, ClientID: "~" + e.id, Digest: sha256.Sum256(append([]byte(e.log), said...)), Inboxes: to.Inboxes,
-		OnCommit: func(done timeline.Committed) { p.pushNow(done, to.Inboxes, now) },
+		OnCommit: push,
 	}, &content, to.Log)
 	return err
 }

@@ -3,13 +3,33 @@ package chat
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
 	"freeim/core/im"
 )
 
 // This file is where conversations stand in a list whose messages come into the inbox when their person asks: by
 // when the newest was written, among the others by when they came.
+
+// standAll finds where conversations stand.
+func (p *Chat) standAll(ctx context.Context, u im.UserID, news map[im.ConversationID]*news) error {
+	all := slices.Collect(maps.Values(news))
+	faults := make([]error, len(all))
+	var looking sync.WaitGroup
+	for first := range min(lastAtOnce, len(all)) {
+		looking.Go(func() {
+			for i := first; i < len(all); i += lastAtOnce {
+				faults[i] = p.stands(ctx, u, all[i])
+			}
+		})
+	}
+	looking.Wait()
+	return errors.Join(faults...)
+}
 
 // stands finds where a conversation stands by what came of it.
 func (p *Chat) stands(ctx context.Context, u im.UserID, n *news) error {

@@ -45,6 +45,14 @@ var errGathering = errors.New("more has come of large groups than one call bring
 // follow brings a person's list up to date, but for what is left of the logs that he follows after so many
 // steps: then there is more. Several cores may do so at once: of each step one counts, and the others see what it did.
 func (p *Chat) follow(ctx context.Context, u im.UserID, steps int) (more bool, err error) {
+	if more, err = p.gatherUp(ctx, u, steps); err != nil {
+		return false, err
+	}
+	return more, p.followInbox(ctx, u)
+}
+
+// gatherUp gathers in so many steps at most; more says that there is more.
+func (p *Chat) gatherUp(ctx context.Context, u im.UserID, steps int) (more bool, err error) {
 	for more = true; more && steps > 0; steps-- {
 		g, err := p.gather(ctx, u, followBatch)
 		if err != nil {
@@ -52,7 +60,16 @@ func (p *Chat) follow(ctx context.Context, u im.UserID, steps int) (more bool, e
 		}
 		more = g.more
 	}
-	return more, p.followInbox(ctx, u)
+	return more, nil
+}
+
+// gatherAll gathers all that waits for somebody, or refuses as upToDate does.
+func (p *Chat) gatherAll(ctx context.Context, u im.UserID) error {
+	more, err := p.gatherUp(ctx, u, gatherForList)
+	if err == nil && more {
+		err = im.Unavailable(gatherAgain, errGathering)
+	}
+	return err
 }
 
 // followInbox brings a person's list to the end of his inbox.
@@ -99,10 +116,8 @@ func (p *Chat) followSome(ctx context.Context, u im.UserID, at followed) (more b
 	if err != nil {
 		return false, err
 	}
-	for _, n := range news {
-		if err := p.stands(ctx, u, n); err != nil {
-			return false, err
-		}
+	if err := p.standAll(ctx, u, news); err != nil {
+		return false, err
 	}
 	mine := false
 	err = p.host.Tx(ctx, func(tx *sql.Tx) (err error) {

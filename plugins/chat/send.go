@@ -184,7 +184,7 @@ func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionR
 		}
 		content.Logged = m.logged // its answer says as little of the inbox as that of others there
 		if m.logged {             // and in the sender's inbox it comes behind them
-			if _, err := p.gather(ctx, m.sender, followBatch); err != nil {
+			if err := p.gatherAll(ctx, m.sender); err != nil {
 				return done, err
 			}
 		}

@@ -65,12 +65,13 @@ func (k kept) Export(ctx context.Context, user im.UserID) (any, error) {
 // Erase implements plugin.Holdings: somebody leaves all groups. One that he owns goes to the
 // admin, else to the member, who has been in it longest; one that nobody else is in is dissolved.
 func (k kept) Erase(ctx context.Context, user im.UserID) error {
-	for {
-		all, err := members(ctx, k.host.DB(), "WHERE m.user_id = ? ORDER BY m.group_id LIMIT ?", int64(user), mostPage)
+	for after := int64(0); ; { // rows of groups that are dissolved stay for a while
+		all, err := members(ctx, k.host.DB(), "WHERE m.user_id = ? AND m.group_id > ? ORDER BY m.group_id LIMIT ?", int64(user), after, mostPage)
 		if err != nil {
 			return err
 		}
 		for _, m := range all {
+			after = m.group
 			if err := k.depart(ctx, m.group, user); err != nil {
 				return fmt.Errorf("take %d out of group %d: %w", user, m.group, err)
 			}

@@ -94,7 +94,7 @@ func TestShadowLooksAlike(t *testing.T) {
 		t.Errorf("%d messages, the last is %q", len(all), all[len(all)-1])
 	}
 	seen()
-	s.must(s.as(0, bob), idl.ActionEdit, &chatpb.EditRequest{ConversationId: string(s.conversation()), Seq: rep.Seq, MessageId: rep.MessageId, Text: "spam at last"}, nil)
+	s.must(s.as(0, bob), idl.ActionEdit, &chatpb.EditRequest{ConversationId: string(s.conversation()), Seq: rep.Seq, MessageId: rep.MessageId, Text: "better at last"}, nil)
 	var told []idl.Action
 	for deadline := time.Now().Add(time.Minute); len(told) == 0; told = seen() {
 		if time.Now().After(deadline) {

@@ -46,7 +46,8 @@ func (r *reading) went() {
 	r.mu.Unlock()
 }
 
-// stop ends it: nobody is cut off by it after that.
+// stop ends it: no look at the client decides to cut it off after that. What one decided just before may still
+// be under way.
 func (r *reading) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

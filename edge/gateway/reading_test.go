@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,7 +9,7 @@ import (
 
 // watched is a client that takes what a test says, while it is watched.
 type watched struct {
-	taken uint64
+	taken atomic.Uint64
 	begun time.Time
 	cut   time.Duration // after begun; 0: not
 	times int
@@ -16,7 +17,7 @@ type watched struct {
 
 func (w *watched) watch(stall time.Duration) *reading {
 	w.begun = time.Now()
-	return watchReading(stall, func() uint64 { return w.taken }, func() { w.cut = time.Since(w.begun); w.times++ })
+	return watchReading(stall, w.taken.Load, func() { w.cut = time.Since(w.begun); w.times++ })
 }
 
 // TestReading: a client is cut off when it has taken nothing for the stall, an eighth of it later at
@@ -25,7 +26,7 @@ func TestReading(t *testing.T) {
 	const stall, late = 8 * time.Second, time.Second
 	take := func(w *watched, at ...time.Duration) {
 		for _, after := range at {
-			time.AfterFunc(after, func() { w.taken += 100 })
+			time.AfterFunc(after, func() { w.taken.Add(100) })
 		}
 	}
 	rows := []struct {
@@ -72,7 +73,7 @@ func TestReadingOfLittleTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := new(watched)
 		looked := 0
-		r := watchReading(time.Nanosecond, func() uint64 { looked++; w.taken++; return w.taken }, func() { w.times++ })
+		r := watchReading(time.Nanosecond, func() uint64 { looked++; return w.taken.Add(1) }, func() { w.times++ })
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
 		r.stop()

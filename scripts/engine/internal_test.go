@@ -408,6 +408,23 @@ end, {name = "h", on_error = "open"})`, func(o *Options) { o.VMs = 2 })
 	}
 }
 
+// A VM that a bundle's own test breaks is replaced before the test goes on, with what tests are given.
+func TestReplacementInTests(t *testing.T) {
+	for range 50 {
+		o := &Options{Dir: "unused", Log: slog.New(slog.DiscardHandler), TestWall: time.Minute, VMs: 1}
+		o.setDefaults()
+		files := []file{{"a.lua", hookSource(`error("bad")`)}, {"a_test.lua", `test("it fails", function(t) assert(not pcall(t.message, {text = "x"})) end)`}}
+		b, err := build(t.Context(), newTree(files), o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.pool.broken.Load() != 1 || len(b.pool.free) != 1 || b.pool.alone {
+			t.Fatalf("got %d broken VMs, %d free ones, alone %v", b.pool.broken.Load(), len(b.pool.free), b.pool.alone)
+		}
+		b.pool.close()
+	}
+}
+
 // A pool that is closed while a VM is made lets go of that too, and nothing runs on.
 func TestReplacementEndsWithTheBundle(t *testing.T) {
 	b := bundleOf(t, hookSource(`error("bad")`), func(o *Options) { o.VMs = 1 })

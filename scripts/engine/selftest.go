@@ -77,16 +77,18 @@ func (b *bundle) runTests(ctx context.Context, wanted func(*selfTest) bool, done
 // prepareTests has all hooks be asked, whatever the operator's settings are, and gives them
 // the tests' wall time instead of their own, until it is undone: instructions are counted as
 // ever, but on a busy machine a few milliseconds would refuse good rules, and with them the
-// start. Nobody else has the bundle yet.
+// start. VMs that fail are replaced at once, with the tests' options. Nobody else has the bundle yet.
 func (b *bundle) prepareTests() (undo func()) {
 	usual, patient := b.opts, *b.opts
 	patient.AsideWall, patient.ActionWall = usual.TestWall, usual.TestWall
 	patient.Wall, patient.ChainWall = usual.TestWall, usual.TestWall
 	patient.trying = &trying{}
 	b.opts = &patient
+	alone := b.pool.alone
+	b.pool.alone = true
 	b.connect()
 	return func() {
-		b.opts = usual
+		b.opts, b.pool.alone = usual, alone
 		b.connect()
 	}
 }

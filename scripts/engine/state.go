@@ -81,7 +81,7 @@ func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, erro
 	s.alone, errs[4] = newLocalShared(c, size.octets)
 	s.shared = s.alone
 	s.rates, errs[0] = otter.New(&otter.Options[rateKey, *refill]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
-		ExpiryCalculator: unused(func(k rateKey, _ *refill) time.Duration { return k.per })})
+		ExpiryCalculator: unused(func(k rateKey, b *refill) time.Duration { return b.matters(k, c.NowNano()) })})
 	s.windows, errs[1] = otter.New(&otter.Options[windowKey, *window]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
 		ExpiryCalculator: unused(func(k windowKey, _ *window) time.Duration { return 2 * k.span })})
 	s.sets, errs[2] = otter.New(&otter.Options[windowKey, members]{MaximumWeight: size.octets, Clock: c, Executor: c.executor(),
@@ -153,6 +153,15 @@ type refill struct {
 	full int64 // when it is full again, unix ns
 }
 
+// matters is how long it says more than a full one would. It is asked just before a use, which takes a turn,
+// as others may do meanwhile.
+func (b *refill) matters(k rateKey, now int64) time.Duration {
+	const turns = 4
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return min(time.Duration(max(b.full-now, 0))+turns*(k.per/time.Duration(k.n)), k.per)
+}
+
 // rate is a token bucket of n per duration, by the time at which it is full
 // again (GCRA). A refused call takes nothing.
 func (s *state) rate(k rateKey, now int64) (ok bool, retry time.Duration) {
@@ -171,7 +180,8 @@ func (s *state) rate(k rateKey, now int64) (ok bool, retry time.Duration) {
 }
 
 // window counts in two neighbouring spans, of which the older one weighs as much
-// as the sliding window still covers of it. It is changed in place.
+// as the sliding window still covers of it. It is changed in place. A call's time stands still, so one may come with the
+// span before the current one: it counts as if it came at the beginning of this.
 type window struct {
 	mu        sync.Mutex
 	start     int64 // of the current span, unix ns
@@ -187,6 +197,9 @@ func (s *state) count(k windowKey, add float64, now int64) float64 {
 	defer w.mu.Unlock()
 	span := int64(k.span)
 	start := now - now%span
+	if w.start > start && w.start-start <= span {
+		start, now = w.start, w.start
+	}
 	switch {
 	case w.start < start-span || w.start > start:
 		w.start, w.now, w.last = start, 0, 0

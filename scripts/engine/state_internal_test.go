@@ -82,6 +82,56 @@ func TestStateExpires(t *testing.T) {
 	}
 }
 
+// A rate leaves when it is full again, and not before.
+func TestRatesLeaveWhenFull(t *testing.T) {
+	const day = 24 * time.Hour
+	begun := time.Unix(1_700_000_000, 0)
+	now := begun
+	s := testState(t, func() time.Time { return now })
+	take := func(k rateKey, n int) (taken int) {
+		for range n {
+			if ok, _ := s.rate(k, now.UnixNano()); ok {
+				taken++
+			}
+		}
+		return taken
+	}
+	once, spent, single := rateKey{"once", 100, day}, rateKey{"spent", 100, day}, rateKey{"single", 1, day}
+	if a, b, c := take(once, 1), take(spent, 200), take(single, 2); a != 1 || b != 100 || c != 1 {
+		t.Fatalf("took %d, %d, %d", a, b, c)
+	}
+	now = begun.Add(time.Hour)
+	s.rates.CleanUp()
+	if _, there := s.rates.GetEntryQuietly(once); there {
+		t.Error("a rate of which one turn was taken is kept after it is full")
+	}
+	now = begun.Add(23 * time.Hour)
+	s.rates.CleanUp()
+	if a, b := take(spent, 200), take(single, 1); a != 95 || b != 0 {
+		t.Errorf("after 23 hours took %d of 95, and %d of none", a, b)
+	}
+	now = begun.Add(2*day + time.Minute)
+	s.rates.CleanUp()
+	if n := s.rates.EstimatedSize(); n != 0 {
+		t.Errorf("got %d rates, want none", n)
+	}
+}
+
+// A call whose time stood still before a span began does not empty it.
+func TestWindowsTakeLateCalls(t *testing.T) {
+	s := testState(t, time.Now)
+	k := windowKey{"k", time.Minute}
+	begins := int64(1_000_000 * time.Minute)
+	for _, call := range []struct {
+		at, add int64
+		least   float64
+	}{{-1, 100, 100}, {0, 1, 101}, {-1, 1, 101}, {0, 0, 102}, {int64(-2 * time.Minute), 1, 1}} {
+		if got := s.count(k, float64(call.add), begins+call.at); got < call.least {
+			t.Errorf("%d added at %d: got %v, want %v at least", call.add, call.at, got, call.least)
+		}
+	}
+}
+
 // brokenKV is a store that cannot be reached.
 type brokenKV struct{ KV }
 

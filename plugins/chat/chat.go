@@ -97,6 +97,7 @@ type Chat struct {
 	following *plugin.Lookups[im.UserID, bool] // who follows logs
 	scheduled scheduleStore
 	lifetimes *lifetimes
+	settled   plugin.Limiter    // lifetimes, by conversation
 	sends     plugin.Spec       // of action 3
 	rules     Rules             // nil: there are none
 	tokens    plugin.PushTokens // nil: nobody knows where devices can be told
@@ -188,6 +189,7 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.changes = changeStore{h}
 	p.scheduled = scheduleStore{h}
 	p.lifetimes = newLifetimes(h)
+	p.settled = h.Limiter("lifetimes", settledPerHour, time.Hour)
 	p.changed = h.Limiter("changes", p.config.ChangesPerMinute, time.Minute)
 	p.looks = h.Limiter("looks", p.config.LooksPerMinute, time.Minute)
 	p.searches = h.Limiter("searches", p.config.SearchesPerMinute, time.Minute)

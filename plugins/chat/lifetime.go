@@ -19,10 +19,12 @@ import (
 // eventLifetime tells of a conversation that its messages disappear from now on, or do not any more.
 const eventLifetime = "chat.lifetime"
 
-// leastLifetime and mostLifetime bound what people may settle.
+// leastLifetime and mostLifetime bound what people may settle, settledPerHour how often in one conversation: each time begins
+// a part of its log, and tells everybody.
 const (
-	leastLifetime = 10 * time.Second
-	mostLifetime  = 366 * 24 * time.Hour
+	leastLifetime  = 10 * time.Second
+	mostLifetime   = 366 * 24 * time.Hour
+	settledPerHour = 20
 )
 
 // lifetime gives, and changes, after how long messages of a conversation disappear.
@@ -60,7 +62,7 @@ func (p *Chat) lifetime(ctx context.Context, call *plugin.Call, req *chatpb.Life
 	}
 	now, err := p.settleLifetime(ctx, want)
 	if err != nil {
-		return nil, plugin.Stored(ctx, err)
+		return nil, refusal(ctx, err)
 	}
 	return now.shown(), nil
 }
@@ -87,11 +89,18 @@ func (p *Chat) maySettle(ctx context.Context, c im.ConversationID, peer, user im
 // settleLifetime keeps a lifetime, begins the part of the log for which it holds, and has everybody told. Again it changes
 // nothing.
 func (p *Chat) settleLifetime(ctx context.Context, want lifetime) (now lifetime, err error) {
+	if now, err = p.lifetimes.one(ctx, p.host.DB(), want.conversation); err != nil || now.ms == want.ms {
+		return now, err
+	}
+	if wait := p.settled.Take(ctx, string(want.conversation)); wait > 0 {
+		return now, &im.Error{Code: idl.CodeRateLimited, Reason: "settled too often", RetryAfter: wait}
+	}
 	// What is committed behind this look may have the lifetime of before: a sweep of the new part passes it all the same.
 	heads, _, err := p.timelines.Heads(ctx, []im.ConversationID{want.conversation}, nil)
 	if err != nil {
 		return now, err
 	}
+	defer p.lifetimes.forget(want.conversation) // also when it is not known whether it was committed
 	for range 3 {
 		err = p.host.Tx(ctx, func(tx *sql.Tx) (err error) {
 			if now, err = p.lifetimes.one(ctx, tx, want.conversation); err != nil || now.ms == want.ms {
@@ -114,7 +123,6 @@ func (p *Chat) settleLifetime(ctx context.Context, want lifetime) (now lifetime,
 	if err != nil {
 		return now, err
 	}
-	p.lifetimes.forget(want.conversation)
 	p.Deliver()
 	return now, nil
 }

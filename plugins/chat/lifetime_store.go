@@ -72,8 +72,11 @@ func (l *lifetimes) remember(c im.ConversationID, ms, changes int64) {
 	if l.changes != changes {
 		return
 	}
-	if len(l.known) >= mostLifetimes {
-		clear(l.known)
+	if len(l.known) >= mostLifetimes { // any of them: all at once would be as many queries
+		for other := range l.known {
+			delete(l.known, other)
+			break
+		}
 	}
 	l.known[c] = ms
 }
@@ -148,9 +151,12 @@ func (l *lifetimes) keep(ctx context.Context, tx *sql.Tx, now, want lifetime) (e
 	return nil
 }
 
-// turn closes the part of the log for which another lifetime held, and begins one behind a seq.
+// turn closes the part of the log for which another lifetime held, and begins one behind a seq. The closed one is looked at as
+// soon as it is known where it ends: later much of the next one would seem to be its.
 func (l *lifetimes) turn(ctx context.Context, tx *sql.Tx, want lifetime, after int64, epoch string) error {
-	_, err := tx.ExecContext(ctx, "UPDATE chat_sweeps SET closed_ms = ? WHERE conversation = ? AND closed_ms = 0", want.setMs, string(want.conversation))
+	ends := want.setMs + sweepGrace.Milliseconds() + 1000
+	_, err := tx.ExecContext(ctx, "UPDATE chat_sweeps SET closed_ms = ?, next_ms = CASE WHEN next_ms > ? THEN ? ELSE next_ms END WHERE conversation = ? AND closed_ms = 0",
+		want.setMs, ends, ends, string(want.conversation))
 	if err != nil {
 		return fmt.Errorf("close a part of a log: %w", err)
 	}
@@ -158,7 +164,7 @@ func (l *lifetimes) turn(ctx context.Context, tx *sql.Tx, want lifetime, after i
 		return nil
 	}
 	return l.begin(ctx, tx, sweep{conversation: want.conversation, lifetimeMs: want.ms, swept: after, epoch: epoch,
-		nextMs: want.setMs + want.ms + sweepRest.Milliseconds()})
+		nextMs: want.setMs + resting(want.ms).Milliseconds()})
 }
 
 // sweep is a part of a log in which messages disappear.
@@ -218,10 +224,10 @@ func (l *lifetimes) claim(ctx context.Context, s *sweep, until time.Time) (bool,
 	return n > 0, err
 }
 
-// moved keeps how far a part is swept. It changes no row that another core has taken since.
+// moved keeps how far a part is swept. It changes no row that another core has taken since, or closed: that is looked at again.
 func (l *lifetimes) moved(ctx context.Context, s *sweep, next time.Time) error {
-	_, err := l.host.DB().ExecContext(ctx, "UPDATE chat_sweeps SET through_seq = ?, swept_seq = ?, epoch = ?, next_ms = ? WHERE id = ? AND next_ms = ?",
-		s.through, s.swept, s.epoch, next.UnixMilli(), s.id, s.nextMs)
+	_, err := l.host.DB().ExecContext(ctx, "UPDATE chat_sweeps SET through_seq = ?, swept_seq = ?, epoch = ?, next_ms = ? WHERE id = ? AND next_ms = ? AND closed_ms = ?",
+		s.through, s.swept, s.epoch, next.UnixMilli(), s.id, s.nextMs, s.closedMs)
 	if err != nil {
 		return fmt.Errorf("keep how far a part of a log is swept: %w", err)
 	}

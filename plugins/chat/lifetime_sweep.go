@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"freeim/core/im"
@@ -22,12 +21,15 @@ const (
 	// sweepPage is how many messages of a part are looked at before another has its turn.
 	sweepPage = 200
 	// sweepGrace is how long after its time what is kept beside a message is deleted: no action that began before
-	// is under way then. sweepRest is how long later a part with nothing to wait for is looked at.
+	// is under way then. sweepRest is the most by which a part with nothing to wait for is looked at later than the
+	// next message of it may disappear.
 	sweepGrace, sweepRest = time.Minute, 10 * time.Minute
 	// sweepTime bounds one step; a core that takes one is believed to be over after sweepBelieved.
 	sweepTime, sweepBelieved = 20 * time.Second, time.Minute
 	// sweepPause is how long a part waits that could not be swept.
 	sweepPause = time.Minute
+	// sweepBegun bounds how long the answer to a message that only its sender sees waits for its part to begin.
+	sweepBegun = 5 * time.Second
 )
 
 // runSweeps deletes until ctx ends.
@@ -94,7 +96,13 @@ func (p *Chat) sweepOne(ctx context.Context, s *sweep) (mine bool, err error) {
 	return true, p.lifetimes.moved(ctx, s, next)
 }
 
-// sweepStep sweeps a page of a part, and says when to go on; zero: it is swept.
+// resting is how long nothing is due in a part in which no message waits.
+func resting(lifetimeMs int64) time.Duration {
+	lifetime := time.Duration(lifetimeMs) * time.Millisecond
+	return lifetime + min(sweepRest, max(sweepGrace, lifetime/10))
+}
+
+// sweepStep sweeps a page of a part, and says when to go on; zero: it is swept. When it fails it is to be done again.
 func (p *Chat) sweepStep(ctx context.Context, s *sweep) (next time.Time, err error) {
 	now := p.host.Now()
 	if epoch := p.timelines.Epoch(); s.epoch != epoch { // restored: seqs may have other messages
@@ -109,25 +117,24 @@ func (p *Chat) sweepStep(ctx context.Context, s *sweep) (next time.Time, err err
 		s.through = max(page.Head, 1)
 	}
 	var gone []im.Message
+	swept := s.swept
 	for _, m := range page.Items {
-		var content chatpb.Content
-		if err := content.Unmarshal(m.Body); err != nil {
-			return next, fmt.Errorf("%w: message %s: %w", timeline.ErrCorrupt, m.ID, err)
+		at, mine := p.sweepable(m, s)
+		if mine && now.Before(at) {
+			next = at
+			break
 		}
-		if at := expiry(m, &content); !at.IsZero() {
-			if at = at.Add(sweepGrace); now.Before(at) {
-				next = at
-				break
-			}
+		if mine {
 			gone = append(gone, m)
 		}
-		if s.swept = m.Seq; s.through != 0 && s.swept >= s.through {
+		if swept = m.Seq; s.through != 0 && swept >= s.through {
 			break
 		}
 	}
 	if err := p.sweepMessages(ctx, gone); err != nil {
 		return next, err
 	}
+	s.swept = swept
 	switch {
 	case s.through != 0 && (s.swept >= s.through || page.Head == 0):
 		return time.Time{}, nil
@@ -138,7 +145,21 @@ func (p *Chat) sweepStep(ctx context.Context, s *sweep) (next time.Time, err err
 	case s.closedMs != 0:
 		return now.Add(sweepGrace), nil
 	}
-	return now.Add(time.Duration(s.lifetimeMs)*time.Millisecond + sweepRest), nil
+	return now.Add(resting(s.lifetimeMs)), nil
+}
+
+// sweepable is when what is kept beside a message of a part may be deleted. Messages of another lifetime are not mine: another
+// part has them, and this one does not wait for them.
+func (p *Chat) sweepable(m im.Message, s *sweep) (at time.Time, mine bool) {
+	var content chatpb.Content
+	if err := content.Unmarshal(m.Body); err != nil {
+		p.host.Log().Error("what is kept beside a message is not deleted when it disappears: it cannot be read", "id", m.ID, "err", err)
+		return at, false
+	}
+	if content.LifetimeMs != s.lifetimeMs {
+		return at, false
+	}
+	return expiry(m, &content).Add(sweepGrace), true
 }
 
 // sweepMessages deletes what is kept beside messages of one log.
@@ -164,6 +185,8 @@ func (p *Chat) sweepMessages(ctx context.Context, gone []im.Message) error {
 
 // sweepShadow has what is kept beside a message that only its sender sees be deleted too: those are in a log of their own.
 func (p *Chat) sweepShadow(ctx context.Context, done timeline.Committed, lifetimeMs int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBegun) // it is committed: that its sender left changes nothing
+	defer cancel()
 	now := p.host.Now().UnixMilli()
 	err := p.lifetimes.begin(ctx, p.host.DB(), sweep{conversation: done.Conversation, lifetimeMs: lifetimeMs, closedMs: now, through: done.Seq, swept: done.Seq - 1,
 		epoch: p.timelines.Epoch(), nextMs: now + lifetimeMs + sweepGrace.Milliseconds()})

@@ -22,6 +22,7 @@ var rules = []struct {
 	{"actions can be described", checkDescription},
 	{"scripts have cases", checkScripts},
 	{"metrics are listed", checkMetrics},
+	{"migrations have numbers without gaps", checkMigrations},
 	{"README.md is whole", checkReadme},
 	{"no paths of one machine", checkPaths},
 	{"no large files", checkSizes},
@@ -52,6 +53,10 @@ func TestPlanted(t *testing.T) {
 		files map[string]string
 		want  []string // beginnings, in any order
 	}{
+		{"migrations", checkMigrations, map[string]string{
+			"plugins/a/migrations/00001_a.sql": "", "plugins/a/migrations/00002_b.mysql.sql": "", "plugins/a/migrations/00002_b.sqlite.sql": "",
+			"plugins/b/migrations/00001_a.sql": "", "plugins/b/migrations/00003_c.sql": "", "plugins/c/migrations/x.sql": "",
+		}, []string{"plugins/b/migrations/00003_c.sql: there is no 2", "plugins/c/migrations/x.sql: has no number"}},
 		{"metrics", checkMetrics, map[string]string{
 			"conf/METRICS.md": "| `freeim_a_spelt_total` | counter | | x |\n| `freeim_b_made` | gauge | | x |\n| `freeim_gone` | gauge | | x |\n",
 			"core/a/x.go": "package a\nimport \"github.com/prometheus/client_golang/prometheus\"\nvar o = prometheus.Opts{Name: \"freeim_a_spelt_total\"}\n" +

@@ -42,7 +42,9 @@ type Alert struct {
 	Seq         int64     `json:"seq"`
 	Sender      im.UserID `json:"sender_id"`
 	TimeMs      int64     `json:"time_ms"` // of the commit
-	Kind        string    `json:"kind"`    // "text", "image" …
+	// ExpiresMs is when the message disappears, and what shows of it on the device has to as well; 0: it stays.
+	ExpiresMs int64  `json:"expires_ms,omitempty"`
+	Kind      string `json:"kind"` // "text", "image" …
 	// Name is the sender's nickname, and Text the beginning of what he wrote, if anything: who sends
 	// pushes may leave them out.
 	Name    string `json:"sender_name,omitempty"`

@@ -99,7 +99,8 @@ func Became(m *chatpb.Message, now *chatpb.Became) bool {
 }
 
 // Expire changes a message that an application keeps to one that has disappeared, if its time is over at now: the server
-// tells nobody of that, it only gives such messages out no more. It is false when that is not so, or not new.
+// tells nobody of that, it only gives such messages out no more. now is the server's time: correct a clock that may be wrong by
+// the time_ms of what is pushed. It is false when that is not so, or not new.
 func Expire(m *chatpb.Message, now time.Time) bool {
 	if m.ExpiresMs == 0 || now.UnixMilli() < m.ExpiresMs || m.Became.GetRecalled() {
 		return false

@@ -69,7 +69,8 @@ function draw() {
 function drawNow() {
   drawing = false;
   if (!signedIn || !client.user) return;
-  const next = chats.expire(Date.now());
+  const { next, changed } = chats.expire(Date.now());
+  if (changed) keep(); // what has disappeared is not kept either
   clearTimeout(disappearing);
   if (next !== Infinity) disappearing = setTimeout(draw, Math.min(Math.max(0, next - Date.now()), LONGEST_TIMER));
   view.render({

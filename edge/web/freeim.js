@@ -655,6 +655,7 @@ export function applyBecame(message, became) {
 /**
  * Changes a message that an application keeps to one that has disappeared, if its time is over: the server tells nobody of
  * that, it only gives such messages out no more. Gives whether it is new. Call it before you show a message, and at its `expires_ms`.
+ * `now` is the server's time, in ms: correct a clock that may be wrong by the `time_ms` of what is pushed.
  */
 export function expire(message, now = Date.now()) {
   const { expires_ms: at = 0, became } = message;

@@ -343,16 +343,20 @@ export class Chats {
     }
   }
 
-  /** Has messages disappear whose time is over, and gives when the next one does; Infinity: none. */
+  /** Has messages disappear whose time is over. Gives whether any did, and when the next one does; Infinity: none. */
   expire(now) {
     let next = Infinity;
+    let changed = false;
     for (const { items } of this.#chats.values()) {
       for (const item of items) {
-        if (expire(item, now)) item.caption = '';
+        if (expire(item, now)) {
+          item.caption = '';
+          changed = true;
+        }
         if (item.expires_ms && !item.became?.recalled) next = Math.min(next, item.expires_ms);
       }
     }
-    return next;
+    return { next, changed };
   }
 
   /** Forgets messages and conversations. */

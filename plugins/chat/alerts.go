@@ -146,7 +146,7 @@ func (p alerts) unreached(ctx context.Context, f *fresh) (all []plugin.Alert, er
 		}
 		users = append(users, w.user)
 		all = append(all, plugin.Alert{Position: w.newest.position, User: w.user, Conversation: f.conversation, CollapseKey: string(f.conversation),
-			MessageID: w.newest.Id, Seq: w.newest.Seq, Sender: im.UserID(w.newest.SenderId), TimeMs: w.newest.TimeMs, Kind: kindName(w.newest.Kind),
+			MessageID: w.newest.Id, Seq: w.newest.Seq, Sender: im.UserID(w.newest.SenderId), TimeMs: w.newest.TimeMs, ExpiresMs: w.newest.ExpiresMs, Kind: kindName(w.newest.Kind),
 			Text: beginning(w.newest.Text, mostAlertText), Mention: w.mention, Silent: w.silent, Devices: devices[w.user]})
 	}
 	may := make(map[im.UserID]*bool, len(users))

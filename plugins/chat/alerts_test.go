@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -97,6 +98,9 @@ func (a *alerting) all(t *testing.T, c im.ConversationID) []string {
 		if one.Silent {
 			text += " silent"
 		}
+		if one.ExpiresMs > 0 {
+			text += fmt.Sprintf(" for %d", one.ExpiresMs-one.TimeMs)
+		}
 		if one.Mention {
 			text += " named"
 		}
@@ -154,6 +158,21 @@ func TestAlerts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "", []string{`100002 1 text "stays" badge 1`}},
+		"not what has disappeared": {func(t *testing.T, a *alerting) {
+			send(t, a.alices, bob, "m1", "stays")
+			if _, err := settle(a.alices, ab, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			send(t, a.alices, bob, "m2", "gone")
+			a.Advance(time.Minute)
+		}, "", []string{`100002 1 text "stays" badge 2`}},
+		"when it disappears": {func(t *testing.T, a *alerting) {
+			if _, err := settle(a.alices, ab, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			toldAll(t, a.Host)
+			send(t, a.alices, bob, "m", "hi")
+		}, "", []string{`100002 2 text "hi" badge 1 for 60000`}},
 		"how it reads now": {func(t *testing.T, a *alerting) {
 			if _, err := edit(a.alices, send(t, a.alices, bob, "m", "before"), "after", 0); err != nil {
 				t.Fatal(err)

@@ -66,6 +66,8 @@ type noted struct {
 	Stored int64  `json:"stored"` // its seq in the log
 	ID     string `json:"id"`
 	Data   string `json:"data,omitempty"` // of the event
+	// Expires is when the message disappears, in ms; 0: it stays.
+	Expires int64 `json:"expires,omitempty"`
 }
 
 // change runs fn on what became of a message, and has everybody told by an event of that name, whose data
@@ -92,7 +94,7 @@ func (p *Chat) change(ctx context.Context, t *target, actor im.UserID, event str
 			if err := p.changes.keep(ctx, tx, b); err != nil {
 				return err
 			}
-			note, err := json.Marshal(noted{t.shownSeq, at.seq, b.id, data})
+			note, err := json.Marshal(noted{t.shownSeq, at.seq, b.id, data, expiryMs(t.Message, &t.content)})
 			if err != nil {
 				return err
 			}
@@ -203,12 +205,14 @@ func (p *Chat) tellChange(ctx context.Context, e filed) error {
 	if err != nil {
 		return err
 	}
+	now = over(stored{e.log, note.Stored}, note.ID, note.Expires, p.host.Now(), now)
 	content := chatpb.Content{Kind: kindEvent, Event: e.Name, Data: note.Data, About: &chatpb.Subject{Seq: note.Seq, MessageId: note.ID}, AboutSeq: note.Stored}
 	said, err := content.Marshal(nil)
 	if err != nil {
 		return err
 	}
 	push := func(done timeline.Committed) { p.pushNow(done, to.Inboxes, now) }
+	content.AboutExpiresMs = note.Expires // not in the digest: a core of before tells the same event
 	if of, shadow := e.log.Shadowed(); shadow {
 		if content.ShadowSeq, err = p.nextSeq(ctx, of); err != nil {
 			return err

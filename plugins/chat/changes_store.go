@@ -63,7 +63,7 @@ func (b *became) announced() *chatpb.Became {
 	if b == nil {
 		return nil
 	}
-	return &chatpb.Became{Revision: b.revision, Recalled: b.recalled(), RecalledBy: int64(b.recalledBy), RecalledMs: b.recalledMs, Version: max(1, b.version)}
+	return &chatpb.Became{Revision: b.revision, Recalled: b.recalled(), Expired: b.expired, RecalledBy: int64(b.recalledBy), RecalledMs: b.recalledMs, Version: max(1, b.version)}
 }
 
 // told is it with the text, for who may read the message and has it already.

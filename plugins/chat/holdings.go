@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"freeim/core/im"
 	"freeim/idl/kitex_gen/chatpb"
@@ -49,6 +50,11 @@ func (h holdings) Export(ctx context.Context, u im.UserID) (any, error) {
 	for _, l := range all {
 		k.Conversations = append(k.Conversations, shownConversation(l))
 	}
+	for some := range slices.Chunk(k.Conversations, lifetimesAtOnce) {
+		if err := p.fillLifetimes(ctx, some); err != nil {
+			return nil, err
+		}
+	}
 	waits, err := p.held.list(ctx, p.held.db, "WHERE sender = ? ORDER BY id", int64(u))
 	if err != nil {
 		return nil, err
@@ -67,6 +73,22 @@ func (h holdings) Export(ctx context.Context, u im.UserID) (any, error) {
 		return nil, err
 	}
 	return k, p.exportMessages(ctx, u, k)
+}
+
+// fillLifetimes says of conversations after how long their messages disappear.
+func (p *Chat) fillLifetimes(ctx context.Context, all []*chatpb.Conversation) error {
+	names := make([]im.ConversationID, len(all))
+	for i, c := range all {
+		names[i] = im.ConversationID(c.ConversationId)
+	}
+	found, err := p.lifetimes.some(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		c.LifetimeMs = found[im.ConversationID(c.ConversationId)]
+	}
+	return nil
 }
 
 // exportMessages adds the person's own messages.

@@ -154,6 +154,14 @@ func expiry(m im.Message, content *chatpb.Content) time.Time {
 	return m.Time.Add(time.Duration(content.LifetimeMs) * time.Millisecond)
 }
 
+// expiryMs is expiry as clients see it; 0: it stays.
+func expiryMs(m im.Message, content *chatpb.Content) int64 {
+	if at := expiry(m, content); !at.IsZero() {
+		return at.UnixMilli()
+	}
+	return 0
+}
+
 // expired reports whether a message has disappeared by now.
 func expired(m im.Message, content *chatpb.Content, now time.Time) bool {
 	at := expiry(m, content)
@@ -166,11 +174,14 @@ func committedExpired(done timeline.Committed, now time.Time) bool {
 	return content.Unmarshal(done.Body) == nil && expired(done.Message, &content, now)
 }
 
-// over is what became of a message that has disappeared; before is what had until then.
-func over(m im.Message, content *chatpb.Content, before *became) *became {
-	now := &became{stored: stored{m.Conversation, m.Seq}, id: m.ID.String(), revision: 1, version: 1, expired: true, recalledMs: expiry(m, content).UnixMilli()}
-	if before != nil {
-		now.revision, now.version = before.revision+1, before.version
+// over is what has become by now of a message that disappears at ms, 0: never, and of which that became before.
+func over(at stored, id string, ms int64, now time.Time, before *became) *became {
+	if ms == 0 || now.UnixMilli() < ms {
+		return before
 	}
-	return now
+	b := &became{stored: at, id: id, revision: 1, version: 1, expired: true, recalledMs: ms}
+	if before != nil {
+		b.revision, b.version = before.revision+1, before.version
+	}
+	return b
 }

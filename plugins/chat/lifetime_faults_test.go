@@ -5,6 +5,7 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,4 +63,33 @@ func TestLifetimeSweepFails(t *testing.T) {
 		h.Advance(time.Minute)
 		return kept() == "0 0"
 	})
+}
+
+// What was held, or scheduled, while one lifetime held has the one that holds when it is committed.
+func TestLifetimeOfWhatWaits(t *testing.T) {
+	r := reviewed(t, "")
+	a, b := r.As(alice, "phone", idl.CodecJSON), r.As(bob, "phone", idl.CodecProtobuf)
+	ab := im.ChatOf(alice, bob)
+	if _, err := settle(a, ab, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if held := send(t, a, bob, "m1", "late, held"); held.HeldId == "" {
+		t.Fatalf("got %v", held)
+	}
+	later(t, r.Host, a, "m2", "scheduled")
+	if _, err := settle(a, ab, 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	r.Advance(2*time.Hour + time.Second)
+	var texts []*chatpb.Message
+	eventually(t, "both are sent", func() bool {
+		page, _ := history(t, b, &chatpb.HistoryRequest{ConversationId: string(ab)})
+		texts = slices.DeleteFunc(page.Messages, func(m *chatpb.Message) bool { return m.Event != "" })
+		return len(texts) == 2
+	})
+	for _, m := range texts {
+		if m.ExpiresMs != m.TimeMs+24*3600_000 || m.Text == "" {
+			t.Errorf("got %v", m)
+		}
+	}
 }

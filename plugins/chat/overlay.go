@@ -56,8 +56,9 @@ func (p *Chat) open(ctx context.Context, user im.UserID, items []im.Message) ([]
 	}
 	at := p.host.Now()
 	for i := range all {
-		if o := &all[i]; o.content.About == nil && expired(o.Message, &o.content, at) {
-			o.now = over(o.Message, &o.content, o.now)
+		o := &all[i]
+		if subject, ok := o.subject(); ok {
+			o.now = over(subject, o.subjectID(), o.ends(), at, o.now)
 		}
 	}
 	return all, nil
@@ -101,6 +102,14 @@ func (o *opened) subject() (at stored, ok bool) {
 	return stored{o.Conversation, o.Seq}, o.content.Kind != kindEvent
 }
 
+// ends is when its subject disappears, in ms; 0: it stays.
+func (o *opened) ends() int64 {
+	if o.content.About != nil {
+		return o.content.AboutExpiresMs
+	}
+	return expiryMs(o.Message, &o.content)
+}
+
 func (o *opened) subjectID() string {
 	if o.content.About != nil {
 		return o.content.About.MessageId
@@ -135,9 +144,7 @@ func (o *opened) shown() *chatpb.Message {
 		Id: o.ID.String(), ConversationId: string(c), Seq: seq, SenderId: int64(o.Sender),
 		ClientId: o.ClientID, TimeMs: o.Time.UnixMilli(), Kind: o.content.Kind,
 	}
-	if at := expiry(o.Message, &o.content); !at.IsZero() {
-		m.ExpiresMs = at.UnixMilli()
-	}
+	m.ExpiresMs = expiryMs(o.Message, &o.content)
 	about := o.content.About
 	if o.now.recalled() && about == nil {
 		m.Became = o.now.shown()

@@ -66,9 +66,7 @@ func sent(done timeline.Committed) (*chatpb.SendReply, error) {
 		MessageId: done.ID.String(), ConversationId: string(c), Seq: seq,
 		TimeMs: done.Time.UnixMilli(), Duplicate: done.Duplicate, Rewritten: content.Rewritten,
 	}
-	if at := expiry(done.Message, &content); !at.IsZero() {
-		rep.ExpiresMs = at.UnixMilli()
-	}
+	rep.ExpiresMs = expiryMs(done.Message, &content)
 	if len(done.InboxSeqs) > 0 && !content.Logged { // of what is logged the store may know a feed's
 		rep.InboxSeq = done.InboxSeqs[0]
 	}

@@ -95,10 +95,11 @@ test('the conversations take away what disappears, and say when the next one doe
   put(1, 0);
   put(2, 1000);
   put(3, 2000);
-  assert.equal(chats.expire(999), 1000);
-  assert.equal(chats.expire(1000), 2000);
+  assert.deepEqual(chats.expire(999), { next: 1000, changed: false });
+  assert.deepEqual(chats.expire(1000), { next: 2000, changed: true });
+  assert.deepEqual(chats.expire(1000), { next: 2000, changed: false });
   assert.deepEqual(chats.get('c_1_2').items.map(({ text }) => text), ['text 1', '', 'text 3']);
-  assert.equal(chats.expire(2000), Infinity);
+  assert.deepEqual(chats.expire(2000), { next: Infinity, changed: true });
   assert.equal(JSON.stringify(new Chats(chats.snapshot()).snapshot()).includes('text 3'), false);
 });
 

@@ -702,24 +702,25 @@ func (x *Message) GetExpiresMs() int64 {
 // Content is what a conversation's log stores of a message, beside what the
 // store itself knows of it. Clients never see it.
 type Content struct {
-	Kind        MessageKind `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
-	Text        string      `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
-	Rewritten   bool        `protobuf:"varint,3,opt,name=rewritten" json:"rewritten,omitempty"`   // a rule changed what the sender gave
-	ShadowSeq   int64       `protobuf:"varint,4,opt,name=shadow_seq" json:"shadow_seq,omitempty"` // the seq that the sender is told of what nobody else sees; 0: everybody does
-	Event       string      `protobuf:"bytes,5,opt,name=event" json:"event,omitempty"`            // as in Message, like all that follow
-	Data        string      `protobuf:"bytes,6,opt,name=data" json:"data,omitempty"`
-	Media       *Media      `protobuf:"bytes,7,opt,name=media" json:"media,omitempty"`
-	Place       *Place      `protobuf:"bytes,8,opt,name=place" json:"place,omitempty"`
-	Payload     *Payload    `protobuf:"bytes,9,opt,name=payload" json:"payload,omitempty"`
-	ReplyTo     *Reply      `protobuf:"bytes,10,opt,name=reply_to" json:"reply_to,omitempty"`
-	Origin      *Origin     `protobuf:"bytes,11,opt,name=origin" json:"origin,omitempty"`
-	Mentions    []int64     `protobuf:"varint,12,rep,packed,name=mentions" json:"mentions,omitempty"`
-	MentionsAll bool        `protobuf:"varint,13,opt,name=mentions_all" json:"mentions_all,omitempty"`
-	About       *Subject    `protobuf:"bytes,14,opt,name=about" json:"about,omitempty"`
-	Logged      bool        `protobuf:"varint,30,opt,name=logged" json:"logged,omitempty"`           // it is in no inbox: those who follow the log get it from there
-	AboutSeq    int64       `protobuf:"varint,15,opt,name=about_seq" json:"about_seq,omitempty"`     // of that message in its log, where seq may be another's as well
-	LifetimeMs  int64       `protobuf:"varint,16,opt,name=lifetime_ms" json:"lifetime_ms,omitempty"` // it disappears so long after it was committed; 0: it stays
-	Held        *HeldNote   `protobuf:"bytes,31,opt,name=held" json:"held,omitempty"`                // while it waits: none that is committed has it
+	Kind           MessageKind `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
+	Text           string      `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	Rewritten      bool        `protobuf:"varint,3,opt,name=rewritten" json:"rewritten,omitempty"`   // a rule changed what the sender gave
+	ShadowSeq      int64       `protobuf:"varint,4,opt,name=shadow_seq" json:"shadow_seq,omitempty"` // the seq that the sender is told of what nobody else sees; 0: everybody does
+	Event          string      `protobuf:"bytes,5,opt,name=event" json:"event,omitempty"`            // as in Message, like all that follow
+	Data           string      `protobuf:"bytes,6,opt,name=data" json:"data,omitempty"`
+	Media          *Media      `protobuf:"bytes,7,opt,name=media" json:"media,omitempty"`
+	Place          *Place      `protobuf:"bytes,8,opt,name=place" json:"place,omitempty"`
+	Payload        *Payload    `protobuf:"bytes,9,opt,name=payload" json:"payload,omitempty"`
+	ReplyTo        *Reply      `protobuf:"bytes,10,opt,name=reply_to" json:"reply_to,omitempty"`
+	Origin         *Origin     `protobuf:"bytes,11,opt,name=origin" json:"origin,omitempty"`
+	Mentions       []int64     `protobuf:"varint,12,rep,packed,name=mentions" json:"mentions,omitempty"`
+	MentionsAll    bool        `protobuf:"varint,13,opt,name=mentions_all" json:"mentions_all,omitempty"`
+	About          *Subject    `protobuf:"bytes,14,opt,name=about" json:"about,omitempty"`
+	Logged         bool        `protobuf:"varint,30,opt,name=logged" json:"logged,omitempty"`                     // it is in no inbox: those who follow the log get it from there
+	AboutSeq       int64       `protobuf:"varint,15,opt,name=about_seq" json:"about_seq,omitempty"`               // of that message in its log, where seq may be another's as well
+	LifetimeMs     int64       `protobuf:"varint,16,opt,name=lifetime_ms" json:"lifetime_ms,omitempty"`           // it disappears so long after it was committed; 0: it stays
+	AboutExpiresMs int64       `protobuf:"varint,17,opt,name=about_expires_ms" json:"about_expires_ms,omitempty"` // when that message disappears, and with it what is said of it; 0: it stays
+	Held           *HeldNote   `protobuf:"bytes,31,opt,name=held" json:"held,omitempty"`                          // while it waits: none that is committed has it
 }
 
 func (x *Content) Reset() { *x = Content{} }
@@ -843,6 +844,13 @@ func (x *Content) GetAboutSeq() int64 {
 func (x *Content) GetLifetimeMs() int64 {
 	if x != nil {
 		return x.LifetimeMs
+	}
+	return 0
+}
+
+func (x *Content) GetAboutExpiresMs() int64 {
+	if x != nil {
+		return x.AboutExpiresMs
 	}
 	return 0
 }

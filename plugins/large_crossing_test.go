@@ -12,7 +12,8 @@ import (
 )
 
 // TestCrossing has a group become large and then small again by the default line, while people write, come, go and sync on
-// two cores: who was in all the time has the whole log, each message once, in order, on both devices.
+// two cores: who was in all the time has the whole log, each message once, in order, on both devices; who came and went has
+// what was written meanwhile.
 func TestCrossing(t *testing.T) {
 	line := group.New().Config().(*group.Config).WriteDiffusion
 	const comers, writers, each = 16, 4, 25
@@ -28,6 +29,14 @@ func TestCrossing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	head := func() int64 {
+		end, err := s.store.Log(t.Context(), s.conversation(), 0, 0)
+		if err != nil {
+			t.Error(err)
+		}
+		return end.Head
+	}
+	stays := make([]stay, comers)
 	var all sync.WaitGroup
 	for i := range writers {
 		all.Go(func() {
@@ -43,15 +52,19 @@ func TestCrossing(t *testing.T) {
 	}
 	all.Go(func() { // over the line, and back
 		for n := range comers {
+			stays[n].in.from = head()
 			if err := s.join(n%2, owner+im.UserID(line+n)); err != nil {
 				t.Errorf("%d comes: %v", n, err)
 			}
+			stays[n].in.to = head()
 		}
 		for n := range comers {
+			stays[n].out.from = head()
 			err := s.as(n%2, owner+im.UserID(line+n)).Call(idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: s.group}, nil)
 			if err != nil {
 				t.Errorf("%d goes: %v", n, err)
 			}
+			stays[n].out.to = head()
 		}
 	})
 	all.Wait()
@@ -71,6 +84,14 @@ func TestCrossing(t *testing.T) {
 	}
 	for i := range writers {
 		s.check(i, devices[i], []stay{{in: window{to: began.Head}, out: window{1 << 40, 1 << 40}}}, log.Items)
+	}
+	for n, one := range stays {
+		u := owner + im.UserID(line+n)
+		var both [2]*device
+		for j := range both {
+			both[j] = &device{session: s.cores[j].As(u, im.DeviceID(fmt.Sprint("device", j)), idl.CodecProtobuf)}
+		}
+		s.check(line+n, both, []stay{one}, log.Items)
 	}
 	if n := len(log.Items); n < writers*each+2*comers {
 		t.Errorf("the log has %d messages only", n)

@@ -607,6 +607,7 @@ func TestModel(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	s.posted()
 	log, err := s.store.Log(t.Context(), s.conversation(), 0, 10_000)
 	if err != nil {
 		t.Fatal(err)
@@ -620,7 +621,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// check compares what somebody got with the log and his stays.
+// check compares what somebody got with the log and his stays. A message that is written to inboxes goes to those who were
+// members when its sender asked who they are: who comes or goes before it is committed has it, or not.
 func (s *site) check(i int, devices [2]*device, stays []stay, log []im.Message) {
 	var seqs []int64
 	for j, d := range devices {
@@ -642,10 +644,14 @@ func (s *site) check(i int, devices [2]*device, stays []stay, log []im.Message) 
 		seqs = got
 	}
 	for _, m := range log {
+		var content chatpb.Content
+		if err := content.Unmarshal(m.Body); err != nil {
+			s.t.Error(err)
+		}
 		must, may := false, false
 		for _, stay := range stays {
-			must = must || m.Seq > stay.in.to && m.Seq <= stay.out.from
-			may = may || m.Seq > stay.in.from && m.Seq <= stay.out.to
+			must = must || m.Seq > stay.in.to && m.Seq <= stay.out.from && (content.Logged || stay.in.from == 0)
+			may = may || m.Seq > stay.in.from && (m.Seq <= stay.out.to || !content.Logged)
 		}
 		_, has := slices.BinarySearch(seqs, m.Seq)
 		if has && !may || must && !has {

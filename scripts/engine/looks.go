@@ -90,19 +90,22 @@ func mark(r rune) bool {
 // skeleton is what a text looks like: texts with equal skeletons are taken for
 // one another.
 func skeleton(text string) string {
-	var out strings.Builder
-	out.Grow(len(text))
+	var room [512]byte // of most texts
+	out := room[:0]
+	if len(text) > len(room) {
+		out = make([]byte, 0, len(text))
+	}
 	for _, r := range text {
-		k := foldRune(r)
-		switch {
+		switch k := foldRune(r); {
 		case k < utf8.RuneSelf:
-			k = rune(plainLooks[k])
-		case !ideographic(k):
+			out = append(out, plainLooks[k])
+		case ideographic(r):
+			out = utf8.AppendRune(out, r)
+		default:
 			return oddSkeleton(text)
 		}
-		out.WriteRune(k)
 	}
-	return out.String()
+	return string(out)
 }
 
 // oddSkeleton is the skeleton of any text; the other one is for ASCII, full-width forms and

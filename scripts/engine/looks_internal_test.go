@@ -23,6 +23,21 @@ func TestIdeographic(t *testing.T) {
 	}
 }
 
+// written is a text such as people write, and such as they do not: of one or more of plain ASCII, Latin with
+// accents, ideographs, full-width forms and octets that are no characters.
+func written(most int) string {
+	kinds := []string{"abcdefghij ABIO01l|!@$.,-_\x00\x7f", "éÉüßñÇİıſØ\u0301", "好明天的我们，。ａＡ１", "ѕроАВКαΩκ\u200B\u0338", "\xff\xc3\xe5\xa5\xf0\x9f\xed\xa0\x80"}
+	parts := strings.Split(kinds[rand.N(len(kinds))], "")
+	for range rand.N(3) {
+		parts = append(parts, strings.Split(kinds[rand.N(len(kinds))], "")...)
+	}
+	var text strings.Builder
+	for range rand.N(most) {
+		text.WriteString(parts[rand.N(len(parts))])
+	}
+	return text.String()
+}
+
 // TestSkeleton holds the quick way against the whole one: characters between
 // others, and texts of characters that act on one another.
 func TestSkeleton(t *testing.T) {
@@ -44,5 +59,12 @@ func TestSkeleton(t *testing.T) {
 			text.WriteString(parts[rand.N(len(parts))])
 		}
 		same(text.String())
+	}
+	for range 5_000 {
+		same(written(1200))
+	}
+	for n := range 1200 { // the room for most texts ends somewhere
+		same(strings.Repeat("A", n))
+		same(strings.Repeat("A", n) + "好")
 	}
 }

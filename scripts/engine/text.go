@@ -34,12 +34,18 @@ func textSymbols() []symbol {
 // foldRune maps what readers take for the same character to one: upper to lower
 // case, full-width forms to ASCII. One character stays one character.
 func foldRune(r rune) rune {
+	if r >= utf8.RuneSelf {
+		return foldOdd(r)
+	}
+	if r >= 'A' && r <= 'Z' {
+		r += 'a' - 'A'
+	}
+	return r
+}
+
+// foldOdd is foldRune of what is not ASCII.
+func foldOdd(r rune) rune {
 	switch {
-	case r < utf8.RuneSelf:
-		if r >= 'A' && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
 	case r >= '！' && r <= '～': // U+FF01 to U+FF5E
 		return foldRune(r - '！' + '!')
 	case r == '\u3000': // the ideographic space

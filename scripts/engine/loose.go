@@ -106,6 +106,9 @@ func (w *wordList) scanLoose(text []rune, t *toll, found func(match) bool) {
 	node, gap := int32(0), 0
 	now, seen := letter{}, 0
 	for i, r := range text {
+		if node == 0 && w.idle(r) { // neither what stood before it nor a gap matters to what begins behind it
+			continue
+		}
 		k, part := w.key(r)
 		if part == isInvisible {
 			continue

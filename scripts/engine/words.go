@@ -34,6 +34,7 @@ type wordList struct {
 	labels []rune
 	plain  [utf8.RuneSelf]keyed // of ASCII
 	roots  [utf8.RuneSelf]int32 // by an ASCII character: the root's child, or the root
+	begins [utf8.RuneSelf]bool  // by an ASCII character as it is written: a word may begin with it
 }
 
 type wordNode struct {
@@ -70,6 +71,9 @@ func newWordList(words []string, how loose) *wordList {
 	for r := range rune(utf8.RuneSelf) {
 		w.plain[r].k, w.plain[r].part = how.key(r)
 		w.roots[r] = w.child(0, r)
+	}
+	for r := range w.begins {
+		w.begins[r] = w.roots[w.plain[r].k] != 0
 	}
 	w.link()
 	return w
@@ -140,11 +144,22 @@ func (w *wordList) step(node int32, r rune) int32 {
 	return w.child(0, r)
 }
 
+// idle reports an ASCII character that leaves a scan at the root.
+func (w *wordList) idle(r rune) bool { return r < utf8.RuneSelf && !w.begins[r] }
+
 // child is the node below node for r, 0 if there is none.
 func (w *wordList) child(node int32, r rune) int32 {
-	n := &w.nodes[node]
-	if at, ok := slices.BinarySearch(w.labels[n.first:n.last], r); ok {
-		return n.first + int32(at) + 1
+	at, end := w.nodes[node].first, w.nodes[node].last
+	labels := w.labels[:end]
+	for last := end; at < last; { // slices.BinarySearch costs a call for each character
+		if half := at + (last-at)/2; labels[half] < r {
+			at = half + 1
+		} else {
+			last = half
+		}
+	}
+	if at < end && labels[at] == r {
+		return at + 1
 	}
 	return 0
 }
@@ -187,6 +202,9 @@ func (w *wordList) scan(text []rune, t *toll, found func(match) bool) {
 	}
 	node := int32(0)
 	for i, r := range text {
+		if node == 0 && w.idle(r) {
+			continue
+		}
 		k := r
 		if r < utf8.RuneSelf {
 			k = w.plain[r].k

@@ -248,13 +248,16 @@ func (v *vm) textEmoji(L *lua.LState) int {
 // least, which is seen early. It counts in space, and gives that back, larger if it was too
 // small.
 func similarity(a, b string, least float64, space pairCounts) (float64, pairCounts) {
+	n, m := max(0, utf8.RuneCountInString(a)-1), max(0, utf8.RuneCountInString(b)-1) // pairs
+	need := int(math.Ceil(least*float64(n+m)/2 - 1e-9))                              // of them in common; the rest is what rounding adds
+	if min(n, m) < need || need > 0 && !mayShare(a, b, m, need) {
+		return 0, space
+	}
 	a, b = fold(a), fold(b)
 	if a == b {
 		return 1, space
 	}
-	n, m := max(0, utf8.RuneCountInString(a)-1), max(0, utf8.RuneCountInString(b)-1) // pairs
-	need := int(math.Ceil(least*float64(n+m)/2 - 1e-9))                              // of them in common; the rest is what rounding adds
-	if n+m == 0 || min(n, m) < need {
+	if n+m == 0 {
 		return 0, space
 	}
 	if size := 1 << bits.Len(uint(2*len(a))); size > cap(space) {
@@ -280,6 +283,37 @@ func similarity(a, b string, least float64, space pairCounts) (float64, pairCoun
 	}
 	return 2 * float64(common) / float64(n+m), space
 }
+
+// mayShare reports whether the folded texts may have need pairs in common; b has m. Pairs are
+// counted by a few bits of theirs, so that different ones may pass for the same, and equal ones
+// always do: most texts that are not alike are told apart without a table of pairs.
+func mayShare(a, b string, m, need int) bool {
+	var counts [256]int32
+	before := rune(-1)
+	for _, r := range a {
+		r = foldRune(r)
+		if before >= 0 {
+			counts[roughly(before, r)]++
+		}
+		before = r
+	}
+	before = -1
+	for _, r := range b {
+		r = foldRune(r)
+		if before >= 0 {
+			if at := roughly(before, r); counts[at] > 0 {
+				counts[at]--
+			} else if m--; m < need { // m: those that are found, or still to come
+				return false
+			}
+		}
+		before = r
+	}
+	return true
+}
+
+// roughly is where mayShare counts a pair.
+func roughly(a, b rune) uint8 { return uint8((uint32(a)*0x9E3779B1 + uint32(b)*0x85EBCA6B) >> 20) }
 
 // pairs are the pairs of neighbours of a text. None is 0.
 func pairs(text string) iter.Seq[uint64] {

@@ -24,12 +24,13 @@ func TestWordsAtTheRoot(t *testing.T) {
 		for r := range slow.begins {
 			slow.begins[r] = true
 		}
-		text := written(60)
+		parts := []string{written(60)}
 		for range rand.N(4) {
 			if len(words) > 0 {
-				text += written(6) + strings.Join(strings.Split(words[rand.N(len(words))], ""), []string{"", " ", ". "}[rand.N(3)]) + written(6)
+				parts = append(parts, written(6), strings.Join(strings.Split(words[rand.N(len(words))], ""), []string{"", " ", ". "}[rand.N(3)]), written(6))
 			}
 		}
+		text := strings.Join(parts, "")
 		matches := func(list *wordList) (all []match) {
 			list.scan([]rune(text), &toll{}, func(m match) bool {
 				all = append(all, m)

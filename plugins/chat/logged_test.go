@@ -288,6 +288,37 @@ func TestFollowAfterRestore(t *testing.T) {
 	wantInbox(t, a, 2, "1 m1", "2 m2", "3 m3", "4 m4", "5 m5", "6 m6")
 }
 
+// Whoever comes and goes and asks has rows of the newest parts only, and all that was written while he was there.
+func TestFollowAgainAndAgain(t *testing.T) {
+	h, c := found(t, nil)
+	a, b := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "phone", idl.CodecProtobuf)
+	const times, kept = 20, 16
+	var want []string
+	for i := range times {
+		c.follow(t, h, "g_1", bob)
+		rep, err := sendTo(a, "g_1", fmt.Sprint("in-", i), fmt.Sprint("in ", i))
+		if err == nil {
+			err = inTx(t, h, func(tx *stdsql.Tx) error { return c.messages.Unfollow(t.Context(), tx, "g_1", rep.Seq, bob) })
+		}
+		if err == nil {
+			want = append(want, fmt.Sprint(rep.Seq, " in ", i))
+			_, err = sendTo(a, "g_1", fmt.Sprint("out-", i), fmt.Sprint("out ", i))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantInbox(t, b, 0, want...)
+		inboxOf(t, b, 0) // which finds that the part is whole
+		if follows, err := c.messages.Follows(t.Context(), bob); err != nil || follows {
+			t.Errorf("he has left, and has all: follows %t, %v", follows, err)
+		}
+	}
+	var rows int
+	if err := h.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM chat_follows").Scan(&rows); err != nil || rows != kept {
+		t.Errorf("%d rows are kept, want %d, %v", rows, kept, err)
+	}
+}
+
 // late is a store whose logs grow, and whose follower is removed, right after their ends were looked up.
 type late struct {
 	timeline.Store

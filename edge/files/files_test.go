@@ -189,6 +189,7 @@ func TestModes(t *testing.T) {
 	for _, test := range []struct{ home, dir, file os.FileMode }{
 		{0o700, 0o700, 0o600},
 		{0o750, 0o700, 0o600},
+		{0o770, 0o700, 0o600}, // whatever group that is
 		{os.ModeSetgid | 0o770, os.ModeSetgid | 0o770, 0o660},
 	} {
 		w := start(t, edge.Options{})

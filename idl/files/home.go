@@ -30,10 +30,10 @@ type Home struct {
 }
 
 // Modes are those of the directories and the files that are made in root, and of the key: for the process's account alone,
-// unless its group may write to root itself. Then edge and core are of two accounts that have the group in common, and
+// unless root is one whose group may write to it and has all that is in it (mode 2770). Then edge and core are of two accounts that have the group in common, and
 // all may be changed by both but the key, which is read. The process's umask applies.
 func Modes(root *os.Root) (dir, file, key fs.FileMode) {
-	if at, err := root.Stat("."); err == nil && at.Mode().Perm()&0o020 != 0 {
+	if at, err := root.Stat("."); err == nil && at.Mode()&fs.ModeSetgid != 0 && at.Mode().Perm()&0o020 != 0 {
 		return 0o770, 0o660, 0o640
 	}
 	return 0o700, 0o600, 0o600

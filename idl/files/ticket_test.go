@@ -118,7 +118,7 @@ func TestKeyIsMadeOnce(t *testing.T) {
 // TestModeOfKey: where edge and core have the directory by their group, the key is read by it too, and by nobody else.
 func TestModeOfKey(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o007))
-	for mode, want := range map[os.FileMode]os.FileMode{0o700: 0o600, 0o755: 0o600, os.ModeSetgid | 0o770: 0o640} {
+	for mode, want := range map[os.FileMode]os.FileMode{0o700: 0o600, 0o755: 0o600, 0o770: 0o600, os.ModeSetgid | 0o770: 0o640} {
 		h := &files.Home{Dir: t.TempDir()}
 		if err := os.Chmod(h.Dir, mode); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -54,19 +55,22 @@ func (p *Chat) badges(ctx context.Context, users []im.UserID) (map[im.UserID]int
 	return n, nil
 }
 
-// eachOf runs do for all users, for some at the same time.
+// eachOf runs do for all users, for some at the same time; behind the first fault, which it returns, it begins no more.
 func eachOf(users []im.UserID, do func(i int, u im.UserID) error) error {
 	faults := make([]error, len(users))
+	var failed atomic.Bool
 	var working sync.WaitGroup
 	for first := range min(badgesAtOnce, len(users)) {
 		working.Go(func() {
-			for i := first; i < len(users); i += badgesAtOnce {
-				faults[i] = do(i, users[i])
+			for i := first; i < len(users) && !failed.Load(); i += badgesAtOnce {
+				if faults[i] = do(i, users[i]); faults[i] != nil {
+					failed.Store(true)
+				}
 			}
 		})
 	}
 	working.Wait()
-	return errors.Join(faults...)
+	return cmp.Or(faults...)
 }
 
 // catchUp takes a step with the list of each of the users.

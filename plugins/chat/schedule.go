@@ -23,7 +23,8 @@ const (
 	mostScheduled  = 50
 )
 
-// validateSchedule checks the message as if it were sent now, and the time.
+// validateSchedule checks the message as if it were sent now. Whether it is time still depends on whether it was scheduled
+// before: schedule sees to that.
 func (p *Chat) validateSchedule(call *plugin.Call, req *chatpb.ScheduleRequest) error {
 	if req.Message == nil {
 		return im.Invalid("message", "is missing")
@@ -31,7 +32,10 @@ func (p *Chat) validateSchedule(call *plugin.Call, req *chatpb.ScheduleRequest) 
 	if err := p.validateSend(call, req.Message); err != nil {
 		return inMessage(err, "message.")
 	}
-	return p.checkTime(req.AtMs)
+	if req.AtMs <= 0 {
+		return p.checkTime(req.AtMs)
+	}
+	return nil
 }
 
 // checkTime refuses what is past, or too far ahead.
@@ -70,6 +74,9 @@ func (p *Chat) schedule(ctx context.Context, call *plugin.Call, req *chatpb.Sche
 	}
 	if rep, err := p.scheduledAndSent(ctx, call.User, req); rep != nil || err != nil {
 		return rep, err
+	}
+	if err := p.checkTime(req.AtMs); err != nil {
+		return nil, err
 	}
 	draft := message{sender: call.User, clientID: m.ClientId, content: chatpb.Content{Kind: m.Kind, Media: m.Media}}
 	files, err := p.useFiles(ctx, &draft)

@@ -245,12 +245,12 @@ func (p *Chat) sendAs(ctx context.Context, s *scheduledMessage) (reached bool, e
 // arrived reports whether a message is committed, or is held, as a try that seemed to fail had it.
 func (p *Chat) arrived(ctx context.Context, s *scheduledMessage) (bool, error) {
 	digest := p.digest(s.sender, s.request)
-	_, was, found, err := p.timelines.Find(ctx, s.sender, s.request.ClientId)
-	if err != nil || found {
-		return found && was == digest, err
+	h, err := p.held.sentAs(ctx, p.held.db, s.sender, s.request.ClientId) // first: what is released is committed before it is held no more
+	if err != nil || h != nil && h.state != denied && h.digest == digest {
+		return err == nil, err
 	}
-	h, err := p.held.sentAs(ctx, p.held.db, s.sender, s.request.ClientId)
-	return h != nil && h.digest == digest && h.state != denied, err
+	_, was, found, err := p.timelines.Find(ctx, s.sender, s.request.ClientId)
+	return found && was == digest, err
 }
 
 // settle keeps what came of a message: it is over, will be tried again, or could not be sent, which its sender is told.

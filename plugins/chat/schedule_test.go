@@ -86,7 +86,7 @@ func TestSchedule(t *testing.T) {
 	if again := later(t, h, desk, "one", "as it was"); again.Id != first.Id || again.Version != 1 {
 		t.Errorf("got %+v, then %+v", first, again)
 	}
-	later(t, h, phone, "two", "tomorrow")
+	second := later(t, h, phone, "two", "tomorrow")
 	third := later(t, h, phone, "three", "never")
 	var changed chatpb.RescheduleReply
 	if err := desk.Call(idl.ActionReschedule, &chatpb.RescheduleRequest{Id: first.Id, Text: new("as it is"), Version: 1}, &changed); err != nil || changed.Scheduled.Version != 2 {
@@ -126,8 +126,8 @@ func TestSchedule(t *testing.T) {
 	wantRefusal(t, err, idl.CodeNotFound, "id")
 	_, err = schedule(phone, &chatpb.SendRequest{ClientId: "one", ToUserId: int64(bob), Text: "as it was"}, h.Now().Add(time.Hour))
 	wantRefusal(t, err, idl.CodeConflict, "message.client_id")
-	// Whose answer was lost gets one that is as good.
-	two, err := schedule(phone, &chatpb.SendRequest{ClientId: "two", ToUserId: int64(bob), Text: "tomorrow"}, h.Now().Add(time.Hour))
+	// Whose answer was lost repeats what he asked for, and gets one that is as good.
+	two, err := schedule(phone, &chatpb.SendRequest{ClientId: "two", ToUserId: int64(bob), Text: "tomorrow"}, time.UnixMilli(second.AtMs))
 	if err != nil || two.State != chatpb.ScheduledState_SCHEDULED_STATE_SENT || two.Message.Text != "tomorrow" || two.Id != "" {
 		t.Errorf("got %+v, %v", two, err)
 	}
@@ -201,6 +201,22 @@ func TestScheduleThatMayHaveArrived(t *testing.T) {
 	if _, got := history(t, bobs, &chatpb.HistoryRequest{WithUserId: int64(alice)}); got != "1 arrived" {
 		t.Errorf("bob has %q", got)
 	}
+}
+
+// TestScheduleBehindOneThatWaits: what is refused for a while has not arrived, and may be canceled.
+func TestScheduleBehindOneThatWaits(t *testing.T) {
+	r := reviewed(t, "", func(c *chat.Config) { c.HeldOfOne, c.HeldOfAll = 1, 10 })
+	phone, bobs := r.As(alice, "phone", idl.CodecProtobuf), r.As(bob, "phone", idl.CodecProtobuf)
+	send(t, phone, bob, "first", "late one")
+	refused := later(t, r.Host, phone, "second", "behind it")
+	r.Advance(time.Hour)
+	eventually(t, "its core has noted that", func() bool {
+		return rows(t, r.Host, "SELECT COUNT(*) FROM chat_scheduled WHERE tries = 1 AND state <> 2") == 1
+	})
+	must(t, phone, idl.ActionUnschedule, &chatpb.UnscheduleRequest{Id: refused.Id})
+	wantWaiting(t, phone)
+	r.Advance(time.Hour)
+	eventually(t, "the first is sent", func() bool { return inbox(t, bobs) == "1 late one" })
 }
 
 // TestSchedulePanics: whatever breaks while one is sent, the core goes on, and others are sent.

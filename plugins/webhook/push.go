@@ -128,7 +128,8 @@ func (s *shard) skip(items []plugin.Fed) {
 	}
 	said := 0
 	for _, item := range items {
-		if _, m, err := nameOf(item); err == nil && m.Kind != chatpb.MessageKind_MESSAGE_KIND_EVENT {
+		_, m, err := nameOf(item)
+		if err == nil && !item.Shadowed && m.Kind != chatpb.MessageKind_MESSAGE_KIND_EVENT && m.Kind != chatpb.MessageKind_MESSAGE_KIND_COMMAND {
 			said++
 		}
 	}

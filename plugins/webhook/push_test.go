@@ -160,10 +160,10 @@ func TestPushesExpire(t *testing.T) {
 
 // TestPushesExpireUntried: what nobody had time for is counted.
 func TestPushesExpireUntried(t *testing.T) {
-	w := startPush(t, &away{}, webhook.Push{After: time.Second, Expire: time.Minute, Content: true}, nil)
+	w := startPush(t, &away{}, webhook.Push{After: 50 * time.Second, Expire: time.Minute, Content: true}, nil)
 	w.receiver.set(func(_ int, _ []told, rw http.ResponseWriter) { rw.WriteHeader(http.StatusServiceUnavailable) })
 	w.sayTo("tried")
-	w.Advance(2 * time.Second)
+	w.Advance(51 * time.Second)
 	eventually(t, "it was tried", func() bool { return w.receiver.called() > 0 })
 	w.sayTo("second")
 	w.sayTo("third")
@@ -175,9 +175,10 @@ func TestPushesExpireUntried(t *testing.T) {
 	if of := w.hook.Forwarded()["test"]; of.Delivered != 0 {
 		t.Errorf("got %+v", of)
 	}
+	was := w.hook.Forwarded()["test"].Expired
 	w.sayTo("fourth")
 	w.Advance(2 * time.Minute)
-	eventually(t, "it is counted", func() bool { return w.hook.Forwarded()["test"].Expired > 0 })
+	eventually(t, "it is counted", func() bool { return w.hook.Forwarded()["test"].Expired == was+1 })
 }
 
 // One that is refused by itself holds nobody up; several deliveries for one message tell everybody once.

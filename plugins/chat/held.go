@@ -69,7 +69,9 @@ func (p *Chat) hold(ctx context.Context, call *plugin.Call, m message) (*chatpb.
 func noteOf(call *plugin.Call, m *message) *chatpb.HeldNote {
 	note := &chatpb.HeldNote{Operators: m.operators}
 	if found, ok := call.Found.(*looked); ok {
-		note.Forwards = found.source
+		if note.Forwards = found.source; !found.gone.IsZero() {
+			note.ExpiresMs = found.gone.UnixMilli()
+		}
 	}
 	if note.Forwards == nil && !note.Operators {
 		return nil

@@ -3,6 +3,7 @@ package chat_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -33,6 +34,30 @@ func TestHeldForwardOfWhatIsRecalled(t *testing.T) {
 	eventually(t, "its sender hears", func() bool {
 		held := listed(t, phone, &chatpb.HeldRequest{}).Held
 		return len(held) == 1 && held[0].ClientId == "copy1" && held[0].State == chatpb.HeldState_HELD_STATE_DENIED && held[0].Reason == "what it forwards was recalled"
+	})
+}
+
+// TestHeldForwardOfWhatDisappears: nor does what has disappeared meanwhile.
+func TestHeldForwardOfWhatDisappears(t *testing.T) {
+	r := reviewed(t, "")
+	phone, bobs, carols := r.As(alice, "phone", idl.CodecProtobuf), r.As(bob, "tab", idl.CodecJSON), r.As(carol, "phone", idl.CodecJSON)
+	stays := send(t, carols, alice, "stays", "anybody")
+	if _, err := settle(carols, im.ChatOf(alice, carol), 10*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	gone := send(t, carols, alice, "gone", "nobody else")
+	first := send(t, phone, bob, "m1", "wait one")
+	for clientID, m := range map[string]*chatpb.SendReply{"copy1": gone, "copy2": stays} {
+		if copied := sends(t, phone, &chatpb.SendRequest{ClientId: clientID, ToUserId: int64(bob), Forward: &chatpb.Source{ConversationId: m.ConversationId, Seq: m.Seq, MessageId: m.MessageId}}); copied.HeldId == "" {
+			t.Fatalf("got %+v", copied)
+		}
+	}
+	r.Advance(11 * time.Minute)
+	r.decide(t, first.HeldId, "approve", "")
+	eventually(t, "the others come", func() bool { return inbox(t, bobs) == "1 wait one, 2 anybody" })
+	eventually(t, "its sender hears", func() bool {
+		held := listed(t, phone, &chatpb.HeldRequest{}).Held
+		return len(held) == 1 && held[0].ClientId == "copy1" && held[0].State == chatpb.HeldState_HELD_STATE_DENIED && held[0].Reason == "what it forwards has disappeared"
 	})
 }
 

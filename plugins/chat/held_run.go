@@ -256,6 +256,9 @@ func (p *Chat) readmit(ctx context.Context, m *message) error {
 		if was.recalled() {
 			return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards was recalled"}
 		}
+		if at := note.ExpiresMs; at != 0 && p.host.Now().UnixMilli() >= at {
+			return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards has disappeared"}
+		}
 	}
 	switch {
 	case !note.GetOperators():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -120,6 +121,7 @@ type looked struct {
 	unseen bool // nobody but the sender sees what he replies to
 	origin *chatpb.Origin
 	source *chatpb.Source // where it is a copy from, as that is stored
+	gone   time.Time      // when that disappears; zero: never
 }
 
 // permitSend looks up what a message replies to, or is a copy of, for the rules to judge the copy.
@@ -185,7 +187,7 @@ func (p *Chat) permitForward(ctx context.Context, call *plugin.Call, req *chatpb
 	if origin == nil {
 		origin = &chatpb.Origin{SenderId: int64(t.Sender), TimeMs: t.Time.UnixMilli()}
 	}
-	call.Found = &looked{origin: origin, source: &chatpb.Source{ConversationId: string(t.Message.Conversation), Seq: t.Message.Seq, MessageId: t.ID.String()}}
+	call.Found = &looked{origin: origin, gone: expiry(t.Message, &t.content), source: &chatpb.Source{ConversationId: string(t.Message.Conversation), Seq: t.Message.Seq, MessageId: t.ID.String()}}
 	return nil
 }
 

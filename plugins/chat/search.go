@@ -43,7 +43,7 @@ func (p *Chat) search(ctx context.Context, call *plugin.Call, req *chatpb.Search
 	if wait := p.searches.Take(ctx, call.User.String()); wait > 0 {
 		return nil, &im.Error{Code: idl.CodeRateLimited, Reason: "too many searches", RetryAfter: wait}
 	}
-	s := &searching{p: p, user: call.User, req: req, words: strings.Fields(fold(req.Text)), limit: limit, until: time.Now().Add(searchTime), reaches: map[im.ConversationID]*plugin.Reach{}}
+	s := &searching{p: p, user: call.User, req: req, words: strings.Fields(fold(req.Text)), limit: limit, until: time.Now().Add(searchTime), reaches: map[im.ConversationID]*plugin.Reach{}, untimely: untimely}
 	var where source
 	if req.ConversationId == "" {
 		where = &inboxSource{s: s}
@@ -124,6 +124,8 @@ type searching struct {
 	limit   int
 	until   time.Time
 	reaches map[im.ConversationID]*plugin.Reach // that were looked up; nil: he reads nothing there
+	// untimely is by how many places a message may be out of the order of time, at the most: usually the constant.
+	untimely int64
 }
 
 // run looks until enough is found, or a call has done enough.
@@ -278,7 +280,7 @@ func (w *inboxSource) start(ctx context.Context, cursor string) (err error) {
 		if w.least, err = store.Locate(ctx, w.s.user, im.MessageIDAt(time.UnixMilli(req.FromMs))); err != nil {
 			return plugin.Stored(ctx, err)
 		}
-		w.least = max(0, w.least-untimely)
+		w.least = max(0, w.least-w.s.untimely)
 	}
 	if cursor != "" {
 		w.before, err = parseCursor(cursor, 'i')
@@ -298,7 +300,7 @@ func (w *inboxSource) start(ctx context.Context, cursor string) (err error) {
 		if err != nil {
 			return plugin.Stored(ctx, err)
 		}
-		w.before = min(w.before, at+1+untimely)
+		w.before = min(w.before, at+1+w.s.untimely)
 	}
 	return nil
 }
@@ -362,12 +364,19 @@ type logSource struct {
 	conversation im.ConversationID
 	reach        plugin.Reach
 	before       int64 // what is looked at next is older; 0: nothing is
-	early        int   // messages in a row that are older than what is looked for
+	least        int64 // and not older than what follows this
 	own          []found
 }
 
 func (w *logSource) start(ctx context.Context, cursor string) error {
 	store := w.s.p.timelines
+	if w.s.req.FromMs > 0 {
+		at, err := w.at(ctx, im.MessageIDAt(time.UnixMilli(w.s.req.FromMs)))
+		if err != nil {
+			return plugin.Stored(ctx, err)
+		}
+		w.least = max(0, at-2*w.s.untimely) // twice, since what is out of order may lead at astray
+	}
 	if cursor != "" {
 		before, err := parseCursor(cursor, 'l')
 		if err != nil {
@@ -386,7 +395,7 @@ func (w *logSource) start(ctx context.Context, cursor string) error {
 			}
 			// What its person alone sees has the seq of the next one. Where times are out of order the search may have
 			// ended too early, and what it looked for stand behind that.
-			w.before = min(w.before, at+2+2*untimely)
+			w.before = min(w.before, at+2+2*w.s.untimely)
 		}
 	}
 	page, err := store.LogBefore(ctx, w.conversation.Shadow(w.s.user), 0, shownShadows)
@@ -457,10 +466,7 @@ func (w *logSource) next(ctx context.Context) ([]found, error) {
 
 // over reports whether nothing that is looked for can be at a message, or be older.
 func (w *logSource) over(m im.Message) bool {
-	if w.early++; m.ID.Time().UnixMilli() >= w.s.req.FromMs {
-		w.early = 0
-	}
-	return m.Seq <= w.reach.After || w.early > untimely
+	return m.Seq <= max(w.reach.After, w.least)
 }
 
 // with puts what the person alone sees among the others.

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,6 +79,7 @@ func TestSearchOutOfTime(t *testing.T) {
 type clocks struct {
 	timeline.Store
 	begin time.Time
+	read  *atomic.Int64 // messages of logs that were read backwards
 }
 
 // at is the time of a message, some places off.
@@ -99,25 +101,28 @@ func (c clocks) Log(ctx context.Context, log im.ConversationID, after int64, lim
 }
 
 func (c clocks) LogBefore(ctx context.Context, log im.ConversationID, before int64, limit int) (timeline.Page[im.Message], error) {
-	return c.set(c.Store.LogBefore(ctx, log, before, limit))
+	page, err := c.set(c.Store.LogBefore(ctx, log, before, limit))
+	c.read.Add(int64(len(page.Items)))
+	return page, err
 }
 
 // TestSearchByTimesOutOfOrder: from and until a time all is found that is of that time, wherever it stands in the log.
 func TestSearchByTimesOutOfOrder(t *testing.T) {
 	p := New()
-	p.config.SearchesPerMinute = 6000
+	p.config.SearchScan, p.config.PageBytes = 100, 1<<20 // each call reads a page, which is more
 	below := plugintest.New(t, plugintest.Options{})
-	store := clocks{below.Timelines(), time.UnixMilli(1_700_000_000_000)}
+	store := clocks{below.Timelines(), time.UnixMilli(1_700_000_000_000), new(atomic.Int64)}
 	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Stubs: []plugintest.Stub{{Name: "account.directory", Service: everybody{}}}, Timelines: store})
 	phone := h.As(1, "phone", idl.CodecProtobuf)
-	const many = 160
+	const many = 1200
 	for i := range many {
 		if err := phone.Call(idl.ActionMessage, &chatpb.SendRequest{ClientId: fmt.Sprint(i), ToUserId: 2, Text: "fox"}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for from := int64(0); from < many; from += 13 {
-		for until := from + 1; until < many+16; until += 29 {
+	c := im.ChatOf(1, 2)
+	for from := int64(0); from < many; from += 67 {
+		for _, until := range []int64{from + 1, from + 15, from + 60, from + 600, many + 16} {
 			req := &chatpb.SearchMessagesRequest{Text: "fox", ConversationId: "c_1_2", FromMs: store.begin.Add(time.Duration(from) * time.Minute).UnixMilli(), UntilMs: store.begin.Add(time.Duration(until) * time.Minute).UnixMilli()}
 			want, got := 0, 0
 			for seq := int64(1); seq <= many; seq++ {
@@ -125,15 +130,29 @@ func TestSearchByTimesOutOfOrder(t *testing.T) {
 					want++
 				}
 			}
-			for more := true; more; {
-				var rep chatpb.SearchMessagesReply
-				if err := phone.Call(idl.ActionSearchMessages, req, &rep); err != nil {
+			store.read.Store(0)
+			calls := 0
+			for more := true; more; calls++ {
+				s := &searching{p: p, user: 1, req: req, words: []string{"fox"}, limit: many, until: time.Now().Add(time.Hour), reaches: map[im.ConversationID]*plugin.Reach{}, untimely: 16}
+				in, err := s.in(t.Context(), c)
+				if err == nil {
+					err = in.start(t.Context(), req.Cursor)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				rep, err := s.run(t.Context(), in, idl.CodecProtobuf)
+				if err != nil {
 					t.Fatal(err)
 				}
 				got, more, req.Cursor = got+len(rep.Messages), rep.HasMore, rep.Cursor
 			}
 			if got != want {
 				t.Errorf("from %d until %d: found %d, want %d", from, until, got, want)
+			}
+			// It reads no page of which it needs nothing, but for one that tells that it is over.
+			if most := until - from + 8*16 + 2*searchStep; store.read.Load() > most || calls > int(most/searchStep)+1 {
+				t.Errorf("from %d until %d: it read %d messages in %d calls", from, until, store.read.Load(), calls)
 			}
 		}
 	}

@@ -864,8 +864,9 @@ func (x *Content) GetHeld() *HeldNote {
 
 // HeldNote is what has to be known of a held message when it is released. Inside the server only.
 type HeldNote struct {
-	Forwards  *Source `protobuf:"bytes,1,opt,name=forwards" json:"forwards,omitempty"`    // where what it is a copy of is stored: recalled since, it is not sent
-	Operators bool    `protobuf:"varint,2,opt,name=operators" json:"operators,omitempty"` // it is the operator's: no guard is asked about it
+	Forwards  *Source `protobuf:"bytes,1,opt,name=forwards" json:"forwards,omitempty"`      // where what it is a copy of is stored: recalled since, it is not sent
+	Operators bool    `protobuf:"varint,2,opt,name=operators" json:"operators,omitempty"`   // it is the operator's: no guard is asked about it
+	ExpiresMs int64   `protobuf:"varint,3,opt,name=expires_ms" json:"expires_ms,omitempty"` // when what it is a copy of disappears: from then on it is not sent; 0: never
 }
 
 func (x *HeldNote) Reset() { *x = HeldNote{} }
@@ -886,6 +887,13 @@ func (x *HeldNote) GetOperators() bool {
 		return x.Operators
 	}
 	return false
+}
+
+func (x *HeldNote) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
 }
 
 // SendRequest is the request body of action 3. Resend it unchanged until it is

@@ -27,6 +27,7 @@ const (
 	roomy    = 200 * time.Millisecond
 	weighing = 8        // looks from one weighing to the next, at most
 	untaxed  = 16 << 10 // octets that are free each time: what others allocate meanwhile is in it
+	shares   = 12       // of the units that were given: one weighing takes no more than one
 )
 
 // budget bounds one call into a VM, by work and by time. It is the VM's context:
@@ -53,7 +54,8 @@ type budget struct {
 
 	late    bool              // the last look was: what is allocated until the next is charged
 	looks   int               // since what is allocated was read
-	weighed time.Duration     // when it was
+	weighed bool              // it was, in this call
+	apart   uint64            // of what was allocated since: what this call does not pay for
 	octets  [1]metrics.Sample // what the process had allocated then
 
 	wall time.Duration // that the call may take
@@ -76,7 +78,7 @@ func (b *budget) begin(units int, wall time.Duration) {
 	b.left, b.given = int64(units), int64(units)
 	b.again()
 	b.wall, b.ran, b.seen, b.err = wall, 0, -1, nil
-	b.late, b.looks, b.weighed = false, 0, -time.Hour
+	b.late, b.looks, b.weighed, b.apart = false, 0, false, 0
 }
 
 // again says when to look next.
@@ -138,9 +140,9 @@ func (b *budget) look() <-chan struct{} {
 }
 
 // weigh charges what is allocated while looks are late, for instructions that are slow because they
-// fill tables: calls that have seconds, as while loading, would keep gigabytes. Those are charged for what
-// they allocate quickly too. What others allocate meanwhile is in it, which is little in so short a time;
-// of longer times nothing is said.
+// fill tables: calls that have seconds would keep gigabytes. Of those each slow instruction counts, whatever follows it, and
+// those with the work of a load are charged for what they allocate quickly too. What others allocate meanwhile is
+// in it; so a hook that is merely tried pays for nothing while it is punctual, and nobody for more than a share at once.
 func (b *budget) weigh(at time.Duration) {
 	late := at-b.seen > overdue
 	b.looks++
@@ -148,18 +150,26 @@ func (b *budget) weigh(at time.Duration) {
 		return
 	}
 	before := uint64(0)
-	if b.weighed >= 0 {
+	if b.weighed {
 		before = b.octets[0].Value.Uint64()
 	}
 	metrics.Read(b.octets[:])
-	grown := int64(b.octets[0].Value.Uint64() - before)
-	switch {
-	case b.late:
-		b.left = max(b.left-grown/octetsInUnit, -1)
-	case b.wall >= roomy && at-b.weighed <= weighing*overdue:
-		b.left = max(b.left-max(grown-untaxed, 0)/octetsInUnit, -1)
+	if b.weighed && (b.late || b.wall >= roomy && (late || b.given >= loadUnits)) {
+		grown := int64(b.octets[0].Value.Uint64() - before - b.apart)
+		b.left = max(b.left-min(max(grown-untaxed, 0)/octetsInUnit, b.given/shares), -1)
 	}
-	b.late, b.looks, b.weighed = late, 0, at
+	b.late, b.looks, b.weighed, b.apart = late, 0, true, 0
+}
+
+// aside begins what another call pays for, until it is done: what is allocated meanwhile is not charged to this one.
+func (b *budget) aside() (done func()) {
+	octets := [1]metrics.Sample{{Name: b.octets[0].Name}}
+	metrics.Read(octets[:])
+	before := octets[0].Value.Uint64()
+	return func() {
+		metrics.Read(octets[:])
+		b.apart += octets[0].Value.Uint64() - before
+	}
 }
 
 // part is what a wait counts for at most.

@@ -549,6 +549,73 @@ func TestShortCallsReadNoClock(t *testing.T) {
 	}
 }
 
+// allocating has the VM run so many instructions, and allocates so much after each.
+func (b *budget) allocating(n, octets int, wait func()) (stopped bool) {
+	for range n {
+		if b.Done() != nil {
+			return true
+		}
+		allocated = make([]byte, octets)
+		wait()
+	}
+	return false
+}
+
+var allocated []byte // keeps the compiler from leaving it out
+
+// What is allocated while a hook is tried is not charged to it: that may be anybody. Only where the work is that of
+// a load it is, or where instructions are slow, and then no look takes more than a twelfth of what was given.
+func TestWhatOthersAllocateIsNotCharged(t *testing.T) {
+	b, wait := clocked()
+	punctual := func() {}
+	b.begin(100_000, 5*time.Second)
+	if b.allocating(90_000, 4<<10, punctual) || b.end() != 90_000 {
+		t.Errorf("a hook that is tried was charged %d units for 90,000", b.end())
+	}
+	b.begin(loadUnits, 5*time.Second)
+	if !b.allocating(90_000, 4<<10, punctual) || !errors.Is(b.Err(), errWork) {
+		t.Errorf("a load was charged %d units for 350 MiB, %v", b.end(), b.Err())
+	}
+	b.begin(loadUnits, 5*time.Second)
+	for range 100 {
+		b.work(weighing * (instructions + 1))
+		done := b.aside()
+		allocated = make([]byte, 1<<20)
+		done()
+	}
+	if want := 100 * weighing * (instructions + 1); b.end() > want+100_000 {
+		t.Errorf("charged %d units for %d, and for what is allocated aside", b.end(), want)
+	}
+	// A late look, and another: 32 MiB are charged as a twelfth.
+	b.begin(100_000, 5*time.Millisecond)
+	b.work(instructions + 1)
+	wait(time.Millisecond)
+	b.work(instructions + 1)
+	allocated = make([]byte, 32<<20)
+	b.work(instructions + 1)
+	if got, want := b.end(), 3*(instructions+1)+100_000/shares; got != want {
+		t.Errorf("charged %d units, want %d", got, want)
+	}
+	// Late looks that alternate with punctual ones are charged too where there is much time, in loads and in hooks.
+	for _, units := range []int{loadUnits, 100_000} {
+		b.begin(units, 5*time.Minute)
+		pairs := 0
+		for ; pairs < 1000; pairs++ {
+			if b.work(instructions+1) != 0 {
+				break
+			}
+			wait(time.Millisecond)
+			allocated = make([]byte, 24<<20)
+			if b.work(instructions+1) != 0 {
+				break
+			}
+		}
+		if pairs > 2*shares {
+			t.Errorf("%d units paid for %d times 24 MiB", units, pairs)
+		}
+	}
+}
+
 // Hooks that end just before they are stopped use up the time of the chain.
 func TestChainTimeEnds(t *testing.T) {
 	j := &judgement{v: &vm{}}

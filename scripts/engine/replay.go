@@ -202,7 +202,7 @@ func (p *player) times() (p50, p99 time.Duration) {
 }
 
 // twin is a bundle with the same scripts, and VMs, breakers and counters of its
-// own. Its hooks are bounded by work only: a busy machine must not refuse rules.
+// own. Its hooks are bounded by work, and have the time of tests: a busy machine must not refuse rules.
 func (b *bundle) twin() (*bundle, error) {
 	patient := *b.opts
 	patient.Wall, patient.ChainWall, patient.VMs = b.opts.TestWall, b.opts.TestWall, 1

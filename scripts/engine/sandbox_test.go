@@ -141,10 +141,13 @@ func TestMemoryBombsWhileLoading(t *testing.T) {
 local k, n = {}, 0
 local function f(...) while true do n = n + 1 k[n] = {...} end end
 f(unpack(some))`
+	alternating := `local k = {} while true do ` + strings.Repeat(`do local t = {} t[65535] = 1 k[#k + 1] = t end `, 6) +
+		`local n ` + strings.Repeat(`n = 1 `, 34) + `end`
 	for name, files := range map[string]map[string]string{
 		"loading":               {"a.lua": bomb},
 		"a test":                {"a.lua": "-- none", "a_test.lua": `test("bomb", function(t) ` + bomb + ` end)`},
 		"loading, small tables": {"a.lua": small},
+		"loading, now and then": {"a.lua": alternating},
 		"a test, small tables":  {"a.lua": "-- none", "a_test.lua": `test("bomb", function(t) ` + small + ` end)`},
 	} {
 		var before, after runtime.MemStats

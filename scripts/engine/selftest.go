@@ -75,8 +75,8 @@ func (b *bundle) runTests(ctx context.Context, wanted func(*selfTest) bool, done
 }
 
 // prepareTests has all hooks be asked, whatever the operator's settings are, and gives them
-// the tests' wall time instead of their own, until it is undone: instructions are counted as
-// ever, but on a busy machine a few milliseconds would refuse good rules, and with them the
+// the tests' wall time instead of their own, until it is undone: work is counted as
+// ever, and what slow instructions allocate, but on a busy machine a few milliseconds would refuse good rules, and with them the
 // start. VMs that fail are replaced at once, with the tests' options. Nobody else has the bundle yet.
 func (b *bundle) prepareTests() (undo func()) {
 	usual, patient := b.opts, *b.opts

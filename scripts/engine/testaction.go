@@ -62,16 +62,21 @@ func (t *tester) action(L *lua.LState) int {
 		return refused("invalid_argument", err)
 	}
 	s.Request = req
-	clock := func() time.Time { return t.now }
-	if v := t.b.judge(t.ctx, t.b.chain(Before, a.Name, false), &s.Call, clock); v.Denied() || v.Err != nil {
+	if v := t.judge(t.b.chain(Before, a.Name, false), &s.Call); v.Denied() || v.Err != nil {
 		L.Push(t.answer(L, s, v))
 		return 1
 	}
-	p := t.b.perform(t.ctx, a, &s.Call, clock)
+	p := t.perform(a, &s.Call)
 	out := t.answer(L, s, p.Verdict)
 	if p.Reply != nil {
 		out.RawSetString("reply", a.reply.toLua(L, p.Reply))
 	}
 	L.Push(out)
 	return 1
+}
+
+// perform has an action's function run, which pays for what it does.
+func (t *tester) perform(a *Scripted, c *Call) Performed {
+	defer t.v.budget.aside()()
+	return t.b.perform(t.ctx, a, c, func() time.Time { return t.now })
 }

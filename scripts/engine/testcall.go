@@ -108,7 +108,7 @@ func (t *tester) after(L *lua.LState) int {
 	s.Code = "ok"
 	t.fill(L, "t.after", s)
 	for _, h := range t.b.chain(After, s.Action, false) {
-		t.mustWork(L, t.b.judge(t.ctx, []*hook{h}, &s.Call, func() time.Time { return t.now }))
+		t.mustWork(L, t.judge([]*hook{h}, &s.Call))
 	}
 	return 0
 }
@@ -119,7 +119,7 @@ func (t *tester) tick(L *lua.LState) int {
 	name := L.CheckString(1)
 	for _, h := range t.b.at[Tick] {
 		if h.name == name {
-			t.mustWork(L, t.b.judge(t.ctx, []*hook{h}, &Call{}, func() time.Time { return t.now }))
+			t.mustWork(L, t.judge([]*hook{h}, &Call{}))
 			return 0
 		}
 	}
@@ -274,11 +274,17 @@ func (t *tester) ask(L *lua.LState, s *sample) int { return t.askAt(L, Before, s
 func (t *tester) askAt(L *lua.LState, p Point, s *sample) int {
 	t.leave(L, p)
 	if chain := t.b.chain(p, s.Action, s.Text != nil); len(chain) > 0 {
-		L.Push(t.answer(L, s, t.b.judge(t.ctx, chain, &s.Call, func() time.Time { return t.now })))
+		L.Push(t.answer(L, s, t.judge(chain, &s.Call)))
 		return 1
 	}
 	L.Push(t.answer(L, s, Verdict{}))
 	return 1
+}
+
+// judge has hooks asked, which pay for what they do.
+func (t *tester) judge(chain []*hook, c *Call) Verdict {
+	defer t.v.budget.aside()()
+	return t.b.judge(t.ctx, chain, c, func() time.Time { return t.now })
 }
 
 // answer is a verdict as a table. A hook that failed makes the test fail.

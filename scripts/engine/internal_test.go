@@ -567,6 +567,7 @@ var allocated []byte // keeps the compiler from leaving it out
 // a load it is, or where instructions are slow, and then no look takes more than a twelfth of what was given.
 func TestWhatOthersAllocateIsNotCharged(t *testing.T) {
 	b, wait := clocked()
+	defer func() { allocated = nil }()
 	punctual := func() {}
 	b.begin(100_000, 5*time.Second)
 	if b.allocating(90_000, 4<<10, punctual) || b.end() != 90_000 {

@@ -1,0 +1,846 @@
+package plugins_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/plugin/plugintest"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/grouppb"
+	"freeim/plugins/chat"
+	"freeim/plugins/group"
+)
+
+// This file has people with several devices do at random whatever messengers let them do, and compares what the plugins chat and
+// group say with a model that is as simple as it can be: logs as lists, and who was there when something was said.
+// A run is its seed: the same seed does the same. One that fails is made shorter, and its last steps are told.
+
+// modelSeeds is how many runs there are, modelSteps how long each is. FREEIM_MODEL_SEED=n runs one seed alone.
+const (
+	modelSeeds, modelSteps = 6, 150
+	modelPeople            = 5
+	modelLine              = 3 // with more members the group is large, and its members follow its log
+)
+
+// TestMessengerModel has the model agree with the plugins, for each seed.
+func TestMessengerModel(t *testing.T) {
+	seeds := make([]uint64, modelSeeds)
+	for i := range seeds {
+		seeds[i] = uint64(i + 1)
+	}
+	if text := os.Getenv("FREEIM_MODEL_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds = []uint64{seed}
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			failed, steps := runModel(t, seed, modelSteps)
+			if failed == nil {
+				return
+			}
+			at := modelSteps
+			for low := 0; low < at; { // whatever fails with fewer steps is what is told
+				half := (low + at) / 2
+				if err, fewer := runModel(t, seed, half); err != nil {
+					failed, steps, at = err, fewer, half
+				} else {
+					low = half + 1
+				}
+			}
+			t.Errorf("FREEIM_MODEL_SEED=%d, %d steps: %v\nthe last steps:\n%s", seed, at, failed, strings.Join(steps[max(0, len(steps)-25):], "\n"))
+		})
+	}
+}
+
+// said is an entry of a log, and what became of it.
+type said struct {
+	conversation im.ConversationID
+	seq          int64
+	id           string
+	event        string // of no person's
+	sender       im.UserID
+	clientID     string
+	first, text  string // as it was sent, and as it reads
+	mentions     []im.UserID
+	recalled     bool
+	edits        int32
+	reactions    map[string]map[im.UserID]bool
+	inboxes      []im.UserID // who was there
+}
+
+// place is an entry of somebody's inbox.
+type place struct {
+	id           string
+	conversation im.ConversationID
+	seq          int64
+	recalls      int64 // the seq of what it says was recalled
+	quiet        bool  // it is about another message
+}
+
+// person is one of the people, as the model has him.
+type person struct {
+	user    im.UserID
+	devices [2]*plugintest.Session
+	cursors [2]int64
+	inbox   []place // as the first of his devices got it
+	in      bool    // the group
+	banned  bool
+	after   int64 // what he reads of the group is behind it
+	read    map[im.ConversationID]int64
+	floor   map[im.ConversationID]int64
+	hidden  map[im.ConversationID]int64 // the inbox seq up to which it is
+	mute    map[im.ConversationID]chatpb.Mute
+}
+
+// messenger is a run.
+type messenger struct {
+	t      *testing.T
+	rng    *rand.Rand
+	host   *plugintest.Host
+	people []*person
+	id     int64
+	group  im.ConversationID
+	logs   map[im.ConversationID][]*said
+	all    []*said // those of people
+	steps  []string
+}
+
+// runModel takes so many steps, and says what was not as it should be.
+func runModel(t *testing.T, seed uint64, steps int) (failed error, did []string) {
+	m := newMessenger(t, seed)
+	for range steps {
+		if err := m.step(); err != nil {
+			return err, m.steps
+		}
+	}
+	return m.compare(), m.steps
+}
+
+func newMessenger(t *testing.T, seed uint64) *messenger {
+	t.Helper()
+	m := &messenger{t: t, rng: rand.New(rand.NewPCG(seed, 1)), logs: map[im.ConversationID][]*said{}}
+	users := make([]im.UserID, modelPeople)
+	for i := range users {
+		users[i] = owner + im.UserID(i)
+	}
+	g, c := group.New(), chat.New()
+	of := g.Config().(*group.Config)
+	of.WriteDiffusion, of.MaxMembers, of.ChangesPerMinute = modelLine, 1000, 0
+	c.Config().(*chat.Config).ChangesPerMinute = 6000
+	m.host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{c, g}, Stubs: plugintest.NewPeople(users...).Stubs()})
+	for _, u := range users {
+		p := &person{user: u, read: map[im.ConversationID]int64{}, floor: map[im.ConversationID]int64{}, hidden: map[im.ConversationID]int64{}, mute: map[im.ConversationID]chatpb.Mute{}}
+		for i := range p.devices {
+			p.devices[i] = m.host.As(u, im.DeviceID(fmt.Sprint("device", i)), idl.CodecProtobuf)
+		}
+		m.people = append(m.people, p)
+	}
+	var rep grouppb.CreateGroupReply
+	err := m.people[0].devices[0].Call(idl.ActionCreateGroup, &grouppb.CreateGroupRequest{ClientId: "one", Name: "Town", Policy: grouppb.GroupPolicy_GROUP_POLICY_OPEN}, &rep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.id, m.group = rep.Group.GroupId, im.ConversationID(rep.Group.ConversationId)
+	m.people[0].in = true
+	if err := m.absorb(); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *messenger) anybody() *person { return m.people[m.rng.IntN(len(m.people))] }
+
+func (m *messenger) any(p *person) *plugintest.Session { return p.devices[m.rng.IntN(len(p.devices))] }
+
+// somewhere is a conversation that p could be in, or the group.
+func (m *messenger) somewhere(p *person) im.ConversationID {
+	if m.rng.IntN(2) == 0 {
+		return m.group
+	}
+	return im.ChatOf(p.user, m.anybody().user)
+}
+
+func (m *messenger) did(p *person, format string, args ...any) {
+	m.steps = append(m.steps, fmt.Sprintf("%d: %d %s", len(m.steps)+1, p.user-owner, fmt.Sprintf(format, args...)))
+}
+
+// step does something at random.
+func (m *messenger) step() error {
+	p := m.anybody()
+	var err error
+	switch n := m.rng.IntN(100); {
+	case n < 30:
+		err = m.send(p)
+	case n < 35:
+		err = m.resend(p)
+	case n < 41:
+		err = m.edit(p)
+	case n < 47:
+		err = m.recall(p)
+	case n < 53:
+		err = m.react(p)
+	case n < 61:
+		err = m.readUpTo(p)
+	case n < 66:
+		err = m.update(p)
+	case n < 74:
+		err = m.join(p)
+	case n < 78:
+		err = m.leave(p)
+	case n < 81:
+		err = m.ban(p)
+	case n < 87:
+		err = m.history(p, m.somewhere(p))
+	case n < 90:
+		err = m.list(p)
+	case n < 93:
+		i := m.rng.IntN(len(p.devices))
+		m.did(p, "comes again with device %d", i)
+		p.devices[i].Close()
+		p.devices[i] = m.host.As(p.user, im.DeviceID(fmt.Sprint("device", i)), idl.CodecProtobuf)
+	default:
+		err = m.sync(p, m.rng.IntN(len(p.devices)))
+	}
+	return errors.Join(err, m.absorb())
+}
+
+// absorb waits until all is told, and takes over what came into the logs: events, which nobody of the model made.
+func (m *messenger) absorb() error {
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		var n int
+		if err := m.host.DB().QueryRowContext(m.t.Context(), "SELECT COUNT(*) FROM chat_events").Scan(&n); err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return errors.New("events are not told")
+		}
+	}
+	for _, c := range m.conversations() {
+		page, err := m.host.Timelines().Log(m.t.Context(), c, int64(len(m.logs[c])), 500)
+		if err != nil {
+			return err
+		}
+		for _, stored := range page.Items {
+			var content chatpb.Content
+			if err := content.Unmarshal(stored.Body); err != nil {
+				return err
+			}
+			one := &said{conversation: c, seq: stored.Seq, id: stored.ID.String(), event: content.Event, sender: stored.Sender}
+			if content.Event == "" {
+				return fmt.Errorf("%s has a message that nobody sent: %+v", c, content.Text)
+			}
+			if err := m.add(one); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// conversations are all that there can be, in their order.
+func (m *messenger) conversations() []im.ConversationID {
+	all := []im.ConversationID{m.group}
+	for i, a := range m.people {
+		for _, b := range m.people[i:] {
+			all = append(all, im.ChatOf(a.user, b.user))
+		}
+	}
+	return all
+}
+
+// add takes an entry into its log, whose seqs are dense.
+func (m *messenger) add(one *said) error {
+	log := m.logs[one.conversation]
+	if one.seq != int64(len(log))+1 {
+		return fmt.Errorf("%s has seq %d behind %d", one.conversation, one.seq, len(log))
+	}
+	m.logs[one.conversation] = append(log, one)
+	if one.event == "" {
+		m.all = append(m.all, one)
+	}
+	return nil
+}
+
+// sees reports whether p may read what is at seq of c now.
+func (m *messenger) sees(p *person, c im.ConversationID, seq int64) bool {
+	return m.within(p, c) && seq > p.floor[c] && (c != m.group || seq > p.after)
+}
+
+// within reports whether p may read in c.
+func (m *messenger) within(p *person, c im.ConversationID) bool {
+	if a, b, ok := c.Pair(); ok {
+		return p.user == a || p.user == b
+	}
+	return p.in
+}
+
+// wants says whether an answer is one of those that are right; none: the call succeeds.
+func wants(err error, codes ...idl.Code) error {
+	if len(codes) == 0 && err == nil || len(codes) > 0 && err != nil && slices.Contains(codes, im.CodeOf(err)) {
+		return nil
+	}
+	return fmt.Errorf("got %v, want one of %v", err, codes)
+}
+
+func (m *messenger) send(p *person) error {
+	c := m.somewhere(p)
+	one := &said{conversation: c, sender: p.user, clientID: fmt.Sprint("m", len(m.steps)), first: fmt.Sprint("text ", len(m.steps)), reactions: map[string]map[im.UserID]bool{}}
+	one.text = one.first
+	for _, other := range m.people {
+		if m.within(other, c) {
+			if one.inboxes = append(one.inboxes, other.user); m.rng.IntN(4) == 0 {
+				one.mentions = append(one.mentions, other.user)
+			}
+		}
+	}
+	m.did(p, "sends %q to %s, naming %v", one.first, c, one.mentions)
+	var rep chatpb.SendReply
+	err := m.any(p).Call(idl.ActionMessage, one.request(one.first), &rep)
+	if !m.within(p, c) {
+		return wants(err, idl.CodePermissionDenied)
+	}
+	if err != nil {
+		return err
+	}
+	if rep.Duplicate {
+		return fmt.Errorf("%+v is a duplicate", &rep)
+	}
+	if err := m.before(c, rep.Seq); err != nil {
+		return err
+	}
+	one.seq, one.id = rep.Seq, rep.MessageId
+	return m.add(one)
+}
+
+// before takes over the events that came into a log before a seq.
+func (m *messenger) before(c im.ConversationID, seq int64) error {
+	if n := int64(len(m.logs[c])); seq != n+1 {
+		return fmt.Errorf("%s: seq %d is behind %d, and all was told", c, seq, n)
+	}
+	return nil
+}
+
+func (s *said) request(text string) *chatpb.SendRequest {
+	req := &chatpb.SendRequest{ClientId: s.clientID, ConversationId: string(s.conversation), Text: text}
+	for _, u := range s.mentions {
+		req.Mentions = append(req.Mentions, int64(u))
+	}
+	return req
+}
+
+func (m *messenger) resend(p *person) error {
+	one := m.message()
+	if one == nil || one.sender != p.user {
+		return nil
+	}
+	other := m.rng.IntN(3) == 0
+	m.did(p, "sends %q again, another %t", one.first, other)
+	text := one.first
+	if other {
+		text += " or not"
+	}
+	var rep chatpb.SendReply
+	err := m.any(p).Call(idl.ActionMessage, one.request(text), &rep)
+	if other {
+		return wants(err, idl.CodeConflict)
+	}
+	if err != nil || !rep.Duplicate || rep.MessageId != one.id || rep.Seq != one.seq {
+		return fmt.Errorf("got %+v, %w, want seq %d, %s", &rep, err, one.seq, one.id)
+	}
+	return nil
+}
+
+// message is one that somebody sent, mostly of the newest; nil: there is none.
+func (m *messenger) message() *said {
+	if len(m.all) == 0 {
+		return nil
+	}
+	from := 0
+	if m.rng.IntN(3) > 0 {
+		from = max(0, len(m.all)-12)
+	}
+	return m.all[from+m.rng.IntN(len(m.all)-from)]
+}
+
+// refusals are what p may be refused for who changes a message; none: he may.
+func (m *messenger) refusals(p *person, one *said) (codes []idl.Code) {
+	switch {
+	case !m.within(p, one.conversation):
+		codes = append(codes, idl.CodePermissionDenied)
+	case !m.sees(p, one.conversation, one.seq):
+		codes = append(codes, idl.CodeNotFound)
+	}
+	return codes
+}
+
+func (m *messenger) edit(p *person) error {
+	one := m.message()
+	if one == nil {
+		return nil
+	}
+	text := fmt.Sprint("edited ", len(m.steps))
+	m.did(p, "edits %q to %q", one.first, text)
+	codes := m.refusals(p, one)
+	if one.sender != p.user {
+		codes = append(codes, idl.CodePermissionDenied)
+	}
+	if one.recalled {
+		codes = append(codes, idl.CodeNotFound)
+	}
+	err := m.any(p).Call(idl.ActionEdit, &chatpb.EditRequest{ConversationId: string(one.conversation), Seq: one.seq, MessageId: one.id, Text: text}, nil)
+	if wrong := wants(err, codes...); wrong != nil || err != nil {
+		return wrong
+	}
+	one.text, one.edits = text, one.edits+1
+	return nil
+}
+
+func (m *messenger) recall(p *person) error {
+	one := m.message()
+	if one == nil {
+		return nil
+	}
+	m.did(p, "recalls %q", one.first)
+	codes := m.refusals(p, one)
+	if one.sender != p.user && (one.conversation != m.group || p != m.people[0]) {
+		codes = append(codes, idl.CodePermissionDenied)
+	}
+	err := m.any(p).Call(idl.ActionRecall, &chatpb.RecallRequest{ConversationId: string(one.conversation), Seq: one.seq, MessageId: one.id}, nil)
+	if wrong := wants(err, codes...); wrong != nil || err != nil {
+		return wrong
+	}
+	one.recalled, one.text, one.reactions = true, "", nil
+	return nil
+}
+
+func (m *messenger) react(p *person) error {
+	one := m.message()
+	if one == nil {
+		return nil
+	}
+	kind, remove := string(rune('a'+m.rng.IntN(3))), m.rng.IntN(3) == 0
+	m.did(p, "reacts %q to %q, away %t", kind, one.first, remove)
+	codes := m.refusals(p, one)
+	if one.recalled {
+		codes = append(codes, idl.CodeNotFound)
+	}
+	err := m.any(p).Call(idl.ActionReact, &chatpb.ReactRequest{ConversationId: string(one.conversation), Seq: one.seq, MessageId: one.id, Reaction: kind, Remove: remove}, nil)
+	if wrong := wants(err, codes...); wrong != nil || err != nil {
+		return wrong
+	}
+	if one.reactions[kind] == nil {
+		one.reactions[kind] = map[im.UserID]bool{}
+	}
+	if one.reactions[kind][p.user] = true; remove {
+		delete(one.reactions[kind], p.user)
+	}
+	return nil
+}
+
+func (m *messenger) readUpTo(p *person) error {
+	c := m.somewhere(p)
+	head, least := int64(len(m.logs[c])), int64(0)
+	if c == m.group {
+		least = p.after
+	}
+	seq := least + 1 + m.rng.Int64N(head-min(least, head)+2)
+	m.did(p, "reads %s up to %d", c, seq)
+	var rep chatpb.ReadReply
+	err := m.any(p).Call(idl.ActionRead, &chatpb.ReadRequest{ConversationId: string(c), Seq: seq}, &rep)
+	switch {
+	case !m.within(p, c):
+		return wants(err, idl.CodePermissionDenied)
+	case seq > head:
+		return wants(err, idl.CodeInvalidArgument)
+	case err != nil:
+		return err
+	case rep.Moved != (seq > p.read[c]):
+		return fmt.Errorf("moved is %t, he had read up to %d", rep.Moved, p.read[c])
+	}
+	p.read[c] = max(p.read[c], seq)
+	return nil
+}
+
+// ends are the last entries of a conversation in an inbox: of all, and of those that move it in the list; 0: none.
+func (p *person) ends(c im.ConversationID) (seq, inbox int64) {
+	for i, e := range p.inbox {
+		if e.conversation == c {
+			if seq = e.seq; !e.quiet {
+				inbox = int64(i) + 1
+			}
+		}
+	}
+	return seq, inbox
+}
+
+// update mutes, hides or deletes a conversation.
+func (m *messenger) update(p *person) error {
+	if err := m.sync(p, 0); err != nil { // the model goes by what came
+		return err
+	}
+	c := m.somewhere(p)
+	req := &chatpb.UpdateConversationRequest{ConversationId: string(c)}
+	seq, inbox := p.ends(c)
+	then := func() {}
+	switch m.rng.IntN(3) {
+	case 0:
+		mute := chatpb.Mute(m.rng.IntN(3))
+		req.Mute, then = &mute, func() { p.mute[c] = mute }
+	case 1:
+		hide := m.rng.IntN(2) == 0
+		req.Hidden, then = &hide, func() {
+			if p.hidden[c] = 0; hide {
+				p.hidden[c] = inbox
+			}
+		}
+	default:
+		req.Delete, then = true, func() { p.floor[c], p.hidden[c] = max(p.floor[c], seq), inbox }
+	}
+	m.did(p, "changes %+v", req)
+	err := m.any(p).Call(idl.ActionUpdateConversation, req, nil)
+	if inbox == 0 {
+		return wants(err, idl.CodeNotFound)
+	}
+	if err == nil {
+		then()
+	}
+	return err
+}
+
+func (m *messenger) join(p *person) error {
+	m.did(p, "joins")
+	head := int64(len(m.logs[m.group]))
+	var rep grouppb.JoinGroupReply
+	err := m.any(p).Call(idl.ActionJoinGroup, &grouppb.JoinGroupRequest{GroupId: m.id}, &rep)
+	if p.banned {
+		return wants(err, idl.CodePermissionDenied)
+	}
+	if err != nil || !rep.Joined {
+		return fmt.Errorf("got %+v, %w", &rep, err)
+	}
+	if p.in {
+		return nil
+	}
+	p.in = true
+	var info grouppb.GroupInfoReply
+	if err := p.devices[0].Call(idl.ActionGroupInfo, &grouppb.GroupInfoRequest{GroupId: m.id}, &info); err != nil {
+		return err
+	}
+	p.after = info.Group.GetMe().GetFirstSeq() - 1
+	if p.after != 0 && p.after < head {
+		return fmt.Errorf("who comes in at %d reads from %d", head, p.after+1)
+	}
+	return nil
+}
+
+func (m *messenger) leave(p *person) error {
+	m.did(p, "leaves")
+	err := m.any(p).Call(idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: m.id}, nil)
+	switch {
+	case p == m.people[0]:
+		return wants(err, idl.CodeConflict, idl.CodePermissionDenied, idl.CodeInvalidArgument)
+	case !p.in:
+		return wants(err, idl.CodeNotFound, idl.CodePermissionDenied)
+	case err == nil:
+		p.in = false
+	}
+	return err
+}
+
+// ban has the owner put somebody out for good, or let him again.
+func (m *messenger) ban(p *person) error {
+	if p == m.people[0] {
+		return nil
+	}
+	until := int64(0)
+	if !p.banned {
+		until = -1
+	}
+	m.did(m.people[0], "bans %d until %d", p.user-owner, until)
+	err := m.any(m.people[0]).Call(idl.ActionBanFromGroup, &grouppb.BanFromGroupRequest{GroupId: m.id, UserId: int64(p.user), UntilMs: until}, nil)
+	if err == nil {
+		p.banned = !p.banned
+		p.in = p.in && !p.banned
+	}
+	return err
+}
+
+// reads compares an entry that p was given with what the model has.
+func (m *messenger) reads(p *person, got *chatpb.Message) error {
+	log := m.logs[im.ConversationID(got.ConversationId)]
+	if got.Seq < 1 || got.Seq > int64(len(log)) {
+		return fmt.Errorf("got %+v, the log has %d", got, len(log))
+	}
+	one := log[got.Seq-1]
+	if got.Id != one.id || got.Event != one.event {
+		return fmt.Errorf("got %+v, want %s %s", got, one.id, one.event)
+	}
+	if one.event != "" {
+		return nil
+	}
+	text, became := one.text, got.Became
+	if one.edits > 0 && !one.recalled && !m.sees(p, one.conversation, one.seq) && (one.conversation == m.group) {
+		if !m.within(p, one.conversation) || one.seq <= p.after { // he may not read it any more: no text of what was edited
+			text = ""
+		}
+	}
+	if got.Text != text || became.GetRecalled() != one.recalled || got.SenderId != int64(one.sender) || got.ClientId != one.clientID {
+		return fmt.Errorf("got %+v, want %q, recalled %t", got, text, one.recalled)
+	}
+	if !m.sees(p, one.conversation, one.seq) {
+		return nil
+	}
+	for kind, people := range one.reactions {
+		count := int64(0)
+		for _, r := range became.GetReactions() {
+			if r.Reaction == kind {
+				count = r.Count
+			}
+		}
+		if count != int64(len(people)) {
+			return fmt.Errorf("%q has %d times %q, want %d", one.first, count, kind, len(people))
+		}
+	}
+	return nil
+}
+
+// sync has a device read the inbox to its end, from where it is or from anywhere, and compares it with the model.
+func (m *messenger) sync(p *person, which int) error {
+	from, limit := p.cursors[which], int32(1+m.rng.IntN(20))
+	if m.rng.IntN(4) == 0 {
+		from = m.rng.Int64N(int64(len(p.inbox)) + 1)
+	}
+	m.did(p, "syncs device %d from %d by %d", which, from, limit)
+	d := &device{session: p.devices[which], cursor: from}
+	if err := d.sync(limit); err != nil {
+		return err
+	}
+	for _, e := range d.got {
+		c := im.ConversationID(e.Message.ConversationId)
+		if e.InboxSeq <= int64(len(p.inbox)) {
+			if was := p.inbox[e.InboxSeq-1]; was.id != e.Message.Id {
+				return fmt.Errorf("place %d has %s, and had %s", e.InboxSeq, e.Message.Id, was.id)
+			}
+		} else {
+			one := place{id: e.Message.Id, conversation: c, seq: e.Message.Seq, quiet: e.Message.About != nil}
+			if e.Message.Event == "chat.recalled" {
+				one.recalls = e.Message.About.GetSeq()
+			}
+			p.inbox = append(p.inbox, one)
+		}
+		if c.Type() == im.Notices {
+			continue
+		}
+		if err := m.reads(p, e.Message); err != nil {
+			return fmt.Errorf("place %d: %w", e.InboxSeq, err)
+		}
+	}
+	p.cursors[which] = max(p.cursors[which], d.cursor)
+	return m.has(p)
+}
+
+// has compares what came into somebody's inbox with what was said where he was: all of that, once, in its order, and nothing else.
+func (m *messenger) has(p *person) error {
+	for _, c := range m.conversations() {
+		var want, got []int64
+		for _, one := range m.logs[c] {
+			if one.event == "" && slices.Contains(one.inboxes, p.user) {
+				want = append(want, one.seq)
+			}
+		}
+		last := int64(0)
+		for _, e := range p.inbox {
+			if e.conversation != c {
+				continue
+			}
+			if e.seq <= last {
+				return fmt.Errorf("%s: %d comes behind %d", c, e.seq, last)
+			}
+			if last = e.seq; m.logs[c][e.seq-1].event == "" {
+				got = append(got, e.seq)
+			}
+		}
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("%s: %d has %v, want %v", c, p.user-owner, got, want)
+		}
+	}
+	return nil
+}
+
+// history compares the pages of a conversation with what p may read of it.
+func (m *messenger) history(p *person, c im.ConversationID) error {
+	forward, limit := m.rng.IntN(2) == 0, int32(1+m.rng.IntN(20))
+	m.did(p, "reads the history of %s by %d, forward %t", c, limit, forward)
+	var want, got []int64
+	for _, one := range m.logs[c] {
+		if m.sees(p, c, one.seq) {
+			want = append(want, one.seq)
+		}
+	}
+	if forward && m.within(p, c) {
+		return m.onward(p, c, limit, want)
+	}
+	req := &chatpb.HistoryRequest{ConversationId: string(c), Limit: limit}
+	for more := true; more; {
+		var rep chatpb.HistoryReply
+		err := m.any(p).Call(idl.ActionHistory, req, &rep)
+		if !m.within(p, c) {
+			return wants(err, idl.CodePermissionDenied)
+		}
+		if err != nil {
+			return err
+		}
+		for _, one := range rep.Messages {
+			if err := m.reads(p, one); err != nil {
+				return err
+			}
+			got = append(got, one.Seq)
+		}
+		if more = rep.HasMore; more && len(rep.Messages) == 0 {
+			return errors.New("there is more, and nothing came")
+		}
+		if len(got) == 0 {
+			break
+		}
+		req.BeforeSeq = got[len(got)-1]
+	}
+	slices.Reverse(got)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("got %v, want %v", got, want)
+	}
+	return nil
+}
+
+// onward reads a history from its beginning to its end.
+func (m *messenger) onward(p *person, c im.ConversationID, limit int32, want []int64) error {
+	var got []int64
+	if len(want) == 0 {
+		return nil
+	}
+	for after, more := want[0], true; more; {
+		var rep chatpb.HistoryReply
+		if err := m.any(p).Call(idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: string(c), Limit: limit, AfterSeq: after}, &rep); err != nil {
+			return err
+		}
+		for _, one := range rep.Messages {
+			if err := m.reads(p, one); err != nil {
+				return err
+			}
+			got = append(got, one.Seq)
+			after = one.Seq
+		}
+		if more = rep.HasMore; more && len(rep.Messages) == 0 {
+			return errors.New("there is more, and nothing came")
+		}
+	}
+	if !slices.Equal(got, want[1:]) {
+		return fmt.Errorf("onward: got %v, want %v", got, want[1:])
+	}
+	return nil
+}
+
+// unread counts what p has not read of c: of what came to him, behind what he read, wrote, deleted, and where he came in.
+func (m *messenger) unread(p *person, c im.ConversationID) (n, named int64) {
+	seen, last, recalled := max(p.read[c], p.floor[c]), int64(0), map[int64]bool{}
+	for _, e := range p.inbox {
+		if e.conversation != c {
+			continue
+		}
+		if e.seq > last+1 || last == 0 {
+			seen = max(seen, e.seq-1)
+		}
+		last = e.seq
+		if one := m.logs[c][e.seq-1]; one.sender == p.user && !e.quiet { // what he did there counts as what he said
+			seen = max(seen, e.seq)
+		}
+		recalled[e.recalls] = true
+	}
+	for _, e := range p.inbox {
+		if e.conversation == c && e.seq > seen {
+			if one := m.logs[c][e.seq-1]; one.event == "" && !recalled[e.seq] {
+				if n++; slices.Contains(one.mentions, p.user) {
+					named++
+				}
+			}
+		}
+	}
+	return n, named
+}
+
+// list compares somebody's list of conversations with the model.
+func (m *messenger) list(p *person) error {
+	if err := m.sync(p, 1); err != nil {
+		return err
+	}
+	m.did(p, "lists")
+	got := map[im.ConversationID]*chatpb.Conversation{}
+	for req := (&chatpb.ListConversationsRequest{Limit: int32(1 + m.rng.IntN(5)), Hidden: true}); ; {
+		var rep chatpb.ListConversationsReply
+		if err := m.any(p).Call(idl.ActionListConversations, req, &rep); err != nil {
+			return err
+		}
+		for _, c := range rep.Conversations {
+			if got[im.ConversationID(c.ConversationId)] != nil {
+				return fmt.Errorf("%s is listed twice", c.ConversationId)
+			}
+			got[im.ConversationID(c.ConversationId)] = c
+		}
+		if req.Cursor = rep.Cursor; !rep.HasMore {
+			break
+		}
+	}
+	for _, c := range m.conversations() {
+		seq, inbox := p.ends(c)
+		l := got[c]
+		if (l != nil) != (inbox > 0) {
+			return fmt.Errorf("%s is listed %t, its place is %d", c, l != nil, inbox)
+		}
+		if l == nil {
+			continue
+		}
+		n, named := m.unread(p, c)
+		if l.Unread != n || l.Mentions != named || l.LastSeq != seq || l.ReadSeq != p.read[c] || l.Floor != p.floor[c] || l.Mute != p.mute[c] || l.Hidden != (inbox <= p.hidden[c]) {
+			return fmt.Errorf("got %+v, want %d unread, %d named, last %d, read %d, floor %d, mute %v, hidden %t", l, n, named, seq, p.read[c], p.floor[c], p.mute[c], inbox <= p.hidden[c])
+		}
+	}
+	return nil
+}
+
+// compare has everybody look at everything.
+func (m *messenger) compare() error {
+	for _, p := range m.people {
+		for i := range p.devices {
+			if err := m.sync(p, i); err != nil {
+				return err
+			}
+		}
+		if err := m.list(p); err != nil {
+			return err
+		}
+		for _, c := range m.conversations() {
+			if m.within(p, c) || c == m.group {
+				if err := m.history(p, c); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

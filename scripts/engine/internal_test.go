@@ -446,6 +446,60 @@ func TestReplacementEndsWithTheBundle(t *testing.T) {
 	}
 }
 
+// A pool that is closed while it owes several VMs makes none but the one that is under way.
+func TestClosingMakesNoMore(t *testing.T) {
+	b := bundleOf(t, hookSource(`error("bad")`), func(o *Options) { o.VMs = 3 })
+	var all []*vm
+	for range 3 {
+		v, err := b.pool.get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+	}
+	begun, ready, builds := make(chan struct{}, 3), make(chan struct{}), 0
+	b.pool.build = func() (*vm, error) {
+		builds++ // one goroutine makes them all
+		begun <- struct{}{}
+		<-ready
+		return b.newVM()
+	}
+	for _, v := range all {
+		v.broken = true
+		b.pool.put(v)
+	}
+	<-begun
+	closed := make(chan struct{})
+	go func() {
+		b.pool.close()
+		close(closed)
+	}()
+	until(t, "the pool is closed", func() bool { b.pool.mu.Lock(); defer b.pool.mu.Unlock(); return b.pool.closed })
+	close(ready)
+	<-closed
+	if made, free := b.pool.made.Load(), len(b.pool.free); builds != 1 || made != 0 || free != 0 {
+		t.Errorf("%d were made, and there are %d VMs, %d of them free; want one and none", builds, made, free)
+	}
+}
+
+// A panic while a VM is replaced ends nothing: the next who finds none free makes one.
+func TestPanicInAReplacement(t *testing.T) {
+	b := bundleOf(t, hookSource(`if c.text == "bad" then error("bad") end`), func(o *Options) { o.VMs = 1 })
+	failed := false
+	b.pool.build = func() (*vm, error) {
+		if !failed {
+			failed = true
+			panic("bug")
+		}
+		return b.newVM()
+	}
+	judged(t.Context(), b, "bad")
+	until(t, "no VM is left", func() bool { return b.pool.made.Load() == 0 })
+	if v := judged(t.Context(), b, "next"); v.Err != nil {
+		t.Errorf("got %+v", v)
+	}
+}
+
 // A Go panic inside of the API is a fault of that call and costs its VM, even
 // when the script wraps it in pcall.
 func TestPanicInTheAPI(t *testing.T) {

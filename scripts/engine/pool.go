@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +35,8 @@ type pool struct {
 
 	mu     sync.Mutex // guards the fields below
 	idle   []*vm      // the last one came back last
-	owed   int        // VMs to be made in the place of those that are gone
+	owed   int        // VMs to be made in the place of those that are gone, but for the one that is being made
+	making bool       // replaceOwed runs
 	closed bool       // nothing is owed any more
 }
 
@@ -49,9 +52,9 @@ func newPool(b *bundle, first *vm) *pool {
 func (p *pool) push(v *vm) {
 	p.mu.Lock()
 	p.idle = append(p.idle, v)
+	p.free <- struct{}{} // never blocks, since it has room for all; under the lock, so that close finds it or this sees closed
 	closed := p.closed
 	p.mu.Unlock()
-	p.free <- struct{}{}
 	if closed {
 		p.drain()
 	}
@@ -144,32 +147,56 @@ func (p *pool) put(v *vm) {
 		p.made.Add(-1)
 		return
 	}
-	if p.owed++; p.owed == 1 {
+	p.owed++
+	if !p.making {
+		p.making = true
 		p.replacing.Go(p.replaceOwed)
 	}
 }
 
 // replaceOwed makes the VMs that are owed, one after the other.
 func (p *pool) replaceOwed() {
-	for more := true; more; {
+	for p.next() {
 		p.replace()
-		p.mu.Lock()
-		p.owed--
-		more = p.owed > 0
-		p.mu.Unlock()
 	}
+}
+
+// next takes the next VM that is owed upon its caller; false: there is none, and none of a pool
+// that is closed.
+func (p *pool) next() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		p.made.Add(-int32(p.owed))
+		p.owed = 0
+	}
+	p.making = p.owed > 0
+	if p.making {
+		p.owed--
+	}
+	return p.making
 }
 
 // replace makes a VM in the place of one that is gone. If it cannot be made, the next who finds
 // none free tries.
 func (p *pool) replace() {
-	v, err := p.build()
+	v, err := p.barred()
 	if err != nil {
 		p.made.Add(-1)
 		p.b.opts.Log.Error("a VM cannot be replaced", "bundle", p.b.tree.hash, "err", err)
 		return
 	}
 	p.push(v)
+}
+
+// barred builds a VM. A panic is an error of it: no caller stands above to take it.
+func (p *pool) barred() (v *vm, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return p.build()
 }
 
 // close lets go of the VMs, after the one that is being made; those in use follow when they come back.

@@ -169,6 +169,24 @@ func TestRestore(t *testing.T) {
 	s.everything("who had gone in the first life", kim, "one", "two")
 }
 
+// TestRestoreThenDissolve dissolves a group that was taken back, before anybody asked: also who came and went, and came
+// again, in what is lost, and so has two parts that begin where the log ends now, stands in nobody's way.
+func TestRestoreThenDissolve(t *testing.T) {
+	const people, line = 6, 3
+	const bob, carol, dave = owner + 1, owner + 2, owner + 3
+	s := newSite(t, 2, line, people)
+	s.joins(bob, carol)
+	s.says("one")
+	before := s.save()
+	s.joins(dave)
+	s.leave(dave)
+	s.syncs(dave) // whose part is whole
+	s.joins(dave)
+	s.restore(before, line, people)
+	s.must(s.as(0, owner), idl.ActionDissolveGroup, &grouppb.DissolveGroupRequest{GroupId: s.group}, nil)
+	s.emptied()
+}
+
 // TestRestoreTwice has people ask for the first time after two restores: what a log shares with a life is up to where the
 // first of those behind it began.
 func TestRestoreTwice(t *testing.T) {

@@ -660,6 +660,24 @@ func (s *site) check(i int, devices [2]*device, stays []stay, log []im.Message) 
 	}
 }
 
+// emptied waits until a dissolved group has no members.
+func (s *site) emptied() {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		var left int
+		if err := s.cores[0].DB().QueryRow("SELECT COUNT(*) FROM group_members").Scan(&left); err != nil {
+			s.t.Fatal(err)
+		}
+		if left == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%d members are left", left)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
 // TestHundredThousand has the largest of groups be written to, read, left and dissolved.
 func TestHundredThousand(t *testing.T) {
 	if testing.Short() {
@@ -692,19 +710,7 @@ func TestHundredThousand(t *testing.T) {
 	}
 	s.wantTexts("who was removed", &device{session: s.as(0, owner+5000)}, 0, "one")
 	s.must(s.as(0, owner), idl.ActionDissolveGroup, &grouppb.DissolveGroupRequest{GroupId: s.group}, nil)
-	for deadline := time.Now().Add(time.Minute); ; {
-		var left int
-		if err := s.cores[0].DB().QueryRow("SELECT COUNT(*) FROM group_members").Scan(&left); err != nil {
-			t.Fatal(err)
-		}
-		if left == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d members are left", left)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
+	s.emptied()
 	s.wantTexts("the last, after the end", last, 0, "one", "two")
 	if events := last.events(s.conversation())[had:]; !slices.Equal(events, []string{"group.removed", "group.dissolved"}) {
 		t.Errorf("events: %v", events)

@@ -222,7 +222,7 @@ func (m *messenger) step() error {
 func (m *messenger) absorb() error {
 	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		var n int
-		if err := m.host.DB().QueryRowContext(m.t.Context(), "SELECT COUNT(*) FROM chat_events").Scan(&n); err != nil {
+		if err := m.host.DB().QueryRowContext(m.t.Context(), "SELECT (SELECT COUNT(*) FROM chat_events) + (SELECT COUNT(*) FROM group_outbox)").Scan(&n); err != nil {
 			return err
 		}
 		if n == 0 {

@@ -107,15 +107,18 @@ func (p *Chat) adopt(ctx context.Context, tx *sql.Tx, c im.ConversationID, users
 	if err != nil {
 		return err
 	}
+	for _, epoch := range old { // what goes first: what stays may take its place in the key
+		end := shared(lives, strings.TrimPrefix(epoch, wholeMark))
+		if _, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE "+which+" AND epoch = ? AND through_seq > 0 AND after_seq >= ?",
+			append(slices.Clone(args), epoch, end)...); err != nil {
+			return fmt.Errorf("follow another life of %s: %w", c, err)
+		}
+	}
 	for _, epoch := range old {
 		end := shared(lives, strings.TrimPrefix(epoch, wholeMark))
-		_, err := tx.ExecContext(ctx, "DELETE FROM chat_follows WHERE "+which+" AND epoch = ? AND through_seq > 0 AND after_seq >= ?", append(slices.Clone(args), epoch, end)...)
-		if err == nil {
-			_, err = tx.ExecContext(ctx, "UPDATE chat_follows SET after_seq = CASE WHEN after_seq > ? THEN ? ELSE after_seq END, "+
-				"through_seq = CASE WHEN through_seq > ? THEN ? ELSE through_seq END, epoch = ? WHERE "+which+" AND epoch = ?",
-				append(append([]any{end, end, end, end, now}, args...), epoch)...)
-		}
-		if err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE chat_follows SET after_seq = CASE WHEN after_seq > ? THEN ? ELSE after_seq END, "+
+			"through_seq = CASE WHEN through_seq > ? THEN ? ELSE through_seq END, epoch = ? WHERE "+which+" AND epoch = ?",
+			append(append([]any{end, end, end, end, now}, args...), epoch)...); err != nil {
 			return fmt.Errorf("follow another life of %s: %w", c, err)
 		}
 	}

@@ -482,6 +482,26 @@ func TestClosingMakesNoMore(t *testing.T) {
 	}
 }
 
+// Who waits for a VM of a bundle that is closed meanwhile gets one.
+func TestWaitingWhileTheBundleEnds(t *testing.T) {
+	b := bundleOf(t, hookSource(``), func(o *Options) { o.VMs, o.Wait = 1, time.Hour })
+	v, err := b.pool.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan Verdict, 1)
+	go func() { waited <- judged(t.Context(), b, "x") }()
+	b.pool.close()
+	v.broken = true
+	b.pool.put(v)
+	if got := <-waited; got.Err != nil {
+		t.Errorf("got %+v", got)
+	}
+	if made := b.pool.made.Load(); made != 0 {
+		t.Errorf("%d VMs are left", made)
+	}
+}
+
 // A panic while a VM is replaced ends nothing: the next who finds none free makes one.
 func TestPanicInAReplacement(t *testing.T) {
 	b := bundleOf(t, hookSource(`if c.text == "bad" then error("bad") end`), func(o *Options) { o.VMs = 1 })

@@ -24,6 +24,7 @@ type pool struct {
 	b     *bundle
 	free  chan struct{} // one for each VM in idle; capacity: all VMs
 	made  atomic.Int32  // VMs that exist, or are owed
+	gone  chan struct{} // closed with the pool
 	build func() (*vm, error)
 	alone bool // one goroutine uses it, and what it asks must not depend on time: VMs are replaced at once
 
@@ -42,7 +43,7 @@ type pool struct {
 
 // newPool takes over the bundle's first VM.
 func newPool(b *bundle, first *vm) *pool {
-	p := &pool{b: b, free: make(chan struct{}, b.opts.VMs), build: b.newVM}
+	p := &pool{b: b, free: make(chan struct{}, b.opts.VMs), gone: make(chan struct{}), build: b.newVM}
 	p.made.Store(1)
 	p.push(first)
 	return p
@@ -51,13 +52,14 @@ func newPool(b *bundle, first *vm) *pool {
 // push makes a VM free. A pool that is closed lets go of it.
 func (p *pool) push(v *vm) {
 	p.mu.Lock()
-	p.idle = append(p.idle, v)
-	p.free <- struct{}{} // never blocks, since it has room for all; under the lock, so that close finds it or this sees closed
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		p.drain()
+	defer p.mu.Unlock()
+	if p.closed {
+		v.close()
+		p.made.Add(-1)
+		return
 	}
+	p.idle = append(p.idle, v)
+	p.free <- struct{}{} // never blocks: it has room for all
 }
 
 // pop takes a VM for one that was received from free.
@@ -91,6 +93,11 @@ func (p *pool) grow() (*vm, error) {
 		p.made.Add(-1)
 		return nil, nil
 	}
+	return p.make()
+}
+
+// make builds a VM that was counted already.
+func (p *pool) make() (*vm, error) {
 	v, err := p.build()
 	if err != nil {
 		p.made.Add(-1)
@@ -114,6 +121,9 @@ func (p *pool) get(ctx context.Context) (*vm, error) {
 	select {
 	case <-p.free:
 		return p.pop(), nil
+	case <-p.gone: // no VM comes back any more: who was pinned to this bundle gets one for that call
+		p.made.Add(1)
+		return p.make()
 	case <-wait.C:
 		p.starved.Add(1)
 		return nil, errStarved
@@ -202,13 +212,12 @@ func (p *pool) barred() (v *vm, err error) {
 // close lets go of the VMs, after the one that is being made; those in use follow when they come back.
 func (p *pool) close() {
 	p.mu.Lock()
-	p.closed = true
+	if !p.closed {
+		p.closed = true
+		close(p.gone)
+	}
 	p.mu.Unlock()
 	p.replacing.Wait()
-	p.drain()
-}
-
-func (p *pool) drain() {
 	for {
 		select {
 		case <-p.free:

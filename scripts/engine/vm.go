@@ -162,7 +162,11 @@ func (v *vm) loadFile(file string) error {
 	if v.modules[file] != nil || v.dead {
 		return nil
 	}
-	v.budget.begin(loadUnits, v.b.opts.LoadWall)
+	units := loadUnits
+	if v.quiet { // the first VM was weighed; what others allocate beside must not keep its bundle from another
+		units *= 2
+	}
+	v.budget.begin(units, v.b.opts.LoadWall)
 	v.L.Push(v.L.NewFunction(func(L *lua.LState) int {
 		v.runFile(L, file)
 		return 0

@@ -173,14 +173,14 @@ func TestRestore(t *testing.T) {
 // again, in what is lost, and so has two parts that begin where the log ends now, stands in nobody's way.
 func TestRestoreThenDissolve(t *testing.T) {
 	const people, line = 6, 3
-	const bob, carol, dave = owner + 1, owner + 2, owner + 3
+	const bob, carol, dave, erin = owner + 1, owner + 2, owner + 4, owner + 3
 	s := newSite(t, 2, line, people)
-	s.joins(bob, carol)
+	s.joins(bob, carol, erin)
 	s.says("one")
 	before := s.save()
 	s.joins(dave)
 	s.leave(dave)
-	s.syncs(dave) // whose part is whole
+	s.syncs(dave, dave) // whose part is whole then
 	s.joins(dave)
 	s.restore(before, line, people)
 	s.must(s.as(0, owner), idl.ActionDissolveGroup, &grouppb.DissolveGroupRequest{GroupId: s.group}, nil)

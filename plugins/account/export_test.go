@@ -3,11 +3,13 @@ package account
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"freeim/core/plugin"
 	"freeim/idl/kitex_gen/accountpb"
 )
 
@@ -141,6 +143,7 @@ func Listings() map[string]Listing {
 		"who is due":    {dueUsers, []any{1, eraseBatch}},
 		"identities":    {identitiesOf, []any{200001}},
 		"last contents": {lastContents, []any{200001, 0}},
+		"push tokens":   {fmt.Sprintf(selectTold, plugin.Marks(1)), []any{200001}},
 		"by nickname":   {byNickname, []any{"n000", "n000" + greatest, "n0001", 200001, nicknameStep}},
 	}
 }

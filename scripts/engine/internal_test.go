@@ -852,6 +852,7 @@ func tryScript(t *testing.T, o *Options, source string) {
 	if f, _ := v.Err.(*Fault); f != nil && f.Kind == FaultPanic && !strings.Contains(f.Msg, "index out of range [-1]") {
 		t.Errorf("a panic: %v", v.Err)
 	}
+	b.pool.replacing.Wait() // then nobody else touches idle
 	for _, v := range b.pool.idle {
 		// The largest single charge is that of the longest string.
 		if v.work > len(b.hooks)*(o.Instructions+maxString/64+maxSteps/stepsInUnit) {

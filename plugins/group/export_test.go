@@ -1,6 +1,10 @@
 package group
 
-import "fmt"
+import (
+	"fmt"
+
+	"freeim/core/plugin"
+)
 
 // Listing is a query with arguments.
 type Listing struct {
@@ -13,7 +17,7 @@ func Listings() map[string]Listing {
 	const member = "SELECT " + memberColumns + " FROM group_members m "
 	const waiting = "SELECT " + requestColumns + " FROM group_requests r "
 	return map[string]Listing{
-		"versions":               {versionsOf + marks(3), []any{100001, 100002, 100003}},
+		"versions":               {versionsOf + plugin.Marks(3), []any{100001, 100002, 100003}},
 		"members of a message":   {matesOf, []any{100001}},
 		"levels":                 {fmt.Sprintf(selectLevels, "(?, ?)"), []any{100001, 200001, 200002}},
 		"silenced groups":        {selectSilenced, []any{200001, 2}},

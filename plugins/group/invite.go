@@ -179,14 +179,14 @@ func (c *change) places(guests []guest) (p places, err error) {
 	}
 	p = places{config: &c.config, members: map[im.UserID]bool{}, requests: map[im.UserID]request{}}
 	args := withUsers([]any{c.group.id}, users)
-	in, err := members(c.ctx, c.tx, "WHERE m.group_id = ? AND m.user_id IN "+marks(len(users)), args...)
+	in, err := members(c.ctx, c.tx, "WHERE m.group_id = ? AND m.user_id IN "+plugin.Marks(len(users)), args...)
 	if err != nil {
 		return p, err
 	}
 	for _, m := range in {
 		p.members[m.user] = true
 	}
-	waiting, err := requests(c.ctx, c.tx, "WHERE r.group_id = ? AND r.user_id IN "+marks(len(users)), args...)
+	waiting, err := requests(c.ctx, c.tx, "WHERE r.group_id = ? AND r.user_id IN "+plugin.Marks(len(users)), args...)
 	if err != nil {
 		return p, err
 	}

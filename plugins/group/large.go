@@ -138,7 +138,7 @@ func (p *Group) those(ctx context.Context, now *membership, users []im.UserID) (
 		}
 		return there, nil
 	}
-	found, err := members(ctx, p.host.DB(), "WHERE m.group_id = ? AND m.user_id IN "+marks(len(users)), withUsers([]any{now.group.id}, users)...)
+	found, err := members(ctx, p.host.DB(), "WHERE m.group_id = ? AND m.user_id IN "+plugin.Marks(len(users)), withUsers([]any{now.group.id}, users)...)
 	for _, m := range found {
 		there = append(there, m.user)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freeim/core/im"
+	"freeim/core/plugin"
 	"freeim/idl/kitex_gen/grouppb"
 )
 
@@ -210,7 +211,7 @@ func readVersions(ctx context.Context, q querier, ids []int64) (map[int64]int64,
 		args[i] = id
 	}
 	all, err := list(ctx, q, func(r *row) []any { return []any{&r.id, &r.version} },
-		versionsOf+marks(len(ids)), args...)
+		versionsOf+plugin.Marks(len(ids)), args...)
 	found := make(map[int64]int64, len(all))
 	for _, r := range all {
 		found[r.id] = r.version

@@ -29,7 +29,7 @@ func (p *Group) remove(ctx context.Context, call *plugin.Call, req *grouppb.Remo
 		if err != nil {
 			return err
 		}
-		there, err := members(ctx, c.tx, "WHERE m.group_id = ? AND m.user_id IN "+marks(len(users))+" ORDER BY m.user_id", withUsers([]any{c.group.id}, users)...)
+		there, err := members(ctx, c.tx, "WHERE m.group_id = ? AND m.user_id IN "+plugin.Marks(len(users))+" ORDER BY m.user_id", withUsers([]any{c.group.id}, users)...)
 		if err != nil {
 			return err
 		}

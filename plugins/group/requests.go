@@ -86,7 +86,7 @@ func (p *Group) shownRequests(ctx context.Context, all []request) (shown []*grou
 		name string
 	}
 	groups, err := list(ctx, p.host.DB(), func(n *named) []any { return []any{&n.id, &n.name} },
-		"SELECT id, name FROM group_groups WHERE id IN "+marks(len(ids)), ids...)
+		"SELECT id, name FROM group_groups WHERE id IN "+plugin.Marks(len(ids)), ids...)
 	if err != nil {
 		return nil, refusal(ctx, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"freeim/core/im"
+	"freeim/core/plugin"
 	"freeim/idl/kitex_gen/grouppb"
 )
 
@@ -251,7 +252,7 @@ func drop(ctx context.Context, tx *sql.Tx, statement string, id int64, users []i
 	if len(users) == 0 {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, statement+marks(len(users)), withUsers([]any{id}, users)...); err != nil {
+	if _, err := tx.ExecContext(ctx, statement+plugin.Marks(len(users)), withUsers([]any{id}, users)...); err != nil {
 		return fmt.Errorf("delete rows of groups: %w", err)
 	}
 	return nil
@@ -284,7 +285,7 @@ func banned(ctx context.Context, q querier, id int64, users []im.UserID, nowMs i
 	if len(users) == 0 {
 		return found, nil
 	}
-	all, err := bans(ctx, q, "WHERE b.group_id = ? AND b.user_id IN "+marks(len(users)), withUsers([]any{id}, users)...)
+	all, err := bans(ctx, q, "WHERE b.group_id = ? AND b.user_id IN "+plugin.Marks(len(users)), withUsers([]any{id}, users)...)
 	for _, b := range all {
 		if holds(b.untilMs, nowMs) {
 			found[b.user] = b
@@ -300,16 +301,13 @@ func counted(ctx context.Context, q querier, table string, users []im.UserID) (m
 		n    int
 	}
 	all, err := list(ctx, q, func(c *count) []any { return []any{&c.user, &c.n} },
-		"SELECT user_id, COUNT(*) FROM "+table+" WHERE user_id IN "+marks(len(users))+" GROUP BY user_id", withUsers(nil, users)...)
+		"SELECT user_id, COUNT(*) FROM "+table+" WHERE user_id IN "+plugin.Marks(len(users))+" GROUP BY user_id", withUsers(nil, users)...)
 	found := map[im.UserID]int{}
 	for _, c := range all {
 		found[c.user] = c.n
 	}
 	return found, err
 }
-
-// marks is a list of n placeholders.
-func marks(n int) string { return "(" + strings.TrimSuffix(strings.Repeat("?, ", n), ", ") + ")" }
 
 func withUsers(args []any, users []im.UserID) []any {
 	for _, u := range users {

@@ -228,7 +228,7 @@ func defaults(all []plugin.Plugin) config {
 			MaxSessions: 1_000_000, AuthTimeout: 10 * time.Second, Heartbeat: 30 * time.Second,
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 			RetryAfter: time.Second, Jitter: 5 * time.Second,
-			HeadTimeout: 10 * time.Second, MaxHTTP: 8192, Backlog: 256 << 10, Stall: 8 * time.Second, ReadBuffer: 128,
+			HeadTimeout: 10 * time.Second, MaxHTTP: 8192, Backlog: 256 << 10, Stall: 7 * time.Second, ReadBuffer: 128,
 			CallTimeout: 15 * time.Second, DrainTimeout: defaultDrain,
 		},
 		Plugins: plugin.Configs(all),

@@ -24,12 +24,12 @@ func (o *outbound) broadcast(p []byte, w session.Waiter) bool {
 	return true
 }
 
-// behind reports whether more waits for the client than broadcasts may fill: then w is
-// called as by broadcast.
+// behind reports whether the socket has not taken what was written to it, or more waits for the
+// client than broadcasts may fill. Then w is called when the client has read some.
 func (o *outbound) behind(w session.Waiter) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ending || o.backlog <= o.shared.backlog/roomShare {
+	if o.ending || o.backlog == 0 || !o.draining && o.backlog <= o.shared.backlog/roomShare {
 		return false
 	}
 	o.wait(w)

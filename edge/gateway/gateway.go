@@ -61,7 +61,7 @@ type Options struct {
 	MaxHTTP     int                            // connections at once that are there, or serve pages; 0: 8,192
 
 	Backlog int           // octets queued for one client that reads slowly; 0: 262,144
-	Stall   time.Duration // how long it may take none of them, and to leave; 0: 8 s
+	Stall   time.Duration // how long it may take none of them, and to leave; 0: 7 s
 
 	ReadBuffer int // octets that netpoll holds ready for each connection; 0: 128; see Tune
 }
@@ -86,7 +86,7 @@ func (o *Options) setDefaults() {
 		o.Backlog = 256 << 10
 	}
 	if o.Stall == 0 {
-		o.Stall = 8 * time.Second
+		o.Stall = 7 * time.Second
 	}
 }
 

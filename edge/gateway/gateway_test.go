@@ -295,6 +295,36 @@ func TestClientThatStopsReading(t *testing.T) {
 			p.want(idl.ActionJoinRoom, 2)
 		})
 	})
+	t.Run("it asks again before it has read the answer", func(t *testing.T) {
+		e := newEdge(t, gateway.Options{}, session.Options{})
+		p := slowPeer(t, e.TCPAddr().String())
+		p.auth()
+		const pushes = 2 // 120 KB: less than half of the backlog is left when the kernel has taken what it takes
+		for range pushes {
+			e.hub.Push(push)
+		}
+		before := e.hub.Stats()
+		p.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionJoinRoom, Sequence: 2})
+		eventually(t, "the frame to come", func() bool { return e.hub.Stats().Received > before.Received })
+		if got := e.hub.Stats().Calls; got != before.Calls {
+			t.Fatalf("%d calls for a client that has not read the last answer", got-before.Calls)
+		}
+		for range pushes {
+			p.want(idl.ActionMessage, 0)
+		}
+		p.want(idl.ActionJoinRoom, 2)
+	})
+	t.Run("the kernel holds little for it", func(t *testing.T) {
+		e := newEdge(t, gateway.Options{Backlog: 8 << 20}, session.Options{})
+		p := slowPeer(t, e.TCPAddr().String())
+		p.auth()
+		for range 100 {
+			e.hub.Push(push) // 6 MB
+		}
+		if got := e.Stats().OctetsOut; got > 96<<10 {
+			t.Fatalf("the kernel took %d octets of which the client reads none", got)
+		}
+	})
 	t.Run("others are not held up", func(t *testing.T) {
 		transports(t, gateway.Options{}, session.Options{}, func(t *testing.T, e *edge, dial func() *peer) {
 			dial().auth()
@@ -336,6 +366,23 @@ func TestManySendersOneConnection(t *testing.T) {
 			next[s]++
 		}
 	})
+}
+
+// TestOnePath: a client that offers Multipath TCP gets TCP, by whose figures it is seen whether it reads.
+func TestOnePath(t *testing.T) {
+	e := newEdge(t, gateway.Options{}, session.Options{})
+	for _, address := range []net.Addr{e.TCPAddr(), e.HTTPAddr()} {
+		var dialer net.Dialer
+		dialer.SetMultipathTCP(true)
+		c, err := dialer.Dial("tcp", address.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if many, err := c.(*net.TCPConn).MultipathTCP(); err != nil || many {
+			t.Errorf("%v: Multipath TCP is %v (%v)", address, many, err)
+		}
+	}
 }
 
 // slowPeer has a small window and segments as on a real network: over loopback

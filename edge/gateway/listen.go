@@ -13,10 +13,9 @@ import (
 // listen opens one address and accepts there until the listener is closed.
 func (g *Gateway) listen(d *door) error {
 	// Dead clients are found by their silence, so TCP need not probe.
-	config := net.ListenConfig{KeepAlive: -1}
-	if g.opts.SharePorts {
-		config.Control = sharePort
-	}
+	share := g.opts.SharePorts
+	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error { return prepare(c, share) }}
+	config.SetMultipathTCP(false) // TCP_INFO tells of its first path only, which may be dead while the client reads
 	l, err := config.Listen(context.Background(), "tcp", d.address)
 	if err != nil {
 		return err
@@ -28,10 +27,18 @@ func (g *Gateway) listen(d *door) error {
 	return nil
 }
 
-// sharePort is for a socket that is not bound yet.
-func sharePort(_, _ string, c syscall.RawConn) (err error) {
+// unsent is how many octets the kernel takes for a connection beyond those that are under way to the client,
+// give or take a segment of 64 KiB. Without it it takes megabytes for a client that does not read, which
+// nobody counts, and the client seems to have read the answers that lie there.
+const unsent = 32 << 10
+
+// prepare is for a socket that is not bound yet; its connections inherit the settings.
+func prepare(c syscall.RawConn, share bool) (err error) {
 	if out := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
+		if share && err == nil {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}
 	}); out != nil {
 		return out
 	}

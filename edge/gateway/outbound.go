@@ -50,19 +50,20 @@ type outbound struct {
 	// netpoll closes both only after ended, which takes it.
 	descriptor sync.Mutex
 
-	mu      sync.Mutex // guards the fields below, but fd
-	fd      int32      // -1 once netpoll may close it; stands here to fill a word
-	corks   int32      // how many write when they are done: the read loop, deliveries
-	watched bool       // netpoll will tell of the end, so abort may close
-	aborted bool       // abort came before that
-	busy    bool       // one sender or goroutine writes; the others only queue
-	ending  bool       // nothing more is taken
-	shut    bool       // our end has been sent, or the connection is gone
-	reset   bool       // end with RST: the client does not read anyway
-	backlog int        // octets queued and not yet written
-	pending *[]byte    // those of them that nobody is writing; nil: none
-	refused *refused   // broadcasts that wait for room; nil: none
-	timer   *time.Timer
+	mu       sync.Mutex // guards the fields below, but fd
+	fd       int32      // -1 once netpoll may close it; stands here to fill a word
+	corks    int32      // how many write when they are done: the read loop, deliveries
+	watched  bool       // netpoll will tell of the end, so abort may close
+	aborted  bool       // abort came before that
+	busy     bool       // one sender or goroutine writes; the others only queue
+	draining bool       // it is a goroutine, which waits for the socket
+	ending   bool       // nothing more is taken
+	shut     bool       // our end has been sent, or the connection is gone
+	reset    bool       // end with RST: the client does not read anyway
+	backlog  int        // octets queued and not yet written
+	pending  *[]byte    // those of them that nobody is writing; nil: none
+	refused  *refused   // broadcasts that wait for room; nil: none
+	timer    *time.Timer
 }
 
 func (o *outbound) init(shared *outlet, c *conn, fd int) {
@@ -258,7 +259,7 @@ func (o *outbound) next(written int) *[]byte {
 		o.mu.Unlock()
 		return buf
 	}
-	o.busy = false
+	o.busy, o.draining = false, false
 	over := buf == nil && o.ending && !o.shut
 	o.shut = o.shut || over
 	o.mu.Unlock()
@@ -273,6 +274,7 @@ func (o *outbound) next(written int) *[]byte {
 // copied: it belongs to the sender.
 func (o *outbound) leave(p []byte, n int, buf *[]byte, queued int) {
 	o.mu.Lock()
+	o.draining = true
 	o.backlog += len(p) - n - queued
 	o.mu.Unlock()
 	rest := p[n:]

@@ -316,6 +316,16 @@ function im.count.window(key, span, add) end
 ---@return integer n # 256 means 256 or more
 function im.count.uniq(key, member, span) end
 
+---Holds a text against the last one of the key, and gives how often nearly the same was said again within the last span. Of another text it remembers how its first 300 characters look (im.text.skeleton), for span. 32 MiB are kept.
+---
+---For hooks and tests.
+---@param key string at most 128 octets
+---@param text string
+---@param span string|number "10s", "5m", "1h" or milliseconds
+---@param least? number from which similarity on it is the same; 0.85 if left out
+---@return integer n # 0 when it is another text
+function im.count.alike(key, text, span, least) end
+
 ---How many characters a text has.
 ---@param text string
 ---@return integer n

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -229,7 +230,7 @@ func (e *Engine) observed(ctx context.Context, s *shadow, b *bundle, chain []*ho
 		w, t := e.recorder.listen(e.opts.state)
 		verdict = b.judgeIn(ctx, chain, c, func() time.Time { return q.at }, w)
 		if c.made.known && q.facts[FactAccountAge] == "" { // a hook wanted it; a replay elsewhere could not ask
-			q.facts[FactAccountAge] = age(c.made.at, q.at)
+			q.facts[FactAccountAge] = strconv.FormatInt(age(c.made.at, q.at), 10)
 		}
 		if f, ok := verdict.Err.(*Fault); !ok || f.Kind != FaultBreaker && f.Kind != FaultStarved { // what no replay can repeat
 			e.recorder.add(q, w, t, outcomeOf(verdict), verdict.Bundle)

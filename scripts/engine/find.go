@@ -328,7 +328,18 @@ func pairs(text string) iter.Seq[uint64] {
 	}
 }
 
-// keptPairs is how large a table a VM keeps for the next texts.
+// comparer compares texts in room that it keeps for the next ones.
+type comparer struct{ pairs pairCounts }
+
+// similarity is the function of that name.
+func (c *comparer) similarity(a, b string, least float64) (alike float64) {
+	if alike, c.pairs = similarity(a, b, least, c.pairs); cap(c.pairs) > keptPairs {
+		c.pairs = nil
+	}
+	return alike
+}
+
+// keptPairs is how large a table a comparer keeps.
 const keptPairs = 4096
 
 // pairCounts is a table of counts by pair: a power of two of places, at most half of which
@@ -358,10 +369,6 @@ func (v *vm) textSimilarity(L *lua.LState) int {
 	if !(least >= 0 && least <= 1) {
 		L.ArgError(3, "must be from 0 to 1")
 	}
-	alike, space := similarity(a, b, least, v.pairs)
-	if v.pairs = space; cap(space) > keptPairs {
-		v.pairs = nil
-	}
-	L.Push(lua.LNumber(alike))
+	L.Push(lua.LNumber(v.comparer.similarity(a, b, least)))
 	return 1
 }

@@ -502,6 +502,56 @@ func TestWaitingWhileTheBundleEnds(t *testing.T) {
 	}
 }
 
+// Who waits for a VM that then cannot be made is not left waiting: he tries, and hears what is wrong.
+func TestWaitingForWhatCannotBeMade(t *testing.T) {
+	b := bundleOf(t, hookSource(`if c.text == "bad" then error("bad") end`), func(o *Options) { o.VMs, o.Wait = 1, time.Hour })
+	ready := make(chan struct{})
+	b.pool.build = func() (*vm, error) {
+		<-ready
+		return nil, errors.New("no room")
+	}
+	judged(t.Context(), b, "bad")
+	const people = 5
+	waited := make(chan Verdict, people)
+	for range people {
+		go func() { waited <- judged(t.Context(), b, "next") }()
+	}
+	runtime.Gosched()
+	close(ready)
+	for range people {
+		if f, _ := (<-waited).Err.(*Fault); f == nil || f.Kind != FaultStarved || f.Msg != "no room" {
+			t.Errorf("got %+v, want what is wrong", f)
+		}
+	}
+	b.pool.build = b.newVM
+	if v := judged(t.Context(), b, "next"); v.Err != nil {
+		t.Errorf("got %+v when one can be made again", v)
+	}
+}
+
+// A VM of a bundle that is tried is replaced after a tenth of the work of others: a hook that keeps what it makes
+// has no more of it.
+func TestTriedVMsAreReplacedSooner(t *testing.T) {
+	b := bundleOf(t, "local k = {}\n"+hookSource(`for i = 1, 1000 do k[#k + 1] = {c.text} end c.text = tostring(#k)`), func(o *Options) { o.VMs = 1 })
+	b.pool.alone = true
+	work := 0 // of the VM
+	for range 100 {
+		s := newMessage()
+		s.text, s.Request = "x", &struct{}{}
+		v := b.judge(t.Context(), b.chain(Before, s.Action, true), &s.Call, time.Now)
+		if v.Err != nil {
+			t.Fatal(v.Err)
+		}
+		if s.text == "1000" { // a new one
+			work = 0
+		}
+		if work >= vmTried {
+			t.Fatalf("a VM goes on after %d units: it has %s tables", work, s.text)
+		}
+		work += v.Units
+	}
+}
+
 // A panic while a VM is replaced ends nothing: the next who finds none free makes one.
 func TestPanicInAReplacement(t *testing.T) {
 	b := bundleOf(t, hookSource(`if c.text == "bad" then error("bad") end`), func(o *Options) { o.VMs = 1 })

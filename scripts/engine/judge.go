@@ -120,8 +120,11 @@ func (j *judgement) accountAge() float64 {
 	if j.c.Facts != nil {
 		text = j.c.Facts.Fact(FactAccountAge)
 	}
-	if made, known := j.b.made(j.c, j.world); text == "" && known {
-		text = age(made, j.clock())
+	if text == "" {
+		if made, known := j.b.made(j.c, j.world); known {
+			return float64(age(made, j.clock()))
+		}
+		return math.NaN()
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
 	if err != nil && !math.IsInf(seconds, 0) {

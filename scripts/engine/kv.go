@@ -3,6 +3,7 @@ package engine
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -38,6 +39,9 @@ func stateSymbols() []symbol {
 			doc: "Counts, and gives how many were counted within the last span; what is older than its beginning weighs in by its share. 100,000 counters are kept.", example: `assert(im.count.window("hits", "1m") == 1)`},
 		{name: "im.count.uniq", in: inCalls, fn: (*vm).countUniq, args: []param{key, {"member", "string|number", ""}, span}, results: []param{{"n", "integer", "256 means 256 or more"}},
 			doc: "Adds a member, and gives how many different ones were added within the last span. 32 MiB of sets are kept.", example: `assert(im.count.uniq("rooms:1", "r_7", "1h") == 1)`},
+		{name: "im.count.alike", in: inCalls, fn: (*vm).countAlike, args: []param{key, {"text", "string", ""}, span, {"least?", "number", "from which similarity on it is the same; 0.85 if left out"}}, results: []param{{"n", "integer", "0 when it is another text"}},
+			doc:     "Holds a text against the last one of the key, and gives how often nearly the same was said again within the last span. Of another text it remembers how its first 300 characters look (im.text.skeleton), for span. 32 MiB are kept.",
+			example: `im.count.alike("said:1", "Buy cheap watches here", "1m") assert(im.count.alike("said:1", "buy cheap wаtches here!", "1m") == 1)`},
 	}
 }
 
@@ -47,10 +51,16 @@ func (v *vm) operation(L *lua.LState, units int) ops {
 		L.RaiseError("more than %d operations of im.kv, im.rate and im.count in one call", maxOps)
 	}
 	v.spend(L, 10+units)
-	if v.budget.look() != nil { // a store may keep it waiting
+	return v.memory()
+}
+
+// stored is operation of values, whose store may keep a hook waiting.
+func (v *vm) stored(L *lua.LState, units int) KV {
+	store := v.operation(L, units)
+	if v.budget.look() != nil {
 		L.RaiseError("%s", v.budget.Err())
 	}
-	return v.memory()
+	return store
 }
 
 // argKey is argument n as a key.
@@ -135,7 +145,7 @@ func (v *vm) failed(L *lua.LState, err error) {
 
 func (v *vm) kvGet(L *lua.LState) int {
 	key := argKey(L, 1)
-	value, ok, err := v.operation(L, 0).Get(L.Context(), key)
+	value, ok, err := v.stored(L, 0).Get(L.Context(), key)
 	v.failed(L, err)
 	if !ok {
 		L.Push(lua.LNil)
@@ -148,13 +158,13 @@ func (v *vm) kvGet(L *lua.LState) int {
 
 func (v *vm) kvSet(L *lua.LState) int {
 	key, value, ttl := argKey(L, 1), argValue(L, 2), argSpan(L, 3)
-	v.failed(L, v.operation(L, len(value)/64).Set(L.Context(), key, value, ttl))
+	v.failed(L, v.stored(L, len(value)/64).Set(L.Context(), key, value, ttl))
 	return 0
 }
 
 func (v *vm) kvIncr(L *lua.LState) int {
 	key, ttl, by := argKey(L, 1), argSpan(L, 2), optInt(L, 3, 1)
-	sum, err := v.operation(L, 0).Incr(L.Context(), key, int64(by), ttl)
+	sum, err := v.stored(L, 0).Incr(L.Context(), key, int64(by), ttl)
 	v.failed(L, err)
 	L.Push(lua.LNumber(sum))
 	return 1
@@ -162,7 +172,7 @@ func (v *vm) kvIncr(L *lua.LState) int {
 
 func (v *vm) kvDel(L *lua.LState) int {
 	key := argKey(L, 1)
-	existed, err := v.operation(L, 0).Del(L.Context(), key)
+	existed, err := v.stored(L, 0).Del(L.Context(), key)
 	v.failed(L, err)
 	L.Push(lua.LBool(existed))
 	return 1
@@ -175,7 +185,7 @@ func (v *vm) kvCAS(L *lua.LState) int {
 		text := argValue(L, 2)
 		old = &text
 	}
-	set, err := v.operation(L, len(value)/64).CAS(L.Context(), key, old, value, ttl)
+	set, err := v.stored(L, len(value)/64).CAS(L.Context(), key, old, value, ttl)
 	v.failed(L, err)
 	L.Push(lua.LBool(set))
 	return 1
@@ -205,4 +215,28 @@ func (v *vm) countUniq(L *lua.LState) int {
 	k, member := windowKey{argKey(L, 1), argSpan(L, 3)}, argValue(L, 2)
 	L.Push(lua.LNumber(v.operation(L, len(member)/64+maxUniq/8).uniq(k, member, v.frozen().UnixNano())))
 	return 1
+}
+
+func (v *vm) countAlike(L *lua.LState) int {
+	k, text, least := windowKey{argKey(L, 1), argSpan(L, 3)}, v.searched(L, 2), float64(L.OptNumber(4, 0.85))
+	if !(least >= 0 && least <= 1) {
+		L.ArgError(4, "must be from 0 to 1")
+	}
+	looks := firstLetters(skeleton(text), saidLetters)
+	v.spend(L, 2*len(looks)) // of the comparison
+	L.Push(lua.LNumber(math.Floor(v.operation(L, 0).alike(k, looks, least, &v.comparer, v.frozen().UnixNano()))))
+	return 1
+}
+
+// firstLetters is the beginning of a text, at most so many characters.
+func firstLetters(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for at := range text {
+		if most--; most < 0 {
+			return strings.Clone(text[:at]) // the rest is not kept
+		}
+	}
+	return text
 }

@@ -178,6 +178,7 @@ const (
 	maxNames   = 32                    // of hooks that one hook runs before, or after
 	loadUnits  = 1_000_000             // units of work for running one file, or one test
 	vmWork     = 1_000_000             // units of work after which a VM is replaced
+	vmTried    = vmWork / 10           // of one whose bundle is tried, by its tests or a replay, with far more work in a row than messages make
 	vmBusy     = 50 * time.Millisecond // or time in its hooks: some instructions make more of what they cost than others
 	mostBusy   = 5 * time.Millisecond  // of one hook that counts: it may merely not have been scheduled
 )

@@ -24,6 +24,7 @@ type pool struct {
 	b     *bundle
 	free  chan struct{} // one for each VM in idle; capacity: all VMs
 	made  atomic.Int32  // VMs that exist, or are owed
+	short chan struct{} // a token when one could not be made: one of those who wait tries
 	gone  chan struct{} // closed with the pool
 	build func() (*vm, error)
 	alone bool // one goroutine uses it, and what it asks must not depend on time: VMs are replaced at once
@@ -43,7 +44,7 @@ type pool struct {
 
 // newPool takes over the bundle's first VM.
 func newPool(b *bundle, first *vm) *pool {
-	p := &pool{b: b, free: make(chan struct{}, b.opts.VMs), gone: make(chan struct{}), build: b.newVM}
+	p := &pool{b: b, free: make(chan struct{}, b.opts.VMs), short: make(chan struct{}, b.opts.VMs), gone: make(chan struct{}), build: b.newVM}
 	p.made.Store(1)
 	p.push(first)
 	return p
@@ -100,10 +101,20 @@ func (p *pool) grow() (*vm, error) {
 func (p *pool) make() (*vm, error) {
 	v, err := p.build()
 	if err != nil {
-		p.made.Add(-1)
+		p.lost()
 		return nil, err
 	}
 	return v, nil
+}
+
+// lost takes back a VM that was counted and could not be made. One of those who wait tries next, so that
+// none waits for what does not come.
+func (p *pool) lost() {
+	p.made.Add(-1)
+	select {
+	case p.short <- struct{}{}:
+	default: // there are tokens for all
+	}
 }
 
 // get gives a VM, waiting for one at most for Options.Wait.
@@ -118,25 +129,35 @@ func (p *pool) get(ctx context.Context) (*vm, error) {
 	}
 	wait := time.NewTimer(p.b.opts.Wait)
 	defer wait.Stop()
-	select {
-	case <-p.free:
-		return p.pop(), nil
-	case <-p.gone: // no VM comes back any more: who was pinned to this bundle gets one for that call
-		p.made.Add(1)
-		return p.make()
-	case <-wait.C:
-		p.starved.Add(1)
-		return nil, errStarved
-	case <-ctx.Done():
-		p.starved.Add(1)
-		return nil, ctx.Err()
+	for {
+		select {
+		case <-p.free:
+			return p.pop(), nil
+		case <-p.short:
+			if v, err := p.grow(); v != nil || err != nil {
+				return v, err
+			}
+		case <-p.gone: // no VM comes back any more: who was pinned to this bundle gets one for that call
+			p.made.Add(1)
+			return p.make()
+		case <-wait.C:
+			p.starved.Add(1)
+			return nil, errStarved
+		case <-ctx.Done():
+			p.starved.Add(1)
+			return nil, ctx.Err()
+		}
 	}
 }
 
 // put takes a VM back. One that must not be used again is replaced beside; who finds none
 // free meanwhile waits for that as for any other.
 func (p *pool) put(v *vm) {
-	tired := v.calls >= p.b.opts.VMCalls || v.work >= vmWork || v.busy >= vmBusy
+	work := vmWork
+	if p.alone {
+		work = vmTried
+	}
+	tired := v.calls >= p.b.opts.VMCalls || v.work >= work || v.busy >= vmBusy
 	if !v.broken && !tired {
 		p.push(v)
 		return
@@ -188,11 +209,11 @@ func (p *pool) next() bool {
 }
 
 // replace makes a VM in the place of one that is gone. If it cannot be made, the next who finds
-// none free tries.
+// none free tries, or who waits already.
 func (p *pool) replace() {
 	v, err := p.barred()
 	if err != nil {
-		p.made.Add(-1)
+		p.lost()
 		p.b.opts.Log.Error("a VM cannot be replaced", "bundle", p.b.tree.hash, "err", err)
 		return
 	}

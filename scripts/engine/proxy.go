@@ -265,15 +265,13 @@ func (p *proxy) field(n int) string {
 		return text
 	}
 	if made, known := p.v.b.made(p.c, p.v.world); known {
-		return age(made, p.v.frozen())
+		return strconv.FormatInt(age(made, p.v.frozen()), 10)
 	}
 	return ""
 }
 
 // age is how old an account is, in whole seconds.
-func age(made, now time.Time) string {
-	return strconv.FormatInt(max(0, int64(now.Sub(made).Seconds())), 10)
-}
+func age(made, now time.Time) int64 { return max(0, int64(now.Sub(made).Seconds())) }
 
 // made asks the host, once for a call, when the sender's account was made; but not in a
 // test, or a replay, which knows what was recorded.

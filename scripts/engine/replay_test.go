@@ -41,7 +41,7 @@ if im.now() % 5 == 0 then return im.deny("rejected", "bad time") end
 if c.req.many[1].name == "x" .. c.user then return im.deny("rejected", "name") end
 if c.req.text ~= c.text then error("torn") end
 if n % 31 == 0 then error("seven " .. last) end
-c.text = last .. math.random(1000) .. im.now() .. im.count.window("w", "1m") .. tostring(im.kv.cas("lock", nil, "x", "1s")) .. #c.req.octets
+c.text = last .. math.random(1000) .. im.now() .. im.count.window("w", "1m") .. im.count.alike("said", c.text, "1m") .. tostring(im.kv.cas("lock", nil, "x", "1s")) .. #c.req.octets
 `
 
 func recording(t testing.TB, files map[string]string, record engine.Record) *engine.Engine {

@@ -16,7 +16,7 @@ import (
 // rarely used are forgotten first (W-TinyLFU), so a flood of new keys does not
 // push out those in use.
 type bounds struct {
-	octets uint64 // of im.kv's keys and values, and as many of im.count.uniq's sets; kvOverhead for each among them
+	octets uint64 // of im.kv's keys and values, and as many of im.count.uniq's sets and of im.count.alike's texts; kvOverhead for each among them
 	keys   int    // of each kind of counter: rates, windows, sets
 }
 
@@ -54,6 +54,7 @@ type state struct {
 	KV
 	rates   *otter.Cache[rateKey, *refill]
 	windows *otter.Cache[windowKey, *window]
+	said    *otter.Cache[windowKey, *said]
 	sets    *otter.Cache[windowKey, members]
 	seed    maphash.Seed
 	local   *memory // closed with the state
@@ -77,7 +78,7 @@ type windowKey struct {
 func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, error) {
 	c := clock{now, test}
 	s := &state{KV: kv, seed: maphash.MakeSeed()}
-	var errs [5]error
+	var errs [6]error
 	s.alone, errs[4] = newLocalShared(c, size.octets)
 	s.shared = s.alone
 	s.rates, errs[0] = otter.New(&otter.Options[rateKey, *refill]{MaximumSize: size.keys, Clock: c, Executor: c.executor(),
@@ -87,6 +88,9 @@ func newState(kv KV, now func() time.Time, size bounds, test bool) (*state, erro
 	s.sets, errs[2] = otter.New(&otter.Options[windowKey, members]{MaximumWeight: size.octets, Clock: c, Executor: c.executor(),
 		Weigher:          func(k windowKey, m members) uint32 { return uint32(len(k.key) + 16*len(m) + kvOverhead) },
 		ExpiryCalculator: expiry(c, func(k windowKey, m members) int64 { return m.latest() + int64(k.span) })})
+	s.said, errs[5] = otter.New(&otter.Options[windowKey, *said]{MaximumWeight: size.octets, Clock: c, Executor: c.executor(),
+		Weigher:          func(k windowKey, one *said) uint32 { return uint32(len(k.key) + one.weight() + kvOverhead) },
+		ExpiryCalculator: unused(func(k windowKey, _ *said) time.Duration { return 2 * k.span })})
 	if kv == nil {
 		s.local, errs[3] = newMemory(c, size.octets)
 		s.KV = s.local
@@ -99,6 +103,7 @@ func (s *state) close() {
 	s.rates.StopAllGoroutines()
 	s.windows.StopAllGoroutines()
 	s.sets.StopAllGoroutines()
+	s.said.StopAllGoroutines()
 	s.alone.cache.StopAllGoroutines()
 	if s.local != nil {
 		s.local.cache.StopAllGoroutines()
@@ -195,7 +200,11 @@ func (s *state) count(k windowKey, add float64, now int64) float64 {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	span := int64(k.span)
+	return w.add(int64(k.span), add, now)
+}
+
+// add counts, and gives how many were counted within the span. The caller holds mu.
+func (w *window) add(span int64, add float64, now int64) float64 {
 	start := now - now%span
 	if w.start > start && w.start-start <= span {
 		start, now = w.start, w.start
@@ -208,6 +217,54 @@ func (s *state) count(k windowKey, add float64, now int64) float64 {
 	}
 	w.now += add
 	return w.now + w.last*float64(span-(now-start))/float64(span)
+}
+
+// said is what was said last under a key, and how often nearly that was said again. It is changed in
+// place.
+type said struct {
+	window        // of those that were nearly the same
+	looks  string // the skeleton of what was said, cut
+	until  int64  // from when on it does not matter, unix ns
+	room   int    // octets of looks that the cache has weighed
+}
+
+const (
+	saidLetters = 300 // of a text that are compared
+	saidRoom    = 256 // octets: a cache weighs a key anew when its text takes so many more
+)
+
+func (one *said) weight() int {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	return one.room
+}
+
+// alike counts a text that is nearly what was said last under the key, and gives how many such there were within the
+// span. Any other text is what was said last from then on: 0.
+func (s *state) alike(k windowKey, looks string, least float64, t *comparer, now int64) float64 {
+	one, found := s.said.GetIfPresent(k)
+	if !found {
+		one, _ = s.said.SetIfAbsent(k, &said{room: saidRoom})
+	}
+	n, grown := one.again(int64(k.span), looks, least, t, now)
+	if grown {
+		s.said.Set(k, one)
+	}
+	return n
+}
+
+// again is alike, and reports whether the text takes more room than was weighed.
+func (one *said) again(span int64, looks string, least float64, t *comparer, now int64) (n float64, grown bool) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	if now < one.until && (one.looks == looks || t.similarity(one.looks, looks, least) >= least) {
+		return one.add(span, 1, now), false
+	}
+	one.looks, one.until = looks, now+span
+	for ; one.room < len(looks); grown = true {
+		one.room += saidRoom
+	}
+	return 0, grown
 }
 
 // members is who was seen when, by hash. Values in the cache are never written.

@@ -47,11 +47,25 @@ func TestStateIsBounded(t *testing.T) {
 	for i := range 2 * (2 << 20) / set * maxUniq {
 		s.uniq(windowKey{fmt.Sprint(i / maxUniq), maxTTL}, fmt.Sprint(i), now)
 	}
+	var c comparer
+	for i := range 2 * (2 << 20) / (1200 + kvOverhead) {
+		k := windowKey{fmt.Sprint(i), maxTTL}
+		s.alike(k, "short", 1, &c, now)
+		s.alike(k, strings.Repeat("好", saidLetters), 1, &c, now)
+	}
 	s.rates.CleanUp()
 	s.windows.CleanUp()
 	s.sets.CleanUp()
+	s.said.CleanUp()
 	if got := s.sets.WeightedSize(); got > 2<<20 {
 		t.Errorf("got %d octets of sets, want at most %d", got, 2<<20)
+	}
+	said := int64(0)
+	for _, one := range s.said.All() {
+		said += int64(len(one.looks))
+	}
+	if said == 0 || said > 2<<20 {
+		t.Errorf("got %d octets of texts, want at most %d", said, 2<<20)
 	}
 	for name, got := range map[string]int{"rates": s.rates.EstimatedSize(), "windows": s.windows.EstimatedSize()} {
 		if got > 1000 {
@@ -68,6 +82,7 @@ func TestStateExpires(t *testing.T) {
 		s.rate(rateKey{fmt.Sprint(i), 1, time.Second}, now.UnixNano())
 		s.count(windowKey{fmt.Sprint(i), time.Second}, 1, now.UnixNano())
 		s.uniq(windowKey{fmt.Sprint(i), time.Second}, "x", now.UnixNano())
+		s.alike(windowKey{fmt.Sprint(i), time.Second}, "x", 1, nil, now.UnixNano())
 		if err := s.KV.Set(t.Context(), fmt.Sprint(i), "v", time.Second); err != nil {
 			t.Fatal(err)
 		}
@@ -76,8 +91,9 @@ func TestStateExpires(t *testing.T) {
 	s.rates.CleanUp()
 	s.windows.CleanUp()
 	s.sets.CleanUp()
+	s.said.CleanUp()
 	s.local.cache.CleanUp()
-	if n := s.rates.EstimatedSize() + s.windows.EstimatedSize() + s.sets.EstimatedSize() + s.local.cache.EstimatedSize(); n != 0 {
+	if n := s.rates.EstimatedSize() + s.windows.EstimatedSize() + s.sets.EstimatedSize() + s.said.EstimatedSize() + s.local.cache.EstimatedSize(); n != 0 {
 		t.Errorf("got %d entries, want none", n)
 	}
 }

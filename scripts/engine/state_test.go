@@ -102,6 +102,39 @@ same(256, im.count.uniq("many", 1, "1h"))
 `)
 }
 
+// What is nearly the same is counted, another text is what the next is held against, and both leave with the span.
+func TestCountAlike(t *testing.T) {
+	lua(t, `
+local function said(text, ...) return im.count.alike("k", text, "10s", ...) end
+same(0, said("buy cheap watches at my stall"))
+same(1, said("buy cheap watches at my stall"))
+same(2, said("BUY cheap wаtches at my stall!"))
+same(0, im.count.alike("other", "buy cheap watches at my stall", "10s"))
+same(0, im.count.alike("k", "buy cheap watches at my stall", "11s"))
+same(0, said("shall we meet at the station?"))
+same(3, said("shall we meet at the station"))
+same(0, said("shall we meet at the station!", 1))
+same(4, said("shall we meet at the station?", 0.9))
+t.wait(9999)
+same(5, said("shall we meet at the station?"))
+t.wait(1)
+same(0, said("shall we meet at the station?"))
+t.wait(30000)
+same(0, said("shall we meet at the station?"))
+same(1, said("shall we meet at the station?"))
+local long = ("好"):rep(300)
+same(0, said(long .. "啊"))
+same(2, said(long .. ("x"):rep(300)))
+same(0, said(("x"):rep(299) .. long))
+same(0, said(""))
+same(3, said(""))
+fails("from 0 to 1", said, "x", 2)
+fails("from 0 to 1", said, "x", 0/0)
+fails("1 to 128 octets", im.count.alike, "", "x", "10s")
+fails("a time is", im.count.alike, "k", "x", "no time")
+`)
+}
+
 // Tests see nothing of each other, and nothing of the server.
 func TestStateIsFreshPerTest(t *testing.T) {
 	dir := t.TempDir()
@@ -136,7 +169,7 @@ end) end`})
 
 func TestOperationsAreLimited(t *testing.T) {
 	for _, op := range []string{`im.kv.get("k")`, `im.kv.set("k", "v", "1s")`, `im.kv.incr("k", "1s")`, `im.kv.del("k")`, `im.kv.cas("k", nil, "x", "1s")`,
-		`im.rate("k", 1, "1s")`, `im.count.window("k", "1s")`, `im.count.uniq("k", "x", "1s")`} {
+		`im.rate("k", 1, "1s")`, `im.count.window("k", "1s")`, `im.count.uniq("k", "x", "1s")`, `im.count.alike("k", "x", "1s")`} {
 		e := load(t, rule(`im.kv.del("k") for i = 1, (c.text == "ok" and 15 or 16) do `+op+` end`), nil)
 		if v, _ := ask(t, e, "ok"); v.Err != nil {
 			t.Errorf("%s: got %v for 16 operations", op, v.Err)

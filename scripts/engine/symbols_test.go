@@ -175,7 +175,7 @@ func TestLargeArguments(t *testing.T) {
 		`im.hash(value)`,
 		`im.text.contains(value, value)`,
 		`pcall(im.kv.set, "k", value, "1s")`,
-		`pcall(im.count.uniq, "k", value, "1s")`,
+		`pcall(im.count.uniq, "k", value, "1s")`, `pcall(im.count.alike, "k", value, "1s")`,
 	} {
 		b := bundleOf(t, hookSource(large+"while true do "+body+" end"), nil)
 		began := time.Now()

@@ -69,19 +69,19 @@ type vm struct {
 	tried    tried               // which values their tables hold
 
 	// Of the running call.
-	taken  time.Time     // when the judgement got the VM
-	asked  time.Time     // when it asked what all cores share
-	waited time.Duration // for that, in the running hook
-	now    time.Time     // zero until a script asks
-	clock  func() time.Time
-	world  *world // nil: the engine's
-	rule   string
-	logs   int
-	ops    int        // of im.kv, im.rate and im.count
-	used   int        // units of the last call
-	spelt  string     // a text that is searched
-	runes  []rune     // its characters
-	pairs  pairCounts // of texts that are compared; room for the next
+	taken    time.Time     // when the judgement got the VM
+	asked    time.Time     // when it asked what all cores share
+	waited   time.Duration // for that, in the running hook
+	now      time.Time     // zero until a script asks
+	clock    func() time.Time
+	world    *world // nil: the engine's
+	rule     string
+	logs     int
+	ops      int    // of im.kv, im.rate and im.count
+	used     int    // units of the last call
+	spelt    string // a text that is searched
+	runes    []rune // its characters
+	comparer comparer
 
 	// Since the VM was made.
 	res     int // regular expressions

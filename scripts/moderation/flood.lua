@@ -1,5 +1,6 @@
 -- Floods: too many messages of one person, or nearly the same one again and again.
 local im = require("im")
+local rate, len, alike = im.rate, im.text.len, im.count.alike
 
 local cfg = im.config{
   name = "flood",
@@ -13,28 +14,19 @@ local cfg = im.config{
 }
 
 im.on_message(function(c)
-  local ok, retry = im.rate("flood:" .. c.user, cfg.messages, cfg.per)
+  local ok, retry = rate("flood:" .. c.user, cfg.messages, cfg.per)
   if not ok then
     return im.throttle(retry, "too many messages")
   end
 end, {name = "flood.rate", when = "flood.enabled", phase = "limits", on_error = "open"})
 
 im.on_message(function(c)
-  local text, user = c.text, c.user
-  if #text <= cfg.short or im.text.len(text) <= cfg.short then
+  local text, short = c.text, cfg.short
+  if #text <= 4 * short and len(text) <= short then -- a character has 4 octets at most
     return
   end
-  text = im.text.skeleton(text)
-  if #text > 300 then
-    text = im.text.sub(text, 1, 300)
-  end
-  local key = "flood.said:" .. user
-  local before = im.kv.get(key)
-  if not before or before ~= text and im.text.similarity(before, text, cfg.alike) < cfg.alike then
-    im.kv.set(key, text, cfg.within)
-    return
-  end
-  if im.count.window("flood.again:" .. user, cfg.within) > cfg.repeats then
-    return im.deny("rate_limited", "the same message again", {retry_after = cfg.within})
+  local within = cfg.within
+  if alike("flood:" .. c.user, text, within, cfg.alike) > cfg.repeats then
+    return im.deny("rate_limited", "the same message again", {retry_after = within})
   end
 end, {name = "flood.repeats", when = "flood.enabled", phase = "limits", on_error = "open"})

@@ -1,9 +1,13 @@
 package plugins_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"runtime"
 	"slices"
@@ -24,13 +28,14 @@ import (
 
 // This file has people with several devices do at random whatever messengers let them do, and compares what the plugins chat and
 // group say with a model that is as simple as it can be: logs as lists, and who was there when something was said.
-// A run is its seed: the same seed does the same. One that fails is made shorter, and its last steps are told.
+// An operator announces to all of them, one of whom has come later. A run is its seed: the same seed does the same. One that fails is made shorter, and its last steps are told.
 
 // modelSeeds is how many runs there are, modelSteps how long each is. FREEIM_MODEL_SEED=n runs one seed alone.
 const (
 	modelSeeds, modelSteps = 6, 150
 	modelPeople            = 5
-	modelLine              = 3 // with more members the group is large, and its members follow its log
+	modelLate              = modelSteps / 3 * time.Millisecond // so late the last of them has come; each step takes a millisecond
+	modelLine              = 3                                 // with more members the group is large, and its members follow its log
 )
 
 // TestMessengerModel has the model agree with the plugins, for each seed.
@@ -99,7 +104,8 @@ type person struct {
 	inbox   []place // as the first of his devices got it
 	in      bool    // the group
 	banned  bool
-	after   int64 // what he reads of the group is behind it
+	after   int64     // what he reads of the group is behind it
+	made    time.Time // when he came: what was announced before is not for him
 	read    map[im.ConversationID]int64
 	floor   map[im.ConversationID]int64
 	hidden  map[im.ConversationID]int64 // the inbox seq up to which it is
@@ -111,6 +117,7 @@ type messenger struct {
 	t      *testing.T
 	rng    *rand.Rand
 	host   *plugintest.Host
+	chat   *chat.Chat
 	people []*person
 	id     int64
 	group  im.ConversationID
@@ -140,12 +147,18 @@ func newMessenger(t *testing.T, seed uint64) *messenger {
 	g, c := group.New(), chat.New()
 	of := g.Config().(*group.Config)
 	of.WriteDiffusion, of.MaxMembers, of.ChangesPerMinute = modelLine, 1000, 0
-	c.Config().(*chat.Config).ChangesPerMinute = 6000
-	m.host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{c, g}, Stubs: plugintest.NewPeople(users...).Stubs()})
-	for _, u := range users {
+	c.Config().(*chat.Config).ChangesPerMinute, c.Config().(*chat.Config).AnnouncementsPerHour = 6000, 10_000
+	directory := plugintest.NewPeople(users...)
+	m.chat, m.host = c, plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{c, g}, Stubs: directory.Stubs()})
+	late := m.host.Now().Add(modelLate)
+	directory.Register(users[modelPeople-1], late)
+	for i, u := range users {
 		p := &person{user: u, read: map[im.ConversationID]int64{}, floor: map[im.ConversationID]int64{}, hidden: map[im.ConversationID]int64{}, mute: map[im.ConversationID]chatpb.Mute{}}
 		for i := range p.devices {
 			p.devices[i] = m.host.As(u, im.DeviceID(fmt.Sprint("device", i)), idl.CodecProtobuf)
+		}
+		if i == modelPeople-1 {
+			p.made = late
 		}
 		m.people = append(m.people, p)
 	}
@@ -166,9 +179,12 @@ func (m *messenger) anybody() *person { return m.people[m.rng.IntN(len(m.people)
 
 func (m *messenger) any(p *person) *plugintest.Session { return p.devices[m.rng.IntN(len(p.devices))] }
 
-// somewhere is a conversation that p could be in, or the group.
+// somewhere is a conversation that p could be in, the group, or the announcements.
 func (m *messenger) somewhere(p *person) im.ConversationID {
-	if m.rng.IntN(2) == 0 {
+	switch m.rng.IntN(8) {
+	case 0:
+		return im.ToAll
+	case 1, 2, 3, 4:
 		return m.group
 	}
 	return im.ChatOf(p.user, m.anybody().user)
@@ -180,9 +196,12 @@ func (m *messenger) did(p *person, format string, args ...any) {
 
 // step does something at random.
 func (m *messenger) step() error {
+	m.host.Advance(time.Millisecond)
 	p := m.anybody()
 	var err error
-	switch n := m.rng.IntN(100); {
+	switch n := m.rng.IntN(108); {
+	case n >= 100:
+		err = m.announce(p)
 	case n < 30:
 		err = m.send(p)
 	case n < 35:
@@ -256,7 +275,7 @@ func (m *messenger) absorb() error {
 
 // conversations are all that there can be, in their order.
 func (m *messenger) conversations() []im.ConversationID {
-	all := []im.ConversationID{m.group}
+	all := []im.ConversationID{m.group, im.ToAll}
 	for i, a := range m.people {
 		for _, b := range m.people[i:] {
 			all = append(all, im.ChatOf(a.user, b.user))
@@ -280,7 +299,22 @@ func (m *messenger) add(one *said) error {
 
 // sees reports whether p may read what is at seq of c now.
 func (m *messenger) sees(p *person, c im.ConversationID, seq int64) bool {
-	return m.within(p, c) && seq > p.floor[c] && (c != m.group || seq > p.after)
+	switch {
+	case !m.within(p, c) || seq <= p.floor[c]:
+		return false
+	case c == im.ToAll:
+		return m.after(p, m.logs[c][seq-1].id)
+	}
+	return c != m.group || seq > p.after
+}
+
+// after reports whether a message was committed when p had come.
+func (m *messenger) after(p *person, id string) bool {
+	of, err := im.ParseMessageID(id)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return of.Time().After(p.made)
 }
 
 // within reports whether p may read in c.
@@ -288,7 +322,7 @@ func (m *messenger) within(p *person, c im.ConversationID) bool {
 	if a, b, ok := c.Pair(); ok {
 		return p.user == a || p.user == b
 	}
-	return p.in
+	return c == im.ToAll || p.in
 }
 
 // wants says whether an answer is one of those that are right; none: the call succeeds.
@@ -313,7 +347,7 @@ func (m *messenger) send(p *person) error {
 	m.did(p, "sends %q to %s, naming %v", one.first, c, one.mentions)
 	var rep chatpb.SendReply
 	err := m.any(p).Call(idl.ActionMessage, one.request(one.first), &rep)
-	if !m.within(p, c) {
+	if !m.within(p, c) || c == im.ToAll {
 		return wants(err, idl.CodePermissionDenied)
 	}
 	if err != nil {
@@ -347,7 +381,7 @@ func (s *said) request(text string) *chatpb.SendRequest {
 
 func (m *messenger) resend(p *person) error {
 	one := m.message()
-	if one == nil || one.sender != p.user {
+	if one == nil || one.sender != p.user || one.conversation == im.ToAll {
 		return nil
 	}
 	other := m.rng.IntN(3) == 0
@@ -367,6 +401,79 @@ func (m *messenger) resend(p *person) error {
 	return nil
 }
 
+// announce has the operator announce in p's name, again what he announced, or change it.
+func (m *messenger) announce(p *person) error {
+	form := url.Values{"from": {p.user.String()}, "client_id": {fmt.Sprint("a", len(m.steps))}, "text": {fmt.Sprint("to all ", len(m.steps))}}
+	if log := m.logs[im.ToAll]; len(log) > 0 && m.rng.IntN(3) > 0 {
+		if one := log[m.rng.IntN(len(log))]; one.event == "" {
+			return m.announceAgain(one)
+		}
+	}
+	m.did(p, "announces %q", form.Get("text"))
+	var rep struct {
+		Seq       int64
+		MessageID string `json:"message_id"`
+	}
+	if status, err := m.page("POST /announcements", form, &rep); err != nil || status != http.StatusOK {
+		return fmt.Errorf("announce: %d, %w", status, err)
+	}
+	if err := m.before(im.ToAll, rep.Seq); err != nil {
+		return err
+	}
+	one := &said{conversation: im.ToAll, seq: rep.Seq, id: rep.MessageID, sender: p.user, clientID: form.Get("client_id"), first: form.Get("text"), text: form.Get("text")}
+	for _, other := range m.people {
+		if m.after(other, one.id) {
+			one.inboxes = append(one.inboxes, other.user)
+		}
+	}
+	return m.add(one)
+}
+
+// announceAgain has the operator do something about what he announced.
+func (m *messenger) announceAgain(one *said) error {
+	about := url.Values{"seq": {fmt.Sprint(one.seq)}, "message_id": {one.id}}
+	var rep struct {
+		MessageID string `json:"message_id"`
+		Duplicate bool
+	}
+	switch m.rng.IntN(3) {
+	case 0:
+		m.did(m.people[0], "has %q announced again", one.first)
+		status, err := m.page("POST /announcements", url.Values{"from": {one.sender.String()}, "client_id": {one.clientID}, "text": {one.first}}, &rep)
+		if err != nil || status != http.StatusOK || !rep.Duplicate || rep.MessageID != one.id {
+			return fmt.Errorf("again: %d, %+v, %w", status, rep, err)
+		}
+	case 1:
+		m.did(m.people[0], "has %q taken back", one.first)
+		if status, err := m.page("POST /announcements/recall", about, &rep); err != nil || status != http.StatusOK {
+			return fmt.Errorf("recall: %d, %w", status, err)
+		}
+		one.recalled, one.text = true, ""
+	default:
+		text := fmt.Sprint("edited ", len(m.steps))
+		about.Set("text", text)
+		m.did(m.people[0], "has %q read %q", one.first, text)
+		switch status, err := m.page("POST /announcements/edit", about, &rep); {
+		case err != nil || (status == http.StatusOK) == one.recalled:
+			return fmt.Errorf("edit: %d, %w", status, err)
+		case !one.recalled:
+			one.text, one.edits = text, one.edits+1
+		}
+	}
+	return nil
+}
+
+// page calls a page of the administrative port.
+func (m *messenger) page(pattern string, form url.Values, into any) (status int, err error) {
+	at := slices.IndexFunc(m.chat.Pages(), func(p plugin.Page) bool { return p.Pattern == pattern })
+	method, path, _ := strings.Cut(pattern, " ")
+	r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	rec := httptest.NewRecorder()
+	m.chat.Pages()[at].Handler.ServeHTTP(rec, r)
+	return rec.Code, json.Unmarshal(rec.Body.Bytes(), into)
+}
+
 // message is one that somebody sent, mostly of the newest; nil: there is none.
 func (m *messenger) message() *said {
 	if len(m.all) == 0 {
@@ -384,6 +491,8 @@ func (m *messenger) refusals(p *person, one *said) (codes []idl.Code) {
 	switch {
 	case !m.within(p, one.conversation):
 		codes = append(codes, idl.CodePermissionDenied)
+	case one.conversation == im.ToAll:
+		codes = append(codes, idl.CodePermissionDenied, idl.CodeNotFound)
 	case !m.sees(p, one.conversation, one.seq):
 		codes = append(codes, idl.CodeNotFound)
 	}

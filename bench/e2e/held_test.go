@@ -62,7 +62,7 @@ func (s *stage) reviews(ctx context.Context, w []string) error {
 		Held []struct{ ID, Text string }
 	}
 	err := until(ctx, func() (bool, error) {
-		err := s.page(ctx, http.MethodGet, url.Values{"queue": {"newcomers"}}, &list)
+		err := s.page(ctx, 0, "GET /held", url.Values{"queue": {"newcomers"}}, &list)
 		i := slices.IndexFunc(list.Held, func(one struct{ ID, Text string }) bool { return one.Text == w[1] })
 		if i < 0 || err != nil {
 			return false, err
@@ -72,7 +72,7 @@ func (s *stage) reviews(ctx context.Context, w []string) error {
 			values.Set("verdict", "deny")
 			values.Set("reason", w[2])
 		}
-		return true, s.page(ctx, http.MethodPost, values, nil)
+		return true, s.page(ctx, 0, "POST /held", values, nil)
 	})
 	if err != nil {
 		return fmt.Errorf("the reviewer sees %v: %w", list, err)
@@ -80,14 +80,20 @@ func (s *stage) reviews(ctx context.Context, w []string) error {
 	return nil
 }
 
-// page asks /held of the first core.
-func (s *stage) page(ctx context.Context, method string, values url.Values, into any) error {
+// page asks a page of one of the cores, as "GET /held".
+func (s *stage) page(ctx context.Context, core int, what string, values url.Values, into any) error {
 	mux := http.NewServeMux()
-	for _, p := range s.cluster.Cores[0].Server().Pages() {
+	for _, p := range s.cluster.Cores[core].Server().Pages() {
 		mux.Handle(p.Pattern, p.Handler)
 	}
 	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequestWithContext(ctx, method, "/held?"+values.Encode(), nil))
+	method, path, _ := strings.Cut(what, " ")
+	r := httptest.NewRequestWithContext(ctx, method, path+"?"+values.Encode(), nil)
+	if method == http.MethodPost {
+		r = httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(values.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	mux.ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
 		return fmt.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -79,7 +79,7 @@ func play(t *testing.T, file string, form form, o cluster.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{cluster: c, form: form, people: map[string]*person{}, groups: map[string]int64{}, devices: map[string]*device{}, moments: map[string]*shared{}, comments: map[string]string{}}
+	s := &stage{cluster: c, form: form, people: map[string]*person{}, groups: map[string]int64{}, devices: map[string]*device{}, announced: map[string]*announced{}, moments: map[string]*shared{}, comments: map[string]string{}}
 	t.Cleanup(func() {
 		for _, d := range s.devices {
 			d.disconnect()
@@ -106,9 +106,10 @@ type stage struct {
 	groups  map[string]int64   // their IDs
 	devices map[string]*device // by "alice@phone"
 
-	moments  map[string]*shared // by the story's names for them
-	comments map[string]string  // likewise: their IDs
-	requests int                // that needed a client ID
+	announced map[string]*announced // by the story's names for them
+	moments   map[string]*shared    // by the story's names for them
+	comments  map[string]string     // likewise: their IDs
+	requests  int                   // that needed a client ID
 }
 
 // step runs one line: the first word says who, the rest what.
@@ -119,6 +120,8 @@ func (s *stage) step(ctx context.Context, step e2e.Step) error {
 		return errors.New("nothing is said to happen")
 	case who == "core" || who == "edge":
 		return s.restart(ctx, who)
+	case who == "operator":
+		return s.operates(ctx, w[1:])
 	case who == "reviewer":
 		return s.reviews(ctx, w[1:])
 	case who == "rule":

@@ -26,16 +26,21 @@ type DeviceID string
 type ConversationType uint8
 
 const (
-	Chat    ConversationType = 1 // two people, write diffusion
-	Group   ConversationType = 2 // durable membership
-	Room    ConversationType = 3 // super-large, read diffusion
-	Notices ConversationType = 4 // what the server tells one person
+	Chat          ConversationType = 1 // two people, write diffusion
+	Group         ConversationType = 2 // durable membership
+	Room          ConversationType = 3 // super-large, read diffusion
+	Notices       ConversationType = 4 // what the server tells one person
+	Announcements ConversationType = 5 // what the operator tells everybody, read diffusion
 )
 
 // ConversationID names a conversation. It begins with a letter for its type:
 // "c_17_42" the chat of users 17 and 42 (the lower first), "g_…" a group, "r_…" a room,
-// "n_17" what the server tells user 17.
+// "n_17" what the server tells user 17, "a_all" what the operator tells everybody.
 type ConversationID string
+
+// ToAll is the conversation of the announcements, the only one of its type: the operator's programs write there, and
+// everybody reads what came since his account was made.
+const ToAll ConversationID = "a_all"
 
 // ChatOf is the conversation of a and b, the same whichever comes first. A
 // person's chat with himself is allowed: notes to self.
@@ -57,6 +62,8 @@ func (c ConversationID) Type() ConversationType {
 		return Room
 	case strings.HasPrefix(string(c), "n_"):
 		return Notices
+	case strings.HasPrefix(string(c), "a_"):
+		return Announcements
 	}
 	return 0
 }

@@ -110,7 +110,7 @@ type Host interface {
 	// it is not nil.
 	Push(p Push)
 	// Wake tells every edge that a log has grown up to that seq: it has the sessions that follow it
-	// (Call.Follow) ask for what is new. Best effort, and it never blocks.
+	// (Call.Follow) ask for what is new; announcements everybody follows. Best effort, and it never blocks.
 	Wake(log im.ConversationID, seq int64)
 	// Kick ends the sessions with a reason.
 	Kick(routes []presence.Route, reason idl.CloseReason, message string)

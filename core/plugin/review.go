@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"freeim/core/im"
+	"freeim/idl"
 )
 
 // This file is what the pages of plugins on the administrative port have in common.
@@ -29,6 +30,20 @@ func AnswerPage(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // who does not read it has gone
+}
+
+// RefusePage answers with a refusal, as JSON.
+func RefusePage(w http.ResponseWriter, err error) {
+	said := struct {
+		Code         string `json:"code"`
+		Field        string `json:"field,omitempty"`
+		Reason       string `json:"reason,omitempty"`
+		RetryAfterMs int64  `json:"retry_after_ms,omitempty"`
+	}{Code: idl.CodeName(im.CodeOf(err))}
+	if refused, ok := errors.AsType[*im.Error](err); ok {
+		said.Field, said.Reason, said.RetryAfterMs = refused.Field, refused.Reason, refused.RetryAfter.Milliseconds()
+	}
+	AnswerPage(w, idl.HTTPStatus(im.CodeOf(err)), said)
 }
 
 // ReviewLimit is the field limit of a list for reviewers: 1-500, without one 50.

@@ -210,7 +210,7 @@ func (s *Server) Push(edge presence.EdgeID, epoch int64, d fanout.Delivery) {
 // Wake implements fanout.Pusher. An edge that has no link here has its clients sync by the next one.
 func (s *Server) Wake(log im.ConversationID, seq int64) {
 	for _, l := range s.edges.here() {
-		l.deliver(item{wake: &corepb.Wake{Log: string(log), Seq: seq, Epoch: s.epoch()}})
+		l.deliver(item{wake: &corepb.Wake{Log: string(log), Seq: seq, Epoch: s.epoch(), Everybody: log.Type() == im.Announcements}})
 	}
 }
 

@@ -33,7 +33,7 @@ func (k *link) receive(stream core.Core_LinkClient) error {
 		}
 		addRooms(&down, d)
 		for _, w := range d.Wakes {
-			down.Wakes = append(down.Wakes, session.Wake{Log: w.Log, Seq: w.Seq, Epoch: w.Epoch})
+			down.Wakes = append(down.Wakes, session.Wake{Log: w.Log, Seq: w.Seq, Epoch: w.Epoch, Everybody: w.Everybody})
 		}
 		k.links.receiver.Deliver(down)
 		down.Reset()

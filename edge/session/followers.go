@@ -33,12 +33,16 @@ type Wake struct {
 	Log   string
 	Seq   int64
 	Epoch string // of the store whose seq it is; empty: the core does not say it
+	// Everybody: all sessions follow it. None of them is in followers for that.
+	Everybody bool
 }
 
 // followers are the sessions that follow logs. The zero value takes init.
 type followers struct {
 	hub    *Hub
 	signal chan struct{} // of length 1: there is something to look at
+
+	everybody everybody
 
 	mu        sync.Mutex // guards the fields below, and those of every follower and log
 	epoch     string     // of the store that cores spoke of last
@@ -199,6 +203,11 @@ func (f *followers) wake(w Wake) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.live(w.Epoch)
+	if w.Everybody {
+		f.everybody.told.Store(true)
+		f.toDo()
+		return
+	}
 	log, now := f.log(w.Log), time.Now()
 	if log.life != f.life {
 		log.life, log.seq = f.life, 0
@@ -248,9 +257,16 @@ func (f *followers) run() {
 	}
 }
 
-// askSome asks as many as one tick may; more says that others are due.
+// askSome asks as many as one tick may; more says that others are due. While everybody is asked, who follows logs has half
+// of the tick at most.
 func (f *followers) askSome() (more bool) {
-	asked, more := f.some(time.Now())
+	most := wakesPerTick
+	if f.everybody.under() {
+		most /= 2
+	}
+	asked, more := f.some(time.Now(), most)
+	asked = append(asked, f.everybody.next(&f.hub.sessions, wakesPerTick-len(asked))...)
+	more = more || f.everybody.under()
 	out := outgoing{hub: f.hub, push: Push{Action: idl.ActionSync}}
 	for _, s := range asked {
 		out.to(s, 0)
@@ -258,14 +274,14 @@ func (f *followers) askSome() (more bool) {
 	return more
 }
 
-// some takes those who are to be asked now. It looks at so many logs of sessions as one tick may: the others have
+// some takes those who are to be asked now, up to most. It looks at so many logs of sessions as one tick may: the others have
 // their turn in the next ones. Of those who are due no more are within wakeGap than were asked in it, so
 // it comes to those who may be asked.
-func (f *followers) some(now time.Time) (asked []*Session, more bool) {
+func (f *followers) some(now time.Time, most int) (asked []*Session, more bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	looks := f.lookAtGrown(looksPerTick)
-	for n := len(f.due); n > 0 && looks > 0 && len(asked) < wakesPerTick; n-- {
+	for n := len(f.due); n > 0 && looks > 0 && len(asked) < most; n-- {
 		one := f.due[0]
 		f.due[0] = nil
 		f.due = f.due[1:]

@@ -33,7 +33,7 @@ func TestFollowersInTurn(t *testing.T) {
 	now := time.Now()
 	for tick := range int64(2 * many / wakesPerTick) {
 		f.wake(Wake{Log: "g_0", Seq: tick + 2, Epoch: "e"})
-		some, more := f.some(now)
+		some, more := f.some(now, wakesPerTick)
 		if len(some) > wakesPerTick || !more {
 			t.Fatalf("tick %d: %d are asked, more is %t", tick, len(some), more)
 		}
@@ -85,7 +85,7 @@ func TestFollowersOfManyLogs(t *testing.T) {
 				t.Errorf("%d logs have grown, of three", n)
 			}
 		}
-		some, _ := f.some(now)
+		some, _ := f.some(now, wakesPerTick)
 		for _, s := range some {
 			asked[s.id] = true
 		}
@@ -162,7 +162,7 @@ func TestFollowersModel(t *testing.T) {
 		}
 		now = now.Add(wakeGap)
 		got := map[ID]bool{}
-		some, more := f.some(now)
+		some, more := f.some(now, wakesPerTick)
 		for _, s := range some {
 			got[s.id] = true
 		}
@@ -198,7 +198,7 @@ func BenchmarkFollowers(b *testing.B) {
 			now := time.Now()
 			for n := int64(2); b.Loop(); n++ {
 				f.wake(Wake{Log: "g_0", Seq: n, Epoch: "e"})
-				f.some(now)
+				f.some(now, wakesPerTick)
 				now = now.Add(wakeTick)
 			}
 		})

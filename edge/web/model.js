@@ -7,6 +7,7 @@ import { applyBecame, chatId, expire, HeldState, MessageKind } from './freeim.js
 import { sentence } from './words.js';
 
 const KEPT_ITEMS = 50; // of a conversation, in a snapshot
+const ANNOUNCEMENTS = 'a_all';
 
 /** One conversation. An item is one bubble, from its queueing to its delivery. */
 export class Chat {
@@ -24,13 +25,14 @@ export class Chat {
   }
 
   get name() {
+    if (this.id === ANNOUNCEMENTS) return 'Announcements';
     if (this.silent) return 'Notices';
     return this.nickname || this.account || (this.peerId ? `User ${this.peerId}` : this.id);
   }
 
-  /** Whether only the server writes here. */
+  /** Whether only the server, or its operator, writes here. */
   get silent() {
-    return this.id.startsWith('n_');
+    return this.id === ANNOUNCEMENTS || this.id.startsWith('n_');
   }
 
   get last() {

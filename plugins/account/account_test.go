@@ -190,6 +190,7 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 		Nickname(ctx context.Context, u im.UserID) (string, bool, error)
 		Made(ctx context.Context, u im.UserID) (time.Time, bool, error)
 		MadeKnown(u im.UserID) (time.Time, bool)
+		MadeOf(ctx context.Context, users []im.UserID) (map[im.UserID]time.Time, error)
 		Absent(ctx context.Context, u im.UserID) (bool, error)
 	})
 	defer func() { // at once, whatever is remembered
@@ -223,6 +224,9 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 			}
 			if at, got, err := directory.Made(t.Context(), u); err != nil || got != want || got && !at.Equal(h.Now()) {
 				t.Errorf("Made(%d): got %v, %v, %v, want %v", u, at, got, err, want)
+			}
+			if all, err := directory.MadeOf(t.Context(), []im.UserID{u, 7}); err != nil || len(all) > 1 || all[u].Equal(h.Now()) != want {
+				t.Errorf("MadeOf(%d): got %v, %v, want %v", u, all, err, want)
 			}
 			if at, got := directory.MadeKnown(u); got != want || got && !at.Equal(h.Now()) {
 				t.Errorf("MadeKnown(%d): got %v, %v, want %v", u, at, got, want)

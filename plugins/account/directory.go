@@ -64,6 +64,26 @@ func (d *directory) Made(ctx context.Context, u im.UserID) (at time.Time, exists
 	return found.made, exists, err
 }
 
+// MadeOf is Made for several, 1,000 at most: those who exist.
+func (d *directory) MadeOf(ctx context.Context, users []im.UserID) (map[im.UserID]time.Time, error) {
+	made, asked := make(map[im.UserID]time.Time, len(users)), []im.UserID(nil)
+	for _, u := range users {
+		if at, known := d.MadeKnown(u); known {
+			made[u] = at
+		} else {
+			asked = append(asked, u)
+		}
+	}
+	if len(asked) == 0 {
+		return made, nil
+	}
+	found, err := d.people(ctx, asked)
+	for u, one := range found {
+		made[u] = one.made
+	}
+	return made, err
+}
+
 // MadeKnown is Made for those whom the directory remembers: it asks no store.
 func (d *directory) MadeKnown(u im.UserID) (at time.Time, known bool) {
 	d.mu.Lock()

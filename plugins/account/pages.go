@@ -3,14 +3,12 @@ package account
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
-	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
 )
 
@@ -85,7 +83,7 @@ func (p *Account) showAccount(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	refuse(w, refusalOf(r.Context(), err))
+	plugin.RefusePage(w, refusalOf(r.Context(), err))
 }
 
 // named is the user that a request is about.
@@ -133,20 +131,20 @@ func (p *Account) changing(what string, do func(ctx context.Context, f form) (im
 	return func(w http.ResponseWriter, r *http.Request) {
 		f, err := formOf(w, r)
 		if err != nil {
-			refuse(w, err)
+			plugin.RefusePage(w, err)
 			return
 		}
 		u, err := do(r.Context(), f)
 		if err != nil {
 			refused := refusalOf(r.Context(), err)
 			p.host.Log().Info("administrative action refused", "action", what, "user", u, "by", f.by, "address", r.RemoteAddr, "code", im.CodeOf(refused))
-			refuse(w, refused)
+			plugin.RefusePage(w, refused)
 			return
 		}
 		p.host.Log().Info("administrative action", "action", what, "user", u, "by", f.by, "address", r.RemoteAddr)
 		shown, err := p.shown(r.Context(), u)
 		if err != nil {
-			refuse(w, refusalOf(r.Context(), err))
+			plugin.RefusePage(w, refusalOf(r.Context(), err))
 			return
 		}
 		plugin.AnswerPage(w, http.StatusOK, shown)
@@ -163,19 +161,6 @@ func formOf(w http.ResponseWriter, r *http.Request) (f form, err error) {
 	}
 	f = form{r, cmp.Or(r.PostForm.Get("by"), "operator")}
 	return f, im.CheckLine("by", f.by, 1, mostReviewer)
-}
-
-// refuse answers with a refusal, as JSON.
-func refuse(w http.ResponseWriter, err error) {
-	said := struct {
-		Code   string `json:"code"`
-		Field  string `json:"field,omitempty"`
-		Reason string `json:"reason,omitempty"`
-	}{Code: idl.CodeName(im.CodeOf(err))}
-	if refused, ok := errors.AsType[*im.Error](err); ok {
-		said.Field, said.Reason = refused.Field, refused.Reason
-	}
-	plugin.AnswerPage(w, idl.HTTPStatus(im.CodeOf(err)), said)
 }
 
 // profileForm is the fields of a profile that are in a form.

@@ -103,7 +103,7 @@ func (p *Chat) catchUp(ctx context.Context, users []im.UserID) error {
 	})
 }
 
-// whoFollow notes who of the users follows logs.
+// whoFollow notes for whom of the users more may wait than is in his inbox: who follows logs, or has announcements to come.
 func (p *Chat) whoFollow(ctx context.Context, users []im.UserID, into map[im.UserID]bool) error {
 	rows, err := p.host.DB().QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT user_id FROM chat_follows WHERE user_id IN %s AND epoch <> ?", plugin.Marks(len(users))),
 		append(userArgs(users), wholeMark+p.timelines.Epoch())...)
@@ -121,7 +121,8 @@ func (p *Chat) whoFollow(ctx context.Context, users []im.UserID, into map[im.Use
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("look who follows logs: %w", err)
 	}
-	return nil
+	rows.Close()
+	return p.announcements.unheard(ctx, users, into)
 }
 
 // followedBy notes how far the lists of users are, of those who have one.

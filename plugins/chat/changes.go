@@ -124,7 +124,7 @@ var errGone = &im.Error{Code: idl.CodeNotFound, Field: "message_id", Reason: "it
 // errOver is the refusal of who wants something of a message that has disappeared.
 var errOver = &im.Error{Code: idl.CodeNotFound, Field: "message_id", Reason: "it has disappeared"}
 
-// changeable finds a message that may be changed by somebody who reads it, and who keeps its
+// changeable finds a message of which something may become, for somebody who reads it, and who keeps its
 // conversation: nil for a chat.
 func (p *Chat) changeable(ctx context.Context, user im.UserID, conversation string, seq int64, id string) (*target, plugin.Keeper, error) {
 	c, peer, err := p.conversation(conversation, 0, "conversation_id", user)
@@ -149,6 +149,16 @@ func (p *Chat) changeable(ctx context.Context, user im.UserID, conversation stri
 		return nil, nil, &im.Error{Code: idl.CodePermissionDenied, Field: "conversation_id", Reason: "messages stay as they are there"}
 	}
 	return t, keeper, nil
+}
+
+// alterable is changeable for who is to change the message. Announcements the operator alone changes (announce.go), and not
+// he whose name they have.
+func (p *Chat) alterable(ctx context.Context, user im.UserID, conversation string, seq int64, id string) (*target, plugin.Keeper, error) {
+	t, keeper, err := p.changeable(ctx, user, conversation, seq, id)
+	if err == nil && t.conversation == im.ToAll {
+		err = errOperators
+	}
+	return t, keeper, err
 }
 
 // mayWrite asks the owner of a conversation whether user may say something there of a message that is there: its

@@ -31,6 +31,8 @@ type Directory interface {
 	// Absent reports whether u is disabled or has left, for good or for a while: nothing is done in
 	// his name then. It is as it is after the call.
 	Absent(ctx context.Context, u im.UserID) (bool, error)
+	// MadeOf gives when the accounts of the users were made, of those who exist; 500 at most.
+	MadeOf(ctx context.Context, users []im.UserID) (map[im.UserID]time.Time, error)
 }
 
 // Config is the plugin's section of the configuration.
@@ -65,6 +67,8 @@ type Config struct {
 	// ScheduledOfOne is how many messages of one person may wait to be sent later, or be kept since they could not be sent.
 	// Default 100.
 	ScheduledOfOne int `yaml:"scheduled_of_one"`
+	// AnnouncementsPerHour is how many announcements the operator's programs may send. Default 60.
+	AnnouncementsPerHour int `yaml:"announcements_per_hour"`
 	// TypingPerMinute is how often one person may say that he types. Default 60.
 	TypingPerMinute int `yaml:"typing_per_minute"`
 	// TypingMembers is up to how many members of a group are told who types, ReadersMembers up to how many who has read
@@ -91,6 +95,7 @@ type Chat struct {
 	searches  plugin.Limiter
 	changed   plugin.Limiter
 	looks     plugin.Limiter
+	announces plugin.Limiter
 	changes   changeStore
 	files     plugin.Files // nil: nobody keeps any
 	lists     listStore
@@ -107,15 +112,20 @@ type Chat struct {
 	guards []plugin.ChatGuard
 	woken  []func(feed im.UserID) // none: there are no feeds
 
+	announcements *announcements
+
 	fencesMu sync.Mutex                 // guards fences
 	fences   map[im.ConversationID]bool // those that are known to be there
 }
 
 // New makes the plugin with the default configuration.
 func New() *Chat {
-	return &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10, HeldOfOne: 100, HeldOfAll: 10_000, TypingPerMinute: 60, TypingMembers: 50, ReadersMembers: 500, ScheduledOfOne: 100, SearchScan: 5000, SearchesPerMinute: 60, MediaURLs: true,
-		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120, LooksPerMinute: 240},
-		owners: map[im.ConversationType]plugin.ConversationOwner{im.Notices: notices{}}, fences: map[im.ConversationID]bool{}}
+	p := &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10, HeldOfOne: 100, HeldOfAll: 10_000, TypingPerMinute: 60, TypingMembers: 50, ReadersMembers: 500, ScheduledOfOne: 100, SearchScan: 5000, SearchesPerMinute: 60, MediaURLs: true,
+		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120, LooksPerMinute: 240, AnnouncementsPerHour: 60},
+		fences: map[im.ConversationID]bool{}}
+	p.announcements = &announcements{chat: p}
+	p.owners = map[im.ConversationType]plugin.ConversationOwner{im.Notices: notices{}, im.Announcements: p.announcements}
+	return p
 }
 
 // Info implements plugin.Plugin.
@@ -139,6 +149,9 @@ func (p *Chat) Validate() error {
 	}
 	if p.config.TypingPerMinute < 1 || p.config.TypingPerMinute > 6000 {
 		return im.Invalid("chat.typing_per_minute", "must be 1-6000, is %d", p.config.TypingPerMinute)
+	}
+	if p.config.AnnouncementsPerHour < 1 || p.config.AnnouncementsPerHour > 10_000 {
+		return im.Invalid("chat.announcements_per_hour", "must be 1-10000, is %d", p.config.AnnouncementsPerHour)
 	}
 	if p.config.ScheduledOfOne < 1 || p.config.ScheduledOfOne > 10_000 {
 		return im.Invalid("chat.scheduled_of_one", "must be 1-10000, is %d", p.config.ScheduledOfOne)
@@ -192,6 +205,7 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.settled = h.Limiter("lifetimes", settledPerHour, time.Hour)
 	p.changed = h.Limiter("changes", p.config.ChangesPerMinute, time.Minute)
 	p.looks = h.Limiter("looks", p.config.LooksPerMinute, time.Minute)
+	p.announces = h.Limiter("announcements", p.config.AnnouncementsPerHour, time.Hour)
 	p.searches = h.Limiter("searches", p.config.SearchesPerMinute, time.Minute)
 	p.types = h.Limiter("typing", p.config.TypingPerMinute, time.Minute)
 	if p.people, err = plugin.Need[Directory](h, "account.directory"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"freeim/core/dispatch"
 	"freeim/core/im"
@@ -24,6 +25,14 @@ const (
 type everybody struct{}
 
 func (everybody) Absent(context.Context, im.UserID) (bool, error) { return false, nil }
+
+func (everybody) MadeOf(_ context.Context, users []im.UserID) (map[im.UserID]time.Time, error) {
+	made := map[im.UserID]time.Time{}
+	for _, u := range users {
+		made[u] = time.Time{}
+	}
+	return made, nil
+}
 
 func (everybody) Exists(_ context.Context, u im.UserID) (bool, error) {
 	return u >= alice && u <= carol, nil

@@ -33,25 +33,32 @@ func (p *Chat) permitEdit(ctx context.Context, call *plugin.Call, req *chatpb.Ed
 	if err := p.mayChange(ctx, call.User); err != nil {
 		return err
 	}
-	t, keeper, err := p.changeable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
+	t, keeper, err := p.alterable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
 	if err != nil {
 		return err
 	}
 	switch {
 	case t.Sender != call.User:
 		return &im.Error{Code: idl.CodePermissionDenied, Field: "message_id", Reason: "not a message of yours"}
-	case !captioned(t.content.Kind):
-		return im.Invalid("message_id", "a message of this kind is not edited")
 	case t.content.Origin != nil:
 		return &im.Error{Code: idl.CodePermissionDenied, Field: "message_id", Reason: "those are another's words"}
 	case p.host.Now().Sub(t.Time) >= p.config.EditWindow:
 		return late(p.config.EditWindow)
 	}
-	if least, _ := leastText(t.content.Kind); len(req.Text) < least {
-		return im.CheckText("text", req.Text, least, p.config.MaxText)
+	if err := p.mayBecome(t, req.Text); err != nil {
+		return err
 	}
 	call.Found = &editing{t, keeper}
 	return nil
+}
+
+// mayBecome refuses a text that a message of its kind cannot have.
+func (p *Chat) mayBecome(t *target, text string) error {
+	if !captioned(t.content.Kind) {
+		return im.Invalid("message_id", "a message of this kind is not edited")
+	}
+	least, _ := leastText(t.content.Kind)
+	return im.CheckText("text", text, least, p.config.MaxText)
 }
 
 // reviewedEdit shows the rules the new text, as that of a message.

@@ -127,8 +127,18 @@ func (p *Chat) Remind(users ...im.UserID) {
 
 const followsOf = "SELECT conversation, after_seq, through_seq, epoch FROM chat_follows WHERE user_id = ? AND epoch <> ? ORDER BY conversation, after_seq"
 
-// followed are the parts of logs that somebody follows, as they are in this life of the store.
+// followed are the parts of logs that somebody follows, as they are in this life of the store; announcements are
+// behind those of which there are rows.
 func (p *Chat) followed(ctx context.Context, u im.UserID) ([]follow, error) {
+	all, err := p.followedRows(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	announced, err := p.announcements.follows(ctx, u)
+	return append(all, announced...), err
+}
+
+func (p *Chat) followedRows(ctx context.Context, u im.UserID) ([]follow, error) {
 	epoch := p.timelines.Epoch()
 	all, err := readFollows(ctx, p.host.DB(), u, epoch)
 	if err != nil || !slices.ContainsFunc(all, func(f follow) bool { return f.epoch != epoch }) {

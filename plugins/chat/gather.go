@@ -132,10 +132,11 @@ func (p *Chat) parts(ctx context.Context, u im.UserID, all []follow) (parts []*p
 	}
 	for i, f := range all {
 		one := &part{follow: f, at: f.after + heads[2*i], end: heads[2*i+1]}
-		if f.through == 0 {
-			logs = append(logs, plugin.Followed{Log: f.conversation, Seq: one.end})
-		} else {
+		switch {
+		case f.through > 0:
 			one.end = min(one.end, f.through)
+		case f.conversation != im.ToAll: // of that edges need not know who follows it
+			logs = append(logs, plugin.Followed{Log: f.conversation, Seq: one.end})
 		}
 		switch {
 		case one.at < one.end:

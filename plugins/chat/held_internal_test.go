@@ -95,6 +95,14 @@ func (s *stalled) Append(ctx context.Context, d timeline.Draft) (timeline.Commit
 type everybody struct{}
 
 func (everybody) Absent(context.Context, im.UserID) (bool, error) { return false, nil }
+
+func (everybody) MadeOf(_ context.Context, users []im.UserID) (map[im.UserID]time.Time, error) {
+	made := map[im.UserID]time.Time{}
+	for _, u := range users {
+		made[u] = time.Time{}
+	}
+	return made, nil
+}
 func (everybody) Exists(context.Context, im.UserID) (bool, error) { return true, nil }
 
 // A send is still being committed when its resend comes, which the rules hold. It can be

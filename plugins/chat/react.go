@@ -48,7 +48,7 @@ func (p *Chat) react(ctx context.Context, call *plugin.Call, req *chatpb.ReactRe
 	if err := p.mayChange(ctx, call.User); err != nil {
 		return nil, err
 	}
-	t, keeper, err := p.changeable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
+	t, keeper, err := p.alterable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
 	if err != nil {
 		return nil, err
 	}

@@ -23,28 +23,33 @@ func (p *Chat) recall(ctx context.Context, call *plugin.Call, req *chatpb.Recall
 	if err := p.mayChange(ctx, call.User); err != nil {
 		return nil, err
 	}
-	t, keeper, err := p.changeable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
+	t, keeper, err := p.alterable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.mayRecall(ctx, t, keeper, call.User); err != nil {
 		return nil, err
 	}
-	now, err := p.change(ctx, t, call.User, eventRecalled, true, func(ctx context.Context, c *changing) (string, error) {
+	now, err := p.takeBack(ctx, t, call.User)
+	if err != nil {
+		return nil, err
+	}
+	return &chatpb.RecallReply{Became: now.shown()}, nil
+}
+
+// takeBack recalls a message in somebody's name, who may.
+func (p *Chat) takeBack(ctx context.Context, t *target, by im.UserID) (*became, error) {
+	return p.change(ctx, t, by, eventRecalled, true, func(ctx context.Context, c *changing) (string, error) {
 		if c.now.recalled() {
 			return "", errSame
 		}
-		c.now.recalledBy, c.now.recalledMs, c.now.text = call.User, c.ms, ""
+		c.now.recalledBy, c.now.recalledMs, c.now.text = by, c.ms, ""
 		c.now.reactions = nil
 		if err := p.changes.forget(ctx, c.tx, c.now.stored); err != nil || t.content.Media == nil || p.files == nil {
 			return "", err
 		}
 		return "", p.files.Release(ctx, c.tx, holder(t.Sender, t.ClientID))
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &chatpb.RecallReply{Became: now.shown()}, nil
 }
 
 // mayRecall refuses who may not take a message back.

@@ -65,6 +65,10 @@ func (f freezingStore) Find(context.Context, im.UserID, string) (c timeline.Comm
 	return c, [32]byte{}, false, nil
 }
 
+func (freezing) MadeOf(context.Context, []im.UserID) (map[im.UserID]time.Time, error) {
+	return nil, nil
+}
+
 func (freezing) Absent(context.Context, im.UserID) (bool, error) { return false, nil }
 
 func (freezing) Exists(context.Context, im.UserID) (bool, error) {

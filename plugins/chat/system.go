@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +42,6 @@ type systemSent struct {
 type system struct {
 	from     im.UserID
 	clientID string
-	by       string
 	to       []im.UserID
 	group    im.ConversationID
 	message  chatpb.SendRequest
@@ -50,7 +50,14 @@ type system struct {
 // sendSystem is the page.
 func (p *Chat) sendSystem(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, mostSystemForm)
-	s, err := readSystem(r)
+	by, err := readBy(r)
+	var s *system
+	if err == nil {
+		s, err = readSystem(r.PostForm)
+	}
+	if err == nil {
+		err = s.readRecipients(r.PostForm)
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -62,42 +69,52 @@ func (p *Chat) sendSystem(w http.ResponseWriter, r *http.Request) {
 			failed++
 		}
 	}
-	p.host.Log().Info("administrative action", "action", "messages", "from", s.from, "client_id", s.clientID, "recipients", len(sent), "failed", failed, "by", s.by, "address", r.RemoteAddr)
+	p.host.Log().Info("administrative action", "action", "messages", "from", s.from, "client_id", s.clientID, "recipients", len(sent), "failed", failed, "by", by, "address", r.RemoteAddr)
 	plugin.AnswerPage(w, http.StatusOK, struct {
 		Sent []systemSent `json:"sent"`
 	}{sent})
 }
 
-// readSystem reads the form.
-func readSystem(r *http.Request) (s *system, err error) {
+// readBy reads a page's form, and who sends it.
+func readBy(r *http.Request) (by string, err error) {
 	if err := r.ParseForm(); err != nil || len(r.URL.Query()) > 0 {
-		return nil, fmt.Errorf("give a form of at most %d octets in the body, and nothing in the URL", mostSystemForm)
+		return "", im.Invalid("", "give a form of at most %d octets in the body, and nothing in the URL", mostSystemForm)
 	}
-	f := r.PostForm
-	s = &system{clientID: f.Get("client_id"), by: f.Get("by"), group: im.ConversationID(f.Get("conversation"))}
+	by = r.PostForm.Get("by")
+	return by, im.CheckLine("by", by, 0, 64)
+}
+
+// readRecipients reads of the form to whom it goes.
+func (s *system) readRecipients(f url.Values) error {
+	s.group = im.ConversationID(f.Get("conversation"))
+	for _, field := range f["to"] {
+		for one := range strings.SplitSeq(field, ",") {
+			u, err := userOf(strings.TrimSpace(one))
+			if err != nil || slices.Contains(s.to, u) || len(s.to) == mostRecipients {
+				return fmt.Errorf("to: must be IDs of users, each once, %d at most", mostRecipients)
+			}
+			s.to = append(s.to, u)
+		}
+	}
+	switch {
+	case (len(s.to) > 0) == (s.group != ""):
+		return errors.New("give to or conversation, not both")
+	case s.group.Type() == im.Chat:
+		return errors.New("conversation: to a person it goes by to")
+	case s.group.Type() == im.Announcements:
+		return errors.New("conversation: to everybody it goes by POST /announcements")
+	}
+	return nil
+}
+
+// readSystem reads of the form what it says, and in whose name.
+func readSystem(f url.Values) (s *system, err error) {
+	s = &system{clientID: f.Get("client_id")}
 	if s.from, err = userOf(f.Get("from")); err != nil {
 		return nil, fmt.Errorf("from: %w", err)
 	}
 	if err := plugin.ValidateClientID(s.clientID); err != nil {
 		return nil, err
-	}
-	if err := im.CheckLine("by", s.by, 0, 64); err != nil {
-		return nil, err
-	}
-	for _, field := range f["to"] {
-		for one := range strings.SplitSeq(field, ",") {
-			u, err := userOf(strings.TrimSpace(one))
-			if err != nil || slices.Contains(s.to, u) || len(s.to) == mostRecipients {
-				return nil, fmt.Errorf("to: must be IDs of users, each once, %d at most", mostRecipients)
-			}
-			s.to = append(s.to, u)
-		}
-	}
-	if (len(s.to) > 0) == (s.group != "") {
-		return nil, errors.New("give to or conversation, not both")
-	}
-	if s.group != "" && s.group.Type() == im.Chat {
-		return nil, errors.New("conversation: to a person it goes by to")
 	}
 	switch text, message := f.Get("text"), f.Get("message"); {
 	case (text != "") == (message != ""):
@@ -183,7 +200,11 @@ func (p *Chat) sendFrom(ctx context.Context, from im.UserID, req *chatpb.SendReq
 		return rep, err
 	}
 	admit := unasked
-	if req.ConversationId != "" {
+	switch im.ConversationID(req.ConversationId) {
+	case "":
+	case im.ToAll:
+		admit = p.toEverybody
+	default:
 		admit = p.toMembers
 	}
 	return p.sending(ctx, call, req, admit)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -325,6 +326,7 @@ type People struct {
 	mu       sync.Mutex // guards the fields below
 	people   map[im.UserID]plugin.Person
 	left     map[im.UserID]bool
+	made     map[im.UserID]time.Time // those whom Register said
 	holdings map[string]plugin.Holdings
 }
 
@@ -391,6 +393,30 @@ func (p *People) Absent(_ context.Context, u im.UserID) (bool, error) {
 	defer p.mu.Unlock()
 	_, known := p.people[u]
 	return !known || p.left[u], nil
+}
+
+// MadeOf is of "account.directory": those who are known, since ever or since Register said.
+func (p *People) MadeOf(_ context.Context, users []im.UserID) (map[im.UserID]time.Time, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	made := map[im.UserID]time.Time{}
+	for _, u := range users {
+		if _, known := p.people[u]; known {
+			made[u] = p.made[u]
+		}
+	}
+	return made, nil
+}
+
+// Register has it know somebody whose account was made at that time.
+func (p *People) Register(u im.UserID, at time.Time) {
+	p.Add(plugin.Person{User: u, Handle: "user" + u.String(), Nickname: "User " + u.String()})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.made == nil {
+		p.made = map[im.UserID]time.Time{}
+	}
+	p.made[u] = at
 }
 
 // Leave has somebody be disabled, or have left for a while.

@@ -61,14 +61,19 @@ func (p plugged) Go(name string, fn func(ctx context.Context)) {
 	})
 }
 
-// Wake has the sessions that follow the log hear a Sync, if their person has less of it, at once.
+// Wake has the sessions that follow the log hear a Sync, if their person has less of it, at once. Announcements
+// all follow, whatever they have.
 func (p plugged) Wake(log im.ConversationID, seq int64) {
 	p.host.mu.Lock()
 	p.host.wakes = append(p.host.wakes, plugin.Followed{Log: log, Seq: seq})
 	all := slices.Collect(maps.Values(p.host.sessions))
 	p.host.mu.Unlock()
 	for _, s := range all {
-		s.wake(log, seq)
+		if log.Type() == im.Announcements {
+			s.askToSync()
+		} else {
+			s.wake(log, seq)
+		}
 	}
 }
 

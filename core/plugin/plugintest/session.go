@@ -179,9 +179,11 @@ func (s *Session) wake(log im.ConversationID, seq int64) {
 	behind := slices.ContainsFunc(s.follows, func(f plugin.Followed) bool { return f.Log == log && f.Seq < seq })
 	s.mu.Unlock()
 	if behind {
-		s.receive(Received{Action: idl.ActionSync, codec: s.codec})
+		s.askToSync()
 	}
 }
+
+func (s *Session) askToSync() { s.receive(Received{Action: idl.ActionSync, codec: s.codec}) }
 
 func (s *Session) newCall(action idl.Action) (*plugin.Call, error) {
 	s.mu.Lock()

@@ -667,9 +667,10 @@ func (x *Follows) GetEpoch() string {
 // Wake says that a log has grown: an edge has the sessions that follow it, and have less, ask for
 // what is new, each once, and not all at the same moment.
 type Wake struct {
-	Log   string `protobuf:"bytes,1,opt,name=log" json:"log,omitempty"`
-	Seq   int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
-	Epoch string `protobuf:"bytes,3,opt,name=epoch" json:"epoch,omitempty"` // of the timeline store whose seq it is; with another one than before all who follow the log ask
+	Log       string `protobuf:"bytes,1,opt,name=log" json:"log,omitempty"`
+	Seq       int64  `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	Epoch     string `protobuf:"bytes,3,opt,name=epoch" json:"epoch,omitempty"`          // of the timeline store whose seq it is; with another one than before all who follow the log ask
+	Everybody bool   `protobuf:"varint,4,opt,name=everybody" json:"everybody,omitempty"` // all sessions of the edge follow the log, without their having been told so: all ask
 }
 
 func (x *Wake) Reset() { *x = Wake{} }
@@ -697,6 +698,13 @@ func (x *Wake) GetEpoch() string {
 		return x.Epoch
 	}
 	return ""
+}
+
+func (x *Wake) GetEverybody() bool {
+	if x != nil {
+		return x.Everybody
+	}
+	return false
 }
 
 // Enter takes a session into a room: it gets every broadcast whose seq is above

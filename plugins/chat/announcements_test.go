@@ -1,18 +1,21 @@
 package chat_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
+	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/plugins/chat"
@@ -363,4 +366,146 @@ func TestAnnouncementsAreTheOperators(t *testing.T) {
 	if err := bobs.Call(idl.ActionMessage, &chatpb.SendRequest{ClientId: "f", ToUserId: int64(alice), Forward: &chatpb.Source{ConversationId: about.ConversationId, Seq: one.Seq, MessageId: one.MessageID}}, &chatpb.SendReply{}); err != nil {
 		t.Errorf("a copy to somebody: %v", err)
 	}
+}
+
+// counting is a store that counts what is written.
+type counting struct {
+	timeline.Store
+	written *int
+}
+
+func (c counting) Append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
+	*c.written += 1 + len(d.Inboxes)
+	return c.Store.Append(ctx, d)
+}
+
+func (c counting) AppendAll(ctx context.Context, drafts []timeline.Draft) []error {
+	for _, d := range drafts {
+		*c.written += 1 + len(d.Inboxes)
+	}
+	return c.Store.AppendAll(ctx, drafts)
+}
+
+// TestAnnouncementsCostTheSame: for ten accounts and for ten thousand.
+func TestAnnouncementsCostTheSame(t *testing.T) {
+	cost := func(accounts int) (written, rows int) {
+		users := make([]im.UserID, accounts)
+		for i := range users {
+			users[i] = alice + im.UserID(i)
+		}
+		s := &station{T: t, chat: chat.New(), people: plugintest.NewPeople(users...)}
+		store := plugintest.New(t, plugintest.Options{})
+		s.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{s.chat}, Stubs: s.people.Stubs(), Timelines: counting{store.Timelines(), &written}})
+		s.announce("a1", "one")
+		s.announce("a2", "two")
+		for _, table := range []string{"chat_follows", "chat_events", "chat_conversations", "chat_lists", "chat_log_lives", "chat_changes"} {
+			var n int
+			if err := s.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			rows += n
+		}
+		return written, rows
+	}
+	few, fewRows := cost(10)
+	many, manyRows := cost(10_000)
+	if few != many || fewRows != manyRows || few != 3 || fewRows > 1 { // the fence, and each
+		t.Errorf("for 10 accounts %d entries and %d rows are written, for 10,000 %d and %d", few, fewRows, many, manyRows)
+	}
+}
+
+// TestAnnouncementsOfTwoCores: both announce at once, and devices at both sync meanwhile: each has all, once, in the log's order.
+func TestAnnouncementsOfTwoCores(t *testing.T) {
+	dir, store := t.TempDir(), plugintest.New(t, plugintest.Options{})
+	people := plugintest.NewPeople(alice, bob)
+	cores := make([]*station, 2)
+	for i := range cores {
+		cores[i] = &station{T: t, chat: chat.New(), people: people}
+		cores[i].chat.Config().(*chat.Config).AnnouncementsPerHour = 10_000
+		cores[i].Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{cores[i].chat}, Stubs: people.Stubs(), Dir: dir, Timelines: store.Timelines()})
+	}
+	const each = 40
+	var working sync.WaitGroup
+	for i, s := range cores {
+		device := s.As(bob, im.DeviceID(fmt.Sprint("device", i)), idl.CodecProtobuf)
+		working.Go(func() {
+			for n := range each {
+				// The same by both, of which one is sent; and one by this core alone.
+				s.announce(fmt.Sprint("both", n), fmt.Sprint("both ", n))
+				s.announce(fmt.Sprint("one", i, ".", n), fmt.Sprint("one ", i, " ", n))
+			}
+		})
+		working.Go(func() {
+			for range each {
+				var rep chatpb.SyncReply
+				if err := device.Call(idl.ActionSync, &chatpb.SyncRequest{Limit: 7}, &rep); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	working.Wait()
+	for i, s := range cores {
+		device := s.As(bob, im.DeviceID(fmt.Sprint("device", i)), idl.CodecJSON)
+		all := s.sync(device, 0, 500)
+		if all.HasMore || len(all.Entries) != 3*each {
+			t.Fatalf("core %d gives %d entries, more is %t", i, len(all.Entries), all.HasMore)
+		}
+		seen := map[string]bool{}
+		for n, e := range all.Entries {
+			if e.InboxSeq != int64(n)+1 || e.Message.Seq != int64(n)+1 || seen[e.Message.Text] {
+				t.Fatalf("core %d: entry %d is %+v", i, n, e)
+			}
+			seen[e.Message.Text] = true
+		}
+	}
+}
+
+// TestAnnouncementsAfterRestore: who had more than is left goes on from what is there, and who had come behind it sees
+// what is announced then.
+func TestAnnouncementsAfterRestore(t *testing.T) {
+	dir, people := t.TempDir(), plugintest.NewPeople(alice, bob)
+	first, second := plugintest.New(t, plugintest.Options{}), plugintest.New(t, plugintest.Options{})
+	begin := first.Now()
+	run := func(store timeline.Store, at time.Duration) *station {
+		s := &station{T: t, chat: chat.New(), people: people}
+		s.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{s.chat}, Stubs: people.Stubs(), Dir: dir, Timelines: store, Start: begin.Add(at)})
+		return s
+	}
+	s := run(life{first.Timelines(), "first"}, 0)
+	for _, text := range []string{"one", "two", "three"} {
+		s.announce(text, text)
+	}
+	s.want("before", entryTexts(s.sync(s.As(bob, "phone", idl.CodecProtobuf), 0, 0).Entries), "[1 a_all 1 one 2 a_all 2 two 3 a_all 3 three]")
+	people.Register(carol, begin.Add(time.Minute))
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s = run(life{second.Timelines(), "first"}, 0)
+	s.announce("one", "one") // what is restored
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	second.Advance(time.Hour) // whose store's IDs have its clock
+	s = run(life{second.Timelines(), "second"}, time.Hour)
+	bobs, carols := s.As(bob, "phone", idl.CodecProtobuf), s.As(carol, "phone", idl.CodecProtobuf)
+	s.want("carol, at first", entryTexts(s.sync(carols, 0, 0).Entries), "[]")
+	s.want("bob", entryTexts(s.sync(bobs, 0, 0).Entries), "[1 a_all 1 one]")
+	s.announce("four", "four")
+	s.want("bob", entryTexts(s.sync(bobs, 0, 0).Entries), "[1 a_all 1 one 2 a_all 2 four]")
+	s.want("carol", entryTexts(s.sync(carols, 0, 0).Entries), "[1 a_all 2 four]")
+}
+
+// TestAnnouncementsInFeeds: each is in its feed once, whoever reads it.
+func TestAnnouncementsInFeeds(t *testing.T) {
+	f := &feeder{}
+	s := &station{T: t, chat: chat.New(), people: plugintest.NewPeople(alice, bob, carol)}
+	s.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{s.chat, f}, Stubs: s.people.Stubs()})
+	s.announce("a1", "one")
+	s.announce("a1", "one")
+	for _, u := range []im.UserID{bob, carol} {
+		s.want("a reader", entryTexts(s.sync(s.As(u, "phone", idl.CodecProtobuf), 0, 0).Entries), "[1 a_all 1 one]")
+	}
+	s.want("the feed", f.fed(t, im.ToAll), "[one]")
 }

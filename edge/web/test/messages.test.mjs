@@ -28,6 +28,13 @@ test('a message of any kind goes out with all that it is, also after a reload', 
   assert.deepEqual([out.message.kind, out.message.media, out.message.text], [1, media, 'a caption']);
 });
 
+test('announcements have a name, and nobody writes there', () => {
+  const chats = new Chats();
+  chats.take({ message: { conversation_id: 'a_all', sender_id: 7, id: 'm1', seq: 4, text: 'to all', time_ms: 1 }, own: false }, () => false);
+  const [chat] = chats.list;
+  assert.deepEqual([chat.name, chat.silent, chat.last.text], ['Announcements', true, 'to all']);
+});
+
 test('what became of a message is applied in any order: the greatest revision holds', () => {
   const message = { id: 'm', text: 'one', media: {}, mentions: [1] };
   assert.equal(applyBecame(message, { revision: 2, version: 3, edited_ms: 1, text: 'three' }), true);

@@ -90,7 +90,7 @@ var inside = map[string]sees{
 	"bench/people":      {"core/sql plugins/account", bodies + " bench/cluster edge/client"},
 	"bench/proc":        {"", ""},
 	"bench/load":        {bodies + " bench/people edge/frame", ""},
-	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client edge/frame plugins/file plugins/group plugins/room scripts/engine"},
+	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client edge/frame plugins/file plugins/group plugins/room plugins/webhook scripts/engine"},
 	"bench/e2e/browser": {"", ""},
 	"bench/rules":       {"", "core/plugin idl/openapi plugins"},
 }

@@ -103,6 +103,12 @@ func (c ConversationID) Shadowed() (of ConversationID, ok bool) {
 	return ConversationID(before), ok
 }
 
+// Aside is the log beside c of what happens there that only other programs are told: nobody reads it.
+func (c ConversationID) Aside() ConversationID { return c.Shadow(0) }
+
+// IsAside reports whether c is such a log.
+func (c ConversationID) IsAside() bool { return strings.HasSuffix(string(c), beside+"0") }
+
 // Message is one committed entry of a conversation's log.
 type Message struct {
 	ID           MessageID

@@ -7,7 +7,6 @@ import (
 
 	"freeim/core/im"
 	"freeim/core/timeline"
-	"freeim/idl"
 )
 
 // This file is what plugins may ask of the one that messages and inboxes belong to: that
@@ -45,22 +44,6 @@ type Messages interface {
 	// Remind has people's devices ask for what is new: best effort. For those who follow a log since now:
 	// edges learn with a sync whom a log's messages concern.
 	Remind(users ...im.UserID)
-	// Feed has all that is committed from now on come into its feed too, see im.FeedOf, atomically
-	// with the commit. woken hears which feed has grown by this core; it may be called by
-	// several goroutines and must not block. In Provision only.
-	Feed(woken func(feed im.UserID))
-	// Fed reads up to limit items of a feed behind a position, the oldest first; limit 0: none,
-	// the page says where the feed ends.
-	Fed(ctx context.Context, feed im.UserID, after int64, limit int) (timeline.Page[Fed], error)
-}
-
-// Fed is an item of a feed.
-type Fed struct {
-	Position int64 // in its feed, dense, from 1
-	ID       im.MessageID
-	// Message is a *chatpb.Message, as its people see it now.
-	Message  idl.Message
-	Shadowed bool // nobody but its sender sees it
 }
 
 // Event is something that happened to people, besides messages: it comes into the

@@ -99,6 +99,8 @@ type Host interface {
 	Dialect() string
 	Timelines() timeline.Store
 	Presence() presence.Registry
+	// Watch has heard be told of sessions that come and go through this core, see presence.Observed. In Provision only.
+	Watch(heard func(presence.Change, ...presence.Route))
 	MessageIDs() *im.IDGenerator
 	// Limiter gives a limit of n events per period and key, 0: of any number. name
 	// keeps the keys apart from other limits'; it is asked for once, in Provision.

@@ -25,15 +25,16 @@ func (s *Server) hostFor(info plugin.Info) plugin.Host {
 	return host{Server: s, name: info.Name, log: s.log.With("plugin", info.Name)}
 }
 
-func (h host) Log() *slog.Logger           { return h.log }
-func (h host) Now() time.Time              { return time.Now() }
-func (h host) DB() *stdsql.DB              { return h.directory.DB() }
-func (h host) Dialect() string             { return h.directory.Dialect() }
-func (h host) Timelines() timeline.Store   { return watched{h.timelines, h.storeErrs} }
-func (h host) Presence() presence.Registry { return h.registry }
-func (h host) MessageIDs() *im.IDGenerator { return h.ids }
-func (h host) Push(p plugin.Push)          { h.fanout.Push(p) }
-func (h host) Rooms() plugin.Rooms         { return h.rooms }
+func (h host) Log() *slog.Logger                                    { return h.log }
+func (h host) Now() time.Time                                       { return time.Now() }
+func (h host) DB() *stdsql.DB                                       { return h.directory.DB() }
+func (h host) Dialect() string                                      { return h.directory.Dialect() }
+func (h host) Timelines() timeline.Store                            { return watched{h.timelines, h.storeErrs} }
+func (h host) Presence() presence.Registry                          { return h.registry }
+func (h host) Watch(heard func(presence.Change, ...presence.Route)) { h.observed.Listen(heard) }
+func (h host) MessageIDs() *im.IDGenerator                          { return h.ids }
+func (h host) Push(p plugin.Push)                                   { h.fanout.Push(p) }
+func (h host) Rooms() plugin.Rooms                                  { return h.rooms }
 
 func (h host) Wake(log im.ConversationID, seq int64) { h.fanout.Wake(log, seq) }
 

@@ -90,6 +90,8 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.openStores(ctx, o.Figures); err != nil {
 		return nil, err
 	}
+	s.observed = presence.Observe(s.registry)
+	s.registry = s.observed
 	if err := s.assemble(ctx, o); err != nil {
 		return nil, err
 	}

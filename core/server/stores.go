@@ -24,6 +24,7 @@ type stores struct {
 	directory *sql.Directory
 	timelines timeline.Store
 	registry  presence.Registry
+	observed  *presence.Observed // the same
 	inRooms   presence.Rooms
 	limiter   func(name string, n int, per time.Duration) plugin.Limiter
 	healthy   func(context.Context) error // of the timelines

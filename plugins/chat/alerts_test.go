@@ -84,7 +84,7 @@ func newAlerting(t *testing.T) *alerting {
 func (a *alerting) all(t *testing.T, c im.ConversationID) []string {
 	t.Helper()
 	toldAll(t, a.Host)
-	page, err := a.feeder.messages.Fed(t.Context(), im.FeedOf(c), 0, 500)
+	page, err := a.feeder.outbox.Fed(t.Context(), im.FeedOf(c), 0, 500)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestAlertsOfManyMembers(t *testing.T) {
 	for i, mentions := range [][]int64{nil, {int64(alice)}, nil, {int64(bob), int64(alice)}, nil} {
 		sends(t, carols, &chatpb.SendRequest{ClientId: fmt.Sprint("m", i), ConversationId: "g_1", Text: "hi", Mentions: mentions})
 	}
-	page, err := f.messages.Fed(t.Context(), im.FeedOf("g_1"), 0, 500)
+	page, err := f.outbox.Fed(t.Context(), im.FeedOf("g_1"), 0, 500)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestAlertsAreBounded(t *testing.T) {
 		if _, err := sendTo(a.alices, c, string(c), "to all"); err != nil {
 			t.Fatal(err)
 		}
-		page, err := a.feeder.messages.Fed(t.Context(), im.FeedOf(c), 0, 500)
+		page, err := a.feeder.outbox.Fed(t.Context(), im.FeedOf(c), 0, 500)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +342,7 @@ func TestBadgesOfManyUnread(t *testing.T) {
 	for i := range many {
 		send(t, a.alices, bob, fmt.Sprint(i), "hi")
 	}
-	page, err := a.feeder.messages.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), many-1, 5)
+	page, err := a.feeder.outbox.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), many-1, 5)
 	if err != nil || len(page.Items) != 1 {
 		t.Fatalf("got %d items, %v", len(page.Items), err)
 	}
@@ -359,7 +359,7 @@ func TestAlertsWithout(t *testing.T) {
 	f := &feeder{}
 	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New(), f}, Stubs: []plugintest.Stub{directory}})
 	send(t, h.As(alice, "phone", idl.CodecJSON), bob, "m", "hi")
-	page, err := f.messages.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), 0, 5)
+	page, err := f.outbox.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), 0, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +369,7 @@ func TestAlertsWithout(t *testing.T) {
 	}
 	a := newAlerting(t)
 	send(t, a.alices, bob, "m", "hi")
-	if page, err = a.feeder.messages.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), 0, 5); err != nil {
+	if page, err = a.feeder.outbox.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), 0, 5); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -108,9 +108,10 @@ type Chat struct {
 	tokens    plugin.PushTokens // nil: nobody knows where devices can be told
 	persons   plugin.People     // nil: nobody knows names
 	// Static when all plugins are provisioned.
-	owners map[im.ConversationType]plugin.ConversationOwner
-	guards []plugin.ChatGuard
-	woken  []func(feed im.UserID) // none: there are no feeds
+	owners   map[im.ConversationType]plugin.ConversationOwner
+	guards   []plugin.ChatGuard
+	shows    map[im.ConversationType]plugin.Show
+	feedings []plugin.Feeding // none: there are no feeds
 
 	announcements *announcements
 
@@ -122,7 +123,7 @@ type Chat struct {
 func New() *Chat {
 	p := &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10, HeldOfOne: 100, HeldOfAll: 10_000, TypingPerMinute: 60, TypingMembers: 50, ReadersMembers: 500, ScheduledOfOne: 100, SearchScan: 5000, SearchesPerMinute: 60, MediaURLs: true,
 		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120, LooksPerMinute: 240, AnnouncementsPerHour: 60},
-		fences: map[im.ConversationID]bool{}}
+		shows: map[im.ConversationType]plugin.Show{}, fences: map[im.ConversationID]bool{}}
 	p.announcements = &announcements{chat: p}
 	p.owners = map[im.ConversationType]plugin.ConversationOwner{im.Notices: notices{}, im.Announcements: p.announcements}
 	return p
@@ -130,7 +131,7 @@ func New() *Chat {
 
 // Info implements plugin.Plugin.
 func (p *Chat) Info() plugin.Info {
-	return plugin.Info{Name: "chat", Version: "1.1", Needs: []string{"account.directory"}, Provides: []string{"chat.sender", plugin.ServiceMessages, plugin.ServiceAlerts}}
+	return plugin.Info{Name: "chat", Version: "1.1", Needs: []string{"account.directory"}, Provides: []string{"chat.sender", plugin.ServiceMessages, plugin.ServiceOutbox, plugin.ServiceAlerts}}
 }
 
 // Config implements plugin.Configurer.
@@ -188,6 +189,7 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.host, p.timelines = h, h.Timelines()
 	h.Provide("chat.sender", p)
 	h.Provide(plugin.ServiceMessages, p)
+	h.Provide(plugin.ServiceOutbox, outbox{p})
 	h.Provide(plugin.ServiceAlerts, alerts{p})
 	p.following = plugin.NewLookups(h, "look who follows logs", followsAtOnce, func(ctx context.Context, users []im.UserID) (map[im.UserID]bool, error) {
 		follows := map[im.UserID]bool{}

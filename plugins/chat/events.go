@@ -219,6 +219,8 @@ func (p *Chat) tellOne(ctx context.Context, e filed) error {
 		return p.tellLifetime(ctx, e)
 	case e.log != "":
 		return p.tellChange(ctx, e)
+	case e.about != "":
+		return errors.Join(outbox{p}.Tell(ctx, plugin.Notice{About: e.about, ID: "~" + e.id, Name: e.Name, Data: e.Data})...)
 	}
 	for _, u := range e.Users {
 		if _, err := p.tell(ctx, im.NoticesOf(u), e.Actor, "~"+e.id+"."+u.String(), e.Name, e.Data, plugin.Audience{Inboxes: []im.UserID{u}}); err != nil {

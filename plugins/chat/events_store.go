@@ -55,7 +55,8 @@ func checkTold(e plugin.Event) error {
 type filed struct {
 	plugin.Event
 	whom  []string          // for whom it is as the directory has it: of one order
-	log   im.ConversationID // of an event about a message there; empty: it is for its Users
+	log   im.ConversationID // of an event about a message there; empty: it is for its Users, or
+	about im.ConversationID // beside which it is told to other programs alone
 	id    string
 	tries int
 	err   error // why the row cannot be read
@@ -84,6 +85,9 @@ func (s *eventStore) add(ctx context.Context, tx *sql.Tx, e plugin.Event) error 
 
 // logMark begins, in place of people, the name of the log into which an event goes.
 const logMark = "#"
+
+// asideMark begins, in place of people, what a notice to other programs is about.
+const asideMark = "^"
 
 // addTo is add for an event about a message of a log, which comes into that: data is a noted.
 func (s *eventStore) addTo(ctx context.Context, tx *sql.Tx, log im.ConversationID, actor im.UserID, name, data string) error {
@@ -167,6 +171,8 @@ func (s *eventStore) list(ctx context.Context, query string, args ...any) (all [
 		e.whom = strings.Fields(people)
 		if log, is := strings.CutPrefix(people, logMark); is {
 			e.log = im.ConversationID(log)
+		} else if about, is := strings.CutPrefix(people, asideMark); is {
+			e.about = im.ConversationID(about)
 		} else {
 			e.Users, e.err = usersOf(people)
 			e.err = errors.Join(e.err, checkTold(e.Event), checkEvent(e.Name, e.Data))

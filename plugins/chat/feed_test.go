@@ -2,13 +2,17 @@ package chat_test
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
+	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/plugins/chat"
@@ -16,19 +20,22 @@ import (
 
 // feeder is a plugin that asks for feeds.
 type feeder struct {
-	messages plugin.Messages
-	woken    atomic.Int64
+	host   plugin.Host
+	outbox plugin.Outbox
+	woken  atomic.Int64
+	wants  func(event string) bool
 }
 
 func (*feeder) Info() plugin.Info {
-	return plugin.Info{Name: "feeder", Version: "1", Needs: []string{plugin.ServiceMessages}}
+	return plugin.Info{Name: "feeder", Version: "1", Needs: []string{plugin.ServiceOutbox}}
 }
 
 func (*feeder) Register(*plugin.Registrar) {}
 
 func (f *feeder) Provision(_ context.Context, h plugin.Host) (err error) {
-	if f.messages, err = plugin.Need[plugin.Messages](h, plugin.ServiceMessages); err == nil {
-		f.messages.Feed(func(im.UserID) { f.woken.Add(1) })
+	f.host = h
+	if f.outbox, err = plugin.Need[plugin.Outbox](h, plugin.ServiceOutbox); err == nil {
+		f.outbox.Feed(plugin.Feeding{Woken: func(im.UserID) { f.woken.Add(1) }, Wants: f.wants})
 	}
 	return err
 }
@@ -36,7 +43,7 @@ func (f *feeder) Provision(_ context.Context, h plugin.Host) (err error) {
 // fed reads the feed of a conversation, checks that it is dense, and gives "text (shadowed)" of each.
 func (f *feeder) fed(t *testing.T, c im.ConversationID) (all []string) {
 	t.Helper()
-	page, err := f.messages.Fed(t.Context(), im.FeedOf(c), 0, 100)
+	page, err := f.outbox.Fed(t.Context(), im.FeedOf(c), 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,5 +154,74 @@ func BenchmarkSendFed(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What is told to other programs alone is in the feed of what it is about, once and in order, if somebody asked for it;
+// and no person sees anything of that.
+func TestToldOtherPrograms(t *testing.T) {
+	f := &feeder{wants: func(event string) bool { return event == "poll.opened" || event == "poll.closed" }}
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New(), f}, Stubs: []plugintest.Stub{directory}})
+	a := h.As(alice, "a", idl.CodecJSON)
+	about := im.NoticesOf(alice)
+	for range 2 {
+		faults := f.outbox.Tell(t.Context(), plugin.Notice{About: about, ID: "~1", Name: "poll.opened", Data: `{"n":1}`},
+			plugin.Notice{About: about, ID: "~2", Name: "poll.seen"}, plugin.Notice{About: about, ID: "~3", Name: "poll.closed"},
+			plugin.Notice{About: "x", ID: "~4", Name: "poll.closed"}, plugin.Notice{About: about, ID: "~5", Name: "poll.closed", Data: "[]"})
+		for i, err := range faults {
+			if (err != nil) != (i >= 3) {
+				t.Errorf("notice %d: %v", i, err)
+			}
+		}
+	}
+	if got, want := fmt.Sprint(f.fed(t, about)), "[poll.opened poll.closed]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	refused := errors.New("the transaction is undone")
+	for _, fault := range []error{refused, nil} {
+		err := f.host.Tx(t.Context(), func(tx *sql.Tx) error {
+			return errors.Join(f.outbox.Note(t.Context(), tx, plugin.Notice{About: about, Name: "poll.closed"}), fault)
+		})
+		if !errors.Is(err, fault) {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(time.Minute); len(f.fed(t, about)) < 3; <-time.After(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("what was noted is not told")
+		}
+		h.Advance(time.Second)
+	}
+	if got := f.fed(t, about); len(got) != 3 {
+		t.Errorf("got %s", got)
+	}
+	if got := entries(t, a); len(got) > 0 {
+		t.Errorf("somebody is told: %+v", got)
+	}
+	var rep chatpb.SyncReply
+	if err := a.Call(idl.ActionSync, &chatpb.SyncRequest{}, &rep); err != nil || len(rep.Entries) > 0 {
+		t.Errorf("somebody syncs %+v, %v", rep.Entries, err)
+	}
+	if err := a.Call(idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: string(about.Aside())}, nil); err == nil {
+		t.Error("somebody reads it")
+	}
+}
+
+// What a plugin commits to conversations of its own is in the feed as it shows it, if somebody asked for that.
+func TestShown(t *testing.T) {
+	f := &feeder{wants: func(event string) bool { return event == "game.moved" }}
+	plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New(), f}, Stubs: []plugintest.Stub{directory}})
+	f.outbox.Show(im.Room, func(m im.Message) (string, idl.Message, error) {
+		return "game.moved", &chatpb.Message{Id: m.ID.String(), ConversationId: string(m.Conversation), Text: string(m.Body)}, nil
+	})
+	for _, event := range []string{"game.moved", "game.watched"} {
+		done, err := f.outbox.Append(t.Context(), event, timeline.Draft{Conversation: "r_chess", Sender: alice, ClientID: event, Body: []byte(event),
+			OnCommit: func(timeline.Committed) {}})
+		if err != nil || len(done.InboxSeqs) > 0 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+	}
+	if got, want := fmt.Sprint(f.fed(t, "r_chess")), "[game.moved]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// countEvery is the least time between two pushes of a room's size by one core.
+	// countEvery is the least time between two words of a room's size by one core.
 	countEvery = 5 * time.Second
 	// countTick is how often it is looked whether one is due, while one waits.
 	countTick = 200 * time.Millisecond
@@ -25,7 +25,10 @@ const (
 
 // counts is which rooms' sizes have changed and are to be told. Safe for concurrent use.
 type counts struct {
-	wake chan struct{} // has one token when the first room came
+	// Static.
+	empty bool          // also of rooms in which nobody is any more
+	most  int           // rooms in one tick; 0: all
+	wake  chan struct{} // has one token when the first room came
 
 	mu    sync.Mutex // guards rooms
 	rooms map[im.ConversationID]*count
@@ -33,44 +36,54 @@ type counts struct {
 
 // count is the size of one room.
 type count struct {
-	members int64
-	told    time.Time // the last push; zero: none lately
-	due     bool
+	there presence.Occupancy
+	told  time.Time // the last word; zero: none lately
+	due   bool
 }
 
-func newCounts() *counts {
-	return &counts{wake: make(chan struct{}, 1), rooms: map[im.ConversationID]*count{}}
+func newCounts(empty bool, most int) *counts {
+	return &counts{empty: empty, most: most, wake: make(chan struct{}, 1), rooms: map[im.ConversationID]*count{}}
 }
 
-// note takes a room's size. One of nobody is told to nobody.
-func (c *counts) note(room im.ConversationID, members int64) {
+// note takes a room's size.
+func (c *counts) note(room im.ConversationID, there presence.Occupancy) {
+	due := c.empty || there.Members > 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	one := c.rooms[room]
 	if one == nil {
-		if members == 0 || len(c.rooms) >= maxCounts {
+		if !due || len(c.rooms) >= maxCounts {
 			return
 		}
 		one = new(count)
 		c.rooms[room] = one
 	}
-	one.members, one.due = members, members > 0
+	one.there, one.due = there, due
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
+// again has a size that could not be told be told later, if it is the last that is known.
+func (c *counts) again(room im.ConversationID, there presence.Occupancy) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if one := c.rooms[room]; one != nil && !one.due {
+		one.there, one.due = there, true
+	}
+}
+
 // due gives the sizes to be told now, and whether there is more to come.
-func (c *counts) due(now time.Time) (all map[im.ConversationID]int64, more bool) {
-	all = map[im.ConversationID]int64{}
+func (c *counts) due(now time.Time) (all map[im.ConversationID]presence.Occupancy, more bool) {
+	all = map[im.ConversationID]presence.Occupancy{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for room, one := range c.rooms {
 		switch recent := now.Sub(one.told) < countEvery && now.Sub(one.told) >= 0; {
-		case recent:
+		case recent, c.most > 0 && len(all) == c.most:
 		case one.due:
-			all[room] = one.members
+			all[room] = one.there
 			one.told, one.due = now, false
 		default:
 			delete(c.rooms, room)
@@ -79,20 +92,19 @@ func (c *counts) due(now time.Time) (all map[im.ConversationID]int64, more bool)
 	return all, len(c.rooms) > 0
 }
 
-// count tells rooms their sizes until ctx ends. It rests while nothing changes.
-func (p *Room) count(ctx context.Context) {
+// run tells sizes until ctx ends. It rests while nothing changes.
+func (c *counts) run(ctx context.Context, clock func() time.Time, tell func(context.Context, map[im.ConversationID]presence.Occupancy)) {
 	for {
 		select {
-		case <-p.counts.wake:
+		case <-c.wake:
 		case <-ctx.Done():
 			return
 		}
 		tick := time.NewTicker(countTick)
 		for more := true; more; {
-			var all map[im.ConversationID]int64
-			all, more = p.counts.due(p.host.Now())
-			for room, members := range all {
-				p.tellCount(ctx, room, members)
+			var all map[im.ConversationID]presence.Occupancy
+			if all, more = c.due(clock()); len(all) > 0 {
+				tell(ctx, all)
 			}
 			select {
 			case <-tick.C:
@@ -101,6 +113,13 @@ func (p *Room) count(ctx context.Context) {
 			}
 		}
 		tick.Stop()
+	}
+}
+
+// tellCounts pushes rooms' sizes.
+func (p *Room) tellCounts(ctx context.Context, all map[im.ConversationID]presence.Occupancy) {
+	for room, there := range all {
+		p.tellCount(ctx, room, there.Members)
 	}
 }
 
@@ -121,7 +140,10 @@ func (s source) Changed(changes []presence.RoomChange) {
 			continue
 		}
 		if c.Before.Members != c.After.Members {
-			s.counts.note(c.Room, c.After.Members)
+			s.counts.note(c.Room, c.After)
+		}
+		if !c.Before.Same(c.After) && s.wanted(eventMembers) {
+			s.tallies.note(c.Room, c.After)
 		}
 		s.tellPresence(c)
 	}

@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -134,7 +135,7 @@ func (p *Room) make(ctx context.Context, u im.UserID, r room) error {
 	}
 	r.createdMs = p.host.Now().UnixMilli()
 	defer p.states.forget(r.name) // it is not unknown any more
-	switch err := p.store.create(ctx, r); {
+	switch err := p.store.create(ctx, r, func(tx *sql.Tx) error { return p.noteMade(ctx, tx, eventCreated, r) }); {
 	case errors.Is(err, errTaken):
 		p.creations.GiveBack(ctx, u.String())
 		return err

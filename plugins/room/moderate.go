@@ -71,7 +71,7 @@ func (p *Room) moderate(ctx context.Context, call *plugin.Call, req *roompb.Mode
 	if err != nil {
 		return nil, err
 	}
-	seq, err := p.tellOf(ctx, call.User, req.Room, body, implied(req.Room, m))
+	seq, err := p.tellOf(ctx, call.User, req.Room, m.Verb, body, implied(req.Room, m))
 	return &roompb.ModerateRoomReply{Seq: seq}, err
 }
 
@@ -218,7 +218,7 @@ func (p *Room) notice(ctx context.Context, by im.UserID, m *roompb.Moderation) (
 // tellOf commits the notice of what was done, and puts out whom it puts out, behind
 // the message. When it cannot be told they go all the same; it may then be told later,
 // while nobody waits for it any more.
-func (p *Room) tellOf(ctx context.Context, by im.UserID, name string, body []byte, out *plugin.Expulsion) (seq int64, err error) {
+func (p *Room) tellOf(ctx context.Context, by im.UserID, name string, verb roompb.ModerationVerb, body []byte, out *plugin.Expulsion) (seq int64, err error) {
 	expel := func(seq int64) {
 		if out != nil {
 			one := *out
@@ -232,7 +232,7 @@ func (p *Room) tellOf(ctx context.Context, by im.UserID, name string, body []byt
 			expel(0)
 		}
 	}()
-	done, err := p.timelines.Append(ctx, timeline.Draft{Conversation: conversation(name), Sender: by, Body: body,
+	done, err := p.commit(ctx, moderated[verb], timeline.Draft{Conversation: conversation(name), Sender: by, Body: body,
 		OnCommit: func(done timeline.Committed) {
 			p.tell(done)
 			expel(done.Seq)

@@ -73,7 +73,9 @@ type Room struct {
 	sends     *pace          // by room and user; here only
 	paces     *pace          // what slow and overload refuse, here, at no cost
 	owed      owed           // turns of slow
-	counts    *counts
+	counts    *counts        // what rooms hear of their sizes
+	tallies   *counts        // what other programs hear of them
+	outbox    plugin.Outbox  // nil: nobody tells other programs
 }
 
 // New makes the plugin with the default configuration.
@@ -128,14 +130,16 @@ func (p *Room) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.creations = h.Limiter("creations", p.config.CreationsPerHour, time.Hour)
 	p.slow = h.Limiter("slow_mode", 1, time.Second)
 	p.overload = h.Limiter("overload", 1, time.Second)
-	p.sends, p.paces, p.counts = newPace(h.Now), newPace(h.Now), newCounts()
+	p.sends, p.paces, p.counts = newPace(h.Now), newPace(h.Now), newCounts(false, 0)
+	p.tallies = newCounts(true, mostTallies)
 	p.rooms.Serve(source{p})
-	return nil
+	return p.openOutbox(h)
 }
 
 // Start implements plugin.Starter.
 func (p *Room) Start(context.Context) error {
-	p.host.Go("sizes of rooms", p.count)
+	p.host.Go("sizes of rooms", func(ctx context.Context) { p.counts.run(ctx, p.host.Now, p.tellCounts) })
+	p.host.Go("sizes of rooms for other programs", func(ctx context.Context) { p.tallies.run(ctx, p.host.Now, p.tellTallies) })
 	return nil
 }
 

@@ -190,7 +190,7 @@ func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSend
 	if err != nil {
 		return nil, err
 	}
-	log, tell := conversation(room), p.tell
+	log, tell, event := conversation(room), p.tell, eventMessage
 	content := roompb.RoomContent{Kind: req.Kind, Text: req.Text, Data: req.Data, Nickname: nickname, Rewritten: call.Rewritten}
 	if call.Shadowed {
 		end, err := p.timelines.Log(ctx, log, 0, 0)
@@ -198,13 +198,13 @@ func (p *Room) send(ctx context.Context, call *plugin.Call, req *roompb.RoomSend
 			return nil, plugin.Stored(ctx, err)
 		}
 		content.ShadowSeq = end.Head + 1
-		log, tell = log.Shadow(call.User), p.tellSender
+		log, tell, event = log.Shadow(call.User), p.tellSender, ""
 	}
 	body, err := content.Marshal(nil)
 	if err != nil {
 		return nil, err
 	}
-	committed, err := p.timelines.Append(ctx, timeline.Draft{
+	committed, err := p.commit(ctx, event, timeline.Draft{
 		Conversation: log, Sender: call.User, ClientID: req.ClientId, Digest: call.Digest, Body: body, OnCommit: tell,
 	})
 	if err != nil {

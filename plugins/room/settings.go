@@ -97,7 +97,7 @@ func (p *Room) createAgain(ctx context.Context, u im.UserID, r *room) error {
 			return nameTaken()
 		}
 		r.changes = now.room.changes
-		return p.store.update(ctx, tx, *r)
+		return errors.Join(p.store.update(ctx, tx, *r), p.noteMade(ctx, tx, eventClaimed, *r))
 	})
 	if err != nil {
 		return err
@@ -153,7 +153,8 @@ func (p *Room) update(ctx context.Context, call *plugin.Call, req *roompb.Update
 	if err := p.may(ctx, req.Room, call.User, rankAdmin); err != nil {
 		return nil, err
 	}
-	body, err := p.notice(ctx, call.User, &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_SETTINGS})
+	m := &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_SETTINGS}
+	body, err := p.notice(ctx, call.User, m)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +179,7 @@ func (p *Room) update(ctx context.Context, call *plugin.Call, req *roompb.Update
 		return nil, err
 	}
 	p.rooms.Configure(conversation(req.Room), p.policy(ctx, changed))
-	seq, err := p.tellOf(ctx, call.User, req.Room, body, nil)
+	seq, err := p.tellOf(ctx, call.User, req.Room, m.Verb, body, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +228,6 @@ func (p *Room) close(ctx context.Context, call *plugin.Call, req *roompb.CloseRo
 		p.rooms.Expel(*out)
 		return &roompb.CloseRoomReply{}, nil
 	}
-	_, err = p.tellOf(ctx, call.User, req.Room, body, out)
+	_, err = p.tellOf(ctx, call.User, req.Room, m.Verb, body, out)
 	return &roompb.CloseRoomReply{}, err
 }

@@ -116,13 +116,16 @@ func (s *store) changes(ctx context.Context, rooms []string) (map[string]int64, 
 	return found, nil
 }
 
-// create files a new room. It returns errTaken when there is one of that name.
-func (s *store) create(ctx context.Context, r room) error {
+// create files a new room, and does then in the same transaction. It returns errTaken when there is one of that name.
+func (s *store) create(ctx context.Context, r room, then func(*sql.Tx) error) error {
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO room_rooms "+
 			"(name, title, announcement, owner_id, slow_mode_ms, muted, closed, overload, low_per_second, created_ms, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
 			r.name, r.title, r.announcement, int64(r.owner), r.slowModeMs, r.muted, r.closed, int32(r.overload), r.lowPerSecond, r.createdMs)
-		return err
+		if err != nil {
+			return err
+		}
+		return then(tx)
 	})
 	if err == nil {
 		return nil

@@ -55,7 +55,7 @@ func TestToldTooLate(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // just as it is committed
 		defer cancel()
 		out := implied("club", &roompb.Moderation{Verb: roompb.ModerationVerb_MODERATION_BAN, UserId: 5})
-		if _, err := p.tellOf(ctx, 1, "club", nil, out); err == nil {
+		if _, err := p.tellOf(ctx, 1, "club", roompb.ModerationVerb_MODERATION_BAN, nil, out); err == nil {
 			t.Error("it was told")
 		}
 		synctest.Wait()

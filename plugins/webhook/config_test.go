@@ -57,7 +57,7 @@ func TestWrongConfiguration(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			hook := configured(t, "https://example.com/im", row.change)
-			_, err := plugintest.Start(t, plugintest.Options{Plugins: []plugin.Plugin{hook}, Stubs: []plugintest.Stub{new(plugintest.Messages).Stub()}})
+			_, err := plugintest.Start(t, plugintest.Options{Plugins: []plugin.Plugin{hook}, Stubs: []plugintest.Stub{new(plugintest.Messages).Outbox()}})
 			if err == nil || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("got %v, want %q", err, row.want)
 			}
@@ -70,7 +70,7 @@ func TestWrongConfiguration(t *testing.T) {
 		c.MoreEvents = []string{"poll.closed"}
 		c.Endpoints[0].Events = []string{"poll.*", "poll.closed", "message.*"}
 	})
-	if _, err := plugintest.Start(t, plugintest.Options{Plugins: []plugin.Plugin{own}, Stubs: []plugintest.Stub{new(plugintest.Messages).Stub()}}); err != nil {
+	if _, err := plugintest.Start(t, plugintest.Options{Plugins: []plugin.Plugin{own}, Stubs: []plugintest.Stub{new(plugintest.Messages).Outbox()}}); err != nil {
 		t.Error(err)
 	}
 }

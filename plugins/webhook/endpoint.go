@@ -78,19 +78,13 @@ func (p *Webhook) begin(ctx context.Context, e *endpoint) error {
 	}
 	var cursors []cursor
 	for _, s := range e.shards {
-		end, err := p.messages.Fed(ctx, s.feed, 0, 0)
+		end, err := p.outbox.Fed(ctx, s.feed, 0, 0)
 		if err != nil {
 			return fmt.Errorf("webhook %s: read a feed: %w", e.Name, err)
 		}
 		cursors = append(cursors, cursor{feed: s.feed, place: end.Head, epoch: p.host.Timelines().Epoch(), floorMs: p.host.Now().UnixMilli()})
 	}
-	err = p.store.begin(ctx, e.Name, cursors)
-	if err != nil {
-		if known, lookErr := p.store.knows(ctx, e.Name); known && lookErr == nil { // another core was faster
-			return nil
-		}
-	}
-	return err
+	return p.store.beginOnce(ctx, e.Name, cursors)
 }
 
 // note keeps a delivery for operators, and counts it.

@@ -17,12 +17,11 @@ import (
 
 // This file is what events are called, and how one reads.
 
-// The names of messages of people.
-const (
-	committedEvent = "message.committed"
-	shadowedEvent  = "message.shadowed"
-	pingEvent      = "webhook.ping" // of test; in no feed
-)
+// pingEvent is of test; it is in no feed.
+const pingEvent = "webhook.ping"
+
+// named are the families that "*" leaves out: what is in no inbox, and would be written for nothing else.
+var named = []string{"room.", "user."}
 
 // catalogue is all names that events can have: a pattern that none of them matches is a
 // mistake. By family, without it.
@@ -39,6 +38,8 @@ func newCatalogue(more []string) (catalogue, error) {
 		"group": {"created", "joined", "left", "removed", "renamed", "avatar", "described", "announced", "settings", "transferred", "role",
 			"muted", "muted_all", "banned", "unbanned", "alias", "dissolved", "invited", "declined", "applied", "refused", "withdrawn", "notify"},
 		"moment": {"liked", "commented", "replied", "reviewed"},
+		"user":   {"online", "offline"},
+		"room":   {"message", "created", "claimed", "muted", "unmuted", "removed", "banned", "unbanned", "role", "updated", "closed", "members"},
 	}
 	name := regexp.MustCompile(`^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$`)
 	for _, m := range more {
@@ -75,7 +76,12 @@ func (c catalogue) check(pattern string) error {
 // wants reports whether one of the patterns matches.
 func wants(patterns []string, name string) bool {
 	for _, pattern := range patterns {
-		if family, all := strings.CutSuffix(pattern, "*"); pattern == name || all && strings.HasPrefix(name, family) {
+		family, all := strings.CutSuffix(pattern, "*")
+		switch {
+		case pattern == name:
+			return true
+		case family == "" && slices.ContainsFunc(named, func(f string) bool { return strings.HasPrefix(name, f) }):
+		case all && strings.HasPrefix(name, family):
 			return true
 		}
 	}
@@ -96,31 +102,15 @@ type event struct {
 	itemID im.MessageID
 }
 
-// nameOf is the name of what a feed holds.
-func nameOf(f plugin.Fed) (string, *chatpb.Message, error) {
-	m, ok := f.Message.(*chatpb.Message)
-	switch {
-	case !ok:
-		return "", nil, fmt.Errorf("position %d of a feed is a %T", f.Position, f.Message)
-	case f.Shadowed:
-		return shadowedEvent, m, nil
-	case m.Kind == chatpb.MessageKind_MESSAGE_KIND_EVENT:
-		return m.Event, m, nil
-	}
-	return committedEvent, m, nil
-}
-
 // eventOf makes an item of a feed an event.
 func eventOf(feed im.UserID, f plugin.Fed) (e event, err error) {
-	name, m, err := nameOf(f)
-	if err != nil {
-		return e, err
+	e = event{ID: f.ID.String(), Position: position{feed, f.Position}.String(), Event: f.Event, TimeMs: f.Time.UnixMilli(), place: f.Position, itemID: f.ID}
+	if m, is := f.Message.(*chatpb.Message); is {
+		if user, notice := strings.CutPrefix(m.ConversationId, "n_"); notice {
+			e.UserID, _ = strconv.ParseInt(user, 10, 64)
+		}
 	}
-	e = event{ID: m.Id, Position: position{feed, f.Position}.String(), Event: name, TimeMs: m.TimeMs, place: f.Position, itemID: f.ID}
-	if user, notice := strings.CutPrefix(m.ConversationId, "n_"); notice {
-		e.UserID, _ = strconv.ParseInt(user, 10, 64)
-	}
-	e.Message, err = idl.Append(nil, idl.CodecJSON, m)
+	e.Message, err = idl.Append(nil, idl.CodecJSON, f.Message)
 	return e, err
 }
 

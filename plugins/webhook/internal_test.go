@@ -12,7 +12,7 @@ import (
 // A lease is one core's; who lost it changes nothing.
 func TestLease(t *testing.T) {
 	hook := New()
-	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{hook}, Stubs: []plugintest.Stub{new(plugintest.Messages).Stub()}})
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{hook}, Stubs: []plugintest.Stub{new(plugintest.Messages).Outbox()}})
 	s, ctx, at := hook.store, t.Context(), cursor{feed: -3, place: 5, epoch: "e"}
 	if err := s.begin(ctx, "x", []cursor{at}); err != nil {
 		t.Fatal(err)

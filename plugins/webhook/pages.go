@@ -71,7 +71,7 @@ func (p *Webhook) shown(ctx context.Context, e *endpoint) (all shown, err error)
 		if err != nil {
 			return all, err
 		}
-		end, err := p.messages.Fed(ctx, s.feed, 0, 0)
+		end, err := p.outbox.Fed(ctx, s.feed, 0, 0)
 		if err != nil {
 			return all, err
 		}
@@ -242,7 +242,7 @@ func (p *Webhook) retry(r *http.Request, e *endpoint) (any, error) {
 // again delivers a dead letter, and forgets it if it is taken.
 func (p *Webhook) again(ctx context.Context, e *endpoint, l letter) (tried, error) {
 	at := position{l.feed, l.place}
-	page, err := p.messages.Fed(ctx, l.feed, l.place-1, 1)
+	page, err := p.outbox.Fed(ctx, l.feed, l.place-1, 1)
 	if err != nil {
 		return tried{}, err
 	}
@@ -301,7 +301,7 @@ func (p *Webhook) places(r *http.Request) (cursors []cursor, err error) {
 		if err != nil {
 			return nil, im.Invalid("position", "%v", err)
 		}
-		end, err := p.messages.Fed(r.Context(), at.feed, 0, 0)
+		end, err := p.outbox.Fed(r.Context(), at.feed, 0, 0)
 		if err == nil && at.place > end.Head {
 			err = im.Invalid("position", "the feed ends at %d-%d", -at.feed, end.Head)
 		}

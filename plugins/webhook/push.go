@@ -60,10 +60,8 @@ func (s *shard) alert(ctx context.Context, page timeline.Page[plugin.Fed]) (more
 	if len(page.Items) == 0 {
 		return false, nil
 	}
-	old, due, wait, err := s.due(page)
+	old, due, wait := s.due(page)
 	switch {
-	case err != nil:
-		return false, err
 	case old > 0:
 		s.skip(page.Items[:old])
 		return true, s.pass(ctx, page.Items[old-1])
@@ -128,8 +126,8 @@ func (s *shard) skip(items []plugin.Fed) {
 	}
 	said := 0
 	for _, item := range items {
-		_, m, err := nameOf(item)
-		if err == nil && !item.Shadowed && m.Kind != chatpb.MessageKind_MESSAGE_KIND_EVENT && m.Kind != chatpb.MessageKind_MESSAGE_KIND_COMMAND {
+		m, of := item.Message.(*chatpb.Message)
+		if of && !item.Shadowed && m.Kind != chatpb.MessageKind_MESSAGE_KIND_EVENT && m.Kind != chatpb.MessageKind_MESSAGE_KIND_COMMAND {
 			said++
 		}
 	}
@@ -141,7 +139,7 @@ func (s *shard) skip(items []plugin.Fed) {
 
 // due gives how many of the first items nobody need be told of any more and, if there are none, those whose time
 // has come; wait is until the next one's has.
-func (s *shard) due(page timeline.Page[plugin.Fed]) (old int, due []plugin.Fed, wait time.Duration, err error) {
+func (s *shard) due(page timeline.Page[plugin.Fed]) (old int, due []plugin.Fed, wait time.Duration) {
 	after, expire := s.endpoint.Push.after(), s.endpoint.Push.expire()
 	now, monotonic := s.endpoint.plugin.host.Now(), time.Now()
 	if first := page.Items[0].Position; first > s.push.seen {
@@ -149,24 +147,20 @@ func (s *shard) due(page timeline.Page[plugin.Fed]) (old int, due []plugin.Fed, 
 	}
 	waited := monotonic.Sub(s.push.seenAt)
 	for i, item := range page.Items {
-		_, m, err := nameOf(item)
-		if err != nil {
-			return 0, nil, 0, err
-		}
-		age := now.Sub(time.UnixMilli(m.TimeMs))
+		age := now.Sub(item.Time)
 		switch {
 		case age > expire && old == i:
 			old++
 		case old > 0:
-			return old, nil, 0, nil
+			return old, nil, 0
 		case age < after && (item.Position > s.push.seen || waited < after):
-			return 0, page.Items[:i], min(after-age, after), nil
+			return 0, page.Items[:i], min(after-age, after)
 		}
 	}
 	if old > 0 {
-		return old, nil, 0, nil
+		return old, nil, 0
 	}
-	return 0, page.Items, 0, nil
+	return 0, page.Items, 0
 }
 
 // eventFor is an alert as it is delivered.

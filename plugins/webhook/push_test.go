@@ -67,7 +67,7 @@ func startPush(t *testing.T, a *away, push webhook.Push, change func(*webhook.Co
 		}
 	})
 	w.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{w.hook}, Start: time.Now(),
-		Stubs: []plugintest.Stub{w.messages.Stub(), {Name: plugin.ServiceAlerts, Service: a}}})
+		Stubs: []plugintest.Stub{w.messages.Outbox(), {Name: plugin.ServiceAlerts, Service: a}}})
 	w.receiver.clock.Store(w.Host)
 	return w
 }

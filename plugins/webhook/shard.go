@@ -109,7 +109,7 @@ func (s *shard) load(ctx context.Context) (err error) {
 	if s.at.epoch == epoch {
 		return nil
 	}
-	end, err := s.endpoint.plugin.messages.Fed(ctx, s.feed, 0, 0)
+	end, err := s.endpoint.plugin.outbox.Fed(ctx, s.feed, 0, 0)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (s *shard) flush(ctx context.Context) {
 // step reads a page of the feed and delivers what concerns the endpoint; more says that there is
 // more already.
 func (s *shard) step(ctx context.Context) (more bool, err error) {
-	page, err := s.endpoint.plugin.messages.Fed(ctx, s.feed, s.at.place, s.config().Batch)
+	page, err := s.endpoint.plugin.outbox.Fed(ctx, s.feed, s.at.place, s.config().Batch)
 	if err != nil {
 		return false, err
 	}
@@ -185,11 +185,7 @@ func (s *shard) seen(page timeline.Page[plugin.Fed], events []event) {
 func (s *shard) pick(page timeline.Page[plugin.Fed]) (events []event, through plugin.Fed, err error) {
 	size := 0
 	for _, item := range page.Items {
-		name, _, err := nameOf(item)
-		if err != nil {
-			return nil, through, err
-		}
-		if wants(s.endpoint.Events, name) {
+		if wants(s.endpoint.Events, item.Event) {
 			e, err := eventOf(s.feed, item)
 			if err != nil {
 				return nil, through, err

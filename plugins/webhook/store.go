@@ -80,6 +80,17 @@ func (s *store) begin(ctx context.Context, name string, cursors []cursor) error 
 	})
 }
 
+// beginOnce is begin where another core may be faster.
+func (s *store) beginOnce(ctx context.Context, name string, cursors []cursor) error {
+	err := s.begin(ctx, name, cursors)
+	if err != nil {
+		if known, lookErr := s.knows(ctx, name); known && lookErr == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // take gives the lease of an endpoint to a core if nobody has it; nil: somebody has, or it is stopped.
 func (s *store) take(ctx context.Context, name, core string, now time.Time, length time.Duration) (l *lease, stopped bool, err error) {
 	st, err := s.state(ctx, name)

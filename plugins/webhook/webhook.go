@@ -52,6 +52,11 @@ type Config struct {
 	// Lease is how long a core that does not say any more that it delivers is believed to.
 	// Default 20 s.
 	Lease time.Duration `yaml:"lease"`
+	// PresenceGrace is how long somebody may be without a session before he is said to be offline.
+	// Default 30 s.
+	PresenceGrace time.Duration `yaml:"presence_grace"`
+	// PresenceSweep is how often everybody who is online as endpoints know is looked for. Default 1 min.
+	PresenceSweep time.Duration `yaml:"presence_sweep"`
 }
 
 // Webhook is the plugin. Its methods are safe for concurrent use after Provision.
@@ -61,20 +66,24 @@ type Webhook struct {
 	// Static after Provision.
 	host      plugin.Host
 	store     *store
-	messages  plugin.Messages
+	outbox    plugin.Outbox
 	alerts    plugin.Alerts // nil: no endpoint is for offline pushes
 	endpoints []*endpoint
+	core      string // this run of this one
+	online    onlineStore
+	lookouts  *lookouts // nil: no endpoint is told who is online
 }
 
 // New makes the plugin with the default configuration.
 func New() *Webhook {
 	return &Webhook{config: Config{Timeout: 10 * time.Second, Batch: 100, BatchBytes: 256 << 10, Pause: time.Second, MostPause: 5 * time.Minute,
-		Tries: 10, GiveUp: 24 * time.Hour, MostDead: 10_000, Poll: time.Second, Lease: 20 * time.Second}}
+		Tries: 10, GiveUp: 24 * time.Hour, MostDead: 10_000, Poll: time.Second, Lease: 20 * time.Second,
+		PresenceGrace: 30 * time.Second, PresenceSweep: time.Minute}}
 }
 
 // Info implements plugin.Plugin.
 func (p *Webhook) Info() plugin.Info {
-	return plugin.Info{Name: "webhook", Version: "1.0", Needs: []string{plugin.ServiceMessages}}
+	return plugin.Info{Name: "webhook", Version: "1.0", Needs: []string{plugin.ServiceOutbox}}
 }
 
 // Config implements plugin.Configurer.
@@ -108,6 +117,8 @@ func (p *Webhook) Validate() error {
 		{c.MostDead >= 1 && c.MostDead <= 100_000, "most_dead", "must be 1-100000"},
 		{c.Poll >= 10*time.Millisecond && c.Poll <= time.Minute, "poll", "must be 10ms-1m"},
 		{c.Lease >= time.Second && c.Lease <= 5*time.Minute, "lease", "must be 1s-5m"},
+		{c.PresenceGrace >= time.Second && c.PresenceGrace <= 10*time.Minute, "presence_grace", "must be 1s-10m"},
+		{c.PresenceSweep >= time.Second && c.PresenceSweep <= time.Hour, "presence_sweep", "must be 1s-1h"},
 	}
 	for _, check := range checks {
 		if !check.ok {
@@ -125,30 +136,47 @@ func (p *Webhook) Validate() error {
 func (p *Webhook) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.host = h
 	p.store = &store{db: h.DB(), tx: h.Tx}
-	if p.messages, err = plugin.Need[plugin.Messages](h, plugin.ServiceMessages); err != nil {
+	if p.outbox, err = plugin.Need[plugin.Outbox](h, plugin.ServiceOutbox); err != nil {
 		return err
 	}
-	if len(p.config.Endpoints) == 0 {
-		return nil
+	if err := p.hold(h); err != nil || len(p.config.Endpoints) == 0 {
+		return err
 	}
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	name := core()
+	p.core = core()
 	for _, c := range p.config.Endpoints {
 		if c.Push != nil && p.alerts == nil {
 			if p.alerts, err = plugin.Need[plugin.Alerts](h, plugin.ServiceAlerts); err != nil {
 				return err
 			}
 		}
-		e, err := p.newEndpoint(c, name)
+		e, err := p.newEndpoint(c, p.core)
 		if err != nil {
 			return err
 		}
 		p.endpoints = append(p.endpoints, e)
 	}
-	p.messages.Feed(p.woken)
+	p.outbox.Feed(plugin.Feeding{Woken: p.woken, Wants: p.wants})
+	if p.wants(onlineEvent) || p.wants(offlineEvent) {
+		p.lookouts = newLookouts()
+		h.Watch(p.lookouts.hear)
+	}
 	return nil
+}
+
+// hold says what is kept of people.
+func (p *Webhook) hold(h plugin.Host) error {
+	p.online = onlineStore{p.store, h.Dialect()}
+	if _, ok := h.Service(plugin.ServiceHoldings); !ok {
+		return nil
+	}
+	of, err := plugin.Need[plugin.HoldingsOf](h, plugin.ServiceHoldings)
+	if err == nil {
+		of.Hold("webhook", holdings{p.online})
+	}
+	return err
 }
 
 // core names this run of this core, for operators and for leases.
@@ -167,6 +195,14 @@ func (p *Webhook) Start(ctx context.Context) error {
 		}
 		p.host.Go("webhook "+e.Name, e.run)
 	}
+	if p.lookouts == nil {
+		return nil
+	}
+	if err := p.beginSweeps(ctx); err != nil {
+		return err
+	}
+	p.host.Go("who comes online", p.runLookouts)
+	p.host.Go("who went offline", p.runSweeps)
 	return nil
 }
 
@@ -183,6 +219,16 @@ func (p *Webhook) woken(feed im.UserID) {
 	for _, e := range p.endpoints {
 		e.shards[-1-feed].awake()
 	}
+}
+
+// wants reports whether an endpoint names an event.
+func (p *Webhook) wants(event string) bool {
+	for _, e := range p.endpoints {
+		if wants(e.Events, event) {
+			return true
+		}
+	}
+	return false
 }
 
 // Register implements plugin.Plugin: clients have no actions here.

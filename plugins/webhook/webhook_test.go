@@ -27,7 +27,7 @@ import (
 const patience = time.Minute
 
 func TestConform(t *testing.T) {
-	plugintest.Conform(t, func() plugin.Plugin { return webhook.New() }, new(plugintest.Messages).Stub())
+	plugintest.Conform(t, func() plugin.Plugin { return webhook.New() }, new(plugintest.Messages).Outbox())
 }
 
 const (
@@ -46,6 +46,7 @@ type told struct {
 		ConversationID string `json:"conversation_id"`
 		Seq            int64  `json:"seq"`
 		Text           string `json:"text"`
+		Data           string `json:"data"`
 	} `json:"message"`
 }
 
@@ -176,7 +177,7 @@ func start(t *testing.T, change func(*webhook.Config)) *world {
 	t.Helper()
 	w := &world{t: t, messages: &plugintest.Messages{}, receiver: newReceiver(t)}
 	w.hook = configured(t, w.receiver.server.URL, change)
-	w.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{w.hook}, Stubs: []plugintest.Stub{w.messages.Stub()}, Start: time.Now()})
+	w.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{w.hook}, Stubs: []plugintest.Stub{w.messages.Outbox()}, Start: time.Now()})
 	w.receiver.clock.Store(w.Host)
 	return w
 }
@@ -595,7 +596,7 @@ func TestPrivateAddresses(t *testing.T) {
 type second struct{ *webhook.Webhook }
 
 func (second) Info() plugin.Info {
-	return plugin.Info{Name: "second", Version: "1", Needs: []string{plugin.ServiceMessages}}
+	return plugin.Info{Name: "second", Version: "1", Needs: []string{plugin.ServiceOutbox}}
 }
 
 // Of two cores one delivers, also while operators set places; when it ends the other goes on.
@@ -604,7 +605,7 @@ func TestTwoCores(t *testing.T) {
 	short := func(c *webhook.Config) { c.Lease, c.Batch = time.Second, 3 }
 	w.hook = configured(t, w.receiver.server.URL, short)
 	other := configured(t, w.receiver.server.URL, short)
-	w.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{w.hook, second{other}}, Stubs: []plugintest.Stub{w.messages.Stub()}, Start: time.Now()})
+	w.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{w.hook, second{other}}, Stubs: []plugintest.Stub{w.messages.Outbox()}, Start: time.Now()})
 	w.receiver.clock.Store(w.Host)
 	first := w.say(5, 10, "m")
 	w.wantTold(first)

@@ -63,6 +63,7 @@ type Host struct {
 	borrowed   bool          // the timelines, of another host, which closes them
 	redis      *redis.Client // nil with the embedded stores
 	registry   presence.Registry
+	observed   *presence.Observed // the same
 	rooms      *rooms
 	ids        *im.IDGenerator
 	services   *plugin.Services
@@ -121,6 +122,8 @@ func Start(t testing.TB, o Options) (*Host, error) {
 	if err := h.open(t, o.Dir); err != nil {
 		return nil, err
 	}
+	h.observed = presence.Observe(h.registry)
+	h.registry = h.observed
 	if o.Timelines != nil {
 		if err := h.timelines.Close(); err != nil {
 			return nil, err

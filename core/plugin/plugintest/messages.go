@@ -33,19 +33,25 @@ type Messages struct {
 	guards    []plugin.ChatGuard
 	posts     []plugin.Post
 	delivered int
-	woken     []func(feed im.UserID)
+	feedings  []plugin.Feeding
+	shows     map[im.ConversationType]plugin.Show
 	reminded  []im.UserID
 }
 
-var _ plugin.Messages = (*Messages)(nil)
+var (
+	_ plugin.Messages = (*Messages)(nil)
+	_ plugin.Outbox   = (*Messages)(nil)
+)
 
-// Stub has it stand for plugin.ServiceMessages.
-func (m *Messages) Stub() Stub { return Stub{plugin.ServiceMessages, m} }
+// Stub has it stand for plugin.ServiceMessages, Outbox for plugin.ServiceOutbox.
+func (m *Messages) Stub() Stub   { return Stub{plugin.ServiceMessages, m} }
+func (m *Messages) Outbox() Stub { return Stub{plugin.ServiceOutbox, m} }
 
 func (m *Messages) attach(h plugin.Host) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.host, m.owners, m.guards, m.woken = h, map[im.ConversationType]plugin.ConversationOwner{}, nil, nil
+	m.host, m.owners, m.guards, m.feedings = h, map[im.ConversationType]plugin.ConversationOwner{}, nil, nil
+	m.shows = map[im.ConversationType]plugin.Show{}
 }
 
 // Own implements plugin.Messages. It panics on a type that is owned.
@@ -106,19 +112,27 @@ func (m *Messages) commit(ctx context.Context, c im.ConversationID, sender im.Us
 	if err != nil {
 		return timeline.Committed{}, err
 	}
+	return m.append(ctx, timeline.Draft{Conversation: c, Sender: sender, ClientID: clientID, Digest: sha256.Sum256(body), Body: body, Inboxes: inboxes})
+}
+
+// append commits a draft, to its feed too if a plugin asked for that.
+func (m *Messages) append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
 	m.mu.Lock()
-	h, woken := m.host, m.woken
+	h, feedings := m.host, m.feedings
 	m.mu.Unlock()
-	feed := im.FeedOf(c)
-	if len(woken) > 0 {
-		inboxes = append(slices.Clone(inboxes), feed)
+	feed, told := im.FeedOf(d.Conversation), d.OnCommit
+	if len(feedings) > 0 {
+		d.Inboxes = append(slices.Clone(d.Inboxes), feed)
 	}
-	return h.Timelines().Append(ctx, timeline.Draft{Conversation: c, Sender: sender, ClientID: clientID, Digest: sha256.Sum256(body), Body: body, Inboxes: inboxes,
-		OnCommit: func(timeline.Committed) {
-			for _, one := range woken {
-				one(feed)
-			}
-		}})
+	d.OnCommit = func(done timeline.Committed) {
+		if told != nil {
+			told(done)
+		}
+		for _, f := range feedings {
+			f.Woken(feed)
+		}
+	}
+	return h.Timelines().Append(ctx, d)
 }
 
 // Say commits a text of somebody's, as chat would have it, to the inboxes of people.
@@ -131,34 +145,97 @@ func (m *Messages) Say(t testing.TB, c im.ConversationID, sender im.UserID, clie
 	return done
 }
 
-// Feed implements plugin.Messages.
-func (m *Messages) Feed(woken func(feed im.UserID)) {
+// Feed implements plugin.Outbox.
+func (m *Messages) Feed(f plugin.Feeding) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.woken = append(m.woken, woken)
+	m.feedings = append(m.feedings, f)
 }
 
-// Fed implements plugin.Messages.
-func (m *Messages) Fed(ctx context.Context, feed im.UserID, after int64, limit int) (page timeline.Page[plugin.Fed], err error) {
+// Show implements plugin.Outbox.
+func (m *Messages) Show(t im.ConversationType, show plugin.Show) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shows[t] = show
+}
+
+// Wanted implements plugin.Outbox.
+func (m *Messages) Wanted(event string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.feedings, func(f plugin.Feeding) bool { return f.Wants != nil && f.Wants(event) })
+}
+
+// Append implements plugin.Outbox.
+func (m *Messages) Append(ctx context.Context, event string, d timeline.Draft) (timeline.Committed, error) {
+	if m.Wanted(event) {
+		return m.append(ctx, d)
+	}
 	m.mu.Lock()
 	h := m.host
+	m.mu.Unlock()
+	return h.Timelines().Append(ctx, d)
+}
+
+// Tell implements plugin.Outbox.
+func (m *Messages) Tell(ctx context.Context, notices ...plugin.Notice) []error {
+	faults := make([]error, len(notices))
+	for i, n := range notices {
+		if m.Wanted(n.Name) {
+			_, faults[i] = m.commit(ctx, n.About.Aside(), 0, n.ID, chatpb.Content{Kind: chatpb.MessageKind_MESSAGE_KIND_EVENT, Event: n.Name, Data: n.Data}, nil)
+		}
+	}
+	return faults
+}
+
+// Note implements plugin.Outbox: a notice that is wanted is filed as an event of nobody.
+func (m *Messages) Note(ctx context.Context, tx *stdsql.Tx, n plugin.Notice) error {
+	if !m.Wanted(n.Name) {
+		return nil
+	}
+	return m.File(ctx, tx, plugin.Event{Name: n.Name, Data: n.Data})
+}
+
+// Fed implements plugin.Outbox.
+func (m *Messages) Fed(ctx context.Context, feed im.UserID, after int64, limit int) (page timeline.Page[plugin.Fed], err error) {
+	m.mu.Lock()
+	h, shows := m.host, m.shows
 	m.mu.Unlock()
 	entries, err := h.Timelines().Inbox(ctx, feed, after, limit)
 	page = timeline.Page[plugin.Fed]{HasMore: entries.HasMore, Head: entries.Head, Floor: entries.Floor}
 	for _, e := range entries.Items {
-		var content chatpb.Content
-		if err := content.Unmarshal(e.Body); err != nil {
+		item, err := fedOf(e, shows[e.Conversation.Type()])
+		if err != nil {
 			return page, err
 		}
-		c, shadowed := e.Conversation, false
-		if of, is := c.Shadowed(); is {
-			c, shadowed = of, true
-		}
-		page.Items = append(page.Items, plugin.Fed{Position: e.InboxSeq, ID: e.ID, Shadowed: shadowed, Message: &chatpb.Message{
-			Id: e.ID.String(), ConversationId: string(c), Seq: e.Seq, SenderId: int64(e.Sender), ClientId: e.ClientID,
-			TimeMs: e.Time.UnixMilli(), Kind: content.Kind, Text: content.Text, Event: content.Event, Data: content.Data}})
+		page.Items = append(page.Items, item)
 	}
 	return page, err
+}
+
+// fedOf is an entry of a feed as chat, or the plugin that it belongs to, would have it.
+func fedOf(e timeline.Entry, show plugin.Show) (f plugin.Fed, err error) {
+	f = plugin.Fed{Position: e.InboxSeq, ID: e.ID, Time: e.Time, Event: "message.committed"}
+	if show != nil && !e.Conversation.IsAside() {
+		f.Event, f.Message, err = show(e.Message)
+		return f, err
+	}
+	var content chatpb.Content
+	if err := content.Unmarshal(e.Body); err != nil {
+		return f, err
+	}
+	c := e.Conversation
+	if of, beside := c.Shadowed(); beside {
+		if c, f.Shadowed = of, !c.IsAside(); f.Shadowed {
+			f.Event = "message.shadowed"
+		}
+	}
+	if content.Kind == chatpb.MessageKind_MESSAGE_KIND_EVENT {
+		f.Event = content.Event
+	}
+	f.Message = &chatpb.Message{Id: e.ID.String(), ConversationId: string(c), Seq: e.Seq, SenderId: int64(e.Sender), ClientId: e.ClientID,
+		TimeMs: e.Time.UnixMilli(), Kind: content.Kind, Text: content.Text, Event: content.Event, Data: content.Data}
+	return f, nil
 }
 
 // Posts are the posts that were committed, in order, each once.

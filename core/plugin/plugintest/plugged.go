@@ -29,14 +29,15 @@ func (h *Host) hostFor(info plugin.Info) plugin.Host {
 	return plugged{host: h, name: info.Name, log: h.log.With("plugin", info.Name)}
 }
 
-func (p plugged) Log() *slog.Logger           { return p.log }
-func (p plugged) Now() time.Time              { return p.host.Now() }
-func (p plugged) DB() *stdsql.DB              { return p.host.DB() }
-func (p plugged) Dialect() string             { return p.host.directory.Dialect() }
-func (p plugged) Timelines() timeline.Store   { return p.host.timelines }
-func (p plugged) Presence() presence.Registry { return p.host.registry }
-func (p plugged) Rooms() plugin.Rooms         { return p.host.rooms }
-func (p plugged) MessageIDs() *im.IDGenerator { return p.host.ids }
+func (p plugged) Log() *slog.Logger                                    { return p.log }
+func (p plugged) Now() time.Time                                       { return p.host.Now() }
+func (p plugged) DB() *stdsql.DB                                       { return p.host.DB() }
+func (p plugged) Dialect() string                                      { return p.host.directory.Dialect() }
+func (p plugged) Timelines() timeline.Store                            { return p.host.timelines }
+func (p plugged) Presence() presence.Registry                          { return p.host.registry }
+func (p plugged) Watch(heard func(presence.Change, ...presence.Route)) { p.host.observed.Listen(heard) }
+func (p plugged) Rooms() plugin.Rooms                                  { return p.host.rooms }
+func (p plugged) MessageIDs() *im.IDGenerator                          { return p.host.ids }
 
 func (p plugged) Tx(ctx context.Context, fn func(*stdsql.Tx) error) error {
 	return p.host.directory.Tx(ctx, fn)

@@ -1,0 +1,284 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/presence"
+	"freeim/core/timeline"
+)
+
+// This file is user.online and user.offline. What sessions come and go says only of whom to look: whether somebody is
+// online is the registry's to say, and what was told is in the directory. README.md has the states, and what is promised.
+
+const (
+	onlineEvent  = "user.online"
+	offlineEvent = "user.offline"
+
+	mostWaiting = 65_536 // people whom a core is to look at
+	lookedAt    = 256    // people at once
+	mostRecent  = 131_072
+	recentFor   = 10 * time.Minute
+	lookPause   = time.Second // after a fault
+)
+
+// lookouts is who came and went at this core, and waits to be looked at. Safe for concurrent use.
+type lookouts struct {
+	wake chan struct{} // of length 1
+	// dropped counts people whom there was no room for, came and went the events that were told.
+	dropped, came, went atomic.Int64
+
+	mu            sync.Mutex // guards the fields below
+	waiting       map[im.UserID]presence.Route
+	recent, older map[im.UserID]struct{} // who was found to be told as it is: a census need not have him looked at
+	rotated       time.Time
+}
+
+func newLookouts() *lookouts {
+	return &lookouts{wake: make(chan struct{}, 1), waiting: map[im.UserID]presence.Route{}, recent: map[im.UserID]struct{}{}}
+}
+
+// hear is for presence.Observed.
+func (l *lookouts) hear(c presence.Change, routes ...presence.Route) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range routes {
+		if c == presence.Listed && l.known(r.User) {
+			continue
+		}
+		l.put(r)
+	}
+}
+
+// put has somebody be looked at, by his last session that was heard of. l.mu must be held.
+func (l *lookouts) put(r presence.Route) {
+	if _, waits := l.waiting[r.User]; !waits && len(l.waiting) >= mostWaiting {
+		l.dropped.Add(1) // a census or the sweep finds him
+		return
+	}
+	l.waiting[r.User] = r
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// known reports whether somebody was looked at lately. l.mu must be held.
+func (l *lookouts) known(u im.UserID) bool {
+	_, recent := l.recent[u]
+	_, older := l.older[u]
+	return recent || older
+}
+
+// found notes who was found to be told as it is.
+func (l *lookouts) found(users []im.UserID, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.recent)+len(users) > mostRecent || now.Sub(l.rotated).Abs() > recentFor/2 {
+		l.recent, l.older, l.rotated = make(map[im.UserID]struct{}, len(users)), l.recent, now
+	}
+	for _, u := range users {
+		l.recent[u] = struct{}{}
+	}
+}
+
+// take gives some who wait.
+func (l *lookouts) take() map[im.UserID]presence.Route {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	some := make(map[im.UserID]presence.Route, min(lookedAt, len(l.waiting)))
+	for u, r := range l.waiting {
+		if len(some) == lookedAt {
+			break
+		}
+		some[u] = r
+		delete(l.waiting, u)
+	}
+	return some
+}
+
+// back has people be looked at again, but for whom there is newer word.
+func (l *lookouts) back(some map[im.UserID]presence.Route) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for u, r := range some {
+		if _, waits := l.waiting[u]; !waits {
+			l.put(r)
+		}
+	}
+}
+
+// runLookouts looks at people until ctx ends.
+func (p *Webhook) runLookouts(ctx context.Context) {
+	for failing := false; ctx.Err() == nil; {
+		some := p.lookouts.take()
+		if len(some) == 0 {
+			select {
+			case <-p.lookouts.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		err := p.look(ctx, some, false)
+		if err != nil {
+			p.lookouts.back(some)
+			if !failing && ctx.Err() == nil {
+				p.host.Log().Warn("who comes online waits to be told", "err", err)
+			}
+			pause(ctx, lookPause)
+		}
+		failing = err != nil
+	}
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// mostLooks is how often one look goes round before the sweep has to go on.
+const mostLooks = 4
+
+// look has other programs be told of people as the registry has them. some are their sessions that were last heard of,
+// if any. late is for those who are away for so long that they are gone.
+func (p *Webhook) look(ctx context.Context, some map[im.UserID]presence.Route, late bool) error {
+	users := make([]im.UserID, 0, len(some))
+	for u := range some {
+		users = append(users, u)
+	}
+	slices.Sort(users) // so two cores lock rows in one order
+	for range mostLooks {
+		again, err := p.lookOnce(ctx, users, some, late)
+		if err != nil || len(again) == 0 {
+			return err
+		}
+		users = again
+	}
+	return errors.New("people come and go too fast")
+}
+
+// lookOnce does a step for each, and gives those who need another.
+func (p *Webhook) lookOnce(ctx context.Context, users []im.UserID, heard map[im.UserID]presence.Route, late bool) (again []im.UserID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	rows, err := p.online.people(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := p.host.Presence().Routes(ctx, users...)
+	if err != nil { // of whom it knows nothing now, nothing changes
+		return nil, err
+	}
+	var moves []*move
+	var told []person // who are coming or going
+	var settled []im.UserID
+	for i, u := range users {
+		was := rows[u]
+		is, tell := p.next(was, routes[i], heard[u], late)
+		switch {
+		case tell:
+			told = append(told, was)
+		case is.state != was.state:
+			is.user, was.user = u, u
+			moves = append(moves, &move{was: was, is: is})
+		case is.state == stateOnline:
+			settled = append(settled, u)
+		}
+	}
+	if err := p.online.apply(ctx, moves); err != nil {
+		return nil, err
+	}
+	for _, m := range moves {
+		switch {
+		case !m.done:
+			again = append(again, m.is.user)
+		case m.is.state == stateComing, m.is.state == stateGoing:
+			told = append(told, m.is)
+		}
+	}
+	more, err := p.tellOnline(ctx, told)
+	p.lookouts.found(settled, p.host.Now())
+	again = append(again, more...)
+	slices.Sort(again)
+	return again, err
+}
+
+const lookTime = 10 * time.Second
+
+// next is what comes of somebody whose sessions are routes: another state, or tell: first other programs must be told of
+// the present one.
+func (p *Webhook) next(was person, routes []presence.Route, heard presence.Route, late bool) (is person, tell bool) {
+	is, now := was, p.host.Now().UnixMilli()
+	switch there := len(routes) > 0; {
+	case was.state == stateComing, was.state == stateGoing:
+		return is, true
+	case was.state == stateOffline && there:
+		return came(routes[0], now), false
+	case was.state == stateOnline && !there:
+		is.state, is.atMs = stateAway, now
+		if heard.Device != "" {
+			is.device, is.kind = heard.Device, heard.DeviceType
+		}
+	case was.state == stateAway && there:
+		is.state, is.atMs = stateOnline, now
+	case was.state == stateAway && late && now-was.atMs >= p.config.PresenceGrace.Milliseconds():
+		is.state, is.tag = stateGoing, newTag()
+	}
+	return is, false
+}
+
+// tellOnline commits the events of people who are coming or going, and notes that. Done again, by this core or another
+// one, it commits nothing. Who went may have come back: again are those to be looked at.
+func (p *Webhook) tellOnline(ctx context.Context, told []person) (again []im.UserID, err error) {
+	if len(told) == 0 {
+		return nil, nil
+	}
+	notices := make([]plugin.Notice, len(told))
+	for i, one := range told {
+		if notices[i], err = one.notice(); err != nil {
+			return nil, err
+		}
+	}
+	var moves []*move
+	var faults []error
+	for i, fault := range p.outbox.Tell(ctx, notices...) {
+		is := told[i]
+		switch {
+		case fault != nil && !errors.Is(fault, timeline.ErrConflict): // a core of another version told it in its own words
+			faults = append(faults, fault)
+			continue
+		case is.state == stateComing:
+			is.state = stateOnline
+			p.lookouts.came.Add(1)
+		default:
+			is.state = stateOffline
+			p.lookouts.went.Add(1)
+		}
+		moves = append(moves, &move{was: told[i], is: is})
+		again = append(again, is.user)
+	}
+	if err := p.online.apply(ctx, moves); err != nil {
+		faults = append(faults, err)
+	}
+	return again, errors.Join(faults...)
+}
+
+// Counts implements plugin.Counter.
+func (p *Webhook) Counts() map[string]int64 {
+	l := p.lookouts
+	if l == nil {
+		return nil
+	}
+	return map[string]int64{"online": l.came.Load(), "offline": l.went.Load(), "presence_dropped": l.dropped.Load()}
+}

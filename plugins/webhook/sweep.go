@@ -1,0 +1,147 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"freeim/core/im"
+	"freeim/core/presence"
+)
+
+// This file is the one core that says who went: who is away for the grace, what a core that ended left half done, and, in
+// rounds, everybody who is online as other programs know, since nobody says when an edge dies. It has a lease, kept
+// beside those of endpoints.
+
+// sweepLease is what the lease is kept under: no endpoint can have such a name.
+const sweepLease = "~presence"
+
+const (
+	sweepEvery = time.Second
+	// sweepLeft is the age at which what another core began is taken to be left.
+	sweepLeft = 5 * time.Second
+)
+
+// beginSweeps makes sure that there is a lease to take.
+func (p *Webhook) beginSweeps(ctx context.Context) error {
+	known, err := p.store.knows(ctx, sweepLease)
+	if known || err != nil {
+		return err
+	}
+	return p.store.beginOnce(ctx, sweepLease, nil)
+}
+
+// runSweeps sweeps whenever this core has the lease, until ctx ends.
+func (p *Webhook) runSweeps(ctx context.Context) {
+	for ctx.Err() == nil {
+		l, _, err := p.store.take(ctx, sweepLease, p.core, p.host.Now(), p.config.Lease)
+		if err != nil && ctx.Err() == nil {
+			p.host.Log().Error("who went offline waits to be told: the directory does not say who tells it", "err", err)
+		}
+		if l != nil {
+			p.sweepWhile(ctx, l)
+		}
+		pause(ctx, p.config.Lease/4)
+	}
+}
+
+// sweepWhile sweeps until ctx ends or the lease is another core's.
+func (p *Webhook) sweepWhile(ctx context.Context, l *lease) {
+	defer func() {
+		giving, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer done()
+		_ = p.store.giveBack(giving, sweepLease, l.fence) // else it ends by itself
+	}()
+	s := sweep{Webhook: p, began: p.host.Now()}
+	for renewed, failing := time.Now(), false; ctx.Err() == nil; pause(ctx, min(sweepEvery, p.config.PresenceGrace)) {
+		if time.Since(renewed) > p.config.Lease/4 {
+			err := p.store.renew(ctx, sweepLease, l, p.host.Now().Add(p.config.Lease))
+			if errors.Is(err, errFenced) || err != nil && time.Since(renewed) > p.config.Lease {
+				return
+			}
+			if err == nil {
+				renewed = time.Now()
+			}
+		}
+		err := s.step(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			p.host.Log().Warn("who went offline waits to be told", "err", err)
+		}
+		failing = err != nil
+	}
+}
+
+// sweep is one core's, for as long as it has the lease.
+type sweep struct {
+	*Webhook
+	began time.Time // nobody is gone before the grace is over since: edges may only just be linking
+
+	after        im.UserID // where the round is
+	rounded      time.Time // when the last round began
+	pages, paged int       // of the last round, of this one
+}
+
+// step looks at those whose time has come, and at a part of all.
+func (s *sweep) step(ctx context.Context) error {
+	now := s.host.Now()
+	faults := []error{s.due(ctx, stateComing, now.Add(-sweepLeft), false), s.due(ctx, stateGoing, now.Add(-sweepLeft), false)}
+	if now.Sub(s.began) >= s.config.PresenceGrace {
+		faults = append(faults, s.due(ctx, stateAway, now.Add(-s.config.PresenceGrace), true))
+	}
+	return errors.Join(append(faults, s.round(ctx, now))...)
+}
+
+// mostPages bounds what one step looks at of each state.
+const mostPages = 20
+
+// due looks at those who are in a state since some time.
+func (s *sweep) due(ctx context.Context, state onlineState, since time.Time, late bool) error {
+	for range mostPages {
+		users, err := s.online.list(ctx, selectDue, state, since.UnixMilli(), lookedAt)
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		if err := s.look(ctx, sessionless(users), late); err != nil || len(users) < lookedAt {
+			return err
+		}
+	}
+	return nil
+}
+
+// round looks at a part of all who are online, so that a round takes about half of PresenceSweep.
+func (s *sweep) round(ctx context.Context, now time.Time) error {
+	if s.after == 0 && now.Sub(s.rounded).Abs() < s.config.PresenceSweep {
+		return nil
+	}
+	if s.after == 0 {
+		s.rounded, s.pages, s.paged = now, s.paged, 0
+	}
+	steps := max(1, int(s.config.PresenceSweep/2/sweepEvery))
+	for range max(1, (s.pages+steps-1)/steps) {
+		users, err := s.online.list(ctx, selectAll, int64(s.after), lookedAt)
+		if err != nil {
+			return err
+		}
+		if len(users) > 0 {
+			if err := s.look(ctx, sessionless(users), false); err != nil {
+				return err
+			}
+			s.after = users[len(users)-1]
+			s.paged++
+		}
+		if len(users) < lookedAt {
+			s.after = 0
+			return nil
+		}
+	}
+	return nil
+}
+
+// sessionless is people of whose sessions nothing was heard.
+func sessionless(users []im.UserID) map[im.UserID]presence.Route {
+	some := make(map[im.UserID]presence.Route, len(users))
+	for _, u := range users {
+		some[u] = presence.Route{}
+	}
+	return some
+}

@@ -96,7 +96,7 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 			Listen: cfg.Admin.Listen, Key: key, Figures: registry, Log: log, Routes: routes,
 			Alive:  map[string]admin.Check{"core": core.Alive},
 			Checks: map[string]admin.Check{"core": core.Ready},
-			Lesser: map[string]admin.Check{"presence": core.Degraded}})
+			Lesser: map[string]admin.Check{"presence": core.Degraded, "durability": core.Durable}})
 		if err != nil {
 			return err
 		}

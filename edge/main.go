@@ -123,6 +123,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 		}
 		defer func() { err = errors.Join(err, core.Close(last)) }()
 		shown.Alive["core"], shown.Checks["core"], shown.Lesser["presence"] = core.Alive, core.Ready, core.Degraded
+		shown.Lesser["durability"] = core.Durable
 		shown.Routes["GET /backup"] = admin.Page{Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"}
 		shown.Routes["GET /rules/events"] = admin.Page{Handler: core.RuleEvents(), About: "what rules told by im.emit; ?follow=1 goes on"}
 		for _, p := range core.RulePages() {

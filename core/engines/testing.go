@@ -58,18 +58,22 @@ func MariaDB(t testing.TB) *MariaDBServer {
 	return MariaDBWith(t, MariaDBOptions{})
 }
 
-// MariaDBWith is MariaDB with options; an empty Dir is a temporary one.
+// MariaDBWith is MariaDB with options; an empty Dir is a temporary one. A server that
+// was in Dir before left its data, which this one goes on with.
 func MariaDBWith(t testing.TB, o MariaDBOptions) *MariaDBServer {
 	t.Helper()
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
-	installation, err := shared.installation(t.Context())
-	if err == nil {
-		err = os.CopyFS(filepath.Join(o.Dir, "data"), os.DirFS(filepath.Join(installation, "data")))
-	}
-	if err != nil {
-		return kept[*MariaDBServer](t, nil, err)
+	data := filepath.Join(o.Dir, "data")
+	if _, err := os.Stat(data); errors.Is(err, os.ErrNotExist) {
+		installation, err := shared.installation(t.Context())
+		if err == nil {
+			err = os.CopyFS(data, os.DirFS(filepath.Join(installation, "data")))
+		}
+		if err != nil {
+			return kept[*MariaDBServer](t, nil, err)
+		}
 	}
 	m, err := StartMariaDB(t.Context(), o)
 	return kept(t, m, err)

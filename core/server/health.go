@@ -42,6 +42,10 @@ func (s *Server) Degraded(ctx context.Context) error {
 	return nil
 }
 
+// Durable says why what the core commits may be lost; nil: it is not. The core serves
+// nevertheless, for the reason that Degraded gives; the operator's alert is loud.
+func (s *Server) Durable(context.Context) error { return s.unsafe() }
+
 // Alive says what only a restart mends: Kitex that answers no connection, a
 // fan-out that stands still, or an embedded store whose disk failed; nil: nothing.
 // A store that is away, or whose disk is full, is no such thing.

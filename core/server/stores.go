@@ -29,6 +29,7 @@ type stores struct {
 	limiter   func(name string, n int, per time.Duration) plugin.Limiter
 	healthy   func(context.Context) error // of the timelines
 	broken    func() error                // of the timelines: what only a restart mends
+	unsafe    func() error                // of the timelines: why what they commit may be lost
 	redis     *redis.Client               // nil without Redis
 	shared    engine.Shared               // what scripts share; nil: this core is alone
 }
@@ -62,7 +63,7 @@ func (s *Server) openEmbedded(figures prometheus.Registerer) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the timelines: %w", err)
 	}
-	s.timelines, s.healthy, s.broken = store, store.Health, store.Broken
+	s.timelines, s.healthy, s.broken, s.unsafe = store, store.Health, store.Broken, func() error { return nil }
 	return nil
 }
 
@@ -82,7 +83,7 @@ func (s *Server) openMySQL(ctx context.Context, figures prometheus.Registerer) (
 	if err != nil {
 		return fmt.Errorf("open the message record: %w", err)
 	}
-	s.timelines, s.healthy, s.broken = record, record.Health, func() error { return nil }
+	s.timelines, s.healthy, s.broken, s.unsafe = record, record.Health, func() error { return nil }, record.Unsafe
 	return nil
 }
 

@@ -77,12 +77,16 @@ func TestUnsafeMySQL(t *testing.T) {
 		t.Errorf("got %v, want an error that names the setting", err)
 	}
 	c.MySQL.AllowUnsafe = true
-	if _, err := start(t, c); err != nil {
-		t.Errorf("with allow_unsafe: %v", err)
+	s, err := start(t, c)
+	if err != nil {
+		t.Fatalf("with allow_unsafe: %v", err)
+	}
+	if err := s.Durable(t.Context()); err == nil || !strings.Contains(err.Error(), "innodb_flush_log_at_trx_commit is 2") {
+		t.Errorf("the running core says %v, want the setting", err)
 	}
 	var log bytes.Buffer
 	c.Listen = "unix:" + filepath.Join(t.TempDir(), "core.sock")
-	s, err := server.New(t.Context(), server.Options{Config: c, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err = server.New(t.Context(), server.Options{Config: c, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,10 @@ type RecordOptions struct {
 	// was not called for what was.
 	Doubt func()
 
+	// Watch is how often MySQL's settings are looked at that decide whether a commit
+	// is on its disk; 0: a minute. They also are when a connection was lost.
+	Watch time.Duration
+
 	// Patience is how long MySQL may take to answer before it counts as away;
 	// 0: 5 s.
 	Patience time.Duration
@@ -54,6 +58,9 @@ func (o *RecordOptions) setDefaults() {
 	}
 	if o.Patience == 0 {
 		o.Patience = 5 * time.Second
+	}
+	if o.Watch == 0 {
+		o.Watch = time.Minute
 	}
 }
 
@@ -74,11 +81,14 @@ type Record struct {
 	lookups chan *lookup  // never closed; what does not fit waits in ask
 	closing chan struct{} // closed by Close
 	ended   chan struct{} // closed by Close when nothing of the record runs any more
-	running sync.WaitGroup
+
+	reconnected chan struct{} // holds one; never closed
+	running     sync.WaitGroup
 
 	epoch    atomic.Pointer[string]
 	away     atomic.Pointer[error] // why nothing is asked of MySQL now; set by the committer
-	answered atomic.Int64          // when MySQL last did, in nanoseconds since 1970
+	risk     atomic.Pointer[NotDurable]
+	answered atomic.Int64 // when MySQL last did, in nanoseconds since 1970
 
 	closeOnce sync.Once
 }
@@ -97,8 +107,10 @@ func OpenRecord(ctx context.Context, o RecordOptions) (*Record, error) {
 		lookups: make(chan *lookup, queueLen),
 		closing: make(chan struct{}),
 		ended:   make(chan struct{}),
+
+		reconnected: make(chan struct{}, 1),
 	}
-	figures, err := newRecordFigures(o.Figures, func() float64 { return float64(len(r.queue)) })
+	figures, err := newRecordFigures(o.Figures, r)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +119,7 @@ func OpenRecord(ctx context.Context, o RecordOptions) (*Record, error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	r.running.Go(func() { newCommitter(r, o, figures).run(ctx) })
+	r.running.Go(func() { r.watchSettings(ctx, o.Watch) })
 	for range finders {
 		r.running.Go(func() { newFinder(r).run(ctx) })
 	}
@@ -142,12 +155,7 @@ func (r *Record) inspect(ctx context.Context) error {
 	if r.skips = err == nil; !r.skips && number(err) != errSyntax {
 		return fmt.Errorf("ask for MySQL's abilities: %w", err)
 	}
-	err = durability(ctx, r.readers)
-	if risk, ok := errors.AsType[*NotDurable](err); ok {
-		r.log.Error("ACKS ARE NOT DURABLE", "err", risk)
-		return nil
-	}
-	return err
+	return r.lookAtSettings(ctx)
 }
 
 // answer notes that MySQL has answered just now.

@@ -22,6 +22,7 @@ func (c *recordCommitter) awaitReturn(ctx context.Context, cause error) {
 			return
 		}
 	}
+	c.lostConnection()
 	if c.away.Swap(nil) != nil {
 		c.log.Info("MySQL is back")
 	}

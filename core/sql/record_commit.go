@@ -283,6 +283,7 @@ func (c *recordCommitter) persist(ctx context.Context, ops []recordOp) (left []r
 			how.create = true
 		case n == 0 && !sent && !lost && !errors.Is(err, timeline.ErrCorrupt):
 			lost = true // a connection from before MySQL's restart: nothing was committed
+			c.lostConnection()
 		default:
 			return ops, err
 		}

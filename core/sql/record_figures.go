@@ -17,7 +17,7 @@ type recordFigures struct {
 }
 
 // newRecordFigures registers the metrics, nowhere when r is nil.
-func newRecordFigures(r prometheus.Registerer, queued func() float64) (*recordFigures, error) {
+func newRecordFigures(r prometheus.Registerer, of *Record) (*recordFigures, error) {
 	f := &recordFigures{
 		writes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "freeim_timeline_batch_writes", Help: "Drafts and acknowledgements in one flush.",
@@ -34,8 +34,15 @@ func newRecordFigures(r prometheus.Registerer, queued func() float64) (*recordFi
 		return f, nil
 	}
 	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "freeim_timeline_queue", Help: "Writes that wait for the next batch."}, queued)
-	return f, errors.Join(r.Register(f.writes), r.Register(f.seconds), r.Register(waiting),
+		Name: "freeim_timeline_queue", Help: "Writes that wait for the next batch."}, func() float64 { return float64(len(of.queue)) })
+	unsafe := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freeim_timeline_unsafe", Help: "1 while MySQL's settings let a power cut take commits that were answered."}, func() float64 {
+		if of.Unsafe() != nil {
+			return 1
+		}
+		return 0
+	})
+	return f, errors.Join(r.Register(f.writes), r.Register(f.seconds), r.Register(waiting), r.Register(unsafe),
 		r.Register(f.retries), r.Register(f.failed))
 }
 

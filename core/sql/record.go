@@ -72,8 +72,9 @@ type Record struct {
 	log      *slog.Logger
 	dsn      string
 	patience time.Duration
-	packet   int  // what one packet to the server may hold, in octets
-	skips    bool // the server knows SKIP LOCKED: MySQL 8, MariaDB 10.6
+	mark     string // the name of its mark
+	packet   int    // what one packet to the server may hold, in octets
+	skips    bool   // the server knows SKIP LOCKED: MySQL 8, MariaDB 10.6
 	writers  *stdsql.DB
 	readers  *stdsql.DB
 
@@ -88,7 +89,9 @@ type Record struct {
 	epoch    atomic.Pointer[string]
 	away     atomic.Pointer[error] // why nothing is asked of MySQL now; set by the committer
 	risk     atomic.Pointer[NotDurable]
-	answered atomic.Int64 // when MySQL last did, in nanoseconds since 1970
+	lost     atomic.Pointer[error] // why what was answered is gone
+	acked    atomic.Int64          // the mark of what was answered last; 0: nothing was
+	answered atomic.Int64          // when MySQL last did, in nanoseconds since 1970
 
 	closeOnce sync.Once
 }
@@ -102,7 +105,7 @@ func OpenRecord(ctx context.Context, o RecordOptions) (*Record, error) {
 	}
 	o.setDefaults()
 	r := &Record{
-		log: o.Log, dsn: o.DSN, patience: o.Patience,
+		log: o.Log, dsn: o.DSN, patience: o.Patience, mark: markName(),
 		queue:   make(chan recordOp, queueLen),
 		lookups: make(chan *lookup, queueLen),
 		closing: make(chan struct{}),
@@ -119,7 +122,7 @@ func OpenRecord(ctx context.Context, o RecordOptions) (*Record, error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	r.running.Go(func() { newCommitter(r, o, figures).run(ctx) })
-	r.running.Go(func() { r.watchSettings(ctx, o.Watch) })
+	r.running.Go(func() { r.watch(ctx, o.Watch) })
 	for range finders {
 		r.running.Go(func() { newFinder(r).run(ctx) })
 	}
@@ -155,7 +158,7 @@ func (r *Record) inspect(ctx context.Context) error {
 	if r.skips = err == nil; !r.skips && number(err) != errSyntax {
 		return fmt.Errorf("ask for MySQL's abilities: %w", err)
 	}
-	return r.lookAtSettings(ctx)
+	return errors.Join(r.lookAtSettings(ctx), r.lookForLoss(ctx))
 }
 
 // answer notes that MySQL has answered just now.
@@ -203,6 +206,7 @@ func (r *Record) Close() error {
 		close(r.closing)
 		r.running.Wait()
 		close(r.ended)
+		r.leaveMark(context.Background())
 		leave(r.writers, r.log)
 		leave(r.readers, r.log)
 	})

@@ -411,7 +411,7 @@ func (in *recordIntake) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := setEpoch(ctx, tx, in.state.Epoch); err != nil {
+	if err := setEpoch(ctx, tx, in.state.Epoch, ""); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM record_meta WHERE name = 'import'"); err != nil {
@@ -425,11 +425,16 @@ type executor interface {
 	ExecContext(ctx context.Context, query string, args ...any) (stdsql.Result, error)
 }
 
-func setEpoch(ctx context.Context, e executor, epoch string) error {
+// setEpoch begins an epoch: what was lost in the one before is nobody's any more, so
+// marks and flags go, but for the mark of own.
+func setEpoch(ctx context.Context, e executor, epoch, own string) error {
 	if len(epoch) > 255 {
 		return fmt.Errorf("an epoch of %d octets is too long", len(epoch))
 	}
 	_, err := e.ExecContext(ctx, "UPDATE record_meta SET value = "+string(appendQuoted(nil, epoch))+" WHERE name = 'epoch'")
+	if err == nil {
+		_, err = e.ExecContext(ctx, "DELETE FROM record_meta WHERE (name LIKE '"+markPrefix+"%' OR name LIKE '"+flagPrefix+"%') AND name <> '"+markPrefix+own+"'")
+	}
 	return err
 }
 
@@ -438,7 +443,7 @@ func (r *Record) Renew(ctx context.Context) (string, error) {
 	err := r.refusal(ctx)
 	epoch := newEpoch()
 	if err == nil {
-		err = setEpoch(ctx, r.writers, epoch)
+		err = setEpoch(ctx, r.writers, epoch, r.mark)
 	}
 	if err != nil {
 		return "", fmt.Errorf("renew the epoch of the message record: %w", err)

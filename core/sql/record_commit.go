@@ -61,8 +61,10 @@ type recordCommitter struct {
 	script    script
 	logs      known[im.ConversationID]
 	people    known[im.UserID]
-	careful   int  // for how many batches more resends are looked for at once
-	undecided bool // of some writes of the batch nobody knows whether they were committed
+	careful   int   // for how many batches more resends are looked for at once
+	marks     marks // as the transaction found them
+	marked    int64 // the mark of the transaction tried last
+	undecided bool  // of some writes of the batch nobody knows whether they were committed
 
 	wary   time.Time              // until then heads that others hold are passed over
 	parked []recordOp             // those that were passed over, to be tried again
@@ -233,12 +235,16 @@ func (c *recordCommitter) settle(ctx context.Context, ops []recordOp) error {
 		return errors.Join(c.settle(ctx, ops[:half]), c.settle(ctx, ops[half:]))
 	}
 	err = fmt.Errorf("message record: %w", inTime(err))
-	c.log.Error("a batch of messages was not committed", "writes", len(ops), "err", err)
+	if astray(err) {
+		_ = c.lookForLoss(ctx) // tells all cores and the log; what it cannot, the next batch does
+	} else {
+		c.log.Error("a batch of messages was not committed", "writes", len(ops), "err", err)
+	}
 	c.figures.failed.Add(float64(len(ops)))
 	for _, o := range ops {
 		c.finish(o, err)
 	}
-	if number(err) != 0 || errors.Is(err, timeline.ErrCorrupt) {
+	if number(err) != 0 || errors.Is(err, timeline.ErrCorrupt) || astray(err) {
 		return nil // MySQL is there
 	}
 	return err
@@ -261,6 +267,9 @@ func (c *recordCommitter) persist(ctx context.Context, ops []recordOp) (left []r
 			c.answer()
 			c.figures.committed(len(ops), time.Since(started))
 			c.remember()
+			if c.Lost() != nil {
+				_ = c.lookForLoss(ctx) // it is over
+			}
 			for i, o := range ops {
 				c.finish(o, c.batch.errs[i])
 			}
@@ -281,6 +290,8 @@ func (c *recordCommitter) persist(ctx context.Context, ops []recordOp) (left []r
 			c.careful = 16
 		case errors.Is(err, errHeadless):
 			how.create = true
+		case astray(err):
+			return ops, err
 		case n == 0 && !sent && !lost && !errors.Is(err, timeline.ErrCorrupt):
 			lost = true // a connection from before MySQL's restart: nothing was committed
 			c.lostConnection()
@@ -314,7 +325,7 @@ func (c *recordCommitter) try(ctx context.Context, how manner) (sent bool, err e
 	// The driver's word that nothing was done, be it that the server takes no writes.
 	sent = sent && !errors.Is(err, driver.ErrBadConn)
 	ended := false
-	if number(err) != 0 || errors.Is(err, errHeadless) || errors.Is(err, errHeld) {
+	if number(err) != 0 || errors.Is(err, errHeadless) || errors.Is(err, errHeld) || astray(err) {
 		_, rolling := conn.ExecContext(ctx, "ROLLBACK")
 		ended = rolling == nil
 	}
@@ -342,10 +353,15 @@ func (c *recordCommitter) transact(ctx context.Context, conn *stdsql.Conn, how m
 		b.lock(s, how.create)
 	}
 	b.look(s, how.check)
+	c.marks = marks{}
+	s.statement(c.selectMarks(), c.readMark)
 	for _, p := range s.all() {
 		if err := exchange(ctx, conn, p); err != nil {
 			return false, err
 		}
+	}
+	if err := c.marks.judge(c.Record, c.acked.Load()); err != nil {
+		return false, err
 	}
 	if how.pass {
 		if c.passOver(); len(b.ops) == 0 {
@@ -362,6 +378,7 @@ func (c *recordCommitter) transact(ctx context.Context, conn *stdsql.Conn, how m
 	}
 	s.reset()
 	b.write(s)
+	c.writeMark(s)
 	s.statement("COMMIT", nil)
 	packets := s.all()
 	for i, p := range packets {
@@ -369,6 +386,7 @@ func (c *recordCommitter) transact(ctx context.Context, conn *stdsql.Conn, how m
 			return i == len(packets)-1, err
 		}
 	}
+	c.answeredTo(c.marked)
 	return true, nil
 }
 

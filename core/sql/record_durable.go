@@ -1,24 +1,28 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 )
 
-// Unsafe is why a commit that was answered may be lost, as MySQL's settings were when
+// Unsafe is why what was answered is lost, or may be: Lost, or the settings as they
+// were when they were looked at last.
+func (r *Record) Unsafe() error { return cmp.Or(r.Lost(), r.careless()) }
+
+// careless is why a commit that was answered may be lost, as MySQL's settings were when
 // they were looked at last: a *NotDurable, or nil.
-func (r *Record) Unsafe() error {
+func (r *Record) careless() error {
 	if p := r.risk.Load(); p != nil {
 		return p
 	}
 	return nil
 }
 
-// watchSettings looks at MySQL's settings now and then, and when a connection was
-// lost: SET GLOBAL changes them under a running server, and behind a failover is
-// another one.
-func (r *Record) watchSettings(ctx context.Context, every time.Duration) {
+// watch looks at MySQL now and then, and when a connection was lost: SET GLOBAL changes
+// it under a running core, and behind a failover is another one.
+func (r *Record) watch(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -29,7 +33,8 @@ func (r *Record) watchSettings(ctx context.Context, every time.Duration) {
 			return
 		}
 		limited, cancel := context.WithTimeout(ctx, r.patience)
-		_ = r.lookAtSettings(limited) // a server that is away changes nothing: what was seen last holds
+		// A server that is away changes nothing: what was seen last holds.
+		_, _ = r.lookAtSettings(limited), r.lookForLoss(limited)
 		cancel()
 	}
 }
@@ -52,7 +57,7 @@ func (r *Record) lookAtSettings(ctx context.Context) error {
 	return nil
 }
 
-// lostConnection has the settings looked at, since the next connection may be to
+// lostConnection has MySQL looked at, since the next connection may be to
 // another server.
 func (r *Record) lostConnection() {
 	select {

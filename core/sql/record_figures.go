@@ -37,13 +37,22 @@ func newRecordFigures(r prometheus.Registerer, of *Record) (*recordFigures, erro
 		Name: "freeim_timeline_queue", Help: "Writes that wait for the next batch."}, func() float64 { return float64(len(of.queue)) })
 	unsafe := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "freeim_timeline_unsafe", Help: "1 while MySQL's settings let a power cut take commits that were answered."}, func() float64 {
-		if of.Unsafe() != nil {
-			return 1
-		}
-		return 0
+		return flag(of.careless())
 	})
-	return f, errors.Join(r.Register(f.writes), r.Register(f.seconds), r.Register(waiting), r.Register(unsafe),
+	lost := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freeim_timeline_lost", Help: "1 while nothing is written, since MySQL has lost commits that were answered."}, func() float64 {
+		return flag(of.Lost())
+	})
+	return f, errors.Join(r.Register(f.writes), r.Register(f.seconds), r.Register(waiting), r.Register(unsafe), r.Register(lost),
 		r.Register(f.retries), r.Register(f.failed))
+}
+
+// flag is 1 while something is wrong.
+func flag(wrong error) float64 {
+	if wrong != nil {
+		return 1
+	}
+	return 0
 }
 
 func (f *recordFigures) committed(writes int, took time.Duration) {

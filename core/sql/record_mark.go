@@ -1,0 +1,186 @@
+package sql
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Each record keeps a mark in record_meta: which of its transactions was committed
+// last. Each of its transactions first looks whether the mark is still where the one
+// before left it. If not, MySQL is not the one that gave the acknowledgements: a replica
+// that lagged has become the primary, or the database was set back. Whoever finds that
+// raises a flag beside the marks, for all cores, since a server that lost what one of
+// them committed gives out seqs again that clients have seen. A missing mark is as good
+// as a low one.
+const (
+	markPrefix = "core."
+	flagPrefix = "lost."
+)
+
+// errLost means that commits which were answered are gone.
+var errLost = errors.New("MySQL has lost commits that were answered, in a failover or since it was set back: " +
+	"stop all cores, run new-epoch, start them again")
+
+// errEpoch means that the record has a new epoch, which this core does not know.
+var errEpoch = errors.New("the record was given a new epoch while this core ran: restart it")
+
+// astray reports whether MySQL answered, and is not what this core has written to.
+func astray(err error) bool { return errors.Is(err, errLost) || errors.Is(err, errEpoch) }
+
+// marks are what a transaction reads before it writes.
+type marks struct {
+	own    int64 // as far as this record's commits are there
+	raised bool  // the flag of this record
+	flags  bool  // one of another's
+	epoch  string
+}
+
+// markName is a new record's, for as long as it is open.
+func markName() string {
+	var random [8]byte
+	rand.Read(random[:])
+	return hex.EncodeToString(random[:])
+}
+
+// markText is the n-th mark as it is stored: of two texts the greater mark's is greater.
+func markText(n int64) string { return fmt.Sprintf("%019d", n) }
+
+// selectMarks asks for marks.
+func (r *Record) selectMarks() string {
+	return "SELECT name, value FROM record_meta WHERE name IN ('epoch', '" + markPrefix + r.mark + "') OR name >= '" + flagPrefix + "' AND name < 'lost/'"
+}
+
+// read takes one row of what selectMarks asks for.
+func (m *marks) read(r *Record, name, value string) (err error) {
+	switch flag, flagged := strings.CutPrefix(name, flagPrefix); {
+	case name == "epoch":
+		m.epoch = value
+	case !flagged:
+		m.own, err = strconv.ParseInt(value, 10, 64)
+	case flag == r.mark:
+		m.raised = true
+	default:
+		m.flags = true
+	}
+	return err
+}
+
+// judge says why nothing may be written; acked is the mark of what was answered before
+// the marks were asked for.
+func (m *marks) judge(r *Record, acked int64) error {
+	switch {
+	case m.epoch != r.Epoch():
+		return errEpoch
+	case m.flags || m.own < acked:
+		return errLost
+	}
+	r.answeredTo(m.own) // a COMMIT without an answer was done, and resends have been told
+	return nil
+}
+
+// readMark is a reader of a transaction's marks.
+func (c *recordCommitter) readMark(row []driver.Value) error {
+	columns := columns{row: row}
+	name, value := columns.name(), columns.name()
+	if err := columns.end(); err != nil {
+		return fmt.Errorf("mark: %w", err)
+	}
+	return c.marks.read(c.Record, name, value)
+}
+
+// answeredTo notes that what was committed up to a mark may have been answered.
+func (r *Record) answeredTo(mark int64) {
+	for {
+		before := r.acked.Load()
+		if mark <= before || r.acked.CompareAndSwap(before, mark) {
+			return
+		}
+	}
+}
+
+// writeMark moves the mark on. It comes last, so that a transaction which is cut off
+// does not hold it; and never moves it back, since one that was given up may end late.
+func (c *recordCommitter) writeMark(s *script) {
+	c.marked++
+	s.statement("INSERT INTO record_meta (name, value) VALUES ('"+markPrefix+c.mark+"', '"+markText(c.marked)+"')"+
+		" ON DUPLICATE KEY UPDATE value = GREATEST(value, VALUES(value))", nil)
+}
+
+// Lost is why nothing is written, since commits that were answered are gone or the
+// epoch is another one; nil: none are, as far as was seen.
+func (r *Record) Lost() error {
+	if p := r.lost.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// lookForLoss asks for the marks outside a transaction, tells all cores what it finds,
+// and says when something has changed. It takes back its flag when the mark is there
+// again: the old primary is back, or a node has caught up. The error is that MySQL did
+// not answer.
+func (r *Record) lookForLoss(ctx context.Context) error {
+	acked := r.acked.Load()
+	m, err := r.readMarks(ctx)
+	if err != nil {
+		return err
+	}
+	lost := m.judge(r, acked)
+	switch {
+	case lost == errLost && !m.flags && !m.raised:
+		_, err = r.writers.ExecContext(ctx, "INSERT IGNORE INTO record_meta (name, value) VALUES ('"+flagPrefix+r.mark+"', '"+markText(acked)+"')")
+	case lost == nil && m.raised:
+		_, err = r.writers.ExecContext(ctx, "DELETE FROM record_meta WHERE name = '"+flagPrefix+r.mark+"'")
+	}
+	r.sayLost(lost)
+	return err
+}
+
+func (r *Record) readMarks(ctx context.Context) (m marks, err error) {
+	rows, err := r.writers.QueryContext(ctx, r.selectMarks())
+	if err != nil {
+		return m, fmt.Errorf("look for lost commits: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return m, fmt.Errorf("look for lost commits: %w", err)
+		}
+		if err := m.read(r, name, value); err != nil {
+			return m, fmt.Errorf("look for lost commits: %w", err)
+		}
+	}
+	return m, rows.Err()
+}
+
+// sayLost keeps what was found, and logs it if it is new.
+func (r *Record) sayLost(lost error) {
+	if lost == nil {
+		if before := r.lost.Swap(nil); before != nil {
+			r.log.Info("what was answered is there again: messages are committed", "was", *before)
+		}
+		return
+	}
+	if before := r.lost.Swap(&lost); before == nil || *before != lost {
+		r.log.Error("COMMITS ARE LOST: messages are refused", "err", lost)
+	}
+}
+
+// leaveMark takes the record's mark away, which nobody looks for any more.
+func (r *Record) leaveMark(ctx context.Context) {
+	if r.acked.Load() == 0 || r.Lost() != nil || r.away.Load() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
+	if _, err := r.writers.ExecContext(ctx, "DELETE FROM record_meta WHERE name = '"+markPrefix+r.mark+"'"); err != nil {
+		r.log.Debug("the record's mark stays behind", "err", err) // harmless
+	}
+}

@@ -131,6 +131,9 @@ func TestAnnouncements(t *testing.T) {
 	if again := s.announce("a1", "first light"); again.MessageID != one.MessageID || !again.Duplicate || again.Seq != 1 {
 		t.Errorf("again: %+v, want %+v", again, one)
 	}
+	if n := len(s.Wakes()); n != 2 { // the core that sent it first may have ended before it said so
+		t.Errorf("edges hear %d times, want twice", n)
+	}
 	for _, d := range []*plugintest.Session{phone, desk} {
 		if p := d.Pushes(); len(p) == 0 || p[len(p)-1].Action != idl.ActionSync {
 			t.Errorf("a device hears %+v", p)

@@ -96,6 +96,7 @@ type edgeConfig struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	DrainDelay   time.Duration `yaml:"drain_delay"`
 	DrainRate    int           `yaml:"drain_rate"`
+	DrainJitter  time.Duration `yaml:"drain_jitter"`
 }
 
 // apiConfig is the actions over HTTP.
@@ -229,7 +230,7 @@ func defaults(all []plugin.Plugin) config {
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 			RetryAfter: time.Second, Jitter: 5 * time.Second,
 			HeadTimeout: 10 * time.Second, MaxHTTP: 8192, Backlog: 256 << 10, Stall: 7 * time.Second, ReadBuffer: 128,
-			CallTimeout: 15 * time.Second, DrainTimeout: defaultDrain,
+			CallTimeout: 15 * time.Second, DrainTimeout: defaultDrain, DrainJitter: time.Second,
 		},
 		Plugins: plugin.Configs(all),
 	}

@@ -230,7 +230,7 @@ func (e *Edge) Start() error {
 	o.Core, o.Log = links, log
 	o.Tracer, o.Sample = e.cluster.opts.Tracer, 1
 	if o.RetryAfter == 0 { // clients here are few: let them come back at once
-		o.RetryAfter, o.Jitter = 10*time.Millisecond, 50*time.Millisecond
+		o.RetryAfter, o.Jitter, o.DrainJitter = 10*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 	}
 	hub, err := session.New(o)
 	if err != nil {

@@ -25,6 +25,7 @@ type crowd struct {
 	pairs []*pair
 	acked atomic.Int64
 	reset atomic.Int64 // how often a device was told that its cursor means nothing
+	away  absences     // of the devices
 
 	mu    sync.Mutex // guards the fields below
 	sends []history.Send
@@ -111,9 +112,11 @@ func (c *crowd) join(ctx context.Context, m *member, o client.Options, kind idl.
 		c.ends = append(c.ends, cut.Err)
 	}
 	d.options.Handler.Reset = func(context.Context, client.Reset) { c.reset.Add(1) }
+	away := c.away.watch(&d.options.Handler)
 	if err := d.connect(ctx); err != nil {
 		c.t.Fatal(err)
 	}
+	away.session.Store(d.session)
 	m.devices, m.told = append(m.devices, d), append(m.told, told)
 	return d
 }

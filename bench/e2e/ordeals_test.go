@@ -322,6 +322,7 @@ func coresReplaced(o *ordeal) {
 // and they go to the other one.
 func edgesDrained(o *ordeal) {
 	reasons := o.people.countReasons()
+	o.people.away.begin()
 	for range times(1, 20) {
 		for _, edge := range o.Edges {
 			o.progress(50)
@@ -337,6 +338,7 @@ func edgesDrained(o *ordeal) {
 		}
 	}
 	o.progress(50)
+	o.people.away.judge(o.t)
 	if got := reasons(); len(got) == 0 || slices.ContainsFunc(got, func(r idl.CloseReason) bool { return r != idl.CloseShutdown }) {
 		o.t.Errorf("clients were sent away with %v, want %v only", got, idl.CloseShutdown)
 	}

@@ -85,8 +85,6 @@ func startSite(t *testing.T, o cluster.SiteOptions) *site {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
-	// Clients are few here: let them come back at once.
-	o.EdgeEnv = append([]string{"FREEIM_EDGE_RETRY_AFTER=10ms", "FREEIM_EDGE_JITTER=100ms"}, o.EdgeEnv...)
 	started, err := cluster.StartSite(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"freeim/idl"
 )
 
 const (
@@ -15,9 +17,11 @@ const (
 // Drain empties the hub: no session is opened any more, and every session gets
 // Quit with SHUTDOWN when its turn comes, at once or as soon as its frame at the
 // core is answered; frames behind that one are dropped. Turns come at
-// Options.DrainRate, so that the clients do not arrive all at once where they go.
+// Options.DrainRate, so that the clients do not arrive all at once where they go; so
+// none has to wait for longer than Options.DrainJitter before it goes there.
 // It returns when the last connection has ended; when ctx ends first, the others
-// are closed without waiting for turns and answers, and ctx's error is returned.
+// are closed without waiting for turns and answers, with the usual advice when to
+// come back, and ctx's error is returned.
 // It may be called again, to wait for those.
 func (h *Hub) Drain(ctx context.Context) error {
 	h.draining.Store(true)
@@ -67,7 +71,7 @@ func (d *drainage) run(ctx context.Context) error {
 			d.report()
 		case <-ctx.Done():
 			for s := range d.hub.sessions.all() {
-				s.shutDown()
+				s.end(farewell{reason: idl.CloseShutdown, message: shuttingDown}) // all at once: they spread by themselves
 			}
 			d.report()
 			return ctx.Err()
@@ -108,7 +112,7 @@ func (s *Session) drain() (busy bool) {
 	s.parked = false
 	s.mu.Unlock()
 	if !busy {
-		s.shutDown()
+		s.takeTurn()
 	}
 	return busy
 }

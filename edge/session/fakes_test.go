@@ -372,13 +372,19 @@ func (c *client) wantQuit(reason idl.CloseReason) *wirepb.Quit {
 	if got, n := c.line.closed(); got != reason || n != 1 {
 		c.Fatalf("closed: got %v, %d times, want %v once", got, n, reason)
 	}
-	f := c.want(idl.ActionQuit, 0)
+	quit := c.quit(c.want(idl.ActionQuit, 0))
+	if quit.Reason != reason || quit.Reconnect != idl.Reconnect(reason) {
+		c.Fatalf("quit: got %+v, want reason %v", quit, reason)
+	}
+	return quit
+}
+
+// quit is the Quit that a frame holds.
+func (c *client) quit(f sent) *wirepb.Quit {
+	c.Helper()
 	quit := new(wirepb.Quit)
 	if err := idl.Decode(f.Body, f.Codec, quit); err != nil {
 		c.Fatal(err)
-	}
-	if quit.Reason != reason || quit.Reconnect != idl.Reconnect(reason) {
-		c.Fatalf("quit: got %+v, want reason %v", quit, reason)
 	}
 	return quit
 }

@@ -50,6 +50,9 @@ type Options struct {
 	// DrainRate is how many sessions a second Drain tells to go. 0: as many as it
 	// takes to tell all in half of Drain's time, 200 at least.
 	DrainRate int
+	// DrainJitter is how long at most, at random, a client waits that Drain told to go
+	// in its turn, instead of RetryAfter and Jitter. 0: 1 s.
+	DrainJitter time.Duration
 }
 
 // The wheel's tick is a part of the shortest deadline, so that a session is
@@ -81,7 +84,7 @@ func (o *Options) setDefaults() {
 		preset time.Duration
 	}{
 		{&o.AuthTimeout, 10 * time.Second}, {&o.Heartbeat, 30 * time.Second},
-		{&o.RetryAfter, time.Second}, {&o.Jitter, 5 * time.Second},
+		{&o.RetryAfter, time.Second}, {&o.Jitter, 5 * time.Second}, {&o.DrainJitter, time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.preset
@@ -96,7 +99,7 @@ func (o *Options) validate() error {
 	if min(o.MaxSessions, o.MaxBodyFresh, o.MaxBody, o.QueueFrames, o.QueueBytes, o.DrainRate, o.AuthFailures, o.Patience) < 0 {
 		return errors.New("session: a limit is negative")
 	}
-	if min(o.AuthTimeout, o.Heartbeat, o.RetryAfter, o.Jitter) < 0 {
+	if min(o.AuthTimeout, o.Heartbeat, o.RetryAfter, o.Jitter, o.DrainJitter) < 0 {
 		return errors.New("session: a duration is negative")
 	}
 	return nil
@@ -197,7 +200,7 @@ func (h *Hub) Open(t Transport) *Session { return h.OpenAs(t, nil) }
 // told so.
 func (h *Hub) OpenAs(t Transport, a *Admission) *Session {
 	if h.draining.Load() {
-		h.turnAway(t, idl.CloseShutdown, "this edge is shutting down")
+		h.turnAway(t, idl.CloseShutdown, shuttingDown)
 		return nil
 	}
 	if a != nil && a.Refused != nil {

@@ -216,15 +216,17 @@ func TestDrain(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.hub.Drain(t.Context()) }()
 	eventually(t, "the idle session to close", func() bool { _, n := idle.line.closed(); return n > 0 })
-	if quit := idle.wantQuit(idl.CloseShutdown); quit.RetryAfterMs == 0 || quit.JitterMs == 0 {
-		t.Fatalf("quit: got %+v, want advice when to come back", quit)
+	if quit := idle.wantQuit(idl.CloseShutdown); quit.RetryAfterMs != 0 || quit.JitterMs != 1000 {
+		t.Fatalf("quit: got %+v, want up to a second, since turns spread the clients", quit)
 	}
 	idle.Closed()
 	late := w.open()
 	if late.Session != nil {
 		t.Fatal("a session was opened while draining")
 	}
-	late.wantQuit(idl.CloseShutdown)
+	if quit := late.wantQuit(idl.CloseShutdown); quit.RetryAfterMs != 1000 || quit.JitterMs != 5000 {
+		t.Fatalf("quit: got %+v, want the usual advice for who had no turn", quit)
+	}
 
 	busy.send(frame.Frame{Action: idl.ActionMessage, Sequence: 4}, false)
 	busy.wantNothing()
@@ -236,6 +238,9 @@ func TestDrain(t *testing.T) {
 	})
 	if len(out) != 2 || out[0].Sequence != 2 || out[1].Action != idl.ActionQuit {
 		t.Fatalf("got %+v, want the answer under way, then Quit", out)
+	}
+	if quit := busy.quit(out[1]); quit.RetryAfterMs != 0 || quit.JitterMs != 1000 {
+		t.Fatalf("quit: got %+v, want up to a second after the answer too", quit)
 	}
 	busy.Closed()
 	if err := <-done; err != nil {
@@ -252,7 +257,9 @@ func TestDrainGivesUpOnAnswers(t *testing.T) {
 	if err := w.hub.Drain(ctx); err != context.Canceled {
 		t.Fatalf("got %v, want canceled", err)
 	}
-	c.wantQuit(idl.CloseShutdown)
+	if quit := c.wantQuit(idl.CloseShutdown); quit.RetryAfterMs != 1000 || quit.JitterMs != 5000 {
+		t.Fatalf("quit: got %+v, want the usual advice: all that are left are told at once", quit)
+	}
 }
 
 func TestOptionsAreChecked(t *testing.T) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"time"
 
 	"freeim/edge/frame"
@@ -52,9 +53,11 @@ func (s *Session) slow() {
 	s.end(farewell{reason: idl.CloseSlow, message: "the client does not read fast enough"})
 }
 
-// shutDown closes a session of an edge that drains.
-func (s *Session) shutDown() {
-	s.end(farewell{reason: idl.CloseShutdown, message: "this edge is shutting down"})
+const shuttingDown = "this edge is shutting down"
+
+// takeTurn closes a session whose turn has come to leave an edge that drains.
+func (s *Session) takeTurn() {
+	s.end(farewell{reason: idl.CloseShutdown, message: shuttingDown, inTurn: true})
 }
 
 // farewell is why and how a session ends.
@@ -62,6 +65,7 @@ type farewell struct {
 	reason  idl.CloseReason
 	message string        // for the client's developer
 	retry   time.Duration // 0: the hub's own advice
+	inTurn  bool          // clients are told one after the other already
 }
 
 // farewell is how a connection is told a rule's no: to come again if it is only not now.
@@ -102,15 +106,21 @@ func (h *Hub) close(t Transport, why farewell, in form) {
 	h.log.Debug("session closed", "reason", why.reason, "message", why.message, "address", t.Address(), "transport", t.Kind())
 	quit := &wirepb.Quit{Reason: why.reason, Message: why.message, Reconnect: idl.Reconnect(why.reason)}
 	if quit.Reconnect {
-		if why.retry == 0 {
-			why.retry = h.opts.RetryAfter
-		}
-		quit.RetryAfterMs, quit.JitterMs = why.retry.Milliseconds(), h.opts.Jitter.Milliseconds()
+		wait, jitter := h.advice(why)
+		quit.RetryAfterMs, quit.JitterMs = wait.Milliseconds(), jitter.Milliseconds()
 	}
 	body := h.body(quit, in)
 	out, done, _ := h.encode(frame.Frame{Action: idl.ActionQuit, Body: body}, in)
 	defer done()
 	t.Close(why.reason, why.message, out, in.text)
+}
+
+// advice is how long a client waits before it connects again, and how much longer at random.
+func (h *Hub) advice(why farewell) (wait, jitter time.Duration) {
+	if why.inTurn {
+		return 0, h.opts.DrainJitter
+	}
+	return cmp.Or(why.retry, h.opts.RetryAfter), h.opts.Jitter
 }
 
 // gone takes a session that has ended out of its rooms, and tells the core if it was

@@ -147,7 +147,7 @@ func (s *Session) take() (in inbound, more bool) {
 	leaving := s.leaving
 	s.mu.Unlock()
 	if leaving {
-		s.shutDown()
+		s.takeTurn()
 	}
 	return inbound{}, false
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,8 @@ func (p Programs) Remove() error { return os.RemoveAll(filepath.Dir(p.Edge)) }
 
 // Process is an edge or a core as a process of its own, which may run many times
 // at the same addresses. It ends with this process, whatever ends that (on
-// Linux). Its methods are called by one goroutine at a time.
+// Linux). Its methods are called by one goroutine at a time, but for those that ask it: Ready,
+// Health and Figure.
 type Process struct {
 	Name   string
 	Config string // the file it runs with
@@ -144,23 +146,56 @@ func (p *Process) Ready(ctx context.Context) error {
 	return err
 }
 
-// ask reads a page of the administrative port.
-func (p *Process) ask(ctx context.Context, page string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+page, nil)
+// Health is what a program says of itself.
+type Health struct {
+	Ready bool              // /readyz
+	Alive bool              // /healthz
+	Parts map[string]string // of /readyz: "ok", or what is wrong with it
+}
+
+// Health asks the program both: that it answers is not said by an error.
+func (p *Process) Health(ctx context.Context) (h Health, err error) {
+	var page struct{ Parts map[string]string }
+	for path, ok := range map[string]*bool{"/healthz": &h.Alive, "/readyz": &h.Ready} {
+		status, body, err := p.page(ctx, path)
+		if err == nil && status != http.StatusOK && status != http.StatusServiceUnavailable {
+			err = fmt.Errorf("it has status %d", status)
+		}
+		if err == nil && path == "/readyz" {
+			err = json.Unmarshal(body, &page)
+		}
+		if err != nil {
+			return h, fmt.Errorf("ask %s for %s: %w", p.Name, path, err)
+		}
+		*ok = status == http.StatusOK
+	}
+	h.Parts = page.Parts
+	return h, nil
+}
+
+// ask reads a page of the administrative port that must be there.
+func (p *Process) ask(ctx context.Context, path string) ([]byte, error) {
+	status, body, err := p.page(ctx, path)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s: %d: %s", path, status, bytes.TrimSpace(body))
+	}
+	return body, err
+}
+
+// page reads a page of the administrative port.
+func (p *Process) page(ctx context.Context, path string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+path, nil)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req.Close = true // a connection that is kept would outlive the process and fail once
 	rep, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer rep.Body.Close()
-	body, err := io.ReadAll(rep.Body)
-	if err == nil && rep.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", page, rep.Status, bytes.TrimSpace(body))
-	}
-	return body, err
+	body, err = io.ReadAll(rep.Body)
+	return rep.StatusCode, body, err
 }
 
 // Figure is a figure of the administrative port: the sum of all samples of that

@@ -125,6 +125,26 @@ func (o *ordeal) back(after string, limit time.Duration) {
 	}
 }
 
+// health waits until each of these processes says that it is ready, or is not, and its parts
+// say that. Meanwhile all say that they are alive: a restart would mend nothing.
+func (o *ordeal) health(of []*cluster.Process, ready bool, parts string) {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(o.ctx, time.Minute)
+	defer cancel()
+	for _, p := range of {
+		var last cluster.Health
+		err := until(ctx, func() (_ bool, err error) {
+			if last, err = p.Health(ctx); err == nil && !last.Alive && full() { // a busy machine may answer late
+				err = errors.New("not alive")
+			}
+			return last.Alive && last.Ready == ready && strings.Contains(fmt.Sprint(last.Parts), parts), err
+		})
+		if err != nil {
+			o.t.Errorf("%s says %+v, want ready=%v with %q: %v", p.Name, last, ready, parts, err)
+		}
+	}
+}
+
 // routable waits for a census of each edge that ends from now on, by which no session
 // is connected and has no route: within ten seconds, in a full run.
 func (o *ordeal) routable() {

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ func TestFaults(t *testing.T) {
 		{"database killed", databaseKilled},
 		{"database frozen", databaseFrozen},
 		{"database read-only", databaseReadOnly},
+		{"every core gone", coresGone},
 		{"redis killed", redisKilled},
 		{"redis emptied", redisEmptied},
 		{"edge paused", func(o *ordeal) { o.pauses(o.Edges) }},
@@ -110,9 +112,12 @@ func databaseKilled(o *ordeal) {
 			o.do(o.mariadb.Kill())
 			o.quiet("MariaDB was killed", 500*time.Millisecond)
 			o.do(probe.await(o.ctx, 1))
+			o.health(o.Cores, false, "directory: ")
+			o.health(o.Edges, true, "")
 			o.do(o.mariadb.Restart(o.ctx))
 			o.back("MariaDB was there again", 5*time.Second)
 		})
+		o.health(o.Cores, true, "")
 		codes := o.told("the killed database", answers)
 		if n := codes[idl.CodeDeadlineExceeded]; n > 0 {
 			o.t.Errorf("%d sends to the killed database were told DEADLINE_EXCEEDED, want UNAVAILABLE", n)
@@ -144,9 +149,11 @@ func databaseFrozen(o *ordeal) {
 		o.do(o.mariadb.Pause())
 		answers := probe.sendUntil(o.ctx, func() {
 			o.quiet("MariaDB was frozen", time.Duration(times(11, 30))*time.Second)
+			o.health(o.Cores, false, "")
 			o.do(o.mariadb.Resume())
 			o.back("MariaDB went on", 5*time.Second)
 		})
+		o.health(o.Cores, true, "")
 		codes := o.told("the frozen database", answers)
 		if n := codes[idl.CodeDeadlineExceeded]; n > 0 {
 			o.t.Errorf("%d sends to the frozen database were told DEADLINE_EXCEEDED, want UNAVAILABLE", n)
@@ -175,14 +182,48 @@ func databaseReadOnly(o *ordeal) {
 	}
 }
 
+// coresGone: an edge without any core says so, to load balancers too, and is there for
+// clients again by itself.
+func coresGone(o *ordeal) {
+	for range times(1, 20) {
+		o.progress(50)
+		for _, core := range o.Cores {
+			o.do(core.Kill())
+		}
+		o.health(o.Edges, false, "no core is reached")
+		o.balanced(http.StatusServiceUnavailable)
+		for _, core := range o.Cores {
+			o.do(core.Start(o.ctx))
+		}
+		o.back("the cores were there again", 5*time.Second)
+		o.health(o.Edges, true, "")
+		o.balanced(http.StatusOK)
+	}
+}
+
+// balanced holds what each edge tells load balancers on the port of its clients.
+func (o *ordeal) balanced(want int) {
+	o.t.Helper()
+	for _, edge := range o.Edges {
+		rep, err := http.Get("http://" + edge.HTTP + "/healthz")
+		o.do(err)
+		o.do(rep.Body.Close())
+		if rep.StatusCode != want {
+			o.t.Errorf("%s tells load balancers %d, want %d", edge.Name, rep.StatusCode, want)
+		}
+	}
+}
+
 func redisKilled(o *ordeal) {
 	for range times(2, 30) {
 		o.progress(50 + rand.Int64N(100))
 		o.do(o.redis.Kill())
 		o.back("Redis was killed", 5*time.Second)
+		o.health(o.Cores, true, "presence:degraded")
 		o.do(o.redis.Restart(o.ctx))
 		o.back("Redis was there again", 5*time.Second)
 		o.routable()
+		o.health(o.Cores, true, "presence:ok")
 	}
 }
 

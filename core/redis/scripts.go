@@ -37,8 +37,17 @@ func newScripts() scripts {
 //
 // It returns how many were added, or -1 when another member stood at a seq: one
 // of the two is wrong, so the whole set goes, and readers ask the record. The
-// same for a set that runs further ahead of the record than it could.
+// same for a set that runs further ahead of the record than it could. But of one message
+// the member that is erased stays, or comes in the place of that which is not.
 const addScript = `
+local function erased(member) return string.byte(member) == 2 end
+local function message(member, seq)
+  local last = 16
+  while seq >= 128 do
+    seq, last = math.floor(seq / 128), last + 1
+  end
+  return string.sub(member, 6, last)
+end
 local key, keep, head = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[3])
 if #ARGV == 5 and redis.pcall('ZCOUNT', key, ARGV[4], '+inf') == 0 then
   -- As nearly always: one entry, at the end.
@@ -73,6 +82,12 @@ for i = 4, #ARGV, 2 do
     if #there == 0 then
       redis.call('ZADD', key, ARGV[i], ARGV[i + 1])
       added = added + 1
+    elseif #there == 1 and erased(there[1]) ~= erased(ARGV[i + 1]) and message(there[1], seq) == message(ARGV[i + 1], seq) then
+      if erased(ARGV[i + 1]) then
+        redis.call('ZREM', key, there[1])
+        redis.call('ZADD', key, ARGV[i], ARGV[i + 1])
+        added = added + 1
+      end
     elseif #there > 1 or there[1] ~= ARGV[i + 1] then
       redis.call('DEL', key)
       return -1

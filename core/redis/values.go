@@ -14,8 +14,12 @@ import (
 // covers where the value belongs: one that was cut, changed, or put elsewhere is
 // not taken for an entry. Decoders say ok or not ok, and what is not ok counts as
 // missing: the record has it.
+//
+// A message of which the body was erased has a format of its own: addScript lets nothing that still has the body
+// take its place.
 const (
 	format   = 1
+	erased   = 2
 	headLen  = 1 + 4 // format, checksum
 	idLen    = len(im.MessageID{})
 	maxInbox = 64 // inboxes of a message that is remembered in the window; larger fan-outs ask the record
@@ -55,7 +59,7 @@ func (s *seal) write(value []byte) {
 
 // open gives what follows the head, if the value is whole and belongs to the place.
 func (s *seal) open(value string) (rest string, ok bool) {
-	if len(value) < headLen || value[0] != format {
+	if len(value) < headLen || value[0] != format && value[0] != erased {
 		return "", false
 	}
 	s.buffer = append(s.buffer[:0], value[1:]...)
@@ -74,6 +78,13 @@ func (s *seal) message(m *im.Message) []byte {
 	b = append(b, m.ClientID...)
 	b = append(b, m.Body...)
 	s.write(b)
+	return b
+}
+
+// erasedMessage makes the member of a log of a message that was erased.
+func (s *seal) erasedMessage(m *im.Message) []byte {
+	b := s.message(m)
+	b[0] = erased
 	return b
 }
 

@@ -229,13 +229,7 @@ func (w *writer) write(some []work) {
 	defer cancel()
 	b := t.client.batch()
 	additions := w.additions(some)
-	keep, age := any(t.keep), any(t.client.config.Age.Milliseconds())
-	b.runs = make([]run, 0, len(additions))
-	for i := range additions {
-		a := &additions[i]
-		args := append(scriptArgs(t.client.scripts.add, a.key, 3+2*a.len()), keep, age)
-		b.start(ctx, t.client.scripts.add, a.args(args))
-	}
+	t.start(ctx, b, additions)
 	for i := range some {
 		if one := &some[i]; !one.fill && one.messages[0].ClientID != "" && len(one.inboxes) <= maxInbox {
 			m := &one.messages[0]
@@ -259,6 +253,17 @@ func (w *writer) write(some []work) {
 		case a.fill:
 			t.client.figures.fills.Add(float64(added))
 		}
+	}
+}
+
+// start adds a run for each of the additions.
+func (t *Timelines) start(ctx context.Context, b *batch, additions []addition) {
+	keep, age := any(t.keep), any(t.client.config.Age.Milliseconds())
+	b.runs = make([]run, 0, len(additions))
+	for i := range additions {
+		a := &additions[i]
+		args := append(scriptArgs(t.client.scripts.add, a.key, 3+2*a.len()), keep, age)
+		b.start(ctx, t.client.scripts.add, a.args(args))
 	}
 }
 

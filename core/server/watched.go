@@ -116,6 +116,14 @@ func (w watched) LogBefore(ctx context.Context, c im.ConversationID, before int6
 	return page, err
 }
 
+// Erase implements timeline.Store.
+func (w watched) Erase(ctx context.Context, gone []timeline.Erasure) error {
+	ctx, s := span(ctx, "timeline.erase")
+	err := w.Store.Erase(ctx, gone)
+	w.done("erase", s, err)
+	return err
+}
+
 // Acknowledge implements timeline.Store.
 func (w watched) Acknowledge(ctx context.Context, r timeline.Receipt, audience []im.UserID) (bool, error) {
 	ctx, s := span(ctx, "timeline.acknowledge")

@@ -79,6 +79,13 @@ type Ref struct {
 	Seq          int64
 }
 
+// Erasure says which message is to lose its body, and what is left in the body's place.
+type Erasure struct {
+	Ref
+	ID   im.MessageID // of that message: another one at the place stays as it is
+	Left []byte       // opaque
+}
+
 // EntryRef is an Entry without its message.
 type EntryRef struct {
 	InboxSeq int64
@@ -137,6 +144,12 @@ type Store interface {
 	// first; LogBefore those before it (0: from the end), newest first.
 	Log(ctx context.Context, c im.ConversationID, after int64, limit int) (Page[im.Message], error)
 	LogBefore(ctx context.Context, c im.ConversationID, before int64, limit int) (Page[im.Message], error)
+
+	// Erase replaces the bodies of messages for good: when it returns nil that is durable, and nothing
+	// that reads, resends or exports gives the bodies out again. All else of the messages stays, and what recognises their
+	// resends. A place that has another message, or none, is passed over. After an error some may
+	// be erased; done again it changes nothing.
+	Erase(ctx context.Context, gone []Erasure) error
 
 	// Acknowledge moves the position up to which a device of r.By holds the
 	// conversation, and files a receipt for each of the people in audience. The

@@ -100,7 +100,10 @@ func populated(a *archived) {
 		case 3:
 			d.Body = []byte{0, 0xff, '\n', 0}
 		}
-		a.append(d)
+		done := a.append(d)
+		if i%9 == 0 {
+			a.erase("erased", done.Message)
+		}
 		if i%3 == 0 {
 			a.acknowledge(id, im.UserID(rng.IntN(4)+1), int64(i/6+1), pick(rng)...)
 		}
@@ -155,6 +158,13 @@ func testArchive(t *testing.T, open, openOther Open) {
 	from, to := startArchived(t, open), startArchived(t, openOther)
 	populated(from)
 	items := from.export()
+	erased := 0
+	for _, item := range items {
+		if m, ok := item.(timeline.Stored); ok && string(m.Body) == "erased" {
+			erased++
+		}
+	}
+	wantEqual(t, "erased messages in the export", erased, 23)
 	to.imported(items)
 	wantEqual(t, "epoch", to.store.Epoch(), from.store.Epoch())
 	wantSame(to, from)

@@ -37,6 +37,9 @@ func calls(s timeline.Store, ctx context.Context) map[string]func() error {
 			_, err := s.LogBefore(ctx, chat, 0, 10)
 			return err
 		},
+		"Erase": func() error {
+			return s.Erase(ctx, []timeline.Erasure{{Ref: timeline.Ref{Conversation: chat, Seq: 1}}})
+		},
 		"Acknowledge": func() error {
 			_, err := s.Acknowledge(ctx, timeline.Receipt{Conversation: chat, By: bob, Seq: 1}, []im.UserID{alice})
 			return err

@@ -3,6 +3,7 @@ package timelinetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ import (
 type model struct {
 	mu       sync.Mutex                    // guards the fields below
 	messages map[string]timeline.Committed // by sender and client ID
+	erased   map[string]bool               // as messages: somebody has begun to
 	inboxes  map[string][]im.UserID        // as messages
 	held     map[timeline.Receipt]int64    // by conversation and person, Seq 0
 }
@@ -36,7 +38,7 @@ func testModel(t *testing.T, open Open) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	c := start(t, open)
-	m := &model{messages: map[string]timeline.Committed{}, inboxes: map[string][]im.UserID{}, held: map[timeline.Receipt]int64{}}
+	m := &model{messages: map[string]timeline.Committed{}, erased: map[string]bool{}, inboxes: map[string][]im.UserID{}, held: map[timeline.Receipt]int64{}}
 	for life := range uint64(2) {
 		var all sync.WaitGroup
 		for w := range uint64(modelWriters) {
@@ -64,6 +66,8 @@ func (m *model) step(c *client, rng *rand.Rand) {
 		m.send(c, id, person(), fmt.Sprint(rng.IntN(150)), pick(rng))
 	case n < 16:
 		m.acknowledge(c, id, person(), rng.Int64N(200), pick(rng))
+	case n < 17:
+		m.erase(c, rng)
 	case n < 18:
 		checkPage(c, "inbox", inboxSeqs(c.inbox(person(), 3, 20).Items), 4)
 	default:
@@ -115,6 +119,9 @@ func (m *model) send(c *client, id im.ConversationID, sender im.UserID, clientID
 	defer m.mu.Unlock()
 	known, seen := m.messages[key]
 	if seen {
+		if m.erased[key] { // before or after this answer
+			got.Body, known.Body = nil, nil
+		}
 		wantMessage(c.t, "another answer for "+key, got.Message, known.Message)
 		wantSlice(c.t, "its inbox seqs", got.InboxSeqs, known.InboxSeqs...)
 	}
@@ -122,6 +129,21 @@ func (m *model) send(c *client, id im.ConversationID, sender im.UserID, clientID
 	if !got.Duplicate {
 		m.inboxes[key] = inboxes
 	}
+}
+
+// erase erases some message.
+func (m *model) erase(c *client, rng *rand.Rand) {
+	m.mu.Lock()
+	keys := slices.Sorted(maps.Keys(m.messages))
+	if len(keys) == 0 {
+		m.mu.Unlock()
+		return
+	}
+	key := keys[rng.IntN(len(keys))]
+	m.erased[key] = true
+	message := m.messages[key].Message
+	m.mu.Unlock()
+	c.erase("", message)
 }
 
 func (m *model) acknowledge(c *client, id im.ConversationID, by im.UserID, seq int64, audience []im.UserID) {
@@ -142,6 +164,9 @@ func (m *model) check(c *client) {
 	logs := map[im.ConversationID]map[int64]im.Message{}
 	inboxes := map[im.UserID]map[int64]im.Message{}
 	for key, message := range m.messages {
+		if m.erased[key] {
+			message.Body = nil
+		}
 		place(c.t, logs, message.Conversation, message.Seq, message.Message)
 		for i, user := range m.inboxes[key] {
 			place(c.t, inboxes, user, message.InboxSeqs[i], message.Message)

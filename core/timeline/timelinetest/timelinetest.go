@@ -48,6 +48,8 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 		{"find gives the message, digest and seqs", testFind},
 		{"OnCommit comes in order, once, before Append returns", testOnCommit},
 		{"OnCommit of one draft may panic", testOnCommitPanics},
+		{"what is erased is gone, and nothing else", testErase},
+		{"what is erased does not come back by who reads, or resends, meanwhile", testEraseRace},
 		{"log pages forward", testLog},
 		{"log pages backward", testLogBefore},
 		{"log of nothing", testLogEmpty},
@@ -153,6 +155,21 @@ func (c *client) find(sender im.UserID, clientID string) (timeline.Committed, [3
 		c.t.Errorf("Find(%d, %q): %v", sender, clientID, err)
 	}
 	return found, digest, ok
+}
+
+// erase leaves left of some messages.
+func (c *client) erase(left string, some ...im.Message) {
+	c.t.Helper()
+	gone := make([]timeline.Erasure, len(some))
+	for i, m := range some {
+		gone[i] = timeline.Erasure{Ref: timeline.Ref{Conversation: m.Conversation, Seq: m.Seq}, ID: m.ID, Left: []byte(left)}
+	}
+	if err := c.store.Erase(c.ctx, gone); err != nil {
+		c.t.Errorf("Erase: %v", err)
+	}
+	for _, one := range gone {
+		clear(one.Left) // it is its maker's again
+	}
 }
 
 func (c *client) log(id im.ConversationID, after int64, limit int) timeline.Page[im.Message] {

@@ -1,0 +1,83 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+)
+
+// Erase implements timeline.Store: first in the record, then here. The erased message stays in its log's set, or comes
+// there: so a reader, or a core that has not written it yet, who holds the body still, cannot bring it back. That Redis does
+// not answer is an error, and then the caller does it all again.
+func (t *Timelines) Erase(ctx context.Context, gone []timeline.Erasure) error {
+	if err := t.Record.Erase(ctx, gone); err != nil {
+		return err
+	}
+	if err := t.eraseCopies(ctx, gone); err != nil {
+		return fmt.Errorf("erase copies of messages: %w", err)
+	}
+	return nil
+}
+
+func (t *Timelines) eraseCopies(ctx context.Context, gone []timeline.Erasure) error {
+	refs, err := t.there(ctx, gone)
+	if err != nil || len(refs) == 0 {
+		return err
+	}
+	messages, err := t.Messages(ctx, refs)
+	if err != nil {
+		return err
+	}
+	wanted := make(map[timeline.Ref]im.MessageID, len(gone))
+	for _, one := range gone {
+		wanted[one.Ref] = one.ID
+	}
+	var s seal
+	var all []addition
+	byKey := make(map[string]int)
+	for i := range messages {
+		m := &messages[i]
+		if wanted[refs[i]] != m.ID {
+			continue
+		}
+		key, one := t.keys.log(t.Epoch(), m.Conversation), member{m.Seq, s.erasedMessage(m)}
+		if at, known := byKey[key]; known {
+			all[at].more = append(all[at].more, one)
+			continue
+		}
+		byKey[key] = len(all)
+		all = append(all, addition{key: key, first: one})
+	}
+	b := t.client.batch()
+	t.start(ctx, b, all)
+	return b.exec(ctx)
+}
+
+// there are the places, each once, that hold a message by the record: logs are dense.
+func (t *Timelines) there(ctx context.Context, gone []timeline.Erasure) (refs []timeline.Ref, err error) {
+	heads := make(map[im.ConversationID]int64)
+	var logs []im.ConversationID
+	for _, one := range gone {
+		if _, known := heads[one.Conversation]; !known {
+			heads[one.Conversation] = 0
+			logs = append(logs, one.Conversation)
+		}
+	}
+	ends, _, err := t.Heads(ctx, logs, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i, log := range logs {
+		heads[log] = ends[i]
+	}
+	seen := make(map[timeline.Ref]bool, len(gone))
+	for _, one := range gone {
+		if one.Seq >= floor && one.Seq <= heads[one.Conversation] && !seen[one.Ref] {
+			seen[one.Ref] = true
+			refs = append(refs, one.Ref)
+		}
+	}
+	return refs, nil
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -502,4 +503,60 @@ func TestOverflow(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.check(50)
+}
+
+// What is erased is so in the set that is there, and in one that is not: a reader who has asked the record before, and is slow to
+// bring Redis what he got, brings nothing back.
+func TestErasedStays(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		less func(h *house)
+	}{
+		{"the set has it", nil},
+		{"there is no set", func(h *house) { h.redis.Del(t.Context(), h.logKey()) }},
+		{"the set has others", func(h *house) { h.redis.ZRemRangeByScore(t.Context(), h.logKey(), "3", "3") }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := newHouse(t, redis.Config{})
+			h.send(1, 5)
+			h.cards(5)
+			third := &goredis.ZRangeBy{Min: "3", Max: "3"}
+			read := func() im.Message {
+				page, err := h.store.Log(t.Context(), chat, 2, 1)
+				if err != nil || len(page.Items) != 1 {
+					t.Errorf("got %v, %v", page, err)
+					return im.Message{}
+				}
+				return page.Items[0]
+			}
+			m := read()
+			var late sync.WaitGroup
+			on := make(chan struct{})
+			if row.less != nil {
+				row.less(h)
+				asked := make(chan struct{})
+				h.record.slow.Store(new(func() {
+					close(asked)
+					<-on
+				}))
+				late.Go(func() { read() })
+				<-asked
+				h.record.slow.Store(nil)
+			}
+			if err := h.store.Erase(t.Context(), []timeline.Erasure{{Ref: timeline.Ref{Conversation: chat, Seq: 3}, ID: m.ID, Left: []byte("gone")}}); err != nil {
+				t.Fatal(err)
+			}
+			close(on)
+			late.Wait()
+			h.send(6, 1) // comes to Redis behind what the reader brings
+			h.until("it is there", func() bool { return h.redis.ZCount(t.Context(), h.logKey(), "6", "6").Val() == 1 })
+			if there := h.redis.ZRangeByScore(t.Context(), h.logKey(), third).Val(); len(there) != 1 || !strings.HasSuffix(there[0], "gone") {
+				t.Errorf("redis has %q", there)
+			}
+			asked := h.record.asked()
+			if got := read(); string(got.Body) != "gone" || got.ID != m.ID || got.ClientID != m.ClientID || h.record.asked() != asked {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
 }

@@ -21,8 +21,9 @@ var quiet = slog.New(slog.DiscardHandler)
 // record makes a pebble.Store a redis.Record, and counts what it is asked for.
 type record struct {
 	*pebble.Store
-	heads, pages, messages, finds atomic.Int64 // calls
-	away                          atomic.Bool  // every read fails
+	heads, pages, messages, finds atomic.Int64           // calls
+	away                          atomic.Bool            // every read fails
+	slow                          atomic.Pointer[func()] // called with a page of a log in hand; nil: nothing is
 }
 
 var errRecordAway = errors.New("the record is away")
@@ -88,7 +89,11 @@ func (r *record) Log(ctx context.Context, c im.ConversationID, after int64, limi
 	if r.away.Load() {
 		return timeline.Page[im.Message]{}, errRecordAway
 	}
-	return r.Store.Log(ctx, c, after, limit)
+	page, err := r.Store.Log(ctx, c, after, limit)
+	if wait := r.slow.Load(); wait != nil {
+		(*wait)()
+	}
+	return page, err
 }
 
 func (r *record) Find(ctx context.Context, sender im.UserID, clientID string) (timeline.Committed, [32]byte, bool, error) {

@@ -36,6 +36,9 @@ func (c *Config) validateChanges() error {
 	if c.EditWindow < 0 || c.EditWindow > mostWindow {
 		return im.Invalid("chat.edit_window", "must be 0s-%s, is %s", mostWindow, c.EditWindow)
 	}
+	if c.KeepRecalled < 0 || c.KeepRecalled > mostWindow {
+		return im.Invalid("chat.keep_recalled", "must be 0s-%s, is %s", mostWindow, c.KeepRecalled)
+	}
 	if c.Versions != versionsAll && c.Versions != versionsSender && c.Versions != versionsNobody {
 		return im.Invalid("chat.versions", "must be all, sender or nobody, is %q", c.Versions)
 	}

@@ -52,6 +52,9 @@ type Config struct {
 	// another text. 0: not at all. Defaults 5m and 24h.
 	RecallWindow time.Duration `yaml:"recall_window"`
 	EditWindow   time.Duration `yaml:"edit_window"`
+	// KeepRecalled is how long the body of a recalled message stays in the timeline store, for the operator alone. 0: it is
+	// erased at once. Default 24h.
+	KeepRecalled time.Duration `yaml:"keep_recalled"`
 	// Versions is who may read how an edited message read before: "all" who may read the message, its
 	// "sender", or "nobody". Default all.
 	Versions string `yaml:"versions"`
@@ -122,7 +125,7 @@ type Chat struct {
 // New makes the plugin with the default configuration.
 func New() *Chat {
 	p := &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10, HeldOfOne: 100, HeldOfAll: 10_000, TypingPerMinute: 60, TypingMembers: 50, ReadersMembers: 500, ScheduledOfOne: 100, SearchScan: 5000, SearchesPerMinute: 60, MediaURLs: true,
-		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120, LooksPerMinute: 240, AnnouncementsPerHour: 60},
+		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, KeepRecalled: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120, LooksPerMinute: 240, AnnouncementsPerHour: 60},
 		shows: map[im.ConversationType]plugin.Show{}, fences: map[im.ConversationID]bool{}}
 	p.announcements = &announcements{chat: p}
 	p.owners = map[im.ConversationType]plugin.ConversationOwner{im.Notices: notices{}, im.Announcements: p.announcements}

@@ -239,7 +239,7 @@ func (l *listed) add(e newEntry) {
 	nothing := l.unread() == 0
 	l.lastSeq = e.seq
 	switch {
-	case e.own && !e.quiet, e.silent && nothing:
+	case e.own && !e.silent, e.silent && nothing:
 		l.since = max(l.since, e.seq)
 	case e.silent:
 		l.uncounted = l.uncounted.add(e.seq)

@@ -107,23 +107,34 @@ func TestListConversations(t *testing.T) {
 	}
 	wantList(t, carols, "g_1 1 with her again", "c_100002_100003 0 and I")
 
+	// What somebody has happen himself is nothing that he read.
+	if _, err := sendTo(bobs, "g_1", "g6", "for all"); err != nil {
+		t.Fatal(err)
+	}
+	post("~3", "group.renamed")
+	wantList(t, alices, "g_1 1 group.renamed", "c_100001_100002 1 hello")
+	wantList(t, carols, "g_1 2 group.renamed", "c_100002_100003 0 and I")
+	if _, err := sendTo(carols, "g_1", "g7", "seen"); err != nil {
+		t.Fatal(err)
+	}
+
 	// What nobody else sees counts for nobody else.
 	if rep := send(t, carols, bob, "s", "spam"); rep.Seq != 2 {
 		t.Errorf("got %+v", rep)
 	}
-	wantList(t, carols, "c_100002_100003 0 spam", "g_1 1 with her again")
+	wantList(t, carols, "c_100002_100003 0 spam", "g_1 0 seen")
 	send(t, bobs, carol, "n", "now")
-	wantList(t, carols, "c_100002_100003 1 now", "g_1 1 with her again")
+	wantList(t, carols, "c_100002_100003 1 now", "g_1 0 seen")
 	if _, err := read(carols, bc, 2); err != nil {
 		t.Fatal(err)
 	}
-	wantList(t, carols, "c_100002_100003 0 now", "g_1 1 with her again")
+	wantList(t, carols, "c_100002_100003 0 now", "g_1 0 seen")
 
 	// What the server tells is no conversation.
 	file(t, h, nil, plugin.Event{Users: []im.UserID{carol}, Name: "test.told"})
 	messagesOf(h).Deliver()
 	eventually(t, "it is told", func() bool { return left(t, h) == 0 })
-	wantList(t, carols, "c_100002_100003 0 now", "g_1 1 with her again")
+	wantList(t, carols, "c_100002_100003 0 now", "g_1 0 seen")
 }
 
 // The whole list comes in pages, pinned ones first, also beyond what one step takes from the inbox.

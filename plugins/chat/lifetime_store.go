@@ -191,6 +191,20 @@ func (l *lifetimes) begin(ctx context.Context, q interface {
 	return nil
 }
 
+// grow has the part of a log in which messages of s's lifetime disappear end with it, or begins it. A sweep that is under way
+// sees that by when it was closed, and neither moves nor ends it.
+func (l *lifetimes) grow(ctx context.Context, s sweep) error {
+	result, err := l.host.DB().ExecContext(ctx, "UPDATE chat_sweeps SET through_seq = ?, closed_ms = ? WHERE conversation = ? AND lifetime_ms = ? AND epoch = ? AND through_seq < ?",
+		s.through, s.closedMs, string(s.conversation), s.lifetimeMs, s.epoch, s.through)
+	if err != nil {
+		return fmt.Errorf("grow a part of a log: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return l.begin(ctx, l.host.DB(), s)
+}
+
 const selectDueSweeps = "SELECT id, conversation, lifetime_ms, closed_ms, through_seq, swept_seq, epoch, next_ms FROM chat_sweeps WHERE next_ms <= ? ORDER BY next_ms, id LIMIT ?"
 
 // due are parts that somebody has to go on with, those that wait for longest first.
@@ -234,9 +248,9 @@ func (l *lifetimes) moved(ctx context.Context, s *sweep, next time.Time) error {
 	return nil
 }
 
-// end forgets a part that is swept.
+// end forgets a part that is swept, unless it was closed anew meanwhile: it has grown.
 func (l *lifetimes) end(ctx context.Context, s *sweep) error {
-	if _, err := l.host.DB().ExecContext(ctx, "DELETE FROM chat_sweeps WHERE id = ?", s.id); err != nil {
+	if _, err := l.host.DB().ExecContext(ctx, "DELETE FROM chat_sweeps WHERE id = ? AND closed_ms = ?", s.id, s.closedMs); err != nil {
 		return fmt.Errorf("end a part of a log: %w", err)
 	}
 	return nil

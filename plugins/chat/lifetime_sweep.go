@@ -11,8 +11,8 @@ import (
 	"freeim/idl/kitex_gen/chatpb"
 )
 
-// This file deletes what is kept beside messages that have disappeared: their edits, reactions and files. Nobody can read them by
-// then, so it has time: a row for each part of a log says how far it is, whichever core goes on, and doing it twice does
+// This file erases messages that have disappeared, and deletes what is kept beside them: their edits, reactions and files. Nobody
+// can read them by then, so it has time: a row for each part of a log says how far it is, whichever core goes on, and doing it twice does
 // nothing.
 
 const (
@@ -42,9 +42,9 @@ func (p *Chat) runSweeps(ctx context.Context) {
 			return
 		case <-every.C:
 		}
-		err := p.sweepDue(ctx)
+		err := errors.Join(p.sweepDue(ctx), p.barred(func() error { return p.eraseDue(ctx) }))
 		if err != nil && !failing && ctx.Err() == nil {
-			p.host.Log().Error("what is kept beside messages that have disappeared waits", "err", err)
+			p.host.Log().Error("messages that were recalled, or have disappeared, wait to be erased", "err", err)
 		}
 		failing = err != nil
 	}
@@ -124,7 +124,7 @@ func (p *Chat) sweepStep(ctx context.Context, s *sweep) (next time.Time, err err
 			next = at
 			break
 		}
-		if mine {
+		if mine || saidOfGone(m, now) {
 			gone = append(gone, m)
 		}
 		if swept = m.Seq; s.through != 0 && swept >= s.through {
@@ -156,20 +156,30 @@ func (p *Chat) sweepable(m im.Message, s *sweep) (at time.Time, mine bool) {
 		p.host.Log().Error("what is kept beside a message is not deleted when it disappears: it cannot be read", "id", m.ID, "err", err)
 		return at, false
 	}
-	if content.LifetimeMs != s.lifetimeMs {
+	if content.LifetimeMs != s.lifetimeMs || content.Erased {
 		return at, false
 	}
 	return expiry(m, &content).Add(sweepGrace), true
 }
 
-// sweepMessages deletes what is kept beside messages of one log.
+// saidOfGone reports whether a message is an event about another one that has disappeared: a reaction goes with it.
+func saidOfGone(m im.Message, now time.Time) bool {
+	var content chatpb.Content
+	return content.Unmarshal(m.Body) == nil && !content.Erased && content.AboutExpiresMs != 0 && now.Sub(time.UnixMilli(content.AboutExpiresMs)) >= sweepGrace
+}
+
+// sweepMessages erases messages of one log, when all that is kept beside them is deleted: what is erased names no files any more.
 func (p *Chat) sweepMessages(ctx context.Context, gone []im.Message) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	places := make([]stored, len(gone))
+	places, erasures := make([]stored, len(gone)), make([]timeline.Erasure, len(gone))
 	for i, m := range gone {
 		places[i] = stored{m.Conversation, m.Seq}
+		var err error
+		if erasures[i], err = erasureOf(m); err != nil {
+			return err
+		}
 		var content chatpb.Content
 		if err := content.Unmarshal(m.Body); err != nil || content.Media == nil || p.files == nil {
 			continue
@@ -178,19 +188,24 @@ func (p *Chat) sweepMessages(ctx context.Context, gone []im.Message) error {
 			return err
 		}
 	}
-	return p.host.Tx(ctx, func(tx *sql.Tx) error {
+	err := p.host.Tx(ctx, func(tx *sql.Tx) error {
 		return spans(places, func(where string, args []any) error { return p.changes.clear(ctx, tx, where, args) })
 	})
+	if err != nil {
+		return err
+	}
+	return p.timelines.Erase(ctx, erasures)
 }
 
-// sweepShadow has what is kept beside a message that only its sender sees be deleted too: those are in a log of their own.
+// sweepShadow has a message that only its sender sees be swept too: those are in a log of their own, in which one part for each
+// lifetime grows with them, and ends when all of it has disappeared.
 func (p *Chat) sweepShadow(ctx context.Context, done timeline.Committed, lifetimeMs int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBegun) // it is committed: that its sender left changes nothing
 	defer cancel()
 	now := p.host.Now().UnixMilli()
-	err := p.lifetimes.begin(ctx, p.host.DB(), sweep{conversation: done.Conversation, lifetimeMs: lifetimeMs, closedMs: now, through: done.Seq, swept: done.Seq - 1,
+	err := p.lifetimes.grow(ctx, sweep{conversation: done.Conversation, lifetimeMs: lifetimeMs, closedMs: now, through: done.Seq, swept: done.Seq - 1,
 		epoch: p.timelines.Epoch(), nextMs: now + lifetimeMs + sweepGrace.Milliseconds()})
 	if err != nil {
-		p.host.Log().Warn("what is kept beside a message that disappears may be kept for good", "id", done.ID, "err", err)
+		p.host.Log().Warn("a message that disappears may be kept for good", "id", done.ID, "err", err)
 	}
 }

@@ -240,6 +240,12 @@ im.on_message(function(c) if c.text == "spam" then return im.shadow() end end, {
 		}
 		picture(fmt.Sprint("m", after.Hours()), "goes")
 		picture(fmt.Sprint("s", after.Hours()), "spam")
+		for i := range 3 {
+			send(t, a, bob, fmt.Sprint("t", after.Hours(), ".", i), "spam")
+		}
+	}
+	if got := rows(t, h, "SELECT COUNT(*) FROM chat_sweeps WHERE conversation = ?", string(ab.Shadow(alice))); got != 2 {
+		t.Errorf("what only alice sees is in %d parts, want one for each lifetime", got)
 	}
 	for i := range 250 { // more than a step looks at
 		send(t, b, alice, fmt.Sprint("b", i), "goes")
@@ -266,6 +272,12 @@ im.on_message(function(c) if c.text == "spam" then return im.shadow() end end, {
 	})
 	if got := files.References(t); len(got["chat:100001:before"]) != 1 || len(got["chat:100001:after"]) != 1 {
 		t.Errorf("got %v", got)
+	}
+	if got := inStore(t, h, ab); strings.Contains(got, "goes") || strings.Count(got, "stays") != 2 || strings.Count(got, "👍") != 2 {
+		t.Errorf("the store has %q", got)
+	}
+	if got := inStore(t, h, ab.Shadow(alice)); strings.Contains(got, "spam") {
+		t.Errorf("the store has %q of what only alice saw", got)
 	}
 	if page, _ := history(t, b, &chatpb.HistoryRequest{ConversationId: string(ab), BeforeSeq: last.Seq + 1, Limit: 1}); !page.Messages[0].Became.GetExpired() {
 		t.Errorf("got %v", page)

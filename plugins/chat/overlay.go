@@ -59,6 +59,9 @@ func (p *Chat) open(ctx context.Context, user im.UserID, items []im.Message) ([]
 		o := &all[i]
 		if subject, ok := o.subject(); ok {
 			o.now = over(subject, o.subjectID(), o.ends(), at, o.now)
+			if o.content.Erased && o.content.About == nil && !o.now.recalled() { // the directory was taken back to before that
+				o.now = &became{stored: subject, id: o.subjectID(), revision: 1, version: 1, recalledMs: o.Time.UnixMilli()}
+			}
 		}
 	}
 	return all, nil

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,7 +46,8 @@ func (p *Chat) takeBack(ctx context.Context, t *target, by im.UserID) (*became, 
 		}
 		c.now.recalledBy, c.now.recalledMs, c.now.text = by, c.ms, ""
 		c.now.reactions = nil
-		if err := p.changes.forget(ctx, c.tx, c.now.stored); err != nil || t.content.Media == nil || p.files == nil {
+		err := errors.Join(p.changes.forget(ctx, c.tx, c.now.stored), p.changes.eraseLater(ctx, c.tx, c.now, p.config.KeepRecalled))
+		if err != nil || t.content.Media == nil || p.files == nil {
 			return "", err
 		}
 		return "", p.files.Release(ctx, c.tx, holder(t.Sender, t.ClientID))

@@ -126,15 +126,25 @@ func (p *Chat) scheduledBefore(user im.UserID, was *scheduledMessage, req *chatp
 	return &chatpb.ScheduleReply{Scheduled: was.shown()}, nil
 }
 
-// scheduledAndSent answers who schedules again what was sent meanwhile; nil: nothing was.
+// scheduledAndSent answers who schedules again what was sent meanwhile, be it that the rules hold it, or that it was denied;
+// nil: nothing was.
 func (p *Chat) scheduledAndSent(ctx context.Context, user im.UserID, req *chatpb.ScheduleRequest) (*chatpb.ScheduleReply, error) {
-	_, was, sent, err := p.timelines.Find(ctx, user, req.Message.ClientId)
-	switch {
-	case err != nil:
+	var was [32]byte
+	held, err := p.held.sentAs(ctx, p.held.db, user, req.Message.ClientId)
+	if err != nil {
 		return nil, plugin.Stored(ctx, err)
-	case !sent:
-		return nil, nil
-	case was != p.digest(user, req.Message):
+	}
+	if held != nil { // looked for first: when it is held no more it is committed
+		was = held.digest
+	} else {
+		var sent bool
+		if _, was, sent, err = p.timelines.Find(ctx, user, req.Message.ClientId); err != nil {
+			return nil, plugin.Stored(ctx, err)
+		} else if !sent {
+			return nil, nil
+		}
+	}
+	if was != p.digest(user, req.Message) {
 		return nil, errUsed
 	}
 	return &chatpb.ScheduleReply{Scheduled: &chatpb.Scheduled{Message: req.Message, AtMs: req.AtMs, State: chatpb.ScheduledState_SCHEDULED_STATE_SENT}}, nil

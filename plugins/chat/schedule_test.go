@@ -203,6 +203,40 @@ func TestScheduleThatMayHaveArrived(t *testing.T) {
 	}
 }
 
+// TestScheduleOfWhatIsHeld: the rules hold it when it is sent; who repeats his request then, since the answer was lost, hears that it
+// was sent, whatever becomes of it.
+func TestScheduleOfWhatIsHeld(t *testing.T) {
+	r := reviewed(t, "")
+	phone := r.As(alice, "phone", idl.CodecProtobuf)
+	at := r.Now().Add(time.Hour)
+	again := func(text string) (*chatpb.Scheduled, error) {
+		return schedule(phone, &chatpb.SendRequest{ClientId: "1", ToUserId: int64(bob), Text: text}, at)
+	}
+	if _, err := again("late"); err != nil {
+		t.Fatal(err)
+	}
+	r.Advance(time.Hour)
+	for _, until := range []struct {
+		what string
+		done func() bool
+	}{
+		{"it is held", func() bool {
+			return rows(t, r.Host, "SELECT COUNT(*) FROM chat_held") == 1 && len(waiting(t, phone)) == 0
+		}},
+		{"it is sent", func() bool {
+			r.Advance(time.Hour)
+			return inbox(t, r.As(bob, "phone", idl.CodecProtobuf)) != ""
+		}},
+	} {
+		eventually(t, until.what, until.done)
+		if got, err := again("late"); err != nil || got.State != chatpb.ScheduledState_SCHEDULED_STATE_SENT {
+			t.Errorf("when %s: got %v, %v", until.what, got, err)
+		}
+		_, err := again("late, another")
+		wantRefusal(t, err, idl.CodeConflict, "message.client_id")
+	}
+}
+
 // TestScheduleBehindOneThatWaits: what is refused for a while has not arrived, and may be canceled.
 func TestScheduleBehindOneThatWaits(t *testing.T) {
 	r := reviewed(t, "", func(c *chat.Config) { c.HeldOfOne, c.HeldOfAll = 1, 10 })

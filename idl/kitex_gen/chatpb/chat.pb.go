@@ -720,6 +720,7 @@ type Content struct {
 	AboutSeq       int64       `protobuf:"varint,15,opt,name=about_seq" json:"about_seq,omitempty"`               // of that message in its log, where seq may be another's as well
 	LifetimeMs     int64       `protobuf:"varint,16,opt,name=lifetime_ms" json:"lifetime_ms,omitempty"`           // it disappears so long after it was committed; 0: it stays
 	AboutExpiresMs int64       `protobuf:"varint,17,opt,name=about_expires_ms" json:"about_expires_ms,omitempty"` // when that message disappears, and with it what is said of it; 0: it stays
+	Erased         bool        `protobuf:"varint,18,opt,name=erased" json:"erased,omitempty"`                     // it was recalled or has disappeared, and what it said is gone: of its fields are left 1, 3-5, 14-18, 30
 	Held           *HeldNote   `protobuf:"bytes,31,opt,name=held" json:"held,omitempty"`                          // while it waits: none that is committed has it
 }
 
@@ -853,6 +854,13 @@ func (x *Content) GetAboutExpiresMs() int64 {
 		return x.AboutExpiresMs
 	}
 	return 0
+}
+
+func (x *Content) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
 }
 
 func (x *Content) GetHeld() *HeldNote {

@@ -876,7 +876,7 @@ func (m *messenger) unread(p *person, c im.ConversationID) (n, named int64) {
 			seen = max(seen, e.seq-1)
 		}
 		last = e.seq
-		if one := m.logs[c][e.seq-1]; one.sender == p.user && !e.quiet { // what he did there counts as what he said
+		if one := m.logs[c][e.seq-1]; one.sender == p.user && one.event == "" { // what he has happen there is nothing that he said
 			seen = max(seen, e.seq)
 		}
 		recalled[e.recalls] = true

@@ -17,8 +17,11 @@ type announced struct {
 }
 
 // operates is what the operator's programs do, on a page of the last core: announces "text" from alice as n1 |
-// repeats n1 | edits n1 "text" | recalls n1
+// repeats n1 | edits n1 "text" | recalls n1; or writes
 func (s *stage) operates(ctx context.Context, w []string) error {
+	if w[0] == "writes" {
+		return s.writes(ctx, w[1:])
+	}
 	last := len(s.cluster.Cores) - 1
 	if w[0] == "announces" {
 		one := &announced{from: s.people[w[3]].id, text: w[1]}

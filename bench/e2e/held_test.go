@@ -36,7 +36,14 @@ func (s *stage) learns(ctx context.Context, d *device, w []string) error {
 	}
 }
 
-// lists held "a" "b"
+// lists held "a" "b" | lists conversations "bob 1" …
+func (s *stage) lists(ctx context.Context, d *device, w []string) error {
+	if w[0] == "conversations" {
+		return s.listsConversations(ctx, d, w[1:])
+	}
+	return s.listsHeld(ctx, d, w)
+}
+
 func (s *stage) listsHeld(ctx context.Context, d *device, w []string) error {
 	var got []string
 	err := until(ctx, func() (bool, error) {

@@ -22,7 +22,7 @@ func TestLargeGroupsAreTheSame(t *testing.T) {
 		for _, form := range forms {
 			t.Run(story+"/"+form.name, func(t *testing.T) {
 				t.Parallel()
-				play(t, "testdata/"+story+".txt", form, cluster.Options{Core: large})
+				play(t, "testdata/"+story+".txt", form, stores{Options: cluster.Options{Core: large}})
 			})
 		}
 	}

@@ -96,6 +96,8 @@ type device struct {
 	own      map[string]bool
 	inboxSeq int64            // up to here the inbox was taken
 	receipts map[string]int64 // delivered positions by conversation
+	read     map[string]int64 // likewise, what others have read
+	inbox    []*client.Entry  // all that was taken since the cursor was forgotten last
 }
 
 // signUp makes an account for name.
@@ -134,6 +136,18 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 			defer d.mu.Unlock()
 			d.receipts[r.ConversationId] = max(d.receipts[r.ConversationId], r.Seq)
 		},
+		Read: func(_ context.Context, r *chatpb.Read) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if r.UserId != owner.id {
+				d.read[r.ConversationId] = max(d.read[r.ConversationId], r.Seq)
+			}
+		},
+		Reset: func(context.Context, client.Reset) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.inbox = nil
+		},
 		Held:  func(_ context.Context, h *chatpb.Held) { d.held <- h },
 		Ended: func(_ context.Context, err error) { d.ended <- err },
 		Presence: func(_ context.Context, p *socialpb.Presence) {
@@ -149,7 +163,7 @@ func newDevice(ctx context.Context, o client.Options, owner *person, name string
 func emptyDevice(owner *person, name string) *device {
 	return &device{
 		name: name, owner: owner, sent: map[string]*client.Pending{}, first: map[string]*chatpb.SendReply{},
-		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), held: make(chan *chatpb.Held, 1000), friends: make(chan *socialpb.PresenceState, 1000), own: map[string]bool{}, receipts: map[string]int64{},
+		texts: map[string]client.Outgoing{}, entries: make(chan *client.Entry, 10_000), held: make(chan *chatpb.Held, 1000), friends: make(chan *socialpb.PresenceState, 1000), own: map[string]bool{}, receipts: map[string]int64{}, read: map[string]int64{},
 		rooms: newRooms(),
 	}
 }
@@ -159,6 +173,7 @@ func (d *device) take(e *client.Entry) {
 	d.mu.Lock()
 	own := e.Mine && d.own[e.ClientId]
 	d.inboxSeq = e.InboxSeq
+	d.inbox = append(d.inbox, e)
 	d.mu.Unlock()
 	if !own {
 		d.entries <- e

@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -13,14 +15,32 @@ import (
 	"freeim/edge/client"
 )
 
+// stores is a cluster in this process, and how its stores are exchanged for empty ones.
+type stores struct {
+	cluster.Options
+	empty func(ctx context.Context) error // while no core runs; nil: they are the embedded ones
+}
+
 // production is the options of a cluster in this process whose cores share the
 // stores of the production profile, for one test.
 func production(t *testing.T) cluster.Options {
 	t.Helper()
-	dsn, redis := engines.Database(t), engines.Redis(t).Addr()
-	return cluster.Options{Edges: 2, Cores: 2, Core: func(_ int, o *server.Options) {
-		o.Config.MySQL.DSN = dsn
-		o.Config.Redis.Addresses = []string{redis}
+	return productionStores(t).Options
+}
+
+func productionStores(t *testing.T) stores {
+	t.Helper()
+	redis := engines.Redis(t)
+	dsn := []string{engines.Database(t), engines.Database(t), engines.Database(t)} // all before the cluster, which ends before them
+	o := cluster.Options{Edges: 2, Cores: 2, Core: func(_ int, o *server.Options) {
+		o.Config.MySQL.DSN = dsn[0]
+		o.Config.Redis.Addresses = []string{redis.Addr()}
+	}}
+	return stores{o, func(ctx context.Context) error {
+		if dsn = dsn[1:]; len(dsn) == 0 {
+			return errors.New("no story exchanges its stores so often")
+		}
+		return redis.RestartEmpty(ctx)
 	}}
 }
 
@@ -34,7 +54,7 @@ func TestScenariosInProduction(t *testing.T) {
 	for i, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
-			play(t, file, forms[i%len(forms)], production(t))
+			play(t, file, forms[i%len(forms)], productionStores(t))
 		})
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +47,7 @@ func TestScenarios(t *testing.T) {
 		for _, form := range played {
 			t.Run(name+"/"+form.name, func(t *testing.T) {
 				t.Parallel()
-				play(t, file, form, cluster.Options{})
+				play(t, file, form, stores{})
 			})
 		}
 	}
@@ -69,17 +71,22 @@ var inEveryForm = map[string]bool{"chat": true, "kick": true, "offline": true, "
 func formsOf(turn int) []form { return []form{forms[turn%2], forms[2+turn%3]} }
 
 // play runs one scenario against a cluster of its own.
-func play(t *testing.T, file string, form form, o cluster.Options) {
+func play(t *testing.T, file string, form form, on stores) {
 	steps, err := e2e.ReadScript(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Dir, o.Rules, o.Edges = t.TempDir(), true, 2
-	c, err := cluster.Start(t.Context(), o)
+	s := &stage{form: form, people: map[string]*person{}, groups: map[string]int64{}, devices: map[string]*device{}, announced: map[string]*announced{}, moments: map[string]*shared{}, comments: map[string]string{},
+		scheduled: map[string]string{}, written: map[string]url.Values{}}
+	on.Dir, on.Rules, on.Edges = t.TempDir(), true, 2
+	if err := s.prepare(t, steps, &on); err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.Start(t.Context(), on.Options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{cluster: c, form: form, people: map[string]*person{}, groups: map[string]int64{}, devices: map[string]*device{}, announced: map[string]*announced{}, moments: map[string]*shared{}, comments: map[string]string{}}
+	s.cluster, s.stores = c, on
 	t.Cleanup(func() {
 		for _, d := range s.devices {
 			d.disconnect()
@@ -110,6 +117,13 @@ type stage struct {
 	moments   map[string]*shared    // by the story's names for them
 	comments  map[string]string     // likewise: their IDs
 	requests  int                   // that needed a client ID
+
+	stores    stores
+	passed    atomic.Int64          // how far the cores' clocks are ahead, in nanoseconds
+	archive   []byte                // the backup
+	receiver  *receiver             // of offline pushes, or nil
+	scheduled map[string]string     // IDs of scheduled messages, by the story's names for them
+	written   map[string]url.Values // what the operator sent, likewise
 }
 
 // step runs one line: the first word says who, the rest what.
@@ -118,10 +132,16 @@ func (s *stage) step(ctx context.Context, step e2e.Step) error {
 	switch who := w[0]; {
 	case len(w) < 2:
 		return errors.New("nothing is said to happen")
+	case who == "core" && w[1] == "is":
+		return s.operate(ctx, strings.Join(w[2:], " "))
 	case who == "core" || who == "edge":
 		return s.restart(ctx, who)
+	case who == "time":
+		return s.passes(w[2])
 	case who == "operator":
 		return s.operates(ctx, w[1:])
+	case who == "receiver":
+		return s.isTold(ctx, w[3:])
 	case who == "reviewer":
 		return s.reviews(ctx, w[1:])
 	case who == "rule":
@@ -270,9 +290,21 @@ var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []
 	"gets":        (*stage).gets,
 	"reads":       (*stage).reads,
 	"is":          (*stage).isClosed,
-	"lists":       (*stage).listsHeld,
+	"lists":       (*stage).lists,
 	"cannot":      (*stage).cannotReconnect,
 	"signs":       (*stage).signsOut,
+	"seeks":       (*stage).seeks,
+	"keeps":       (*stage).keeps,
+	"counts":      (*stage).counts,
+	"turns":       (*stage).turns,
+	"schedules":   (*stage).schedules,
+	"postpones":   (*stage).postpones,
+	"rewords":     (*stage).rewords,
+	"cancels":     (*stage).cancels,
+	"plans":       listsScheduled(chatpb.ScheduledState_SCHEDULED_STATE_WAITING),
+	"missed":      listsScheduled(chatpb.ScheduledState_SCHEDULED_STATE_UNSENT),
+	"registers":   (*stage).registers,
+	"holds":       (*stage).holds,
 	"creates":     (*stage).creates,
 	"joins":       (*stage).joins,
 	"leaves":      (*stage).leaves,
@@ -338,8 +370,11 @@ func (s *stage) has(ctx context.Context, d *device, w []string) error {
 	if p == nil {
 		return fmt.Errorf("%s was not sent", w[0])
 	}
-	if w[1] == "delivered" {
+	switch w[1] {
+	case "delivered":
 		return s.delivered(ctx, d, w[0])
+	case "read", "unread":
+		return s.isRead(ctx, d, w[0], w[1] == "read")
 	}
 	rep, err := p.Wait(ctx)
 	switch {
@@ -475,8 +510,11 @@ func (s *stage) getsNothing(ctx context.Context, d *device) error {
 	}
 }
 
-// reads history with bob "a" "b"
+// reads history with bob "a" "b" | reads up to m1
 func (s *stage) reads(ctx context.Context, d *device, w []string) error {
+	if w[0] == "up" {
+		return s.readsUpTo(ctx, d, w[2:])
+	}
 	if id := s.groups[w[2]]; id != 0 {
 		_, err := d.History(ctx, &chatpb.HistoryRequest{ConversationId: groupConversation(id)})
 		return refused(err, w[3:])

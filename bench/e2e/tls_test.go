@@ -66,7 +66,7 @@ func TestScenariosUnderTLS(t *testing.T) {
 			} {
 				t.Run(f.name, func(t *testing.T) {
 					t.Parallel()
-					play(t, "testdata/"+story+".txt", f, cluster.Options{TLS: id.shown})
+					play(t, "testdata/"+story+".txt", f, stores{Options: cluster.Options{TLS: id.shown}})
 				})
 			}
 		})

@@ -87,10 +87,10 @@ var inside = map[string]sees{
 	"bench/history":     {"", ""},
 	"bench/limit":       {"edge/frame " + bodies, ""},
 	"bench/report":      {"", ""},
-	"bench/people":      {"core/sql plugins/account", bodies + " bench/cluster edge/client"},
+	"bench/people":      {"core/sql plugins/account", bodies + " bench/cluster edge/client edge/room edge/rpc edge/session"},
 	"bench/proc":        {"", ""},
 	"bench/load":        {bodies + " bench/people edge/frame", ""},
-	"bench/e2e":         {"", bodies + " conf/tracing bench/cluster bench/e2e/browser bench/history core/engines core/server core/sql edge/client edge/frame plugins/file plugins/group plugins/room plugins/webhook scripts/engine"},
+	"bench/e2e":         {"", bodies + " conf conf/tracing bench/cluster bench/e2e/browser bench/history core/archive core/engines core/plugin core/server core/sql edge/client edge/frame plugins plugins/file plugins/group plugins/room plugins/webhook scripts/engine"},
 	"bench/e2e/browser": {"", ""},
 	"bench/rules":       {"", "core/plugin idl/openapi plugins"},
 }

@@ -26,7 +26,7 @@ func (s *Server) hostFor(info plugin.Info) plugin.Host {
 }
 
 func (h host) Log() *slog.Logger                                    { return h.log }
-func (h host) Now() time.Time                                       { return time.Now() }
+func (h host) Now() time.Time                                       { return h.now() }
 func (h host) DB() *stdsql.DB                                       { return h.directory.DB() }
 func (h host) Dialect() string                                      { return h.directory.Dialect() }
 func (h host) Timelines() timeline.Store                            { return watched{h.timelines, h.storeErrs} }

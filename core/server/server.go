@@ -39,7 +39,7 @@ type Options struct {
 	Log     *slog.Logger          // nil: slog.Default
 	Figures prometheus.Registerer // nil: figures are kept nowhere
 	Tracer  trace.Tracer          // makes the spans of actions that the edge traces; nil: none
-	Now     func() time.Time      // the clock of message IDs; nil: time.Now
+	Now     func() time.Time      // the clock of message IDs and of plugins; nil: time.Now
 }
 
 // Server is one core. Its methods are called by one goroutine: New, Start, then
@@ -49,6 +49,7 @@ type Server struct {
 	config    Config
 	log       *slog.Logger
 	storeErrs *prometheus.CounterVec // of the timelines, by operation
+	now       func() time.Time
 	ids       *im.IDGenerator
 	stores
 	rules      *hooks.Rules // nil without scripts
@@ -77,7 +78,10 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.Config.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: o.Config, log: o.Log, ids: im.NewIDGenerator(o.Now), schemas: schemas(o.Plugins), services: plugin.NewServices()}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{config: o.Config, log: o.Log, now: o.Now, ids: im.NewIDGenerator(o.Now), schemas: schemas(o.Plugins), services: plugin.NewServices()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

@@ -58,7 +58,7 @@ type pushes struct {
 func (s *shard) alert(ctx context.Context, page timeline.Page[plugin.Fed]) (more bool, err error) {
 	s.seen(page, nil)
 	if len(page.Items) == 0 {
-		return false, nil
+		return false, s.pass(ctx, plugin.Fed{}) // what nobody was told of is noted some time
 	}
 	old, due, wait := s.due(page)
 	switch {

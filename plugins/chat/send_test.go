@@ -203,3 +203,21 @@ func TestRulesRefuse(t *testing.T) {
 		t.Errorf("got %+v, want seq 2", rep)
 	}
 }
+
+// TestSendForged gives what a client may not say of a message: it is passed over, as what newer clients say. The sender is the session's.
+func TestSendForged(t *testing.T) {
+	h := start(t, nil)
+	bobs := h.As(bob, "phone", idl.CodecProtobuf)
+	const said = `{"client_id":"m","to_user_id":100002,"text":"hi","sender_id":100003,"message_id":"F45D77FC4BL9PZUM","seq":7,"time_ms":1,"event":"group.dissolved"}`
+	reply, err := h.As(alice, "phone", idl.CodecJSON).Raw(t.Context(), idl.ActionMessage, []byte(said))
+	if err != nil || reply.Action != idl.ActionMessage {
+		t.Fatalf("got %v %s, %v", reply.Action, reply.Body, err)
+	}
+	got := entries(t, bobs)
+	if len(got) != 1 {
+		t.Fatalf("got %v", got)
+	}
+	if m := got[0].Message; m.SenderId != int64(alice) || m.Seq != 1 || m.Event != "" || m.Kind != chatpb.MessageKind_MESSAGE_KIND_TEXT || m.TimeMs == 1 || m.Id == "F45D77FC4BL9PZUM" {
+		t.Errorf("got %+v", m)
+	}
+}

@@ -233,6 +233,10 @@ func TestDirectoryKnowsWhoExists(t *testing.T) {
 			}
 		}
 	}
+	// Asked for most messages: from memory that takes no more of it.
+	if n := testing.AllocsPerRun(100, func() { _, _ = directory.Exists(t.Context(), alice) }); n > 0 {
+		t.Errorf("%v allocations to find somebody who is remembered", n)
+	}
 	bob := signUp(t, h, "bob")
 	if got, err := directory.Exists(t.Context(), bob); err != nil || !got {
 		t.Errorf("a new person: got %v, %v: a no must not be remembered", got, err)

@@ -40,6 +40,8 @@ type person struct {
 	read time.Time // when this was true
 }
 
+func (p *person) recent(now time.Time) bool { return now.Sub(p.read) < knownFor }
+
 func newDirectory(s *store, now func() time.Time) *directory {
 	return &directory{store: s, now: now, fresh: map[im.UserID]person{}, stale: map[im.UserID]person{}}
 }
@@ -117,7 +119,11 @@ func (d *directory) Absent(ctx context.Context, u im.UserID) (bool, error) {
 	return st.leaving != staying || st.disabledUntilMs > d.now().UnixMilli(), nil
 }
 
+// person is asked about most messages: whom it remembers it finds without making anything.
 func (d *directory) person(ctx context.Context, u im.UserID) (found person, exists bool, err error) {
+	if found, exists = d.recent(u, d.now()); exists {
+		return found, true, nil
+	}
 	one, err := d.people(ctx, []im.UserID{u})
 	found, exists = one[u]
 	return found, exists, err
@@ -152,13 +158,21 @@ func (d *directory) remembered(users []im.UserID, now time.Time) (found map[im.U
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, u := range users {
-		if one, known := d.known(u); known && now.Sub(one.read) < knownFor {
+		if one, known := d.known(u); known && one.recent(now) {
 			found[u] = one
 		} else {
 			missing = append(missing, u)
 		}
 	}
 	return found, missing, d.forgotten
+}
+
+// recent is one whom the directory remembers and has read not long ago.
+func (d *directory) recent(u im.UserID, now time.Time) (found person, is bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	found, known := d.known(u)
+	return found, known && found.recent(now)
 }
 
 // known is called with mu held.

@@ -19,17 +19,19 @@ import (
 
 // BenchmarkMessage is a message through dispatch to a handler that does nothing:
 // without rules, with those that are shipped, and with all of those enabled. A thousand people
-// talk in turn, and never say the same again.
+// talk in turn, and never say the same again, or nearly the same, as those of a load do.
 func BenchmarkMessage(b *testing.B) {
 	enabled := map[string]map[string]string{
 		"flood": {"enabled": "true", "messages": "10000", "per": "1s", "repeats": "1000"}, "links": {"enabled": "true"}, "newcomers": {"enabled": "true"},
 		"rooms": {"gate_mention_all": "true", "slow": "r_lobby"},
 	}
+	const unlike, alike = "%x, shall we meet at the station, as always? 好的，明天见 %x", "%.8x%x The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. The qui"
 	for _, row := range []struct {
 		name   string
 		rules  bool
 		config map[string]map[string]string
-	}{{"no rules", false, nil}, {"shipped", true, nil}, {"enabled", true, enabled}} {
+		says   string // of a number that is as long as it is unlike the others, and one that is short
+	}{{"no rules", false, nil, unlike}, {"shipped", true, nil, unlike}, {"enabled", true, enabled, unlike}, {"alike", true, enabled, alike}} {
 		b.Run(row.name, func(b *testing.B) {
 			r := plugin.NewRegistrar("chat")
 			plugin.Handle(r, idl.ActionMessage, "send",
@@ -56,7 +58,7 @@ func BenchmarkMessage(b *testing.B) {
 			}
 			var bodies [1021][]byte
 			for i := range bodies {
-				body, err := idl.Append(nil, idl.CodecProtobuf, &chatpb.SendRequest{Text: fmt.Sprintf("%x, shall we meet at the station, as always? 好的，明天见 %x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}), i)})
+				body, err := idl.Append(nil, idl.CodecProtobuf, &chatpb.SendRequest{Text: fmt.Sprintf(row.says, sha256.Sum256([]byte{byte(i), byte(i >> 8)}), i)})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -27,6 +27,7 @@ type bundle struct {
 	shapes      sync.Map // reflect.Type: *typeShape, of requests
 	words       wordCache
 	spelling    sync.Pool   // of *[]rune: texts that gates look at
+	comparing   sync.Pool   // of *comparer: of gates
 	expressions expressions // of im.re
 	settings    []Setting   // what im.config declared
 	pool        *pool

@@ -250,7 +250,12 @@ func (v *vm) textEmoji(L *lua.LState) int {
 func similarity(a, b string, least float64, space pairCounts) (float64, pairCounts) {
 	n, m := max(0, utf8.RuneCountInString(a)-1), max(0, utf8.RuneCountInString(b)-1) // pairs
 	need := int(math.Ceil(least*float64(n+m)/2 - 1e-9))                              // of them in common; the rest is what rounding adds
-	if min(n, m) < need || need > 0 && !mayShare(a, b, m, need) {
+	if min(n, m) < need {
+		return 0, space
+	}
+	a, b, common := apart(a, b)
+	left := m - common // pairs of b that may still be in a
+	if need > common && !mayShare(a, b, left, need-common) {
 		return 0, space
 	}
 	a, b = fold(a), fold(b)
@@ -271,7 +276,6 @@ func similarity(a, b string, least float64, space pairCounts) (float64, pairCoun
 		c.pair = pair
 		c.n++
 	}
-	common, left := 0, m
 	for pair := range pairs(b) {
 		if c := space.of(pair); c.n > 0 {
 			c.n--
@@ -282,6 +286,37 @@ func similarity(a, b string, least float64, space pairCounts) (float64, pairCoun
 		}
 	}
 	return 2 * float64(common) / float64(n+m), space
+}
+
+// apart cuts off what both texts begin and end with, up to the characters at the cuts, and gives how many pairs
+// that leaves out of each. They are in both, so the others are compared without them: texts that are nearly
+// the same differ in little.
+func apart(a, b string) (restA, restB string, pairs int) {
+	begins, most := 0, min(len(a), len(b))
+	for begins < most && a[begins] == b[begins] {
+		begins++
+	}
+	for begins > 0 && (begins < len(a) && !utf8.RuneStart(a[begins]) || begins < len(b) && !utf8.RuneStart(b[begins])) {
+		begins--
+	}
+	ends := 0
+	for ends < most-begins && a[len(a)-ends-1] == b[len(b)-ends-1] {
+		ends++
+	}
+	for ends > 0 && !utf8.RuneStart(a[len(a)-ends]) {
+		ends--
+	}
+	if begins > 0 {
+		_, last := utf8.DecodeLastRuneInString(a[:begins])
+		begins -= last
+		pairs += utf8.RuneCountInString(a[:begins])
+	}
+	if ends > 0 {
+		_, first := utf8.DecodeRuneInString(a[len(a)-ends:])
+		ends -= first
+		pairs += utf8.RuneCountInString(a[len(a)-ends:])
+	}
+	return a[begins : len(a)-ends], b[begins : len(b)-ends], pairs
 }
 
 // mayShare reports whether the folded texts may have need pairs in common; b has m. Pairs are

@@ -17,11 +17,10 @@ type gate struct {
 	set   bool     // it is a set
 	kinds []string // of conversations; nil: all
 
-	younger  string  // NAME.KEY of a duration: about accounts that are younger only; empty: all
-	givenAge float64 // the operator's value, ms
-	usualAge float64 // the default
-
-	words *wordList // about texts with one of these words only; nil: all
+	younger bound     // about accounts that are younger only
+	words   *wordList // about texts with one of these words only; nil: all
+	faster  pace      // about messages of those who send faster only
+	again   habit     // about messages that their sender said before only
 }
 
 // conversationTypes are what the option conversations may name.
@@ -46,17 +45,6 @@ func (v *vm) gateWhen(g *gate, value lua.LValue) bool {
 	g.given, g.usual = on(s.given), on(s.standard)
 	g.set = s.typ == "set"
 	return s.typ == "boolean" || g.set
-}
-
-// gateYounger reads the option younger.
-func (v *vm) gateYounger(g *gate, value lua.LValue) bool {
-	g.younger = lua.LVAsString(value)
-	s := v.settingNamed(g.younger)
-	if s == nil {
-		return false
-	}
-	g.givenAge, g.usualAge = float64(lua.LVAsNumber(s.given)), float64(lua.LVAsNumber(s.standard))
-	return s.typ == "duration"
 }
 
 // gateWords reads the option words.
@@ -104,20 +92,6 @@ func (g *gate) open(trying *trying) bool {
 	return on(chosen)
 }
 
-// young is the age, in milliseconds, from which on an account is not new to the hook.
-func (g *gate) young(trying *trying) float64 {
-	if trying == nil {
-		return g.givenAge
-	}
-	name, key, _ := strings.Cut(g.younger, ".")
-	chosen := trying.values[name][key]
-	if chosen == nil {
-		return g.usualAge
-	}
-	age, _ := (&setting{typ: "duration"}).number(chosen) // t.config has checked it
-	return age
-}
-
 // takes reports whether the hook is for a call's type of conversation.
 func (g *gate) takes(conversation string) bool {
 	return g.kinds == nil || slices.Contains(g.kinds, conversation)
@@ -138,7 +112,7 @@ func (g *gate) tells(text []rune) (found bool) {
 }
 
 func (g *gate) same(other *gate) bool {
-	return g.words.same(other.words) && g.when == other.when && g.given == other.given && g.usual == other.usual && g.younger == other.younger && g.givenAge == other.givenAge && g.usualAge == other.usualAge && slices.Equal(g.kinds, other.kinds)
+	return g.words.same(other.words) && g.when == other.when && g.given == other.given && g.usual == other.usual && g.younger == other.younger && g.faster == other.faster && g.again == other.again && slices.Equal(g.kinds, other.kinds)
 }
 
 // String is how operators read it; empty: the hook is always asked.
@@ -150,11 +124,17 @@ func (g *gate) String() string {
 	if g.kinds != nil {
 		parts = append(parts, "in "+strings.Join(g.kinds, ", "))
 	}
-	if g.younger != "" {
-		parts = append(parts, "younger than "+g.younger)
+	if g.younger.path != "" {
+		parts = append(parts, "younger than "+g.younger.path)
 	}
 	if g.words != nil {
 		parts = append(parts, fmt.Sprintf("with one of %d words", len(g.words.words)))
+	}
+	if g.faster.than.path != "" {
+		parts = append(parts, "faster than "+g.faster.than.path+" per "+g.faster.per.path)
+	}
+	if g.again.more.path != "" {
+		parts = append(parts, "said again more often than "+g.again.more.path+" within "+g.again.within.path)
 	}
 	return strings.Join(parts, " ")
 }

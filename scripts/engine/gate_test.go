@@ -90,7 +90,7 @@ func TestGates(t *testing.T) {
 }
 
 func TestGatesAreChecked(t *testing.T) {
-	const config = `im.config{name = "gates", on = {type = "boolean", default = false}, n = {type = "integer", default = 1}} `
+	const config = `im.config{name = "gates", on = {type = "boolean", default = false}, n = {type = "integer", default = 1}, t = {type = "duration", default = "1s"}} `
 	for source, want := range map[string]string{
 		config + `im.on_message(function() end, {name = "h", on_error = "open", when = "gates.off"})`:    "bad value for when",
 		config + `im.on_message(function() end, {name = "h", on_error = "open", when = "gates.n"})`:      "bad value for when",
@@ -100,6 +100,15 @@ func TestGatesAreChecked(t *testing.T) {
 		`im.on_message(function() end, {name = "h", on_error = "open", conversations = {}})`:             "bad value for conversations",
 		`im.before("chat.*", function() end, {name = "h", on_error = "open", conversations = "room"})`:   "conversations",
 		config + `im.on_message(function() end, {name = "h", on_error = "open", conversation = "room"})`: "conversation",
+
+		config + `im.on_message(function() end, {name = "h", on_error = "open", faster = "gates.n"})`:                                    "bad value for faster",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", faster = {than = "gates.n"}})`:                           "bad value for faster",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", faster = {than = "gates.n", per = "gates.n"}})`:          "bad value for faster",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", faster = {than = "gates.t", per = "gates.t"}})`:          "bad value for faster",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", faster = {than = "gates.n", per = "gates.none"}})`:       "bad value for faster",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", faster = {than = "gates.n", per = "gates.t", x = "x"}})`: "bad value for faster",
+		config + `im.on_message(function() end, {name = "h", on_error = "open", again = {more = "gates.n", within = "gates.t"}})`:        "bad value for again",
+		config + `im.before("chat.*", function() end, {name = "h", on_error = "open", again = {}})`:                                      "again",
 	} {
 		dir := t.TempDir()
 		put(t, dir, map[string]string{"a.lua": `local im = require("im") ` + source})
@@ -230,5 +239,77 @@ func TestWordsGateIsBounded(t *testing.T) {
 	}
 	if v, _ := ask(t, e, strings.Repeat("x", 65)); v.Denied() {
 		t.Errorf("got %+v", v)
+	}
+}
+
+const habits = `local im = require("im")
+local cfg = im.config{name = "habits", n = {type = "integer", default = 3}, per = {type = "duration", default = "30s"},
+  more = {type = "integer", default = 1}, alike = {type = "number", default = 0.9}, short = {type = "integer", default = 3}}
+im.on_message(function(c) return im.deny("rate_limited", "fast") end, {name = "fast", on_error = "closed", faster = {than = "habits.n", per = "habits.per"}})
+im.on_message(function(c) return im.deny("rejected", "again") end, {name = "again", on_error = "closed", phase = "observe",
+  again = {more = "habits.more", within = "habits.per", alike = "habits.alike", longer = "habits.short"}})
+`
+
+const habitsTest = `
+test("fast", function(t)
+  local function said(user, text) local v = t.message{user = user, text = text} return v.denied and v.reason end
+  for n = 1, 3 do assert(not said("1", "number " .. ("x"):rep(40 * n))) end
+  assert(said("1", "more") == "fast" and not said("2", "of another"))
+  t.wait(9999)
+  assert(said("1", "too early") == "fast")
+  t.wait(1)
+  assert(not said("1", "in time") and said("1", "and on") == "fast")
+  t.config{habits = {n = 5}}
+  for n = 1, 5 do assert(not said("1", ("y"):rep(40 * n))) end
+  assert(said("1", "more") == "fast")
+end)
+
+test("again", function(t)
+  t.config{habits = {n = 1000}}
+  local function said(text) local v = t.message{text = text} return v.denied and v.reason end
+  assert(not said("buy cheap watches at my stall") and not said("Buy cheap wаtches at my stall!"))
+  assert(said("BUY cheap watches at my stall") == "again")
+  assert(not said("shall we meet?"))
+  for n = 1, 5 do assert(not said("好的啊")) end
+  t.config{habits = {more = 3, alike = 1}}
+  assert(not said("shall we meet?") and said("shall we meet?") == "again")
+  t.wait(60000)
+  for n = 0, 3 do assert(not said("good morning!")) end
+  assert(said("good morning!") == "again" and not said("good evening!"))
+end)
+`
+
+// Who sends too fast, or says the same again, is seen by gates: with the operator's settings, over reloads, and
+// a replay of what was recorded decides the same.
+func TestHabits(t *testing.T) {
+	e := load(t, map[string]string{"a.lua": habits, "a_test.lua": habitsTest}, func(o *engine.Options) {
+		o.Record = engine.Record{Every: 1, Keep: 100, Text: engine.TextFull}
+		o.Config = map[string]map[string]string{"habits": {"n": "4", "per": "1d", "more": "2"}}
+	})
+	said := func(user, text string) string {
+		m := message(text)
+		m.User = user
+		m.Facts = m
+		v := e.Ask(t.Context(), engine.Before, &m.Call)
+		if v.Err != nil {
+			t.Error(v.Err)
+		}
+		return v.Reason
+	}
+	for _, row := range []struct{ user, text, want string }{
+		{"1", "hello there", ""}, {"1", "hello there", ""}, {"1", "hello there!", ""}, {"1", "hello there", "again"}, {"1", "other", "fast"},
+		{"2", "hello there", ""}, {"", "nobody sends", ""}, {"", "nobody sends", ""},
+	} {
+		if got := said(row.user, row.text); got != row.want {
+			t.Errorf("%s, %q: got %q, want %q", row.user, row.text, got, row.want)
+		}
+	}
+	for _, h := range e.Status().Hooks {
+		if want := map[string]string{"fast": "faster than habits.n per habits.per", "again": "said again more often than habits.more within habits.per"}[h.Name]; h.Gate != want {
+			t.Errorf("%s is asked %q, want %q", h.Name, h.Gate, want)
+		}
+	}
+	if r, err := e.Replay(t.Context(), e.Recording(), ""); err != nil || r.Calls != 8 || r.Flips != 0 {
+		t.Errorf("got %+v, %v", r, err)
 	}
 }

@@ -27,6 +27,7 @@ type judgement struct {
 
 	aged bool    // age was looked up
 	age  float64 // of the sender's account, in seconds; NaN: not known
+	at   int64   // the time that gates count by, unix ns; 0: none asked
 
 	runes   *[]rune // of spelled; nil: no gate asked for them
 	spelled string
@@ -86,15 +87,18 @@ func (j *judgement) wanted(h *hook) bool {
 	if trying != nil && !g.open(trying) || !g.takes(j.c.ConversationType) {
 		return false
 	}
-	if g.younger != "" {
+	if g.younger.path != "" {
 		if !j.aged {
 			j.aged, j.age = true, j.accountAge()
 		}
-		if !(j.age*1000 < g.young(trying)) { // never of one that is not known
+		if !(j.age*1000 < g.younger.in(trying)) { // never of one that is not known
 			return false
 		}
 	}
-	return g.words == nil || j.c.Text != nil && g.tells(j.spelt(*j.c.Text))
+	if g.words != nil && (j.c.Text == nil || !g.tells(j.spelt(*j.c.Text))) {
+		return false
+	}
+	return (g.faster.than.path == "" || j.hastens(h)) && (g.again.more.path == "" || j.repeats(h)) // these count, so they are last
 }
 
 // spelt is a text as characters, for the gates of a chain.

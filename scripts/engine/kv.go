@@ -9,6 +9,9 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
+// maxTokens is how many tokens a bucket holds at most.
+const maxTokens = 1_000_000
+
 // maxOps is how often one call may ask im.kv, im.rate and im.count together.
 const maxOps = 16
 
@@ -193,7 +196,7 @@ func (v *vm) kvCAS(L *lua.LState) int {
 
 func (v *vm) rate(L *lua.LState) int {
 	k := rateKey{argKey(L, 1), argInt(L, 2), argSpan(L, 3)}
-	if k.n < 1 || k.n > 1_000_000 {
+	if k.n < 1 || k.n > maxTokens {
 		L.ArgError(2, "must be from 1 to 1,000,000")
 	}
 	ok, retry := v.operation(L, 0).rate(k, v.frozen().UnixNano())

@@ -17,7 +17,7 @@ var (
 func pointSymbols() []symbol {
 	hook := param{"fn", "fun(c: im.Call): im.Verdict?", ""}
 	options := deciding("", "")
-	messages := deciding(`, conversations?: string|string[], younger?: string, words?: im.Words`, `; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger; words: it is for texts with one of these words`)
+	messages := deciding(`, conversations?: string|string[], younger?: string, words?: im.Words, faster?: {than: string, per: string}, again?: {more: string, within: string, alike: string, longer: string}`, `; conversations: "chat", "group" or "room", or several, which it is for; younger: a duration of im.config: it is for accounts that are younger; words: it is for texts with one of these words; faster: it is for messages of who sends more than so many per that time; again: it is for texts that their sender said, nearly, more often within that time; both name settings of im.config`)
 	aside := param{"fn", "fun(c: im.Call)", ""}
 	named := param{"options", `{name: string, when?: string, phase?: "security"|"limits"|"content"|"business"|"observe", priority?: integer, before?: string|string[], after?: string|string[]}`, "name is unique; when: as of im.before"}
 	action := param{"action", "string", `"chat.send", or several: "chat.*", "*"`}
@@ -131,7 +131,9 @@ func (v *vm) take(L *lua.LState, function string, said registered, n int) {
 		options["when"] = func(value lua.LValue) bool { return v.gateWhen(&r.gate, value) }
 	}
 	if r.point == Message {
-		options["younger"] = func(value lua.LValue) bool { return v.gateYounger(&r.gate, value) }
+		options["younger"] = func(value lua.LValue) bool { return v.bounded(&r.gate.younger, value, "duration") }
+		options["faster"] = func(value lua.LValue) bool { return v.gateFaster(&r.gate, value) }
+		options["again"] = func(value lua.LValue) bool { return v.gateAgain(&r.gate, value) }
 		options["words"] = func(value lua.LValue) bool { return gateWords(&r.gate, value) }
 		options["conversations"] = func(value lua.LValue) bool { return gateKinds(&r.gate, value) }
 	}

@@ -64,6 +64,13 @@ func TestSimilarityCounts(t *testing.T) {
 	if err := quick.Check(func(a, b string) bool { return same(fold(a), fold(b)) && same(text(), text()) && alike() }, nil); err != nil {
 		t.Error(err)
 	}
+	octets := func(begin, a, b, end []byte) bool { // also what is no UTF-8, with the same around it
+		return same(string(begin)+string(a)+string(end), string(begin)+string(b)+string(end)) &&
+			same(string(begin)+"好"+string(a)+"明"+string(end), string(begin)+"妇"+string(b)+"天"+string(end))
+	}
+	if err := quick.Check(octets, nil); err != nil {
+		t.Error(err)
+	}
 	for range 2000 { // as they are written: a share of one text in another, in other cases and widths
 		a, b := written(200), written(30)
 		at := rand.N(len(a) + 1)
@@ -75,12 +82,15 @@ func TestSimilarityCounts(t *testing.T) {
 }
 
 func BenchmarkSimilarity(b *testing.B) {
-	a := strings.Repeat("shall we meet at the station, as always? ", 3)
-	c := strings.Repeat("when does the next train to the city leave ", 3)
-	b.ReportAllocs()
-	var space pairCounts
-	for b.Loop() {
-		_, space = similarity(a, c, 0.85, space)
+	always := strings.Repeat("shall we meet at the station, as always? ", 3)
+	for name, other := range map[string]string{"unlike": strings.Repeat("when does the next train to the city leave ", 3), "alike": "1234: " + always + "!"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var space pairCounts
+			for b.Loop() {
+				_, space = similarity(always, other, 0.85, space)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,5 @@
 -- Floods: too many messages of one person, or nearly the same one again and again.
 local im = require("im")
-local rate, len, alike = im.rate, im.text.len, im.count.alike
 
 local cfg = im.config{
   name = "flood",
@@ -13,20 +12,14 @@ local cfg = im.config{
   short = {type = "integer", default = 6, min = 0, max = 1000, doc = "texts up to so many characters may be repeated: ok, 好的"},
 }
 
-im.on_message(function(c)
-  local ok, retry = rate("flood:" .. c.user, cfg.messages, cfg.per)
-  if not ok then
-    return im.throttle(retry, "too many messages")
-  end
-end, {name = "flood.rate", when = "flood.enabled", phase = "limits", on_error = "open"})
+-- Messages are counted before a hook is asked: it is asked about those that are too many.
+im.on_message(function()
+  return im.throttle(cfg.per / cfg.messages, "too many messages")
+end, {name = "flood.rate", when = "flood.enabled", faster = {than = "flood.messages", per = "flood.per"},
+  phase = "limits", on_error = "open"})
 
-im.on_message(function(c)
-  local text, short = c.text, cfg.short
-  if #text <= 4 * short and len(text) <= short then -- a character has 4 octets at most
-    return
-  end
-  local within = cfg.within
-  if alike("flood:" .. c.user, text, within, cfg.alike) > cfg.repeats then
-    return im.deny("rate_limited", "the same message again", {retry_after = within})
-  end
-end, {name = "flood.repeats", when = "flood.enabled", phase = "limits", on_error = "open"})
+im.on_message(function()
+  return im.deny("rate_limited", "the same message again", {retry_after = cfg.within})
+end, {name = "flood.repeats", when = "flood.enabled",
+  again = {more = "flood.repeats", within = "flood.within", alike = "flood.alike", longer = "flood.short"},
+  phase = "limits", on_error = "open"})

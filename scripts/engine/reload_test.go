@@ -440,9 +440,11 @@ im.on_message(function(c) c.text = c.text .. "+%d" end, {name = "b", on_error = 
 			early = heap()
 		}
 	}
-	if late := heap(); late > early+8<<20 {
-		t.Errorf("the heap was %d KiB after %d reloads, and is %d KiB after %d", early>>10, reloads/10, late>>10, reloads)
-	}
+	late := uint64(0) // what is only held for a while, by whomever, is no leak of reloads
+	defer func() {
+		t.Logf("the heap was %d KiB after %d reloads, and %d KiB after %d", early>>10, reloads/10, late>>10, reloads)
+	}()
+	eventually(t, "the heap to be as it was", func() bool { late = heap(); return late <= early+8<<20 })
 	close(stop)
 	callers.Wait()
 	if calls.Load() < 200 {

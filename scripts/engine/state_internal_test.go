@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -70,6 +72,52 @@ func TestStateIsBounded(t *testing.T) {
 	for name, got := range map[string]int{"rates": s.rates.EstimatedSize(), "windows": s.windows.EstimatedSize()} {
 		if got > 1000 {
 			t.Errorf("got %d %s, want at most %d", got, name, 1000)
+		}
+	}
+}
+
+// The caches keep house beside those who write, a millisecond later: meanwhile they have little more than they may,
+// however many write, and then no more, without anybody asking.
+func TestStateIsBoundedWhileManyWrite(t *testing.T) {
+	const keys, octets, people, each = 1000, 1 << 20, 4, 20_000
+	s, err := newState(nil, time.Now, bounds{octets, keys}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	value := strings.Repeat("v", 1024-kvOverhead)
+	more := 2048 * runtime.GOMAXPROCS(0) // what a cache notes before a writer keeps house himself
+	for name, cache := range map[string]struct {
+		write func(key string)
+		size  func() int
+		most  int
+	}{
+		"rates":   {func(key string) { s.rate(rateKey{key, 1, maxTTL}, time.Now().UnixNano()) }, s.rates.EstimatedSize, keys},
+		"windows": {func(key string) { s.count(windowKey{key, maxTTL}, 1, time.Now().UnixNano()) }, s.windows.EstimatedSize, keys},
+		"sets":    {func(key string) { s.uniq(windowKey{key, maxTTL}, "x", time.Now().UnixNano()) }, s.sets.EstimatedSize, octets / kvOverhead},
+		"said":    {func(key string) { s.alike(windowKey{key, maxTTL}, "x", 1, nil, time.Now().UnixNano()) }, s.said.EstimatedSize, octets / (saidRoom + kvOverhead)},
+		"values": {func(key string) {
+			if err := s.KV.Set(context.Background(), key, value, maxTTL); err != nil {
+				t.Error(err)
+			}
+		}, s.local.cache.EstimatedSize, octets / 1024},
+	} {
+		var all sync.WaitGroup
+		for p := range people {
+			all.Go(func() {
+				for n := range each {
+					cache.write(fmt.Sprint(p, "-", n))
+					if got := cache.size(); got > cache.most+more {
+						t.Errorf("%s: got %d while they are written, want at most %d, and %d more", name, got, cache.most, more)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		until(t, name+" are no more than they may be", func() bool { return cache.size() <= cache.most })
+		if cache.size() == 0 {
+			t.Errorf("%s: none is left", name)
 		}
 	}
 }

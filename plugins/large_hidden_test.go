@@ -135,3 +135,27 @@ func TestHeldMentions(t *testing.T) {
 		}
 	}
 }
+
+// TestFewInALargeGroup: in a group whose messages are in its log alone, but whose members are few, it is told who types and
+// who has read, as in any other.
+func TestFewInALargeGroup(t *testing.T) {
+	s := newRuledSite(t)
+	const bob, carol = owner + 1, owner + 2
+	hears := s.as(0, carol)
+	s.must(hears, idl.ActionSync, &chatpb.SyncRequest{}, nil)
+	hears.Pushes()
+	s.must(s.as(0, bob), idl.ActionTyping, &chatpb.TypingRequest{ConversationId: string(s.conversation())}, nil)
+	if got := hears.Pushes(); len(got) != 1 || got[0].Action != idl.ActionTyping {
+		t.Errorf("typing pushes %v", got)
+	}
+	at, err := s.say(0, bob, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.must(hears, idl.ActionRead, &chatpb.ReadRequest{ConversationId: string(s.conversation()), Seq: at.Seq}, nil)
+	var rep chatpb.ReadersReply
+	s.must(s.as(0, owner), idl.ActionReaders, &chatpb.ReadersRequest{ConversationId: string(s.conversation()), Seq: at.Seq}, &rep)
+	if rep.Of != 3 || !slices.Equal(rep.UserIds, []int64{int64(carol)}) {
+		t.Errorf("read by %v", &rep)
+	}
+}

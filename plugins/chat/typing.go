@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"freeim/core/im"
@@ -34,7 +35,7 @@ func (p *Chat) typing(ctx context.Context, call *plugin.Call, req *chatpb.Typing
 	return &chatpb.TypingReply{}, nil
 }
 
-// typists are those who may see that user types in c: nobody in a large group, nor where he may not write now.
+// typists are those who may see that user types in c: nobody in a group of many, nor where he may not write now.
 func (p *Chat) typists(ctx context.Context, c im.ConversationID, peer, user im.UserID) ([]im.UserID, error) {
 	if peer != 0 {
 		m := message{conversation: c, sender: user, peer: peer}
@@ -50,8 +51,17 @@ func (p *Chat) typists(ctx context.Context, c im.ConversationID, peer, user im.U
 		}
 		return nil, refusal(ctx, err)
 	}
-	if len(to.Inboxes) > p.config.TypingMembers {
+	people := slices.Clone(to.Inboxes)
+	if watched, ok := p.owners[c.Type()].(plugin.Watched); ok && to.Log {
+		if people, err = watched.Readers(ctx, c, user, math.MaxInt64, p.config.TypingMembers); err != nil {
+			if final(err) {
+				return nil, nil
+			}
+			return nil, refusal(ctx, err)
+		}
+	}
+	if len(people) > p.config.TypingMembers {
 		return nil, nil
 	}
-	return slices.DeleteFunc(slices.Clone(to.Inboxes), func(u im.UserID) bool { return u == user }), nil
+	return slices.DeleteFunc(people, func(u im.UserID) bool { return u == user }), nil
 }

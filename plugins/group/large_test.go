@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -66,9 +67,6 @@ func TestLargeGroup(t *testing.T) {
 	if to, err := keeper.Members(t.Context(), conv(id)); err != nil || !to.Log {
 		t.Errorf("members: %+v, %v", to, err)
 	}
-	_, err = w.messages.Owner(im.Group).(plugin.Watched).Readers(t.Context(), conv(id), alice, 3, 500)
-	wantRefusal(t, err, idl.CodeLimitExceeded, "conversation_id")
-
 	// Who goes follows no more; it stays large.
 	for _, u := range []im.UserID{carol, dave} {
 		ask[grouppb.LeaveGroupReply](t, w, u, idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: id})
@@ -116,9 +114,15 @@ func TestLargeGroupIsDissolved(t *testing.T) {
 	}
 }
 
-// Who may know who has read a message: members who may read it.
+// Who may know who has read a message: members who may read it, however the group is read.
 func TestReadersOfGroup(t *testing.T) {
-	w := start(t)
+	for _, line := range []int{500, 2} {
+		t.Run(fmt.Sprint("write diffusion to ", line), func(t *testing.T) { testReaders(t, line) })
+	}
+}
+
+func testReaders(t *testing.T, line int) {
+	w := start(t, func(c *group.Config) { c.WriteDiffusion = line })
 	id := create(t, w, bob)
 	owner := w.messages.Owner(im.Group).(plugin.Watched)
 	at := w.messages.Say(t, conv(id), alice, "x", "hi", alice, bob).Seq

@@ -187,8 +187,7 @@ func loadMembership(ctx context.Context, q querier, id int64) (*membership, erro
 	if large, err := logged(ctx, q, id); large || err != nil {
 		return &membership{group: g, logged: true}, err
 	}
-	all, err := list(ctx, q, func(m *mate) []any { return []any{&m.user, &m.role, &m.permissions, &m.mutedUntilMs, &m.afterSeq} },
-		matesOf, id)
+	all, err := mates(ctx, q, id)
 	if err != nil {
 		return nil, err
 	}
@@ -217,4 +216,8 @@ func readVersions(ctx context.Context, q querier, ids []int64) (map[int64]int64,
 		found[r.id] = r.version
 	}
 	return found, err
+}
+
+func mates(ctx context.Context, q querier, id int64) ([]mate, error) {
+	return list(ctx, q, func(m *mate) []any { return []any{&m.user, &m.role, &m.permissions, &m.mutedUntilMs, &m.afterSeq} }, matesOf, id)
 }

@@ -74,12 +74,18 @@ func (o owner) Readers(ctx context.Context, c im.ConversationID, user im.UserID,
 	switch {
 	case err != nil:
 		return nil, err
-	case now.logged || len(now.members) > most:
+	case now.group.members > most:
 		return nil, &im.Error{Code: idl.CodeLimitExceeded, Field: "conversation_id", Reason: "in a group of so many nobody is told who has read"}
 	case seq <= me.afterSeq:
 		return nil, &im.Error{Code: idl.CodeNotFound, Field: "seq", Reason: "no message that you may read"}
 	}
-	for _, m := range now.members {
+	members := now.members
+	if now.logged { // it has few members again, or is not large for who asks
+		if members, err = mates(ctx, o.host.DB(), now.group.id); err != nil {
+			return nil, plugin.Stored(ctx, err)
+		}
+	}
+	for _, m := range members {
 		if m.afterSeq < seq {
 			users = append(users, m.user)
 		}

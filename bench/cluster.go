@@ -89,7 +89,7 @@ func startEngines(ctx context.Context, dir string, o *cluster.SiteOptions, out i
 		return e, missing(err, "redis-server")
 	}
 	o.Redis = e.redis.Addrs()
-	if e.etcd, err = engines.StartEtcd(ctx, filepath.Join(dir, "etcd")); err != nil {
+	if e.etcd, err = engines.StartEtcd(ctx, engines.EtcdOptions{Dir: filepath.Join(dir, "etcd")}); err != nil {
 		return e, missing(err, "etcd-server")
 	}
 	o.Etcd = e.etcd.Addr()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"freeim/conf"
+	"freeim/conf/etcd"
 	"freeim/conf/tracing"
 	"freeim/core/plugin"
 	"freeim/core/server"
@@ -47,17 +48,17 @@ type config struct {
 
 // edgeConfig is the edge's section.
 type edgeConfig struct {
-	ID        string   `yaml:"id"`
-	Processes int      `yaml:"processes"`
-	TCP       string   `yaml:"tcp"`
-	TCPS      string   `yaml:"tcps"`
-	HTTP      string   `yaml:"http"`
-	HTTPS     string   `yaml:"https"`
-	WSEcho    string   `yaml:"ws_echo"`
-	Cores     []string `yaml:"cores"` // empty in embedded mode: the core in this process
-	LinkKey   string   `yaml:"link_key"`
-	Etcd      rpc.Etcd `yaml:"etcd"`
-	Origins   []string `yaml:"origins"`
+	ID        string      `yaml:"id"`
+	Processes int         `yaml:"processes"`
+	TCP       string      `yaml:"tcp"`
+	TCPS      string      `yaml:"tcps"`
+	HTTP      string      `yaml:"http"`
+	HTTPS     string      `yaml:"https"`
+	WSEcho    string      `yaml:"ws_echo"`
+	Cores     []string    `yaml:"cores"` // empty in embedded mode: the core in this process
+	LinkKey   string      `yaml:"link_key"`
+	Etcd      etcd.Config `yaml:"etcd"`
+	Origins   []string    `yaml:"origins"`
 
 	API   apiConfig   `yaml:"api"`
 	Files filesConfig `yaml:"files"`
@@ -218,7 +219,7 @@ func defaults(all []plugin.Plugin) config {
 		Tracing: tracing.Default(),
 		Edge: edgeConfig{
 			Processes: 1, TCP: ":7070", HTTP: ":8080",
-			Etcd: rpc.Etcd{Prefix: "freeim"}, Lookup: 5 * time.Second, Silence: 2 * time.Second, Census: 5 * time.Second,
+			Etcd: etcd.Config{Prefix: "freeim"}, Lookup: 5 * time.Second, Silence: 2 * time.Second, Census: 5 * time.Second,
 			API: apiConfig{Requests: 4096}, Files: filesConfig{Uploads: 128},
 			TLS: tlsConfig{Reload: 10 * time.Second, ACME: acmeConfig{Cache: "data/acme"}},
 			Limits: limitsConfig{

@@ -24,6 +24,7 @@ var inside = map[string]sees{
 	"core/im":      {"idl", ""},
 	"conf":         {"", ""},
 	"conf/tracing": {"", ""},
+	"conf/etcd":    {"", ""},
 	"edge/ws":      {"", ""},
 	"edge/proxy":   {"", ""},
 	"edge/limits":  {"", ""},
@@ -45,7 +46,7 @@ var inside = map[string]sees{
 	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},
 	"core/hooks":                 {"core/im core/plugin idl idl/kitex_gen/wirepb scripts/engine scripts/pages", contract + " core/dispatch core/limit"},
 	"core/fanout":                {"core/im core/plugin core/presence idl", bodies},
-	"core/rpc":                   {contract + " core/dispatch core/fanout " + service, ""},
+	"core/rpc":                   {contract + " conf/etcd core/dispatch core/fanout " + service, ""},
 	"core/archive":               {"core/im core/sql core/timeline", "core/engines core/pebble"},
 	"core/admin":                 {"", ""},
 	"core/command":               {"conf core/archive core/hooktool core/plugin core/server core/timeline", "core/admin core/im core/engines plugins"},
@@ -74,14 +75,14 @@ var inside = map[string]sees{
 	"edge/gateway":           {"edge/limits edge/frame edge/proxy edge/session edge/ws idl", bodies + " edge/room"},
 	"edge/files":             {"edge/limits edge/session idl idl/files idl/kitex_gen/wirepb", bodies},
 	"edge/api":               {"edge/session idl idl/kitex_gen/wirepb idl/openapi", bodies + " edge/gateway edge/limits edge/room"},
-	"edge/rpc":               {"edge/room edge/session idl idl/kitex_gen/roompb idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis edge/frame edge/limits"}, // against a real core
+	"edge/rpc":               {"conf/etcd edge/room edge/session idl idl/kitex_gen/roompb idl/kitex_gen/wirepb " + service, contract + " core/dispatch core/fanout core/rpc core/engines core/redis edge/frame edge/limits"}, // against a real core
 	"edge/hooks":             {"edge/session idl idl/kitex_gen/wirepb scripts/engine scripts/pages", bodies + " edge/frame edge/gateway edge/room"},
 	"edge/client":            {"edge/frame " + bodies, "edge/client/clienttest"},
 	"edge/client/chat":       {"edge/client " + bodies, "edge/client/clienttest edge/frame"},
 	"edge/client/clienttest": {"edge/frame " + bodies, ""},
 
 	// The places that join edge and core: nothing imports them.
-	"edge":              {"edge/limits conf conf/tracing core/admin core/command core/plugin core/server edge/api edge/certs edge/files edge/gateway edge/hooks edge/rpc edge/session edge/web plugins plugins/account plugins/file idl idl/files", bodies + " core/engines edge/client edge/frame"},
+	"edge":              {"edge/limits conf conf/etcd conf/tracing core/admin core/command core/plugin core/server edge/api edge/certs edge/files edge/gateway edge/hooks edge/rpc edge/session edge/web plugins plugins/account plugins/file idl idl/files", bodies + " core/engines edge/client edge/frame"},
 	"bench/cluster":     {"core/server edge/api edge/files edge/gateway edge/rpc edge/session edge/web idl/files plugins plugins/file", ""},
 	"bench":             {"bench/cluster bench/e2e/browser bench/limit bench/load bench/people bench/proc bench/report core/engines edge/client " + bodies, ""},
 	"bench/history":     {"", ""},
@@ -121,7 +122,7 @@ var homes = map[string]string{
 	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load bench/proc",
 	"github.com/redis/go-redis":           "core/redis",
 	"github.com/go-sql-driver/mysql":      "core/sql core/engines",
-	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/tracing",
+	"github.com/kitex-contrib":            "edge/rpc core/rpc conf/etcd conf/tracing",
 	"go.etcd.io/etcd":                     "edge/rpc core/rpc",
 	"go.opentelemetry.io/otel":            "conf/tracing core/dispatch core/hooks core/rpc core/server core/sql core/redis core/pebble edge/session edge/rpc bench/cluster",
 	"github.com/prometheus/client_golang": "core edge core/sql core/redis core/admin core/server core/dispatch core/fanout core/rpc core/pebble core/plugin/plugintest edge/api edge/files edge/hooks edge/session edge/gateway edge/rpc scripts/engine",

@@ -16,7 +16,7 @@ import (
 )
 
 // Certificates are files in PEM: the root of an authority of the test's own, and a
-// certificate of 127.0.0.1 by it, for a server under TLS.
+// certificate of 127.0.0.1 by it, for a server under TLS and for its clients.
 type Certificates struct{ CA, Cert, Key string }
 
 // MakeCertificates makes them in a temporary directory of the test.
@@ -32,7 +32,7 @@ func MakeCertificates(t testing.TB) Certificates {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "a server of a test"},
 		NotBefore: root.NotBefore, NotAfter: root.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	rootKey, leafKey := newKey(t), newKey(t)
 	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, rootKey.Public(), rootKey)

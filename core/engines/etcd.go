@@ -12,25 +12,37 @@ import (
 // EtcdServer is a running etcd of one member.
 type EtcdServer struct{ *server }
 
-// StartEtcd starts an etcd in dir and returns when it is healthy. The error is
+// EtcdOptions says how an etcd runs.
+type EtcdOptions struct {
+	Dir string        // made if missing
+	TLS *Certificates // clients speak TLS and show a certificate by CA; nil: neither
+}
+
+// StartEtcd starts an etcd and returns when it is healthy. The error is
 // ErrMissing if there is none.
-func StartEtcd(ctx context.Context, dir string) (*EtcdServer, error) {
+func StartEtcd(ctx context.Context, o EtcdOptions) (*EtcdServer, error) {
 	name, err := find("etcd")
 	if err != nil {
 		return nil, err
 	}
-	if dir, err = made(dir); err != nil {
+	dir, err := made(o.Dir)
+	if err != nil {
 		return nil, fmt.Errorf("start etcd: %w", err)
 	}
 	e := &EtcdServer{&server{name: name, dir: dir}}
 	e.ready = e.healthy
-	err = start(ctx, e.server, []int{0, 0}, func(ports []int) ([]string, error) {
-		clients, peers := "http://"+loopback(ports[0]), "http://"+loopback(ports[1])
-		return []string{
+	err = start(ctx, e.server, []int{0, 0, 0}, func(ports []int) ([]string, error) {
+		clients, peers, secure := "http://"+loopback(ports[0]), "http://"+loopback(ports[1]), []string(nil)
+		if o.TLS != nil {
+			clients = "https://" + loopback(ports[0])
+			secure = []string{"--cert-file=" + o.TLS.Cert, "--key-file=" + o.TLS.Key, "--trusted-ca-file=" + o.TLS.CA, "--client-cert-auth"}
+		}
+		return append([]string{
 			"--name=one", "--data-dir=" + filepath.Join(dir, "data"), "--initial-cluster=one=" + peers,
 			"--listen-client-urls=" + clients, "--advertise-client-urls=" + clients,
 			"--listen-peer-urls=" + peers, "--initial-advertise-peer-urls=" + peers,
-		}, nil
+			"--listen-metrics-urls=http://" + loopback(ports[2]), // where its health is told without TLS
+		}, secure...), nil
 	})
 	if err != nil {
 		return nil, err
@@ -43,7 +55,7 @@ func (e *EtcdServer) healthy(ctx context.Context) error {
 	if err := e.logged("client requests"); err != nil { // "serving insecure client requests on …"
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.Addr()+"/health", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+loopback(e.ports[2])+"/health", nil)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,16 @@ func Sentinel(t testing.TB) *SentinelGroup {
 // Etcd starts an etcd for the test.
 func Etcd(t testing.TB) *EtcdServer {
 	t.Helper()
-	e, err := StartEtcd(t.Context(), t.TempDir())
+	return EtcdWith(t, EtcdOptions{})
+}
+
+// EtcdWith is Etcd with options; an empty Dir is a temporary one.
+func EtcdWith(t testing.TB, o EtcdOptions) *EtcdServer {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	e, err := StartEtcd(t.Context(), o)
 	return kept(t, e, err)
 }
 

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -13,8 +12,10 @@ import (
 	"github.com/cloudwego/kitex/pkg/discovery"
 	"github.com/cloudwego/kitex/pkg/registry"
 	"github.com/cloudwego/kitex/pkg/utils"
-	etcd "github.com/kitex-contrib/registry-etcd"
+	registryetcd "github.com/kitex-contrib/registry-etcd"
 	"github.com/kitex-contrib/registry-etcd/retry"
+
+	"freeim/conf/etcd"
 )
 
 const (
@@ -38,9 +39,18 @@ type Register struct {
 	Endpoints []string `yaml:"endpoints"` // of etcd, "HOST:PORT"
 	Service   string   `yaml:"service"`   // the name that edges look for; empty: not registered
 	Address   string   `yaml:"address"`   // what edges dial; empty: where it listens
-	Prefix    string   `yaml:"prefix"`    // of the keys; the edges' must be the same
-	Username  string   `yaml:"username"`  // empty: no authentication
+	Prefix    string   `yaml:"prefix"`    // this and what follows as in etcd.Config
+	Username  string   `yaml:"username"`
 	Password  string   `yaml:"password"`
+	TLS       bool     `yaml:"tls"`
+	TLSCA     string   `yaml:"tls_ca"`
+	TLSCert   string   `yaml:"tls_cert"`
+	TLSKey    string   `yaml:"tls_key"`
+}
+
+func (r *Register) etcd() *etcd.Config {
+	return &etcd.Config{Endpoints: r.Endpoints, Prefix: r.Prefix, Username: r.Username, Password: r.Password,
+		TLS: r.TLS, TLSCA: r.TLSCA, TLSCert: r.TLSCert, TLSKey: r.TLSKey}
 }
 
 func (r *Register) validate(listen string) error {
@@ -49,10 +59,6 @@ func (r *Register) validate(listen string) error {
 		return nil
 	case strings.Contains(r.Service, "/"):
 		return fmt.Errorf("the service %q has a slash", r.Service)
-	case len(r.Endpoints) == 0:
-		return errors.New("to register a core takes the endpoints of etcd")
-	case strings.Contains(strings.Join(r.Endpoints, ""), "@"):
-		return errors.New("an endpoint of etcd holds no account, which would be logged: use username and password")
 	case r.Address == "" && strings.HasPrefix(listen, "unix:"):
 		return fmt.Errorf("a core that listens on %s needs an address to register", listen)
 	case r.Address != "":
@@ -60,7 +66,7 @@ func (r *Register) validate(listen string) error {
 			return fmt.Errorf("the address to register: %w", err)
 		}
 	}
-	return nil
+	return r.etcd().Validate()
 }
 
 // registration is this core's entry in etcd. Kitex's registry holds its lease; here
@@ -128,25 +134,26 @@ func (r *registration) once() error {
 	return r.in.Register(r.info)
 }
 
-func (r *registration) connect() (err error) {
+func (r *registration) connect() error {
 	o := &r.server.options.Register
-	options := []etcd.Option{etcd.WithEtcdServicePrefix(o.Prefix), etcd.WithDialTimeoutOpt(registering)}
-	if o.Username != "" {
-		options = append(options, etcd.WithAuthOpt(o.Username, o.Password))
+	options, err := o.etcd().Options(registering)
+	if err != nil {
+		return err
 	}
 	if r.in == nil {
-		r.in, err = etcd.NewEtcdRegistryWithRetry(o.Endpoints, retry.NewRetryConfig(retry.WithObserveDelay(never)), options...)
+		r.in, err = registryetcd.NewEtcdRegistryWithRetry(o.Endpoints, retry.NewRetryConfig(retry.WithObserveDelay(never)), options...)
 		if err != nil {
 			r.in = nil // not an interface around nothing
 			return err
 		}
 	}
 	if r.look == nil {
-		if r.look, err = etcd.NewEtcdResolver(o.Endpoints, options...); err != nil {
+		if r.look, err = registryetcd.NewEtcdResolver(o.Endpoints, options...); err != nil {
 			r.look = nil
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // there reports whether etcd has the entry of this run of the core, for certain.

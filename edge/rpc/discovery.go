@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/discovery"
-	etcd "github.com/kitex-contrib/registry-etcd"
+	registryetcd "github.com/kitex-contrib/registry-etcd"
+
+	"freeim/conf/etcd"
 )
 
 const (
@@ -20,15 +22,6 @@ const (
 	// defaultLookup is how often each source is asked.
 	defaultLookup = 5 * time.Second
 )
-
-// Etcd says where cores register themselves. Each edge and core of a service
-// needs the same Prefix.
-type Etcd struct {
-	Endpoints []string `yaml:"endpoints"` // "HOST:PORT", one or more
-	Prefix    string   `yaml:"prefix"`    // of the keys
-	Username  string   `yaml:"username"`  // empty: no authentication
-	Password  string   `yaml:"password"`
-}
 
 // source is an entry of Options.Cores whose cores come and go.
 type source struct {
@@ -55,11 +48,11 @@ func (o *Options) sourceOf(entry string) (*source, error) {
 		}}, nil
 	}
 	if service, ok := strings.CutPrefix(entry, "etcd:"); ok {
-		if service == "" || strings.Contains(service, "/") || len(o.Etcd.Endpoints) == 0 {
-			return nil, fmt.Errorf("%q needs a service without a slash, and the endpoints of etcd", entry)
+		if service == "" || strings.Contains(service, "/") {
+			return nil, fmt.Errorf("%q needs a service without a slash", entry)
 		}
-		if strings.Contains(strings.Join(o.Etcd.Endpoints, ""), "@") {
-			return nil, errors.New("an endpoint of etcd holds no account, which would be logged: use username and password")
+		if err := o.Etcd.Validate(); err != nil {
+			return nil, fmt.Errorf("%q: %w", entry, err)
 		}
 		found := &inEtcd{etcd: o.Etcd, service: service}
 		return &source{entry: entry, find: found.find}, nil
@@ -69,18 +62,18 @@ func (o *Options) sourceOf(entry string) (*source, error) {
 
 // inEtcd finds the cores of one service.
 type inEtcd struct {
-	etcd     Etcd
+	etcd     etcd.Config
 	service  string
 	resolver discovery.Resolver // owned by find's caller; nil before etcd let this edge in
 }
 
 func (e *inEtcd) find(ctx context.Context) (addresses []string, err error) {
 	if e.resolver == nil {
-		options := []etcd.Option{etcd.WithEtcdServicePrefix(e.etcd.Prefix), etcd.WithDialTimeoutOpt(lookup)}
-		if e.etcd.Username != "" {
-			options = append(options, etcd.WithAuthOpt(e.etcd.Username, e.etcd.Password))
+		options, err := e.etcd.Options(lookup)
+		if err != nil {
+			return nil, err
 		}
-		if e.resolver, err = etcd.NewEtcdResolver(e.etcd.Endpoints, options...); err != nil {
+		if e.resolver, err = registryetcd.NewEtcdResolver(e.etcd.Endpoints, options...); err != nil {
 			e.resolver = nil // not an interface around nothing
 			return nil, fmt.Errorf("reach etcd: %w", err)
 		}

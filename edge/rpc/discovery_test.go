@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"freeim/conf/etcd"
 	"freeim/core/engines"
 	corerpc "freeim/core/rpc"
 	"freeim/edge/rpc"
@@ -102,7 +103,7 @@ func TestEtcd(t *testing.T) {
 	h := newHub()
 	figures := prometheus.NewRegistry()
 	discover := func(o *rpc.Options) {
-		o.Etcd, o.Lookup = rpc.Etcd{Endpoints: []string{server.Addr()}, Prefix: prefix}, 50*time.Millisecond
+		o.Etcd, o.Lookup = etcd.Config{Endpoints: []string{server.Addr()}, Prefix: prefix}, 50*time.Millisecond
 	}
 	l := startLinks(t, h, func(o *rpc.Options) { discover(o); o.Figures = figures }, "etcd:core")
 	cores := func(want float64) func() bool {
@@ -137,6 +138,21 @@ func TestEtcd(t *testing.T) {
 	third := node("third")
 	reaches(t, h, l, "third")
 	third.Server.Close()
+}
+
+// TestEtcdUnderTLS: an etcd that asks its clients for a certificate is told of cores, and asked for them.
+func TestEtcdUnderTLS(t *testing.T) {
+	files := engines.MakeCertificates(t)
+	server := engines.EtcdWith(t, engines.EtcdOptions{TLS: &files})
+	at := etcd.Config{Endpoints: []string{server.Addr()}, Prefix: "freeim-test", TLS: true, TLSCA: files.CA, TLSCert: files.Cert, TLSKey: files.Key}
+	one := startNode(t, "127.0.0.1:0", newShared(), named("one"), func(o *corerpc.Options) {
+		o.Register = corerpc.Register{Service: "core", Endpoints: at.Endpoints, Prefix: at.Prefix,
+			TLS: true, TLSCA: at.TLSCA, TLSCert: at.TLSCert, TLSKey: at.TLSKey}
+	})
+	h := newHub()
+	l := startLinks(t, h, func(o *rpc.Options) { o.Etcd, o.Lookup = at, 50*time.Millisecond }, "etcd:core")
+	reaches(t, h, l, "one")
+	one.Server.Close()
 }
 
 func TestDiscoveryOptions(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freeim/conf/etcd"
 	"freeim/edge/room"
 	"freeim/edge/session"
 	"freeim/idl"
@@ -65,11 +66,11 @@ type Options struct {
 	// cores again and again: "dns:name:port", "etcd:service". One or more. They are the
 	// default pool.
 	Cores  []string
-	Pools  []Pool // further cores, for calls that name them
-	EdgeID string // stable across restarts; required
-	Epoch  int64  // grows with each start of this edge; required
-	Key    string // the cores' link key; empty: none is shown
-	Etcd   Etcd   // for "etcd:" among Cores
+	Pools  []Pool      // further cores, for calls that name them
+	EdgeID string      // stable across restarts; required
+	Epoch  int64       // grows with each start of this edge; required
+	Key    string      // the cores' link key; empty: none is shown
+	Etcd   etcd.Config // for "etcd:" among Cores
 	// Lookup is how often the places are asked. 0: 5 s.
 	Lookup time.Duration
 	// LookupHost finds the addresses of a name. nil: net.DefaultResolver's.

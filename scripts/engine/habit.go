@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -33,12 +34,7 @@ func (v *vm) bounded(b *bound, value lua.LValue, types ...string) bool {
 		return false
 	}
 	b.typ, b.given, b.usual = s.typ, float64(lua.LVAsNumber(s.given)), float64(lua.LVAsNumber(s.standard))
-	for _, one := range types {
-		if s.typ == one {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(types, s.typ)
 }
 
 // gateFaster reads the option faster: {than = …, per = …}.

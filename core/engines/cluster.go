@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // slots is how many parts a Redis Cluster has. Source: Redis Cluster specification.
 const slots = 16384
 
-// Cluster is a running Redis Cluster of masters without replicas.
+// Cluster is a running Redis Cluster. It begins without replicas.
 type Cluster struct {
-	Nodes []*RedisServer
+	Nodes    []*RedisServer // the masters it began with
+	Replicas []*RedisServer // of the node at the same place; see Replicate
 }
 
 // StartRedisCluster starts a Cluster of so many masters, in directories below
@@ -27,9 +30,7 @@ func StartRedisCluster(ctx context.Context, dir string, masters int) (_ *Cluster
 		}
 	}()
 	for i := range masters {
-		node, err := startRedis(ctx, RedisOptions{Dir: filepath.Join(dir, fmt.Sprint("node", i))}, []int{0, 0}, func(ports []int) []string {
-			return []string{"cluster-enabled yes", "cluster-node-timeout 5000", fmt.Sprint("cluster-port ", ports[1])}
-		})
+		node, err := startNode(ctx, filepath.Join(dir, fmt.Sprint("node", i)))
 		if err != nil {
 			return nil, err
 		}
@@ -39,6 +40,102 @@ func StartRedisCluster(ctx context.Context, dir string, masters int) (_ *Cluster
 		return nil, fmt.Errorf("form the Redis Cluster: %w", err)
 	}
 	return c, nil
+}
+
+func startNode(ctx context.Context, dir string) (*RedisServer, error) {
+	return startRedis(ctx, RedisOptions{Dir: dir}, []int{0, 0}, func(ports []int) []string {
+		return []string{"cluster-enabled yes", "cluster-node-timeout 5000", fmt.Sprint("cluster-port ", ports[1])}
+	})
+}
+
+// Replicate gives each node a replica, in directories below dir, and returns when all
+// have caught up. A node that is killed is replaced by its replica within ten seconds
+// or so.
+func (c *Cluster) Replicate(ctx context.Context, dir string) error {
+	for i, node := range c.Nodes {
+		replica, err := startNode(ctx, filepath.Join(dir, fmt.Sprint("replica", i)))
+		if err != nil {
+			return err
+		}
+		c.Replicas = append(c.Replicas, replica)
+		if _, err := askRedis(ctx, replica.Addr(), meet(node)...); err != nil {
+			return err
+		}
+	}
+	if err := c.whole(ctx); err != nil {
+		return err
+	}
+	ids := make([]string, len(c.Nodes))
+	for i, replica := range c.Replicas {
+		id, err := askRedis(ctx, c.Nodes[i].Addr(), "CLUSTER", "MYID")
+		if err != nil {
+			return err
+		}
+		ids[i] = id
+		if _, err := askRedis(ctx, replica.Addr(), "CLUSTER", "REPLICATE", id); err != nil {
+			return err
+		}
+	}
+	for i, replica := range c.Replicas {
+		if err := replica.await(ctx, says(replica, "master_link_status:up", "INFO", "replication")); err != nil {
+			return err
+		}
+		for _, node := range c.Nodes { // who would vote for it knows whose it is
+			if err := node.await(ctx, says(node, loopback(replica.ports[0]), "CLUSTER", "REPLICAS", ids[i])); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// meet makes a node known to the one that is told so.
+func meet(node *RedisServer) []string {
+	return []string{"CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(node.ports[0]), strconv.Itoa(node.ports[1])}
+}
+
+// Move carries a slot with its keys from one master to another, as redis-cli does, and
+// calls between when the keys have moved and the slot has not: whoever asks for them is
+// sent on with ASK.
+func (c *Cluster) Move(ctx context.Context, slot int, from, to *RedisServer, between func()) error {
+	number := strconv.Itoa(slot)
+	source, err := askRedis(ctx, from.Addr(), "CLUSTER", "MYID")
+	if err != nil {
+		return err
+	}
+	target, err := askRedis(ctx, to.Addr(), "CLUSTER", "MYID")
+	if err != nil {
+		return err
+	}
+	if _, err := askRedis(ctx, to.Addr(), "CLUSTER", "SETSLOT", number, "IMPORTING", source); err != nil {
+		return err
+	}
+	if _, err := askRedis(ctx, from.Addr(), "CLUSTER", "SETSLOT", number, "MIGRATING", target); err != nil {
+		return err
+	}
+	if err := moveKeys(ctx, number, from, to); err != nil {
+		return err
+	}
+	between()
+	for _, node := range []*RedisServer{to, from} { // the others hear of it
+		if _, err := askRedis(ctx, node.Addr(), "CLUSTER", "SETSLOT", number, "NODE", target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func moveKeys(ctx context.Context, slot string, from, to *RedisServer) error {
+	for {
+		keys, err := askRedis(ctx, from.Addr(), "CLUSTER", "GETKEYSINSLOT", slot, "100")
+		if err != nil || keys == "" {
+			return err
+		}
+		command := []string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.ports[0]), "", "0", "5000", "KEYS"}
+		if _, err := askRedis(ctx, from.Addr(), append(command, strings.Split(keys, "\n")...)...); err != nil {
+			return err
+		}
+	}
 }
 
 // form gives each node its share of the slots, makes it known to those before it,
@@ -51,7 +148,7 @@ func (c *Cluster) form(ctx context.Context) error {
 			{"CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(from), strconv.Itoa(to)},
 		}
 		for _, other := range c.Nodes[:i] {
-			commands = append(commands, []string{"CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(other.ports[0]), strconv.Itoa(other.ports[1])})
+			commands = append(commands, meet(other))
 		}
 		for _, command := range commands {
 			if _, err := askRedis(ctx, node.Addr(), command...); err != nil {
@@ -65,8 +162,9 @@ func (c *Cluster) form(ctx context.Context) error {
 // whole waits until every node knows all others and serves. A node that starts
 // waits for two seconds before it does.
 func (c *Cluster) whole(ctx context.Context) error {
-	for _, node := range c.Nodes {
-		for _, words := range []string{"cluster_state:ok", fmt.Sprint("cluster_known_nodes:", len(c.Nodes))} {
+	all := slices.Concat(c.Nodes, c.Replicas)
+	for _, node := range all {
+		for _, words := range []string{"cluster_state:ok", fmt.Sprint("cluster_known_nodes:", len(all))} {
 			if err := node.await(ctx, says(node, words, "CLUSTER", "INFO")); err != nil {
 				return err
 			}
@@ -97,7 +195,7 @@ func (c *Cluster) RestartEmpty(ctx context.Context) error {
 // Kill ends all nodes.
 func (c *Cluster) Kill() error {
 	var errs []error
-	for _, node := range c.Nodes {
+	for _, node := range slices.Concat(c.Nodes, c.Replicas) {
 		errs = append(errs, node.Kill())
 	}
 	return errors.Join(errs...)

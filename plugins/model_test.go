@@ -82,6 +82,7 @@ type said struct {
 	first, text  string // as it was sent, and as it reads
 	mentions     []im.UserID
 	recalled     bool
+	gone         int // the moment from which on it has disappeared; 0: it stays
 	edits        int32
 	reactions    map[string]map[im.UserID]bool
 	inboxes      []im.UserID // who was there
@@ -122,7 +123,9 @@ type messenger struct {
 	id     int64
 	group  im.ConversationID
 	logs   map[im.ConversationID][]*said
-	all    []*said // those of people
+	all    []*said                    // those of people
+	lives  map[im.ConversationID]bool // in which what is said disappears
+	now    int                        // how many moments have passed
 	steps  []string
 }
 
@@ -134,12 +137,17 @@ func runModel(t *testing.T, seed uint64, steps int) (failed error, did []string)
 			return err, m.steps
 		}
 	}
+	if err := m.compare(); err != nil {
+		return err, m.steps
+	}
+	m.pass() // what disappears has, by then, and nothing else is new
+	m.pass()
 	return m.compare(), m.steps
 }
 
 func newMessenger(t *testing.T, seed uint64) *messenger {
 	t.Helper()
-	m := &messenger{t: t, rng: rand.New(rand.NewPCG(seed, 1)), logs: map[im.ConversationID][]*said{}}
+	m := &messenger{t: t, rng: rand.New(rand.NewPCG(seed, 1)), logs: map[im.ConversationID][]*said{}, lives: map[im.ConversationID]bool{}}
 	users := make([]im.UserID, modelPeople)
 	for i := range users {
 		users[i] = owner + im.UserID(i)
@@ -147,7 +155,8 @@ func newMessenger(t *testing.T, seed uint64) *messenger {
 	g, c := group.New(), chat.New()
 	of := g.Config().(*group.Config)
 	of.WriteDiffusion, of.MaxMembers, of.ChangesPerMinute = modelLine, 1000, 0
-	c.Config().(*chat.Config).ChangesPerMinute, c.Config().(*chat.Config).AnnouncementsPerHour = 6000, 10_000
+	says := c.Config().(*chat.Config)
+	says.ChangesPerMinute, says.AnnouncementsPerHour, says.RecallWindow, says.KeepRecalled = 6000, 10_000, 24*time.Hour, time.Minute
 	directory := plugintest.NewPeople(users...)
 	m.chat, m.host = c, plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{c, g}, Stubs: directory.Stubs()})
 	late := m.host.Now().Add(modelLate)
@@ -208,10 +217,14 @@ func (m *messenger) step() error {
 		err = m.resend(p)
 	case n < 41:
 		err = m.edit(p)
-	case n < 47:
+	case n < 44:
 		err = m.recall(p)
-	case n < 53:
+	case n < 47:
+		err = m.settle(p)
+	case n < 51:
 		err = m.react(p)
+	case n < 55:
+		m.pass()
 	case n < 61:
 		err = m.readUpTo(p)
 	case n < 66:
@@ -359,7 +372,9 @@ func (m *messenger) send(p *person) error {
 	if err := m.before(c, rep.Seq); err != nil {
 		return err
 	}
-	one.seq, one.id = rep.Seq, rep.MessageId
+	if one.seq, one.id = rep.Seq, rep.MessageId; m.lives[c] {
+		one.gone = m.now + 2
+	}
 	return m.add(one)
 }
 
@@ -493,11 +508,47 @@ func (m *messenger) refusals(p *person, one *said) (codes []idl.Code) {
 		codes = append(codes, idl.CodePermissionDenied)
 	case one.conversation == im.ToAll:
 		codes = append(codes, idl.CodePermissionDenied, idl.CodeNotFound)
-	case !m.sees(p, one.conversation, one.seq):
+	case !m.sees(p, one.conversation, one.seq), m.over(one):
 		codes = append(codes, idl.CodeNotFound)
 	}
 	return codes
 }
+
+// modelMoment is how long a moment is, and modelLife after how long messages disappear: from the second moment on behind the one in
+// which they were said, and nowhere near its ends.
+const (
+	modelMoment = 35 * time.Second
+	modelLife   = 50 * time.Second
+)
+
+// pass has a moment pass.
+func (m *messenger) pass() {
+	m.steps = append(m.steps, "a moment passes")
+	m.host.Advance(modelMoment)
+	m.now++
+}
+
+// settle has messages disappear, or stay, from now on.
+func (m *messenger) settle(p *person) error {
+	c, ms := m.somewhere(p), int64(0)
+	if !m.lives[c] {
+		ms = modelLife.Milliseconds()
+	}
+	m.did(p, "has messages of %s disappear after %d ms", c, ms)
+	err := m.any(p).Call(idl.ActionLifetime, &chatpb.LifetimeRequest{ConversationId: string(c), LifetimeMs: &ms}, nil)
+	switch {
+	case c == im.ToAll, !m.within(p, c), c == m.group && p != m.people[0]:
+		return wants(err, idl.CodePermissionDenied)
+	case im.CodeOf(err) == idl.CodeRateLimited:
+		return nil
+	case err == nil:
+		m.lives[c] = ms > 0
+	}
+	return err
+}
+
+// over reports whether nothing is to be had of a message any more.
+func (m *messenger) over(one *said) bool { return one.gone > 0 && m.now >= one.gone }
 
 func (m *messenger) edit(p *person) error {
 	one := m.message()
@@ -704,14 +755,17 @@ func (m *messenger) reads(p *person, got *chatpb.Message) error {
 	if one.event != "" {
 		return nil
 	}
-	text, became := one.text, got.Became
-	if one.edits > 0 && !one.recalled && !m.sees(p, one.conversation, one.seq) && (one.conversation == m.group) {
+	text, became, recalled := one.text, got.Became, one.recalled || m.over(one)
+	if recalled {
+		text = ""
+	}
+	if one.edits > 0 && !recalled && !m.sees(p, one.conversation, one.seq) && (one.conversation == m.group) {
 		if !m.within(p, one.conversation) || one.seq <= p.after { // he may not read it any more: no text of what was edited
 			text = ""
 		}
 	}
-	if got.Text != text || became.GetRecalled() != one.recalled || got.SenderId != int64(one.sender) || got.ClientId != one.clientID {
-		return fmt.Errorf("got %+v, want %q, recalled %t", got, text, one.recalled)
+	if got.Text != text || became.GetRecalled() != recalled || got.SenderId != int64(one.sender) || got.ClientId != one.clientID {
+		return fmt.Errorf("got %+v, want %q, recalled %t", got, text, recalled)
 	}
 	if !m.sees(p, one.conversation, one.seq) {
 		return nil
@@ -722,6 +776,9 @@ func (m *messenger) reads(p *person, got *chatpb.Message) error {
 			if r.Reaction == kind {
 				count = r.Count
 			}
+		}
+		if recalled {
+			people = nil
 		}
 		if count != int64(len(people)) {
 			return fmt.Errorf("%q has %d times %q, want %d", one.first, count, kind, len(people))
@@ -883,7 +940,7 @@ func (m *messenger) unread(p *person, c im.ConversationID) (n, named int64) {
 	}
 	for _, e := range p.inbox {
 		if e.conversation == c && e.seq > seen {
-			if one := m.logs[c][e.seq-1]; one.event == "" && !recalled[e.seq] {
+			if one := m.logs[c][e.seq-1]; one.event == "" && !recalled[e.seq] && !m.over(one) {
 				if n++; slices.Contains(one.mentions, p.user) {
 					named++
 				}

@@ -165,7 +165,7 @@ func TestAlerts(t *testing.T) {
 			}
 			send(t, a.alices, bob, "m2", "gone")
 			a.Advance(time.Minute)
-		}, "", []string{`100002 1 text "stays" badge 2`}},
+		}, "", []string{`100002 1 text "stays" badge 1`}},
 		"when it disappears": {func(t *testing.T, a *alerting) {
 			if _, err := settle(a.alices, ab, time.Minute); err != nil {
 				t.Fatal(err)

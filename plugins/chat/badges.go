@@ -24,8 +24,8 @@ const (
 )
 
 // selectUnread are the conversations of people in which something may be unread and counts.
-const selectUnread = "SELECT user_id, conversation, last_seq, since_seq, read_seq, floor_seq, COALESCE(uncounted, '') " +
-	"FROM chat_conversations LEFT JOIN chat_marks ON owner_id = user_id AND marked = conversation " +
+const selectUnread = "SELECT user_id, conversation, last_seq, since_seq, read_seq, floor_seq, COALESCE(uncounted, ''), COALESCE(spans, '') " +
+	"FROM chat_conversations " + joinMarks +
 	"WHERE user_id IN %s AND mute < 2 AND last_inbox > hidden AND last_seq > since_seq AND last_seq > read_seq AND last_seq > floor_seq LIMIT ?"
 
 // badges counts what each of the users has not read, but for conversations that he muted altogether, or hid. It counts what is within
@@ -171,12 +171,12 @@ func (s listStore) unread(ctx context.Context, users []im.UserID) (all []unreadI
 	for rows.Next() {
 		var one unreadIn
 		var l listed
-		var uncounted string
-		if err = rows.Scan(&one.user, &one.conversation, &l.lastSeq, &l.since, &l.read, &l.floor, &uncounted); err != nil {
+		var uncounted, spans string
+		if err = rows.Scan(&one.user, &one.conversation, &l.lastSeq, &l.since, &l.read, &l.floor, &uncounted, &spans); err != nil {
 			break
 		}
-		l.uncounted = parseMarks(uncounted)
-		one.n = l.unread()
+		l.uncounted, l.fading = parseMarks(uncounted), parseFading(spans)
+		one.n = l.unread(s.host.Now())
 		all = append(all, one)
 	}
 	if err = cmp.Or(err, rows.Err(), rows.Close()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
@@ -106,13 +107,13 @@ func TestReviewersSeeAll(t *testing.T) {
 
 // What became of a message that nobody else sees has its writer read nothing.
 func TestShadowedChangeReadsNothing(t *testing.T) {
-	l := &listed{}
-	l.add(newEntry{inbox: 1, seq: 1})
-	l.add(newEntry{inbox: 2, seq: 2})
-	if l.add(newEntry{inbox: 3, seq: 3, shadow: true, quiet: true}); l.unread() != 2 {
-		t.Errorf("%d are unread", l.unread())
+	l, now := &listed{}, time.Now()
+	l.add(newEntry{inbox: 1, seq: 1}, now)
+	l.add(newEntry{inbox: 2, seq: 2}, now)
+	if l.add(newEntry{inbox: 3, seq: 3, shadow: true, quiet: true}, now); l.unread(now) != 2 {
+		t.Errorf("%d are unread", l.unread(now))
 	}
-	if l.add(newEntry{inbox: 4, seq: 3, shadow: true}); l.unread() != 0 {
-		t.Errorf("%d are unread", l.unread())
+	if l.add(newEntry{inbox: 4, seq: 3, shadow: true}, now); l.unread(now) != 0 {
+		t.Errorf("%d are unread", l.unread(now))
 	}
 }

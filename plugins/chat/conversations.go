@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -126,7 +127,7 @@ func (p *Chat) shownListed(ctx context.Context, u im.UserID, page []*listed, cod
 	for first := range min(lastAtOnce, len(page)) {
 		reading.Go(func() {
 			for i := first; i < len(page); i += lastAtOnce {
-				out[i] = shownConversation(page[i])
+				out[i] = shownConversation(page[i], p.host.Now())
 				lasts[i], faults[i] = p.last(ctx, u, page[i])
 			}
 		})
@@ -164,8 +165,8 @@ func (p *Chat) shownListed(ctx context.Context, u im.UserID, page []*listed, cod
 	return out, sizes, nil
 }
 
-func shownConversation(l *listed) *chatpb.Conversation {
-	return &chatpb.Conversation{ConversationId: string(l.conversation), Unread: l.unread(), Mentions: l.mentions.behind(l.seen()), ReadSeq: l.read, LastSeq: l.lastSeq, Floor: l.floor,
+func shownConversation(l *listed, now time.Time) *chatpb.Conversation {
+	return &chatpb.Conversation{ConversationId: string(l.conversation), Unread: l.unread(now), Mentions: l.named(now), ReadSeq: l.read, LastSeq: l.lastSeq, Floor: l.floor,
 		Pinned: l.pinned, Mute: chatpb.Mute(l.mute), Draft: l.draft, Hidden: l.lastInbox <= l.hidden}
 }
 

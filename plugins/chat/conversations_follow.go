@@ -146,6 +146,8 @@ type newEntry struct {
 	own        bool  // he wrote it
 	silent     bool  // it makes nothing unread: an event, or for programs
 	mention    bool  // it names him
+	lifetime   int64 // it disappears so long after it was committed, in ms, at expires; 0: it stays
+	expires    int64
 	quiet      bool  // it moves nothing in the list: for programs, or about another message
 	recalled   int64 // the seq of the message that it tells is recalled; 0: none
 }
@@ -177,7 +179,7 @@ func newsOf(u im.UserID, entries []timeline.Entry, moved []timeline.Receipt) (ma
 		n := of(c)
 		n.entries = append(n.entries, newEntry{inbox: e.InboxSeq, seq: seq, id: e.ID, logged: content.Logged && !shadow, shadow: shadow, own: e.Sender == u,
 			silent: content.Kind == kindEvent || content.Kind == kindCommand, mention: content.MentionsAll || slices.Contains(content.Mentions, int64(u)),
-			quiet: content.About != nil || content.Kind == kindCommand, recalled: recalledBy(&content)})
+			quiet: content.About != nil || content.Kind == kindCommand, recalled: recalledBy(&content), lifetime: content.LifetimeMs, expires: expiryMs(e.Message, &content)})
 	}
 	return all, nil
 }
@@ -200,6 +202,7 @@ func (p *Chat) take(ctx context.Context, tx *sql.Tx, u im.UserID, all map[im.Con
 	if err != nil {
 		return err
 	}
+	now := p.host.Now()
 	for c, n := range all {
 		l := rows[c]
 		switch {
@@ -210,9 +213,9 @@ func (p *Chat) take(ctx context.Context, tx *sql.Tx, u im.UserID, all map[im.Con
 		}
 		l.read = max(l.read, n.read)
 		for _, e := range n.entries {
-			l.add(e)
+			l.add(e, now)
 		}
-		if err := p.lists.follow(ctx, tx, u, l); err != nil {
+		if err := p.lists.follow(ctx, tx, u, l, now); err != nil {
 			return err
 		}
 		if err := p.lists.stand(ctx, tx, u, l, n); err != nil {
@@ -223,7 +226,7 @@ func (p *Chat) take(ctx context.Context, tx *sql.Tx, u im.UserID, all map[im.Con
 }
 
 // add counts an entry.
-func (l *listed) add(e newEntry) {
+func (l *listed) add(e newEntry, now time.Time) {
 	if !e.quiet {
 		l.lastInbox = e.inbox
 	}
@@ -236,15 +239,21 @@ func (l *listed) add(e newEntry) {
 	if l.lastSeq == 0 || e.seq > l.lastSeq+1 { // he came, or came back
 		l.since = max(l.since, e.seq-1)
 	}
-	nothing := l.unread() == 0
+	nothing := l.unread(now) == 0
 	l.lastSeq = e.seq
+	countless := e.silent || e.expires > 0 && e.expires <= now.UnixMilli()
 	switch {
-	case e.own && !e.silent, e.silent && nothing:
+	case e.own && !e.silent, countless && nothing:
 		l.since = max(l.since, e.seq)
-	case e.silent:
+	case countless:
 		l.uncounted = l.uncounted.add(e.seq)
-	case e.mention:
-		l.mentions = l.mentions.add(e.seq)
+	default:
+		if e.mention {
+			l.mentions = l.mentions.add(e.seq)
+		}
+		if e.expires > 0 {
+			l.fading = l.fading.add(e.seq, e.expires, e.lifetime)
+		}
 	}
 	if e.recalled > l.seen() { // what was not read yet is not to be read any more
 		l.uncounted, l.mentions = l.uncounted.add(e.recalled), l.mentions.remove(e.recalled)

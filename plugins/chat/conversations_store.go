@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -23,11 +24,13 @@ type listed struct {
 	mute         int32
 	hidden       int64 // it is hidden until the inbox has something later of it
 	draft        string
-	uncounted    marks // behind what he has seen: they are not unread
-	mentions     marks // and these name him
+	uncounted    marks  // behind what he has seen: they are not unread
+	mentions     marks  // and these name him
+	fading       fading // nor are these, from when they disappear on
 
 	stands int64  // among others, as an entry of the inbox would
 	marked string // the marks as they are stored
+	faded  string // and what disappears
 	fresh  bool   // there is no row yet
 }
 
@@ -39,8 +42,15 @@ func (l *listed) place() listPlace {
 // seen is up to where nothing is unread.
 func (l *listed) seen() int64 { return max(l.since, l.read, l.floor) }
 
-func (l *listed) unread() int64 {
-	return max(0, l.lastSeq-l.seen()-l.uncounted.behind(l.seen()))
+// unread is how much is: neither what has disappeared, nor what was recalled.
+func (l *listed) unread(now time.Time) int64 {
+	seen, gone := l.seen(), l.fading.gone(now)
+	return max(0, l.lastSeq-seen-l.uncounted.behind(seen)-gone.behind(seen)+gone.shared(l.uncounted, seen))
+}
+
+// named is how much of it names him.
+func (l *listed) named(now time.Time) int64 {
+	return l.mentions.behind(l.seen()) - l.mentions.shared(l.fading.gone(now), l.seen())
 }
 
 // followed is how far a person's list follows his inbox and his receipts.
@@ -94,8 +104,11 @@ func (s listStore) lock(ctx context.Context, tx *sql.Tx, u im.UserID) error {
 	return nil
 }
 
-const selectListed = "SELECT conversation, last_inbox, last_seq, since_seq, read_seq, floor_seq, pinned, mute, hidden, draft, COALESCE(uncounted, ''), COALESCE(mentions, '') " +
-	"FROM chat_conversations LEFT JOIN chat_marks ON owner_id = user_id AND marked = conversation WHERE user_id = ?"
+const selectListed = "SELECT conversation, last_inbox, last_seq, since_seq, read_seq, floor_seq, pinned, mute, hidden, draft, COALESCE(uncounted, ''), COALESCE(mentions, ''), COALESCE(spans, '') " +
+	"FROM chat_conversations " + joinMarks + "WHERE user_id = ?"
+
+// joinMarks adds to conversations of people what is kept beside them of their messages.
+const joinMarks = "LEFT JOIN chat_marks ON owner_id = user_id AND marked = conversation LEFT JOIN chat_fading ON reader_id = user_id AND fades = conversation "
 
 // The pages of a list: newest activity first, and the same with what is hidden.
 const (
@@ -112,12 +125,13 @@ func (s listStore) list(ctx context.Context, q querier, query string, args ...an
 	for rows.Next() {
 		l := new(listed)
 		var uncounted, mentions string
-		if err := rows.Scan(&l.conversation, &l.lastInbox, &l.lastSeq, &l.since, &l.read, &l.floor, &l.pinned, &l.mute, &l.hidden, &l.draft, &uncounted, &mentions); err != nil {
+		if err := rows.Scan(&l.conversation, &l.lastInbox, &l.lastSeq, &l.since, &l.read, &l.floor, &l.pinned, &l.mute, &l.hidden, &l.draft, &uncounted, &mentions, &l.faded); err != nil {
 			return nil, fmt.Errorf("read a conversation: %w", err)
 		}
 		l.stands = l.lastInbox
 		l.uncounted, l.mentions = parseMarks(uncounted), parseMarks(mentions)
 		l.marked = uncounted + "\n" + mentions
+		l.fading = parseFading(l.faded)
 		all = append(all, l)
 	}
 	if err := rows.Err(); err != nil {
@@ -144,7 +158,7 @@ func (s listStore) some(ctx context.Context, q querier, u im.UserID, names []im.
 }
 
 // follow keeps what came of a conversation.
-func (s listStore) follow(ctx context.Context, tx *sql.Tx, u im.UserID, l *listed) (err error) {
+func (s listStore) follow(ctx context.Context, tx *sql.Tx, u im.UserID, l *listed, at time.Time) (err error) {
 	if l.fresh {
 		_, err = tx.ExecContext(ctx, "INSERT INTO chat_conversations (user_id, conversation, last_inbox, last_seq, since_seq, read_seq, floor_seq, pinned, mute, hidden, draft) "+
 			"VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '')", int64(u), string(l.conversation), l.lastInbox, l.lastSeq, l.since, l.read)
@@ -155,7 +169,34 @@ func (s listStore) follow(ctx context.Context, tx *sql.Tx, u im.UserID, l *liste
 	if err != nil {
 		return fmt.Errorf("keep a conversation: %w", err)
 	}
-	return s.mark(ctx, tx, u, l)
+	l.fade(at)
+	return errors.Join(s.mark(ctx, tx, u, l), s.fade(ctx, tx, u, l))
+}
+
+// fade makes marks of what has disappeared.
+func (l *listed) fade(now time.Time) {
+	for _, s := range l.fading.gone(now) {
+		l.uncounted, l.mentions = l.uncounted.addSpan(s), l.mentions.removeSpan(s)
+	}
+	l.fading = l.fading.keep(now, l.seen())
+}
+
+// fade keeps what fades of a conversation, if it is something else than before.
+func (s listStore) fade(ctx context.Context, tx *sql.Tx, u im.UserID, l *listed) error {
+	spans := l.fading.String()
+	if spans == l.faded {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_fading WHERE reader_id = ? AND fades = ?", int64(u), string(l.conversation)); err != nil {
+		return fmt.Errorf("keep what disappears: %w", err)
+	}
+	if spans == "" {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO chat_fading (reader_id, fades, spans) VALUES (?, ?, ?)", int64(u), string(l.conversation), spans); err != nil {
+		return fmt.Errorf("keep what disappears: %w", err)
+	}
+	return nil
 }
 
 // mark keeps the marks of a conversation, if they are others than before.
@@ -213,6 +254,9 @@ func (s listStore) forget(ctx context.Context, tx *sql.Tx, u im.UserID, ends map
 		return fmt.Errorf("begin a list anew: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_marks WHERE owner_id = ?", int64(u)); err != nil {
+		return fmt.Errorf("begin a list anew: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_fading WHERE reader_id = ?", int64(u)); err != nil {
 		return fmt.Errorf("begin a list anew: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM chat_listed_at WHERE user_id = ?", int64(u)); err != nil {

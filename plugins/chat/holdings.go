@@ -48,7 +48,7 @@ func (h holdings) Export(ctx context.Context, u im.UserID) (any, error) {
 		return nil, err
 	}
 	for _, l := range all {
-		k.Conversations = append(k.Conversations, shownConversation(l))
+		k.Conversations = append(k.Conversations, shownConversation(l, p.host.Now()))
 	}
 	for some := range slices.Chunk(k.Conversations, lifetimesAtOnce) {
 		if err := p.fillLifetimes(ctx, some); err != nil {
@@ -146,6 +146,9 @@ func (h holdings) Erase(ctx context.Context, u im.UserID) error {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE user_id = ?", int64(u)); err != nil {
 				return fmt.Errorf("forget a person: %w", err)
 			}
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM chat_fading WHERE reader_id = ?", int64(u)); err != nil {
+			return fmt.Errorf("forget a person: %w", err)
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM chat_marks WHERE owner_id = ?", int64(u)); err != nil {
 			return fmt.Errorf("forget a person: %w", err)

@@ -283,3 +283,61 @@ im.on_message(function(c) if c.text == "spam" then return im.shadow() end end, {
 		t.Errorf("got %v", page)
 	}
 }
+
+// What has disappeared is unread no more, in nobody's list and on no badge, and names nobody; what stays is.
+func TestWhatDisappearedIsNotUnread(t *testing.T) {
+	h, c := found(t, nil)
+	a, b := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "phone", idl.CodecProtobuf)
+	c.set(func() { c.admin = alice })
+	counts := func() string {
+		t.Helper()
+		for _, one := range conversations(t, b, &chatpb.ListConversationsRequest{}).Conversations {
+			if one.ConversationId == "g_1" {
+				return fmt.Sprint(one.Unread, " ", one.Mentions)
+			}
+		}
+		return "none"
+	}
+	said := 0
+	say := func(n int) {
+		t.Helper()
+		for range n {
+			said++
+			sends(t, a, &chatpb.SendRequest{ClientId: fmt.Sprint("m", said), ConversationId: "g_1", Text: "hi", Mentions: []int64{int64(bob)}})
+		}
+	}
+	want := func(when, want string) {
+		t.Helper()
+		if got := counts(); got != want {
+			t.Errorf("%s: got %s, want %s", when, got, want)
+		}
+	}
+	say(2)
+	if _, err := settle(a, "g_1", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	toldAll(t, h)
+	say(3)
+	h.Advance(30 * time.Minute)
+	want("while all are there", "5 5")
+	say(4)
+	want("with later ones", "9 9")
+	h.Advance(31 * time.Minute)
+	want("when the first have disappeared", "6 6")
+	rep := sends(t, a, &chatpb.SendRequest{ClientId: "r", ConversationId: "g_1", Text: "hi", Mentions: []int64{int64(bob)}})
+	want("with one more", "7 7")
+	if _, err := recall(a, rep); err != nil {
+		t.Fatal(err)
+	}
+	toldAll(t, h)
+	want("when that is recalled", "6 6")
+	h.Advance(2 * time.Hour)
+	want("when all have disappeared, the recalled one among them", "2 2")
+	say(3)
+	h.Advance(2 * time.Hour)
+	want("with some that disappeared before anybody counted", "2 2")
+	if _, err := read(b, "g_1", 1); err != nil {
+		t.Fatal(err)
+	}
+	want("when one is read", "1 1")
+}

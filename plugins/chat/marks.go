@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,49 +16,51 @@ type marks []markSpan
 type markSpan struct{ from, to int64 }
 
 // add marks a seq.
-func (m marks) add(seq int64) marks {
-	i, found := slices.BinarySearchFunc(m, seq, func(s markSpan, seq int64) int {
-		switch {
-		case s.to < seq:
-			return -1
-		case s.from > seq:
-			return 1
-		}
-		return 0
-	})
-	if found {
-		return m
+func (m marks) add(seq int64) marks { return m.addSpan(markSpan{seq, seq}) }
+
+// addSpan marks all seqs of a span.
+func (m marks) addSpan(s markSpan) marks {
+	first, _ := slices.BinarySearchFunc(m, s.from-1, func(one markSpan, seq int64) int { return cmp.Compare(one.to, seq) })
+	last := first
+	for last < len(m) && m[last].from <= s.to+1 {
+		s.from, s.to = min(s.from, m[last].from), max(s.to, m[last].to)
+		last++
 	}
-	before, behind := i > 0 && m[i-1].to == seq-1, i < len(m) && m[i].from == seq+1
-	switch {
-	case before && behind:
-		m[i-1].to = m[i].to
-		m = slices.Delete(m, i, i+1)
-	case before:
-		m[i-1].to = seq
-	case behind:
-		m[i].from = seq
-	default:
-		m = slices.Insert(m, i, markSpan{seq, seq})
-	}
+	m = slices.Replace(m, first, last, s)
 	return m[max(0, len(m)-mostMarks):]
 }
 
 // remove takes the mark of a seq away.
-func (m marks) remove(seq int64) marks {
-	i := slices.IndexFunc(m, func(s markSpan) bool { return s.from <= seq && seq <= s.to })
-	if i < 0 {
-		return m
-	}
+func (m marks) remove(seq int64) marks { return m.removeSpan(markSpan{seq, seq}) }
+
+// removeSpan takes the marks of all seqs of a span away.
+func (m marks) removeSpan(s markSpan) marks {
+	first, _ := slices.BinarySearchFunc(m, s.from, func(one markSpan, seq int64) int { return cmp.Compare(one.to, seq) })
+	last := first
 	var rest marks
-	if s := m[i]; s.from < seq {
-		rest = append(rest, markSpan{s.from, seq - 1})
+	for ; last < len(m) && m[last].from <= s.to; last++ {
+		if m[last].from < s.from {
+			rest = append(rest, markSpan{m[last].from, s.from - 1})
+		}
+		if m[last].to > s.to {
+			rest = append(rest, markSpan{s.to + 1, m[last].to})
+		}
 	}
-	if s := m[i]; s.to > seq {
-		rest = append(rest, markSpan{seq + 1, s.to})
-	}
-	m = slices.Replace(m, i, i+1, rest...)
+	m = slices.Replace(m, first, last, rest...)
 	return m[max(0, len(m)-mostMarks):]
+}
+
+// shared counts those beyond a seq that others mark too.
+func (m marks) shared(others marks, seq int64) (n int64) {
+	for i, j := 0, 0; i < len(m) && j < len(others); {
+		n += max(0, min(m[i].to, others[j].to)-max(m[i].from-1, others[j].from-1, seq))
+		if m[i].to < others[j].to {
+			i++
+		} else {
+			j++
+		}
+	}
+	return n
 }
 
 // behind counts those beyond a seq.

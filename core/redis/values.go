@@ -59,9 +59,14 @@ func (s *seal) write(value []byte) {
 
 // open gives what follows the head, if the value is whole and belongs to the place.
 func (s *seal) open(value string) (rest string, ok bool) {
-	if len(value) < headLen || value[0] != format && value[0] != erased {
+	if len(value) < headLen || value[0] != format {
 		return "", false
 	}
+	return s.check(value)
+}
+
+// check is open for a value whose format is known.
+func (s *seal) check(value string) (rest string, ok bool) {
 	s.buffer = append(s.buffer[:0], value[1:]...)
 	sum := binary.LittleEndian.Uint32(s.buffer)
 	return value[headLen:], sum == crc32.Update(s.place, crc32.MakeTable(crc32.Castagnoli), s.buffer[headLen-1:])
@@ -91,7 +96,10 @@ func (s *seal) erasedMessage(m *im.Message) []byte {
 // readMessage reads a member of the log of c, which s is at. The message shares
 // nothing with the value that could be changed.
 func (s *seal) readMessage(value string, c im.ConversationID) (m im.Message, ok bool) {
-	rest, ok := s.open(value)
+	if len(value) < headLen || value[0] != format && value[0] != erased {
+		return im.Message{}, false
+	}
+	rest, ok := s.check(value)
 	if !ok {
 		return im.Message{}, false
 	}

@@ -74,7 +74,8 @@ func TestValuesElsewhereAreRefused(t *testing.T) {
 		"an entry for a message":              func() bool { _, ok := decodeMessage(entry, "c_1_2"); return ok },
 		"a hint for an entry":                 func() bool { _, ok := decodeEntry(window, 1); return ok },
 		"sender and client ID run together":   func() bool { _, ok := decodeHint(string(encodeHint(1, "1 x", &h)), 11, " x"); return ok },
-		"a message of a format of the future": func() bool { _, ok := decodeMessage("\x02"+message[1:], "c_1_2"); return ok },
+		"a message of a format of the future": func() bool { _, ok := decodeMessage("\x03"+message[1:], "c_1_2"); return ok },
+		"an entry that is erased":             func() bool { _, ok := decodeEntry("\x02"+entry[1:], 2); return ok },
 	} {
 		if taken() {
 			t.Errorf("%s is taken", name)
@@ -106,6 +107,7 @@ func FuzzValues(f *testing.F) {
 	f.Add(encodeHint(1, "client", &h)[headLen:], true)
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, true)
 	f.Add(encodeMessage(&m), false)
+	f.Add(new(seal).erasedMessage(&m), false)
 	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
 		value := func(s *seal) string {
 			if !sealed {
@@ -118,7 +120,7 @@ func FuzzValues(f *testing.F) {
 		var s seal
 		s.atLog("c_1_2")
 		v := value(&s)
-		if m, ok := decodeMessage(v, "c_1_2"); ok && string(encodeMessage(&m)) != v {
+		if m, ok := decodeMessage(v, "c_1_2"); ok && string(encodeMessage(&m)) != v && string(new(seal).erasedMessage(&m)) != v {
 			t.Errorf("the message %q is written %q", v, encodeMessage(&m))
 		}
 		s.atInbox(2)

@@ -25,11 +25,13 @@ type Outbox interface {
 	// the page says where the feed ends.
 	Fed(ctx context.Context, feed im.UserID, after int64, limit int) (timeline.Page[Fed], error)
 
-	// Wanted reports whether somebody asked for the event, of those that are in no inbox. Not in Provision.
+	// Wanted reports whether somebody asked for the event, of those that are in no inbox; "" is none, and nobody can ask
+	// for it. Not in Provision.
 	Wanted(event string) bool
 	// Show says how what a plugin commits by Append to conversations of its type is told. In Provision only.
 	Show(t im.ConversationType, show Show)
-	// Append commits a draft of such a conversation, to its feed too if the event that it is, is wanted.
+	// Append commits a draft of such a conversation, to its feed too if the event that it is, is wanted: not what is
+	// shadowed, which is no event.
 	Append(ctx context.Context, event string, d timeline.Draft) (timeline.Committed, error)
 	// Tell commits notices in their order, and gives the error of each. One with the ID of an earlier one changes
 	// nothing; nor does one that is not wanted.

@@ -33,7 +33,7 @@ func (p outbox) Show(t im.ConversationType, show plugin.Show) { p.shows[t] = sho
 // Wanted implements plugin.Outbox.
 func (p outbox) Wanted(event string) bool {
 	for _, f := range p.feedings {
-		if f.Wants != nil && f.Wants(event) {
+		if event != "" && f.Wants != nil && f.Wants(event) {
 			return true
 		}
 	}
@@ -141,6 +141,8 @@ func (p outbox) Fed(ctx context.Context, feed im.UserID, after int64, limit int)
 			own, at = append(own, e.Message), append(at, i)
 		} else if item.Event, item.Message, err = show(e.Message); err != nil {
 			return page, err
+		} else if shadowed(e.Conversation) { // an earlier version fed it
+			item.Shadowed, item.Event = true, shadowedName
 		}
 	}
 	all, err := p.open(ctx, 0, own) // a replay shows nothing that was recalled meanwhile
@@ -157,9 +159,15 @@ func (p outbox) Fed(ctx context.Context, feed im.UserID, after int64, limit int)
 func fill(item *plugin.Fed, o *opened) {
 	m := o.shown()
 	item.Message, item.Event = m, committedName
-	if _, beside := o.Conversation.Shadowed(); beside && !o.Conversation.IsAside() {
+	if shadowed(o.Conversation) {
 		item.Shadowed, item.Event = true, shadowedName
 	} else if m.Kind == kindEvent {
 		item.Event = m.Event
 	}
+}
+
+// shadowed reports whether c is the log of what only its sender sees.
+func shadowed(c im.ConversationID) bool {
+	_, beside := c.Shadowed()
+	return beside && !c.IsAside()
 }

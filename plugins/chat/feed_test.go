@@ -225,3 +225,27 @@ func TestShown(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// What only its sender sees is in no feed though somebody asks for everything; where an earlier version fed it, it is
+// told as what it is.
+func TestShownShadowed(t *testing.T) {
+	f := &feeder{wants: func(string) bool { return true }}
+	plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New(), f}, Stubs: []plugintest.Stub{directory}})
+	f.outbox.Show(im.Room, func(m im.Message) (string, idl.Message, error) {
+		return "game.moved", &chatpb.Message{Id: m.ID.String(), ConversationId: "r_chess", Text: string(m.Body)}, nil
+	})
+	for _, event := range []string{"", "game.moved"} {
+		_, err := f.outbox.Append(t.Context(), event, timeline.Draft{Conversation: im.ConversationID("r_chess").Shadow(alice), Sender: alice,
+			ClientID: "m" + event, Body: []byte("as " + event), OnCommit: func(timeline.Committed) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := fmt.Sprint(f.fed(t, "r_chess")), "[as game.moved (shadowed)]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	page, err := f.outbox.Fed(t.Context(), im.FeedOf("r_chess"), 0, 1)
+	if err != nil || len(page.Items) != 1 || page.Items[0].Event != "message.shadowed" {
+		t.Errorf("got %+v, %v", page, err)
+	}
+}

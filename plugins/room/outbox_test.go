@@ -23,7 +23,7 @@ type reader struct {
 	outbox plugin.Outbox
 
 	mu    sync.Mutex // guards wants
-	wants []string
+	wants []string   // "*" is everything
 }
 
 func (*reader) Info() plugin.Info {
@@ -42,7 +42,7 @@ func (r *reader) Provision(_ context.Context, h plugin.Host) (err error) {
 func (r *reader) asked(event string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Contains(r.wants, event)
+	return slices.Contains(r.wants, event) || slices.Contains(r.wants, "*")
 }
 
 // of gives what is in the feed of a room: "event text", or the event and its data.
@@ -104,6 +104,26 @@ func TestToldToOtherPrograms(t *testing.T) {
 	if len(filed) != 1 || filed[0].Name != "room.created" || !strings.Contains(filed[0].Data, `"owner_id":100001`) {
 		t.Errorf("filed %+v", filed)
 	}
+}
+
+// What only its sender sees is told nobody, whatever is asked for.
+func TestShadowIsNotTold(t *testing.T) {
+	r := &reader{wants: []string{"*"}}
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{configured(), r}, Stubs: []plugintest.Stub{directory, new(plugintest.Messages).Outbox()},
+		Scripts: map[string]string{"a.lua": `require("im").on_message(function(c) if c.text == "spam" then return require("im").shadow() end end, {name = "a"})`}})
+	a := h.As(alice, "a", idl.CodecJSON)
+	join(t, a, "club")
+	for id, text := range []string{"one", "spam", "two"} {
+		say(t, a, "club", fmt.Sprint(id), text)
+	}
+	if got, want := messagesOf(r.of(t, "club")), []string{"room.message 1 one", "room.message 2 two"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// messagesOf is what of a feed is no size of a room.
+func messagesOf(all []string) []string {
+	return slices.DeleteFunc(all, func(one string) bool { return strings.HasPrefix(one, "room.members ") })
 }
 
 // The size of a room is told now and then, with who is in it while they are few; also when nobody is left.

@@ -163,7 +163,7 @@ func (m *Messages) Show(t im.ConversationType, show plugin.Show) {
 func (m *Messages) Wanted(event string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.ContainsFunc(m.feedings, func(f plugin.Feeding) bool { return f.Wants != nil && f.Wants(event) })
+	return event != "" && slices.ContainsFunc(m.feedings, func(f plugin.Feeding) bool { return f.Wants != nil && f.Wants(event) })
 }
 
 // Append implements plugin.Outbox.

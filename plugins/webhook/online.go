@@ -21,27 +21,57 @@ const (
 	onlineEvent  = "user.online"
 	offlineEvent = "user.offline"
 
-	mostWaiting = 65_536 // people whom a core is to look at
-	lookedAt    = 256    // people at once
-	mostRecent  = 131_072
-	recentFor   = 10 * time.Minute
+	mostWaiting = 65_536      // people who came or went whom a core is to look at
+	lookedAt    = 256         // people at once
 	lookPause   = time.Second // after a fault
+
+	mostListed = 16_384  // people whom a census named and a core is to look at
+	listedRate = 1000    // of them in a second
+	mostRecent = 1 << 20 // more than listedRate lets through in recentFor; about 16 octets each
+	recentFor  = 10 * time.Minute
 )
 
-// lookouts is who came and went at this core, and waits to be looked at. Safe for concurrent use.
+// queue is people who are to be looked at, each by his last session that was heard of.
+type queue map[im.UserID]presence.Route
+
+// put takes somebody in who is there already, or if fewer than most are.
+func (q queue) put(r presence.Route, most int) bool {
+	if _, waits := q[r.User]; !waits && len(q) >= most {
+		return false
+	}
+	q[r.User] = r
+	return true
+}
+
+// take gives some.
+func (q queue) take() queue {
+	some := make(queue, min(lookedAt, len(q)))
+	for u, r := range q {
+		if len(some) == lookedAt {
+			break
+		}
+		some[u] = r
+		delete(q, u)
+	}
+	return some
+}
+
+// lookouts is who came and went at this core, and waits to be looked at; and, behind them, who was listed: every core hears
+// everybody listed in turns, and nearly all are told as they are. Safe for concurrent use.
 type lookouts struct {
 	wake chan struct{} // of length 1
-	// dropped counts people whom there was no room for, came and went the events that were told.
+	// dropped counts people who came or went whom there was no room for, came and went the events that were told.
 	dropped, came, went atomic.Int64
 
-	mu            sync.Mutex // guards the fields below
-	waiting       map[im.UserID]presence.Route
-	recent, older map[im.UserID]struct{} // who was found to be told as it is: a census need not have him looked at
-	rotated       time.Time
+	mu              sync.Mutex             // guards the fields below
+	waiting, listed queue                  // nobody is in both
+	nextListed      time.Time              // when some of listed are taken, at the earliest
+	recent, older   map[im.UserID]struct{} // who was found to be told as it is: a census need not have him looked at
+	rotated         time.Time
 }
 
 func newLookouts() *lookouts {
-	return &lookouts{wake: make(chan struct{}, 1), waiting: map[im.UserID]presence.Route{}, recent: map[im.UserID]struct{}{}}
+	return &lookouts{wake: make(chan struct{}, 1), waiting: queue{}, listed: queue{}, recent: map[im.UserID]struct{}{}}
 }
 
 // hear is for presence.Observed.
@@ -49,20 +79,33 @@ func (l *lookouts) hear(c presence.Change, routes ...presence.Route) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range routes {
-		if c == presence.Listed && l.known(r.User) {
-			continue
+		if c == presence.Listed {
+			l.list(r)
+		} else {
+			l.put(r)
 		}
-		l.put(r)
 	}
 }
 
-// put has somebody be looked at, by his last session that was heard of. l.mu must be held.
+// put has somebody be looked at who came or went. l.mu must be held.
 func (l *lookouts) put(r presence.Route) {
-	if _, waits := l.waiting[r.User]; !waits && len(l.waiting) >= mostWaiting {
+	if !l.waiting.put(r, mostWaiting) {
 		l.dropped.Add(1) // a census or the sweep finds him
 		return
 	}
-	l.waiting[r.User] = r
+	delete(l.listed, r.User)
+	l.awake()
+}
+
+// list has somebody be looked at whom a census named, if there is room and nothing is known of him: the next census
+// names him again. l.mu must be held.
+func (l *lookouts) list(r presence.Route) {
+	if _, waits := l.waiting[r.User]; !waits && !l.known(r.User) && l.listed.put(r, mostListed) {
+		l.awake()
+	}
+}
+
+func (l *lookouts) awake() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -88,23 +131,24 @@ func (l *lookouts) found(users []im.UserID, now time.Time) {
 	}
 }
 
-// take gives some who wait.
-func (l *lookouts) take() map[im.UserID]presence.Route {
+// take gives some who wait. Those who were only listed come when nobody else waits, and not too many in a second: rest is
+// how long that takes.
+func (l *lookouts) take(now time.Time) (some queue, listed bool, rest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	some := make(map[im.UserID]presence.Route, min(lookedAt, len(l.waiting)))
-	for u, r := range l.waiting {
-		if len(some) == lookedAt {
-			break
-		}
-		some[u] = r
-		delete(l.waiting, u)
+	if len(l.waiting) > 0 || len(l.listed) == 0 {
+		return l.waiting.take(), false, 0
 	}
-	return some
+	if rest = l.nextListed.Sub(now); rest > 0 {
+		return nil, false, rest
+	}
+	some = l.listed.take()
+	l.nextListed = now.Add(time.Duration(len(some)) * time.Second / listedRate)
+	return some, true, 0
 }
 
 // back has people be looked at again, but for whom there is newer word.
-func (l *lookouts) back(some map[im.UserID]presence.Route) {
+func (l *lookouts) back(some queue) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for u, r := range some {
@@ -117,23 +161,35 @@ func (l *lookouts) back(some map[im.UserID]presence.Route) {
 // runLookouts looks at people until ctx ends.
 func (p *Webhook) runLookouts(ctx context.Context) {
 	for failing := false; ctx.Err() == nil; {
-		some := p.lookouts.take()
+		some, listed, rest := p.lookouts.take(time.Now())
 		if len(some) == 0 {
-			select {
-			case <-p.lookouts.wake:
-			case <-ctx.Done():
-			}
+			p.lookouts.rest(ctx, rest)
 			continue
 		}
 		err := p.look(ctx, some, false)
 		if err != nil {
-			p.lookouts.back(some)
+			if !listed { // the next census names those again
+				p.lookouts.back(some)
+			}
 			if !failing && ctx.Err() == nil {
 				p.host.Log().Warn("who comes online waits to be told", "err", err)
 			}
 			pause(ctx, lookPause)
 		}
 		failing = err != nil
+	}
+}
+
+// rest waits until there is something to take: d, if it is not 0, until somebody else waits, or until ctx ends.
+func (l *lookouts) rest(ctx context.Context, d time.Duration) {
+	var over <-chan time.Time // nil: never
+	if d > 0 {
+		over = time.After(d)
+	}
+	select {
+	case <-l.wake:
+	case <-over:
+	case <-ctx.Done():
 	}
 }
 
@@ -152,7 +208,7 @@ const mostLooks = 4
 
 // look has other programs be told of people as the registry has them. some are their sessions that were last heard of,
 // if any. late is for those who are away for so long that they are gone.
-func (p *Webhook) look(ctx context.Context, some map[im.UserID]presence.Route, late bool) error {
+func (p *Webhook) look(ctx context.Context, some queue, late bool) error {
 	users := make([]im.UserID, 0, len(some))
 	for u := range some {
 		users = append(users, u)
@@ -169,7 +225,7 @@ func (p *Webhook) look(ctx context.Context, some map[im.UserID]presence.Route, l
 }
 
 // lookOnce does a step for each, and gives those who need another.
-func (p *Webhook) lookOnce(ctx context.Context, users []im.UserID, heard map[im.UserID]presence.Route, late bool) (again []im.UserID, err error) {
+func (p *Webhook) lookOnce(ctx context.Context, users []im.UserID, heard queue, late bool) (again []im.UserID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	rows, err := p.online.people(ctx, users)

@@ -91,6 +91,12 @@ func (s onlineStore) list(ctx context.Context, query string, args ...any) (users
 	return users, wrap(rows.Err(), "list who is online")
 }
 
+// count gives how many are not offline, as other programs know.
+func (s onlineStore) count(ctx context.Context) (n int, err error) {
+	err = s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM webhook_online").Scan(&n)
+	return n, wrap(err, "count who is online")
+}
+
 // move is one person's change from a state to another.
 type move struct {
 	was, is person

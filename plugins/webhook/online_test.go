@@ -23,11 +23,15 @@ import (
 // registry can be away.
 type registry struct {
 	presence.Registry
-	away atomic.Bool
+	away  atomic.Bool
+	asked atomic.Int64 // how often of 7 while it was away
 }
 
 func (r *registry) Routes(ctx context.Context, users ...im.UserID) ([][]presence.Route, error) {
 	if r.away.Load() {
+		if slices.Contains(users, 7) {
+			r.asked.Add(1)
+		}
 		return nil, errors.New("the registry does not answer")
 	}
 	return r.Registry.Routes(ctx, users...)
@@ -89,12 +93,18 @@ func (w *world) wantLives(u im.UserID, want ...string) {
 	}
 }
 
-// rows waits until the rows of people are as wanted: "user state".
+// rows waits until the rows of people are as wanted: "user state"; the clock goes on meanwhile.
 func (w *world) rows(want ...string) {
+	w.t.Helper()
+	w.rowsAt(20*time.Millisecond, want...)
+}
+
+// rowsAt is rows with a clock that goes on by step, or stands still, with each look.
+func (w *world) rowsAt(step time.Duration, want ...string) {
 	w.t.Helper()
 	var got []string
 	eventually(w.t, fmt.Sprintf("the rows are %v", want), func() bool {
-		w.Advance(20 * time.Millisecond)
+		w.Advance(step)
 		rows, err := w.DB().QueryContext(w.t.Context(), "SELECT user_id, state FROM webhook_online ORDER BY user_id")
 		if err != nil {
 			w.t.Fatal(err)
@@ -124,15 +134,15 @@ func TestOnline(t *testing.T) {
 	other := w.As(8, "phone", idl.CodecJSON)
 	w.wantLives(8, "online")
 	other.Close()
-	w.rows("7 2", "8 3")
+	w.rowsAt(0, "7 2", "8 3") // from here on graces are measured
 	w.Advance(25 * time.Second)
 	desk.Close()
-	w.rows("7 3", "8 3")
+	w.rowsAt(0, "7 3", "8 3")
 	w.Advance(10 * time.Second)
 	eventually(t, "8 is gone", func() bool { return len(w.lives(8)) == 2 }) // the sweep was here, and leaves who is not away for long
-	w.rows("7 3")
+	w.rowsAt(0, "7 3")
 	desk = w.As(7, "desk", idl.CodecJSON) // back in time
-	w.rows("7 2")
+	w.rowsAt(0, "7 2")
 	w.Advance(time.Hour)
 	desk.Close()
 	w.rows("7 3")
@@ -163,10 +173,12 @@ func TestOnlineWithoutRegistry(t *testing.T) {
 	w.wantLives(7, "online")
 	there.away.Store(true)
 	w.As(8, "phone", idl.CodecJSON)
-	for range 30 {
-		w.Advance(10 * time.Second)
-		<-time.After(time.Millisecond)
-	}
+	w.Advance(10 * time.Minute) // the grace is over
+	until := there.asked.Load() + 3
+	eventually(t, "the rounds look for 7 in vain, again and again", func() bool {
+		w.Advance(time.Minute)
+		return there.asked.Load() >= until
+	})
 	w.rows("7 2")
 	there.away.Store(false)
 	w.wantLives(8, "online")

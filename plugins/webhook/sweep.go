@@ -76,9 +76,9 @@ type sweep struct {
 	*Webhook
 	began time.Time // nobody is gone before the grace is over since: edges may only just be linking
 
-	after        im.UserID // where the round is
-	rounded      time.Time // when the last round began
-	pages, paged int       // of the last round, of this one
+	after   im.UserID // where the round is
+	rounded time.Time // when the last round began
+	pages   int       // that the round began with
 }
 
 // step looks at those whose time has come, and at a part of all.
@@ -114,10 +114,14 @@ func (s *sweep) round(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	if s.after == 0 {
-		s.rounded, s.pages, s.paged = now, s.paged, 0
+		people, err := s.online.count(ctx)
+		if err != nil {
+			return err
+		}
+		s.rounded, s.pages = now, people/lookedAt+1
 	}
 	steps := max(1, int(s.config.PresenceSweep/2/sweepEvery))
-	for range max(1, (s.pages+steps-1)/steps) {
+	for range (s.pages + steps - 1) / steps {
 		users, err := s.online.list(ctx, selectAll, int64(s.after), lookedAt)
 		if err != nil {
 			return err
@@ -127,7 +131,6 @@ func (s *sweep) round(ctx context.Context, now time.Time) error {
 				return err
 			}
 			s.after = users[len(users)-1]
-			s.paged++
 		}
 		if len(users) < lookedAt {
 			s.after = 0
@@ -138,8 +141,8 @@ func (s *sweep) round(ctx context.Context, now time.Time) error {
 }
 
 // sessionless is people of whose sessions nothing was heard.
-func sessionless(users []im.UserID) map[im.UserID]presence.Route {
-	some := make(map[im.UserID]presence.Route, len(users))
+func sessionless(users []im.UserID) queue {
+	some := make(queue, len(users))
 	for _, u := range users {
 		some[u] = presence.Route{}
 	}

@@ -200,8 +200,8 @@ func (f *flock) spread(start time.Time, rate int) {
 	f.t.Logf("the first client was sent away after %v, the last after %v", ends[0].Sub(start).Round(time.Millisecond), ends[len(ends)-1].Sub(start).Round(time.Millisecond))
 }
 
-// watchDrain waits until the edge's figures say that it drains and has got somewhere; it is
-// alive and not ready then.
+// watchDrain waits until the edge's figures say that it drains and has got somewhere, and that it is
+// alive and not ready, which is a second old at most.
 func (s *site) watchDrain(ctx context.Context, edge *cluster.Process, n int) {
 	err := until(ctx, func() (bool, error) {
 		draining, err := edge.Figure(ctx, "freeim_edge_draining")
@@ -209,17 +209,14 @@ func (s *site) watchDrain(ctx context.Context, edge *cluster.Process, n int) {
 			return false, err
 		}
 		left, err := edge.Figure(ctx, "freeim_edge_sessions")
-		return left < float64(n), err
+		if err != nil || left >= float64(n) {
+			return false, err
+		}
+		h, err := edge.Health(ctx)
+		return h.Alive && !h.Ready, err
 	})
 	if err != nil {
-		s.t.Errorf("the figures of %s do not say that it drains: %v", edge.Name, err)
-		return
-	}
-	switch h, err := edge.Health(ctx); {
-	case err != nil:
-		s.t.Error(err)
-	case h.Ready || !h.Alive:
-		s.t.Errorf("%s drains and says %+v, want that it is alive and not ready", edge.Name, h)
+		s.t.Errorf("%s does not say that it drains, is alive and is not ready: %v", edge.Name, err)
 	}
 }
 

@@ -110,7 +110,7 @@ func TestToldToOtherPrograms(t *testing.T) {
 func TestShadowIsNotTold(t *testing.T) {
 	r := &reader{wants: []string{"*"}}
 	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{configured(), r}, Stubs: []plugintest.Stub{directory, new(plugintest.Messages).Outbox()},
-		Scripts: map[string]string{"a.lua": `require("im").on_message(function(c) if c.text == "spam" then return require("im").shadow() end end, {name = "a"})`}})
+		Scripts: map[string]string{"a.lua": `require("im").on_message(function(c) if c.text == "spam" then return require("im").shadow() end end, {name = "a", on_error = "closed"})`}})
 	a := h.As(alice, "a", idl.CodecJSON)
 	join(t, a, "club")
 	for id, text := range []string{"one", "spam", "two"} {

@@ -77,11 +77,21 @@ func (p *Chat) announce(ctx context.Context, r *http.Request) (said any, seq int
 	return one, rep.Seq, nil
 }
 
-// toEverybody is admit for announcements.
-func (p *Chat) toEverybody(ctx context.Context, m *message) error {
+// sendToEverybody is sending within the hour's limit. What fails does not count, nor what another call has sent: when the
+// outcome is open, the same call again finds out, by its client ID.
+func (p *Chat) sendToEverybody(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
 	if wait := p.announces.Take(ctx, ""); wait > 0 {
-		return &im.Error{Code: idl.CodeRateLimited, Reason: "too many announcements", RetryAfter: wait}
+		return nil, &im.Error{Code: idl.CodeRateLimited, Reason: "too many announcements", RetryAfter: wait}
 	}
+	rep, err := p.sending(ctx, call, req, toEverybody)
+	if err != nil || rep.Duplicate {
+		p.announces.GiveBack(ctx, "")
+	}
+	return rep, err
+}
+
+// toEverybody is admit for announcements.
+func toEverybody(_ context.Context, m *message) error {
 	m.logged, m.operators = true, true
 	return nil
 }

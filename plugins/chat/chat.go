@@ -127,7 +127,7 @@ func New() *Chat {
 	p := &Chat{config: Config{MaxText: 5000, PageBytes: 128 << 10, HeldOfOne: 100, HeldOfAll: 10_000, TypingPerMinute: 60, TypingMembers: 50, ReadersMembers: 500, ScheduledOfOne: 100, SearchScan: 5000, SearchesPerMinute: 60, MediaURLs: true,
 		RecallWindow: 5 * time.Minute, EditWindow: 24 * time.Hour, KeepRecalled: 24 * time.Hour, Versions: versionsAll, ChangesPerMinute: 120, LooksPerMinute: 240, AnnouncementsPerHour: 60},
 		shows: map[im.ConversationType]plugin.Show{}, fences: map[im.ConversationID]bool{}}
-	p.announcements = &announcements{chat: p}
+	p.announcements = newAnnouncements(p)
 	p.owners = map[im.ConversationType]plugin.ConversationOwner{im.Notices: notices{}, im.Announcements: p.announcements}
 	return p
 }
@@ -198,6 +198,7 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 		follows := map[im.UserID]bool{}
 		return follows, p.whoFollow(ctx, users, follows)
 	})
+	p.announcements.provision(h)
 	p.held = &heldStore{db: h.DB(), tx: h.Tx}
 	p.lines = newLines(p.held, h.Dialect() != "sqlite")
 	p.wake = make(chan struct{}, 1)
@@ -248,6 +249,7 @@ func (p *Chat) Start(context.Context) error {
 	p.host.Go("events", p.runEvents)
 	p.host.Go("scheduled messages", p.runScheduled)
 	p.host.Go("messages that disappear", p.runSweeps)
+	p.host.Go("announcements", p.announcements.warm)
 	return nil
 }
 

@@ -1,9 +1,21 @@
 package chat
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // Listings are the queries of lists.
 var Listings = []string{followsOf, selectWhole, silentOf + "(?, ?)", selectOwn, selectDue, selectLate, selectShown, selectAll,
 	selectBecame + selectSpan + " OR " + selectSpan, selectVersions, selectReacted, selectReactions, selectMine + selectSpan + " OR " + selectSpan + ")",
 	selectScheduled, selectScheduledAs, selectToSend, selectScheduledID, fmt.Sprintf(selectUnread, "(?, ?)"), fmt.Sprintf(selectSaid, "(?)"), fmt.Sprintf(selectSaid, "(?, ?)"),
 	selectDueSweeps, selectErasures, selectLifetimes + "(?, ?)"}
+
+// AnnouncementHeadsAsked is how many wait for the next look-up of where announcements end.
+func (p *Chat) AnnouncementHeadsAsked() int { return p.announcements.heads.Waiting() }
+
+// AnnouncementTimes gives how many announcements are known up to seq.
+func (p *Chat) AnnouncementTimes(ctx context.Context, seq int64) (int, error) {
+	times, err := p.announcements.upTo(ctx, seq)
+	return len(times), err
+}

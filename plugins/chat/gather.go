@@ -149,10 +149,14 @@ func (p *Chat) parts(ctx context.Context, u im.UserID, all []follow) (parts []*p
 }
 
 // still are the parts as they are after their logs' ends were looked up: whoever follows a log then might have
-// all that it held before. He may have been removed meanwhile, and the log have grown.
+// all that it held before. He may have been removed meanwhile, and the log have grown; from announcements nobody is.
 func (p *Chat) still(ctx context.Context, u im.UserID, parts []*part) ([]*part, error) {
-	now, err := p.followed(ctx, u)
+	now, err := p.followedRows(ctx, u)
+	epoch := p.timelines.Epoch()
 	return slices.DeleteFunc(parts, func(one *part) bool {
+		if one.conversation == im.ToAll {
+			return one.epoch != epoch
+		}
 		i := slices.IndexFunc(now, func(f follow) bool {
 			return f.conversation == one.conversation && f.after == one.after && f.epoch == one.epoch
 		})

@@ -199,15 +199,14 @@ func (p *Chat) sendFrom(ctx context.Context, from im.UserID, req *chatpb.SendReq
 	if rep, err := p.answered(ctx, call, req); rep != nil || err != nil {
 		return rep, err
 	}
-	admit := unasked
 	switch im.ConversationID(req.ConversationId) {
 	case "":
+		return p.sending(ctx, call, req, unasked)
 	case im.ToAll:
-		admit = p.toEverybody
+		return p.sendToEverybody(ctx, call, req)
 	default:
-		admit = p.toMembers
+		return p.sending(ctx, call, req, p.toMembers)
 	}
-	return p.sending(ctx, call, req, admit)
 }
 
 // toMembers is admit for a message of the operator's to a conversation that is owned.

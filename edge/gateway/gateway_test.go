@@ -283,16 +283,12 @@ func TestClientThatStopsReading(t *testing.T) {
 			for range pushes {
 				e.hub.Push(push)
 			}
-			before := e.hub.Stats()
-			p.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionJoinRoom, Sequence: 2})
-			eventually(t, "the frame to come", func() bool { return e.hub.Stats().Received > before.Received })
-			if got := e.hub.Stats().Calls; got != before.Calls {
-				t.Fatalf("%d calls for a client that does not read", got-before.Calls)
-			}
+			e.waitsFor(p)
 			for range pushes {
 				p.want(idl.ActionMessage, 0)
 			}
 			p.want(idl.ActionJoinRoom, 2)
+			p.want(idl.ActionHeartbeat, 3)
 		})
 	})
 	t.Run("it asks again before it has read the answer", func(t *testing.T) {
@@ -303,16 +299,12 @@ func TestClientThatStopsReading(t *testing.T) {
 		for range pushes {
 			e.hub.Push(push)
 		}
-		before := e.hub.Stats()
-		p.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionJoinRoom, Sequence: 2})
-		eventually(t, "the frame to come", func() bool { return e.hub.Stats().Received > before.Received })
-		if got := e.hub.Stats().Calls; got != before.Calls {
-			t.Fatalf("%d calls for a client that has not read the last answer", got-before.Calls)
-		}
+		e.waitsFor(p)
 		for range pushes {
 			p.want(idl.ActionMessage, 0)
 		}
 		p.want(idl.ActionJoinRoom, 2)
+		p.want(idl.ActionHeartbeat, 3)
 	})
 	t.Run("the kernel holds little for it", func(t *testing.T) {
 		e := newEdge(t, gateway.Options{Backlog: 8 << 20}, session.Options{})
@@ -337,6 +329,19 @@ func TestClientThatStopsReading(t *testing.T) {
 			}
 		})
 	})
+}
+
+// waitsFor has a client that does not read enter a room, as 2, and fails if that is begun. The heartbeat behind, 3, comes when
+// it is decided.
+func (e *edge) waitsFor(p *peer) {
+	p.t.Helper()
+	before := e.hub.Stats()
+	p.send(frame.Frame{Codec: idl.CodecProtobuf, Action: idl.ActionJoinRoom, Sequence: 2})
+	p.send(heartbeat(3))
+	eventually(p.t, "both frames to come", func() bool { return e.hub.Stats().Received == before.Received+2 })
+	if got := e.hub.Stats().Calls; got != before.Calls {
+		p.t.Fatalf("%d calls for a client that does not read", got-before.Calls)
+	}
 }
 
 // TestManySendersOneConnection: whole frames, each sender's in order, also when

@@ -91,6 +91,7 @@ type Record struct {
 	risk     atomic.Pointer[NotDurable]
 	lost     atomic.Pointer[error] // why what was answered is gone
 	acked    atomic.Int64          // the mark of what was answered last; 0: nothing was
+	flagged  atomic.Bool           // it has raised its flag, which may still be on some server
 	answered atomic.Int64          // when MySQL last did, in nanoseconds since 1970
 
 	closeOnce sync.Once

@@ -407,33 +407,37 @@ func (in *recordIntake) end(ctx context.Context) error {
 	if in.state.Epoch == "" {
 		in.state.Epoch = newEpoch()
 	}
-	tx, err := in.db.BeginTx(ctx, nil)
+	return transaction(ctx, in.db, func(tx *stdsql.Tx) error {
+		if err := setEpoch(ctx, tx, in.state.Epoch, ""); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM record_meta WHERE name = 'import'")
+		return err
+	})
+}
+
+// transaction commits what fn does, or nothing.
+func transaction(ctx context.Context, db *stdsql.DB, fn func(tx *stdsql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := setEpoch(ctx, tx, in.state.Epoch, ""); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM record_meta WHERE name = 'import'"); err != nil {
+	if err := fn(tx); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
 }
 
-// executor is a pool or a transaction.
-type executor interface {
-	ExecContext(ctx context.Context, query string, args ...any) (stdsql.Result, error)
-}
-
 // setEpoch begins an epoch: what was lost in the one before is nobody's any more, so
-// marks and flags go, but for the mark of own.
-func setEpoch(ctx context.Context, e executor, epoch, own string) error {
+// marks and flags go, but for the mark of own. The epoch's row comes first: who raises a
+// flag waits for it.
+func setEpoch(ctx context.Context, tx *stdsql.Tx, epoch, own string) error {
 	if len(epoch) > 255 {
 		return fmt.Errorf("an epoch of %d octets is too long", len(epoch))
 	}
-	_, err := e.ExecContext(ctx, "UPDATE record_meta SET value = "+string(appendQuoted(nil, epoch))+" WHERE name = 'epoch'")
+	_, err := tx.ExecContext(ctx, "UPDATE record_meta SET value = "+string(appendQuoted(nil, epoch))+" WHERE name = 'epoch'")
 	if err == nil {
-		_, err = e.ExecContext(ctx, "DELETE FROM record_meta WHERE (name LIKE '"+markPrefix+"%' OR name LIKE '"+flagPrefix+"%') AND name <> '"+markPrefix+own+"'")
+		_, err = tx.ExecContext(ctx, "DELETE FROM record_meta WHERE (name LIKE '"+markPrefix+"%' OR name LIKE '"+flagPrefix+"%') AND name <> '"+markPrefix+own+"'")
 	}
 	return err
 }
@@ -443,7 +447,7 @@ func (r *Record) Renew(ctx context.Context) (string, error) {
 	err := r.refusal(ctx)
 	epoch := newEpoch()
 	if err == nil {
-		err = setEpoch(ctx, r.writers, epoch, r.mark)
+		err = transaction(ctx, r.writers, func(tx *stdsql.Tx) error { return setEpoch(ctx, tx, epoch, r.mark) })
 	}
 	if err != nil {
 		return "", fmt.Errorf("renew the epoch of the message record: %w", err)

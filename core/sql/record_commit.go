@@ -235,9 +235,7 @@ func (c *recordCommitter) settle(ctx context.Context, ops []recordOp) error {
 		return errors.Join(c.settle(ctx, ops[:half]), c.settle(ctx, ops[half:]))
 	}
 	err = fmt.Errorf("message record: %w", inTime(err))
-	if astray(err) {
-		_ = c.lookForLoss(ctx) // tells all cores and the log; what it cannot, the next batch does
-	} else {
+	if !astray(err) { // of which the log has been told
 		c.log.Error("a batch of messages was not committed", "writes", len(ops), "err", err)
 	}
 	c.figures.failed.Add(float64(len(ops)))
@@ -291,7 +289,10 @@ func (c *recordCommitter) persist(ctx context.Context, ops []recordOp) (left []r
 		case errors.Is(err, errHeadless):
 			how.create = true
 		case astray(err):
-			return ops, err
+			// It tells all cores and the log; what it cannot, the next batch does.
+			if c.lookForLoss(ctx) != nil || c.Lost() != nil {
+				return ops, err
+			} // the flags were void
 		case n == 0 && !sent && !lost && !errors.Is(err, timeline.ErrCorrupt):
 			lost = true // a connection from before MySQL's restart: nothing was committed
 			c.lostConnection()
@@ -354,13 +355,14 @@ func (c *recordCommitter) transact(ctx context.Context, conn *stdsql.Conn, how m
 	}
 	b.look(s, how.check)
 	c.marks = marks{}
+	acked := c.acked.Load() // before the marks are read: a COMMIT that was given up may end meanwhile
 	s.statement(c.selectMarks(), c.readMark)
 	for _, p := range s.all() {
 		if err := exchange(ctx, conn, p); err != nil {
 			return false, err
 		}
 	}
-	if err := c.marks.judge(c.Record, c.acked.Load()); err != nil {
+	if err := c.marks.judge(c.Record, acked); err != nil {
 		return false, err
 	}
 	if how.pass {

@@ -16,8 +16,10 @@ import (
 // before left it. If not, MySQL is not the one that gave the acknowledgements: a replica
 // that lagged has become the primary, or the database was set back. Whoever finds that
 // raises a flag beside the marks, for all cores, since a server that lost what one of
-// them committed gives out seqs again that clients have seen. A missing mark is as good
-// as a low one.
+// them committed gives out seqs again that clients have seen. The flag holds the mark
+// that is missed: it is void once the mark is there again, since the old primary is back
+// or a node has caught up, and whoever sees a void flag takes it away. A missing mark is
+// as good as a low one.
 const (
 	markPrefix = "core."
 	flagPrefix = "lost."
@@ -35,10 +37,9 @@ func astray(err error) bool { return errors.Is(err, errLost) || errors.Is(err, e
 
 // marks are what a transaction reads before it writes.
 type marks struct {
-	own    int64 // as far as this record's commits are there
-	raised bool  // the flag of this record
-	flags  bool  // one of another's
-	epoch  string
+	own   int64 // as far as this record's commits are there
+	flags bool  // somebody's is raised; in a transaction it may be void
+	epoch string
 }
 
 // markName is a new record's, for as long as it is open.
@@ -51,22 +52,23 @@ func markName() string {
 // markText is the n-th mark as it is stored: of two texts the greater mark's is greater.
 func markText(n int64) string { return fmt.Sprintf("%019d", n) }
 
-// selectMarks asks for marks.
+// isFlag is SQL: the row f is a flag.
+const isFlag = "f.name >= '" + flagPrefix + "' AND f.name < 'lost/'"
+
+// selectMarks asks for marks, and for no more than must be read with each transaction.
 func (r *Record) selectMarks() string {
-	return "SELECT name, value FROM record_meta WHERE name IN ('epoch', '" + markPrefix + r.mark + "') OR name >= '" + flagPrefix + "' AND name < 'lost/'"
+	return "SELECT f.name, f.value FROM record_meta f WHERE f.name IN ('epoch', '" + markPrefix + r.mark + "') OR " + isFlag
 }
 
 // read takes one row of what selectMarks asks for.
-func (m *marks) read(r *Record, name, value string) (err error) {
-	switch flag, flagged := strings.CutPrefix(name, flagPrefix); {
+func (m *marks) read(name, value string) (err error) {
+	switch {
 	case name == "epoch":
 		m.epoch = value
-	case !flagged:
-		m.own, err = strconv.ParseInt(value, 10, 64)
-	case flag == r.mark:
-		m.raised = true
-	default:
+	case strings.HasPrefix(name, flagPrefix):
 		m.flags = true
+	default:
+		m.own, err = strconv.ParseInt(value, 10, 64)
 	}
 	return err
 }
@@ -91,7 +93,7 @@ func (c *recordCommitter) readMark(row []driver.Value) error {
 	if err := columns.end(); err != nil {
 		return fmt.Errorf("mark: %w", err)
 	}
-	return c.marks.read(c.Record, name, value)
+	return c.marks.read(name, value)
 }
 
 // answeredTo notes that what was committed up to a mark may have been answered.
@@ -122,42 +124,52 @@ func (r *Record) Lost() error {
 }
 
 // lookForLoss asks for the marks outside a transaction, tells all cores what it finds,
-// and says when something has changed. It takes back its flag when the mark is there
-// again: the old primary is back, or a node has caught up. The error is that MySQL did
-// not answer.
+// and says when something has changed. It takes void flags away. The error is that MySQL
+// did not answer.
 func (r *Record) lookForLoss(ctx context.Context) error {
 	acked := r.acked.Load()
-	m, err := r.readMarks(ctx)
+	m, void, err := r.readMarks(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for lost commits: %w", err)
+	}
+	if void {
+		_, err = r.writers.ExecContext(ctx, "DELETE f "+flagsAndMarks+" AND "+isVoid)
 	}
 	lost := m.judge(r, acked)
-	switch {
-	case lost == errLost && !m.flags && !m.raised:
-		_, err = r.writers.ExecContext(ctx, "INSERT IGNORE INTO record_meta (name, value) VALUES ('"+flagPrefix+r.mark+"', '"+markText(acked)+"')")
-	case lost == nil && m.raised:
-		_, err = r.writers.ExecContext(ctx, "DELETE FROM record_meta WHERE name = '"+flagPrefix+r.mark+"'")
+	if lost == errLost && m.own < acked {
+		err = errors.Join(err, r.raiseFlag(ctx, acked))
 	}
 	r.sayLost(lost)
 	return err
 }
 
-func (r *Record) readMarks(ctx context.Context) (m marks, err error) {
-	rows, err := r.writers.QueryContext(ctx, r.selectMarks())
-	if err != nil {
-		return m, fmt.Errorf("look for lost commits: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name, value string
-		if err := rows.Scan(&name, &value); err != nil {
-			return m, fmt.Errorf("look for lost commits: %w", err)
-		}
-		if err := m.read(r, name, value); err != nil {
-			return m, fmt.Errorf("look for lost commits: %w", err)
-		}
-	}
-	return m, rows.Err()
+// flagsAndMarks is SQL: every flag f, and the mark c of the same record if it is there.
+// isVoid is SQL: c is where f misses it.
+const (
+	flagsAndMarks = "FROM record_meta f LEFT JOIN record_meta c ON c.name = CONCAT('" + markPrefix + "', SUBSTRING_INDEX(f.name, '.', -1)) WHERE " + isFlag
+	isVoid        = "c.value >= f.value"
+)
+
+// readMarks asks for the marks and looks closely at the flags: only those that are not
+// void count.
+func (r *Record) readMarks(ctx context.Context) (m marks, void bool, err error) {
+	err = r.writers.QueryRowContext(ctx, "SELECT (SELECT COALESCE(MAX(value), '') FROM record_meta WHERE name = 'epoch'), "+
+		"(SELECT COALESCE(MAX(value), '0') FROM record_meta WHERE name = '"+markPrefix+r.mark+"'), "+
+		"COALESCE(MAX(COALESCE("+isVoid+", 0) = 0), 0), COALESCE(MAX("+isVoid+"), 0) "+flagsAndMarks).
+		Scan(&m.epoch, &m.own, &m.flags, &void)
+	return m, void, err
+}
+
+// raiseFlag says that this record misses a mark. It does so in one statement, which looks
+// again: the next connection may lead to a server that lost nothing, and whoever begins
+// an epoch, for whose row it waits, has taken all flags away.
+func (r *Record) raiseFlag(ctx context.Context, missed int64) error {
+	r.flagged.Store(true)
+	mark, flag, value := "'"+markPrefix+r.mark+"'", "'"+flagPrefix+r.mark+"'", "'"+markText(missed)+"'"
+	_, err := r.writers.ExecContext(ctx, "REPLACE INTO record_meta (name, value) SELECT "+flag+", "+value+" FROM record_meta e "+
+		"WHERE e.name = 'epoch' AND e.value = "+string(appendQuoted(nil, r.Epoch()))+
+		" AND NOT EXISTS (SELECT 1 FROM record_meta m WHERE m.name IN ("+mark+", "+flag+") AND m.value >= "+value+") LOCK IN SHARE MODE")
+	return err
 }
 
 // sayLost keeps what was found, and logs it if it is new.
@@ -173,9 +185,10 @@ func (r *Record) sayLost(lost error) {
 	}
 }
 
-// leaveMark takes the record's mark away, which nobody looks for any more.
+// leaveMark takes the record's mark away, which nobody looks for any more; unless there
+// may be a flag somewhere that only the mark makes void.
 func (r *Record) leaveMark(ctx context.Context) {
-	if r.acked.Load() == 0 || r.Lost() != nil || r.away.Load() != nil {
+	if r.acked.Load() == 0 || r.flagged.Load() || r.Lost() != nil || r.away.Load() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.patience)

@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	stdsql "database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,6 +41,17 @@ func stale(t *testing.T, m *engines.MariaDBServer) (failOver func() *engines.Mar
 	}
 }
 
+// change fails over from one server to another, which was there before.
+func change(t *testing.T, from, to *engines.MariaDBServer) {
+	t.Helper()
+	if err := from.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func send(t *testing.T, r *sql.Record, id string) (timeline.Committed, error) {
 	return r.Append(t.Context(), timeline.Draft{Conversation: "c_1_2", Sender: 1, ClientID: id, Inboxes: []im.UserID{1, 2}})
 }
@@ -56,7 +68,8 @@ func resend(t *testing.T, r *sql.Record, id, reason string) {
 const lostWords = "MySQL has lost commits that were answered"
 
 // TestRecordFailoverLost: behind a failover is a server without what one core was
-// answered. No core writes until there is a new epoch, so no seq is used twice; reads go on.
+// answered. No core writes until the old primary is back or there is a new epoch, so no seq
+// is used twice; reads go on.
 func TestRecordFailoverLost(t *testing.T) {
 	m, dsn, _ := carefulServer(t)
 	log, figures := &heard{}, prometheus.NewRegistry()
@@ -66,7 +79,7 @@ func TestRecordFailoverLost(t *testing.T) {
 	resend(t, other, "kept by the other", "")
 	failOver := stale(t, m)
 	resend(t, one, "lost", "")
-	failOver()
+	wrong := failOver()
 	resend(t, one, "refused by one", lostWords)
 	resend(t, other, "refused by the other", lostWords)
 	await(t, "the loss in the state of both", func() bool { return one.Unsafe() != nil && other.Lost() != nil })
@@ -84,6 +97,12 @@ func TestRecordFailoverLost(t *testing.T) {
 	if n := log.count("COMMITS ARE LOST"); n != 1 {
 		t.Errorf("the log says it %d times, want once", n)
 	}
+	change(t, wrong, m)
+	resend(t, other, "by the other, to the whole one", "")
+	resend(t, one, "by one, to the whole one", "")
+	change(t, m, wrong)
+	resend(t, one, "refused by one again", lostWords)
+	resend(t, other, "refused by the other again", lostWords)
 	epoch, err := late.Renew(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -111,12 +130,7 @@ func TestRecordFailoverWhole(t *testing.T) {
 	}
 	wrong := early()
 	resend(t, r, "to the wrong one", lostWords)
-	if err := wrong.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := next.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	change(t, wrong, next)
 	resend(t, r, "fourth", "")
 	if err := r.Lost(); err != nil {
 		t.Errorf("after it: %v", err)
@@ -140,6 +154,70 @@ func TestRecordFailoverIdle(t *testing.T) {
 	if _, err := send(t, other, "another core's"); err == nil || !strings.Contains(err.Error(), lostWords) {
 		t.Errorf("another core: got %v", err)
 	}
+}
+
+// TestRecordFlagsVoid: several cores miss commits, each raises its flag, and one of them
+// ends; then the server catches up. The others go on, and so does a new one.
+func TestRecordFlagsVoid(t *testing.T) {
+	m, dsn, db := carefulServer(t)
+	var cores []*sql.Record
+	for range 3 {
+		cores = append(cores, openRecord(t, sql.RecordOptions{DSN: dsn, Log: quiet}))
+	}
+	failOver := stale(t, m)
+	for i, r := range cores {
+		resend(t, r, fmt.Sprint("lost ", i), "")
+	}
+	marks := metaRows(t, db, "core.%")
+	failOver()
+	for i, r := range cores {
+		resend(t, r, fmt.Sprint("refused ", i), lostWords)
+	}
+	if flags := metaRows(t, db, "lost.%"); len(flags) != len(cores) {
+		t.Fatalf("%d flags are raised, want one of each of the %d cores: %v", len(flags), len(cores), flags)
+	}
+	if err := cores[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range marks { // all that cores look at of what it catches up with
+		if _, err := db.ExecContext(t.Context(), "REPLACE INTO record_meta (name, value) VALUES (?, ?)", name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goesOn := func(r *sql.Record, id string) {
+		t.Helper()
+		if _, err := send(t, r, id); err != nil || r.Lost() != nil {
+			t.Errorf("%s after the server caught up: %v, %v", id, err, r.Lost())
+		}
+	}
+	goesOn(cores[1], "by one that flagged")
+	goesOn(cores[2], "by another that flagged")
+	goesOn(openRecord(t, sql.RecordOptions{DSN: dsn, Log: quiet}), "by a new one")
+	if flags := metaRows(t, db, "lost.%"); len(flags) != 0 {
+		t.Errorf("void flags are left: %v", flags)
+	}
+}
+
+// metaRows are rows of record_meta by name.
+func metaRows(t *testing.T, db *stdsql.DB, like string) map[string]string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT name, value FROM record_meta WHERE name LIKE ?", like)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	found := map[string]string{}
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			t.Fatal(err)
+		}
+		found[name] = value
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 // TestRecordMarks: marks go with their records.

@@ -13,11 +13,11 @@ import (
 )
 
 // This file takes the bodies of recalled messages out of the timeline store, keep_recalled after the recall. A row that the
-// recall's transaction writes waits for it, so nothing is forgotten, whichever core ends when; and doing it twice, or on two
-// cores at once, changes nothing. What disappears is erased by the sweep of its part (lifetime_sweep.go).
+// recall's transaction writes waits for it, so nothing is forgotten, whichever core ends when; a core that erases takes rows
+// for a while, so that others take the next ones, and doing it twice changes nothing. What disappears is erased by the sweep of its part (lifetime_sweep.go).
 
 const (
-	// eraseBatch is how many messages are erased at once.
+	// eraseBatch is how many messages a core erases at each look.
 	eraseBatch = 100
 	// erasePause is how long a message waits that cannot be read.
 	erasePause = 24 * time.Hour
@@ -62,6 +62,28 @@ func (s changeStore) erasures(ctx context.Context, now time.Time, limit int) (al
 	return all, nil
 }
 
+// claimErasures has the caller erase what it gets of all until then: of the others another core has taken care.
+func (s changeStore) claimErasures(ctx context.Context, all []erasure, until time.Time) (mine []erasure, err error) {
+	err = s.host.Tx(ctx, func(tx *sql.Tx) error {
+		mine = mine[:0]
+		for _, e := range all {
+			result, err := tx.ExecContext(ctx, "UPDATE chat_erasures SET due_ms = ? WHERE conversation = ? AND seq = ? AND message_id = ? AND due_ms = ?",
+				until.UnixMilli(), string(e.log), e.seq, e.id, e.dueMs)
+			if err != nil {
+				return fmt.Errorf("take what is to be erased: %w", err)
+			}
+			switch n, err := result.RowsAffected(); {
+			case err != nil:
+				return err
+			case n > 0:
+				mine = append(mine, e)
+			}
+		}
+		return nil
+	})
+	return mine, err
+}
+
 // erased forgets what is erased.
 func (s changeStore) erased(ctx context.Context, done []erasure) error {
 	return s.host.Tx(ctx, func(tx *sql.Tx) error {
@@ -83,24 +105,25 @@ func (s changeStore) eraseAt(ctx context.Context, e erasure, at time.Time) error
 	return nil
 }
 
-// eraseDue erases what is due.
+// eraseDue erases some of what is due: the rest waits for the next look, and holds up no sweep.
 func (p *Chat) eraseDue(ctx context.Context) error {
-	for {
-		all, err := p.changes.erasures(ctx, p.host.Now(), eraseBatch)
-		if err != nil || len(all) == 0 {
-			return err
-		}
-		if err := p.eraseSome(ctx, all); err != nil || len(all) < eraseBatch {
-			return err
-		}
-	}
-}
-
-// eraseSome erases messages, or is to be done again. A place that has another message, since the store was restored, has
-// nothing to erase.
-func (p *Chat) eraseSome(ctx context.Context, all []erasure) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
+	now := p.host.Now()
+	all, err := p.changes.erasures(ctx, now, eraseBatch)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	mine, err := p.changes.claimErasures(ctx, all, now.Add(sweepBelieved))
+	if err != nil || len(mine) == 0 {
+		return err
+	}
+	return p.eraseSome(ctx, mine)
+}
+
+// eraseSome erases messages, or is to be done again when they are due again. A place that has another message, since the
+// store was restored, has nothing to erase.
+func (p *Chat) eraseSome(ctx context.Context, all []erasure) error {
 	var gone []timeline.Erasure
 	done := make([]erasure, 0, len(all))
 	for _, e := range all {

@@ -130,7 +130,10 @@ func TestErasingOutlivesTheCore(t *testing.T) {
 	h := open(failing)
 	recalled(h, "m1", "the secret")
 	h.Advance(25 * time.Hour)
-	eventually(t, "it fails, and is tried again", func() bool { return failing.asked.Load() > 1 })
+	eventually(t, "it fails, and is tried again", func() bool {
+		h.Advance(time.Minute)
+		return failing.asked.Load() > 1
+	})
 	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -144,4 +147,35 @@ func TestErasingOutlivesTheCore(t *testing.T) {
 	eventually(t, "it is erased at once", func() bool { return !strings.Contains(inStore(t, h, ab), "a word") })
 	h.Advance(25 * time.Hour)
 	eventually(t, "the other is too", func() bool { return !strings.Contains(inStore(t, h, ab), "the secret") })
+}
+
+// What was recalled before there were erasures goes a day after its recall, not at the upgrade. That is so too when the migration
+// is run again, by a core after one that was killed before it could note the version.
+func TestRecalledBeforeErasures(t *testing.T) {
+	dir := t.TempDir()
+	kept := plugintest.New(t, plugintest.Options{}).Timelines()
+	open := func() *plugintest.Host {
+		return plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New()}, Stubs: []plugintest.Stub{directory}, Dir: dir, Timelines: kept})
+	}
+	h := open()
+	s := h.As(alice, "phone", idl.CodecJSON)
+	if _, err := recall(s, send(t, s, bob, "m1", "the secret")); err != nil {
+		t.Fatal(err)
+	}
+	for i, before := range []string{"DROP TABLE chat_erasures", "UPDATE chat_erasures SET due_ms = due_ms"} {
+		for _, query := range []string{before, "DELETE FROM goose_chat WHERE version_id > 11"} {
+			if _, err := h.DB().ExecContext(t.Context(), query); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		h = open()
+		if n := rows(t, h, "SELECT COUNT(*) FROM chat_erasures AS e JOIN chat_changes AS c ON c.message_id = e.message_id WHERE e.due_ms = c.recalled_ms + ?", (24 * time.Hour).Milliseconds()); n != 1 {
+			t.Errorf("upgrade %d: %d messages are due a day after their recall, want 1", i, n)
+		}
+	}
+	h.Advance(25 * time.Hour)
+	eventually(t, "it is erased", func() bool { return !strings.Contains(inStore(t, h, im.ChatOf(alice, bob)), "the secret") })
 }

@@ -1,52 +1,61 @@
 package sql
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
 
-	"freeim/core/im"
 	"freeim/core/timeline"
 )
 
 // Erase implements timeline.Store. It is no matter of the committer's: no head moves, and who appends looks at no
-// message's row. Each statement is a transaction, of messages of one log of which the same is left.
+// message's row. Those of one log of which the same is left are one statement, and many statements a transaction; two cores
+// that erase the same take its rows in the same order.
 func (r *Record) Erase(ctx context.Context, gone []timeline.Erasure) error {
-	if err := r.refusal(ctx); err != nil {
-		return fmt.Errorf("erase messages: %w", err)
-	}
-	type alike struct {
-		log  im.ConversationID
-		left string
-	}
-	all := map[alike][]timeline.Erasure{}
 	for _, one := range gone {
 		if n := len(one.Left); n > r.packet/4 {
 			return fmt.Errorf("erase: what is left, %d octets, is too large for MySQL's max_allowed_packet", n)
 		}
-		key := alike{one.Conversation, string(one.Left)}
-		all[key] = append(all[key], one)
 	}
-	for key, some := range all {
-		slices.SortFunc(some, func(x, y timeline.Erasure) int { return cmp.Compare(x.Seq, y.Seq) })
-		for some := range slices.Chunk(some, maxList) {
-			if err := r.erase(ctx, key.log, key.left, some); err != nil {
-				return fmt.Errorf("erase messages of conversation %s: %w", key.log, err)
-			}
+	all := slices.SortedFunc(slices.Values(gone), func(x, y timeline.Erasure) int {
+		return cmp.Or(cmp.Compare(x.Conversation, y.Conversation), bytes.Compare(x.Left, y.Left), cmp.Compare(x.Seq, y.Seq))
+	})
+	for len(all) > 0 {
+		s := script{limit: math.MaxInt}
+		s.statement("START TRANSACTION", nil)
+		for room := min(maxStatement, r.packet/4); len(all) > 0 && len(s.text) < room; {
+			n := alike(all)
+			s.erase(all[:n])
+			all = all[n:]
+		}
+		s.statement("COMMIT", nil)
+		if err := r.query(ctx, &s); err != nil {
+			return fmt.Errorf("erase messages: %w", err)
 		}
 	}
 	return nil
 }
 
+// alike is how many erasures at the beginning of all, which is sorted, are one statement.
+func alike(all []timeline.Erasure) int {
+	n := slices.IndexFunc(all, func(e timeline.Erasure) bool {
+		return e.Conversation != all[0].Conversation || !bytes.Equal(e.Left, all[0].Left)
+	})
+	if n < 0 {
+		n = len(all)
+	}
+	return min(n, maxList)
+}
+
 // erase has the key find the rows, by their seqs; that they are those messages their IDs say.
-func (r *Record) erase(ctx context.Context, log im.ConversationID, left string, some []timeline.Erasure) error {
-	s := script{limit: math.MaxInt}
+func (s *script) erase(some []timeline.Erasure) {
 	s.raw("UPDATE record_messages SET body = ")
-	s.name(left)
+	s.bytes(some[0].Left)
 	s.raw(" WHERE conversation = ")
-	s.name(string(log))
+	s.name(string(some[0].Conversation))
 	for i, one := range some {
 		s.raw(before(i, " AND seq IN ("))
 		s.int(one.Seq)
@@ -60,7 +69,6 @@ func (r *Record) erase(ctx context.Context, log im.ConversationID, left string, 
 		s.raw(")")
 	}
 	s.statement(")", nil)
-	return r.query(ctx, &s)
 }
 
 // before is what stands before the i-th of a list that begins with head.

@@ -43,8 +43,10 @@ func (r *Record) queryOne(ctx context.Context, p packet) error {
 		return err
 	}
 	if err := exchange(ctx, conn, p); err != nil {
-		if number(err) != 0 {
-			return errors.Join(err, conn.Close())
+		if number(err) != 0 { // MySQL's: the connection is sound
+			if _, rolling := conn.ExecContext(ctx, "ROLLBACK"); rolling == nil { // of what the packet began
+				return errors.Join(err, conn.Close())
+			}
 		}
 		discard(conn)
 		return err

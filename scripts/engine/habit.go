@@ -143,6 +143,6 @@ func (j *judgement) repeats(h *hook) bool {
 		c = new(comparer)
 	}
 	defer j.b.comparing.Put(c)
-	n := j.memory().alike(windowKey{key, one.within.span(trying)}, firstLetters(skeleton(text), saidLetters), one.alike.in(trying), c, j.frozen())
+	n := j.memory().alike(windowKey{key, one.within.span(trying)}, compared(text), one.alike.in(trying), c, j.frozen())
 	return n >= one.more.in(trying)+1
 }

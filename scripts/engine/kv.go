@@ -225,10 +225,16 @@ func (v *vm) countAlike(L *lua.LState) int {
 	if !(least >= 0 && least <= 1) {
 		L.ArgError(4, "must be from 0 to 1")
 	}
-	looks := firstLetters(skeleton(text), saidLetters)
+	looks := compared(text)
 	v.spend(L, 2*len(looks)) // of the comparison
 	L.Push(lua.LNumber(math.Floor(v.operation(L, 0).alike(k, looks, least, &v.comparer, v.frozen().UnixNano()))))
 	return 1
+}
+
+// compared is what is compared of a text: how its beginning looks. However long a text is, and however much of it shows
+// nothing, no more of it is looked at.
+func compared(text string) string {
+	return firstLetters(skeleton(firstLetters(text, saidLooked)), saidLetters)
 }
 
 // firstLetters is the beginning of a text, at most so many characters.

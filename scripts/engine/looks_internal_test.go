@@ -68,3 +68,20 @@ func TestSkeleton(t *testing.T) {
 		same(strings.Repeat("A", n) + "好")
 	}
 }
+
+// TestCompared: of a long text its beginning is looked at and no more, whatever it is of.
+func TestCompared(t *testing.T) {
+	const hidden = "\u200B"
+	for _, row := range []struct{ text, want string }{
+		{"PАУРАL", skeleton("paypal")},
+		{strings.Repeat("A", 64<<10), strings.Repeat("a", saidLetters)},
+		{strings.Repeat("é", 32<<10), strings.Repeat("e", saidLetters)},
+		{strings.Repeat(hidden, saidLooked-2) + "abc", "ab"},
+		{strings.Repeat(hidden+"a", saidLooked), strings.Repeat("a", saidLetters)},
+		{strings.Repeat(hidden, saidLooked) + "a", ""},
+	} {
+		if got := compared(row.text); got != row.want {
+			t.Errorf("of %.20q: got %.40q, want %.40q", row.text, got, row.want)
+		}
+	}
+}

@@ -229,8 +229,9 @@ type said struct {
 }
 
 const (
-	saidLetters = 300 // of a text that are compared
-	saidRoom    = 256 // octets: a cache weighs a key anew when its text takes so many more
+	saidLetters = 300             // of a text that are compared
+	saidLooked  = 8 * saidLetters // characters of a text in which those are looked for: some show nothing
+	saidRoom    = 256             // octets: a cache weighs a key anew when its text takes so many more
 )
 
 func (one *said) weight() int {

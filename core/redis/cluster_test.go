@@ -32,6 +32,10 @@ type talk struct {
 func startTalk(h *house) *talk {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	k := &talk{h: h, stop: cancel, done: make(chan struct{})}
+	h.t.Cleanup(func() { // a test that fails does not come to its end
+		k.stop()
+		<-k.done
+	})
 	go func() {
 		defer close(k.done)
 		for ctx.Err() == nil && k.turn() {
@@ -51,22 +55,27 @@ func (k *talk) turn() bool {
 	d := timeline.Draft{Conversation: chat, Sender: alice, ClientID: text, Body: []byte(text), Inboxes: []im.UserID{alice, bob}}
 	c, err := k.h.store.Append(ctx, d)
 	if err != nil || c.Seq != n || c.Duplicate {
-		k.h.t.Errorf("message %d: got seq %d, twice %t, %v", n, c.Seq, c.Duplicate, err)
-		return false
+		return k.wrong("message %d: got seq %d, twice %t, %v", n, c.Seq, c.Duplicate, err)
 	}
 	k.ids = append(k.ids, c.ID)
 	again, _, found, err := k.h.store.Find(ctx, alice, text)
 	if err != nil || !found || again.Seq != n || again.ID != c.ID {
-		k.h.t.Errorf("the client ID of message %d: got seq %d, %t, %v", n, again.Seq, found, err)
-		return false
+		return k.wrong("the client ID of message %d: got seq %d, %t, %v", n, again.Seq, found, err)
 	}
 	p, err := k.h.store.Inbox(ctx, bob, max(0, n-5), 10)
 	if err != nil || len(p.Items) != int(min(n, 5)) || p.Items[len(p.Items)-1].ID != c.ID {
-		k.h.t.Errorf("bob's inbox after message %d: got %d entries, %v", n, len(p.Items), err)
-		return false
+		return k.wrong("bob's inbox after message %d: got %d entries, %v", n, len(p.Items), err)
 	}
 	k.acks.Add(1)
 	return true
+}
+
+// wrong says what is not as it should be, unless the test is over: then its context is what is wrong.
+func (k *talk) wrong(format string, args ...any) bool {
+	if k.h.t.Context().Err() == nil {
+		k.h.t.Errorf(format, args...)
+	}
+	return false
 }
 
 // more waits for n more messages.

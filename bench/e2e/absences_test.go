@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,8 +20,8 @@ import (
 type absences struct {
 	noting atomic.Bool
 
-	mu   sync.Mutex // guards the fields below
-	ends []time.Time
+	mu   sync.Mutex  // guards the fields below
+	ends []time.Time // when an edge that was shut down sent a device away
 	all  []time.Duration
 }
 
@@ -36,7 +37,7 @@ func (a *absences) watch(h *client.Handler) *absentee {
 	w := &absentee{absences: a}
 	connected, disconnected := h.Connected, h.Disconnected
 	h.Disconnected = func(ctx context.Context, cut client.Disconnect) {
-		w.left()
+		w.left(cut.Err)
 		if disconnected != nil {
 			disconnected(ctx, cut)
 		}
@@ -51,11 +52,15 @@ func (a *absences) watch(h *client.Handler) *absentee {
 }
 
 // left is called again for each attempt that fails.
-func (w *absentee) left() {
+func (w *absentee) left(why error) {
 	if !w.noting.Load() || !w.since.IsZero() {
 		return
 	}
 	w.since = time.Now()
+	quit, told := errors.AsType[*client.Quit](why)
+	if !told || quit.Reason != idl.CloseShutdown {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ends = append(w.ends, w.since)

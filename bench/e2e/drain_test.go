@@ -73,7 +73,7 @@ func TestDrainOfThousands(t *testing.T) {
 	flock.toldAll(ctx)
 	flock.spread(start, rate)
 	flock.away.judge(t)
-	s.saidHowFar(drained, n)
+	s.saidHowFar(drained)
 	people.audit(ctx)
 }
 
@@ -192,6 +192,9 @@ func (f *flock) spread(start time.Time, rate int) {
 	f.away.mu.Lock()
 	ends := slices.SortedFunc(slices.Values(f.away.ends), time.Time.Compare)
 	f.away.mu.Unlock()
+	if len(ends) == 0 {
+		f.t.Fatal("no client was sent away")
+	}
 	for i, end := range ends {
 		if most := int((end.Sub(start).Seconds()+early/10.0)*float64(rate)) + 1; i+1 > most {
 			f.t.Fatalf("%d clients were sent away %v after SIGTERM, want %d at most", i+1, end.Sub(start), most)
@@ -226,7 +229,7 @@ type progress struct{ connections, told, toTell int }
 var progressLine = regexp.MustCompile(`msg=draining (?:.* )?connections=(\d+) told=(\d+) to_tell=(\d+)`)
 
 // saidHowFar: the edge's log says on the way and at the end how many were told to go.
-func (s *site) saidHowFar(edge *cluster.Process, n int) {
+func (s *site) saidHowFar(edge *cluster.Process) {
 	s.t.Helper()
 	text, err := os.ReadFile(edge.Log)
 	if err != nil {
@@ -245,10 +248,12 @@ func (s *site) saidHowFar(edge *cluster.Process, n int) {
 	if len(said) < 2 || !slices.IsSortedFunc(said, func(a, b progress) int { return a.told - b.told }) {
 		s.t.Fatalf("%s said %v, want how far it is now and then", edge.Name, said)
 	}
-	if on := said[0]; on.told == 0 || on.toTell == 0 {
+	on := said[0]
+	if on.told == 0 || on.toTell == 0 {
 		s.t.Errorf("at first %s said %+v, want that some were told and some were not", edge.Name, on)
 	}
-	if last := said[len(said)-1]; last.connections != 0 || last.told < n || last.toTell != 0 {
-		s.t.Errorf("in the end %s said %+v, want that all %d were told and none is left", edge.Name, last, n)
+	there := on.told + on.toTell // at SIGTERM: a slow machine may have lost it some before
+	if last := said[len(said)-1]; last.connections != 0 || last.told != there || last.toTell != 0 {
+		s.t.Errorf("in the end %s said %+v, want that all %d were told and none is left", edge.Name, last, there)
 	}
 }

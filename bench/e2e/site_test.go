@@ -39,7 +39,7 @@ func lasting(t *testing.T) (context.Context, context.CancelFunc) {
 	if full() {
 		return context.WithTimeout(t.Context(), 8*time.Hour)
 	}
-	return context.WithTimeout(t.Context(), 2*faultTime)
+	return context.WithTimeout(t.Context(), 3*faultTime)
 }
 
 // programs are built by the first test that needs them.

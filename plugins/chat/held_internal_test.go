@@ -109,13 +109,12 @@ func (everybody) Exists(context.Context, im.UserID) (bool, error) { return true,
 // denied no more.
 func TestHeldWhileItIsCommitted(t *testing.T) {
 	p := New()
-	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Stubs: []plugintest.Stub{{Name: "account.directory", Service: everybody{}}},
+	s := &stalled{plugintest.New(t, plugintest.Options{}).Timelines(), make(chan struct{}, 1), make(chan struct{})}
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Timelines: s, Stubs: []plugintest.Stub{{Name: "account.directory", Service: everybody{}}},
 		Scripts: map[string]string{"a.lua": `local im = require("im")
 im.on_message(function(c)
   if not im.rate("r", 1, "1h") then return im.hold("newcomers", {deadline = "24h"}) end
 end, {name = "hold", on_error = "closed"})`}})
-	s := &stalled{p.timelines, make(chan struct{}, 1), make(chan struct{})}
-	p.timelines = s
 	old, phone, bob := h.As(1, "phone", idl.CodecProtobuf), h.As(1, "phone", idl.CodecProtobuf), h.As(2, "tab", idl.CodecProtobuf)
 	req := &chatpb.SendRequest{ClientId: "m1", ToUserId: 2, Text: "buy"}
 	first := make(chan error, 1)

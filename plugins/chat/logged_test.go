@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"freeim/core/im"
@@ -322,15 +323,16 @@ func TestFollowAgainAndAgain(t *testing.T) {
 // late is a store whose logs grow, and whose follower is removed, right after their ends were looked up.
 type late struct {
 	timeline.Store
-	then func()
+	then atomic.Pointer[func()]
 }
 
 func (l *late) Heads(ctx context.Context, logs []im.ConversationID, inboxes []im.UserID) ([]int64, []int64, error) {
 	a, b, err := l.Store.Heads(ctx, logs, inboxes)
-	if then := l.then; then != nil && len(logs) > 1 {
-		l.then = nil
-		then()
-		a, b, err = l.Store.Heads(ctx, logs, inboxes) // as if the look-up came late
+	if len(logs) > 1 {
+		if then := l.then.Swap(nil); then != nil {
+			(*then)()
+			a, b, err = l.Store.Heads(ctx, logs, inboxes) // as if the look-up came late
+		}
 	}
 	return a, b, err
 }
@@ -345,7 +347,7 @@ func TestRemovedWhileGathering(t *testing.T) {
 	if _, err := sendTo(a, "g_1", "1", "before"); err != nil {
 		t.Fatal(err)
 	}
-	store.then = func() {
+	then := func() {
 		if err := inTx(t, h, func(tx *stdsql.Tx) error { return c.messages.Unfollow(t.Context(), tx, "g_1", 1, bob) }); err != nil {
 			t.Error(err)
 		}
@@ -353,6 +355,7 @@ func TestRemovedWhileGathering(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	store.then.Store(&then)
 	wantInbox(t, b, 0, "1 before")
 	wantInbox(t, b, 0, "1 before")
 	wantInbox(t, a, 0, "1 before", "2 behind")

@@ -311,9 +311,14 @@ func (p *Webhook) tellOnline(ctx context.Context, told []person) (again []im.Use
 	for i, fault := range p.outbox.Tell(ctx, notices...) {
 		is := told[i]
 		switch {
-		case fault != nil && !errors.Is(fault, timeline.ErrConflict): // a core of another version told it in its own words
+		case errors.Is(fault, timeline.ErrConflict): // a core of another version told it in its own words
+		case errors.Is(fault, timeline.ErrCorrupt): // it is not to be had again: whoever waits behind it must not wait for ever
+			p.host.Log().Error("an event of who is online is told no more", "user", is.user, "err", fault)
+		case fault != nil:
 			faults = append(faults, fault)
 			continue
+		}
+		switch {
 		case is.state == stateComing:
 			is.state = stateOnline
 			p.lookouts.came.Add(1)

@@ -16,6 +16,7 @@ import (
 	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
 	"freeim/core/presence"
+	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/plugins/webhook"
 )
@@ -40,6 +41,12 @@ func (r *registry) Routes(ctx context.Context, users ...im.UserID) ([][]presence
 // presenceWorld is a world whose receiver is told who is online.
 func presenceWorld(t *testing.T, cores int, change func(*webhook.Config), more ...plugin.Plugin) (*world, *registry) {
 	t.Helper()
+	return presenceWorldIn(t, nil, cores, change, more...)
+}
+
+// presenceWorldIn is presenceWorld over that store; nil: one of its own.
+func presenceWorldIn(t *testing.T, timelines timeline.Store, cores int, change func(*webhook.Config), more ...plugin.Plugin) (*world, *registry) {
+	t.Helper()
 	w, there := &world{t: t, messages: &plugintest.Messages{}, receiver: newReceiver(t)}, &registry{Registry: presence.NewMemory()}
 	set := func(c *webhook.Config) {
 		c.Endpoints[0].Events, c.Lease, c.PresenceSweep = []string{"user.*"}, time.Second, time.Second
@@ -52,7 +59,7 @@ func presenceWorld(t *testing.T, cores int, change func(*webhook.Config), more .
 	if cores == 2 {
 		plugins = append(plugins, second{configured(t, w.receiver.server.URL, set)})
 	}
-	w.Host = plugintest.New(t, plugintest.Options{Plugins: plugins, Stubs: []plugintest.Stub{w.messages.Outbox()}, Start: time.Now(), Presence: there})
+	w.Host = plugintest.New(t, plugintest.Options{Plugins: plugins, Stubs: []plugintest.Stub{w.messages.Outbox()}, Start: time.Now(), Presence: there, Timelines: timelines})
 	w.receiver.clock.Store(w.Host)
 	return w, there
 }
@@ -212,6 +219,46 @@ func TestOnlineSwept(t *testing.T) {
 		if got := w.lives(u); !slices.Equal(got, []string{"online"}) {
 			t.Errorf("of %d came %v", u, got)
 		}
+	}
+}
+
+// corrupt has what is told of a person be unreadable where it is looked whether it was told before.
+type corrupt struct {
+	timeline.Store
+	of im.ConversationID
+}
+
+func (c corrupt) Append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
+	if d.Conversation == c.of {
+		return timeline.Committed{}, timeline.ErrCorrupt
+	}
+	return c.Store.Append(ctx, d)
+}
+
+// One person of whom nothing can be told keeps nobody waiting: neither those who came with him nor those of later pages.
+func TestOnlineCorrupt(t *testing.T) {
+	const people = 300 // more than a page
+	w, there := presenceWorldIn(t, corrupt{plugintest.New(t, plugintest.Options{}).Timelines(), im.NoticesOf(1).Aside()}, 1, nil)
+	life := presence.Life{Edge: "other", Epoch: 5}
+	if err := there.Attach(t.Context(), life); err != nil {
+		t.Fatal(err)
+	}
+	for u := im.UserID(1); u <= people; u++ {
+		r := presence.Route{SessionRef: presence.SessionRef{Edge: life.Edge, Epoch: life.Epoch, Session: uint64(u)}, User: u, Device: "phone", Since: time.Now()}
+		if _, _, err := there.Register(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Presence().Restore(t.Context(), []presence.Route{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wantLives(people, "online")
+	if err := there.Attach(t.Context(), presence.Life{Edge: life.Edge, Epoch: 6}); err != nil { // it died: rounds find that
+		t.Fatal(err)
+	}
+	w.wantLives(people, "online", "offline")
+	if got := w.lives(1); len(got) != 0 {
+		t.Errorf("of 1 came %v", got)
 	}
 }
 

@@ -66,16 +66,12 @@ func (d *directory) Made(ctx context.Context, u im.UserID) (at time.Time, exists
 	return found.made, exists, err
 }
 
-// MadeOf is Made for several, 1,000 at most: those who exist.
+// MadeOf is Made for several, mostPeople at most: those who exist.
 func (d *directory) MadeOf(ctx context.Context, users []im.UserID) (map[im.UserID]time.Time, error) {
-	made, asked := make(map[im.UserID]time.Time, len(users)), []im.UserID(nil)
-	for _, u := range users {
-		if at, known := d.MadeKnown(u); known {
-			made[u] = at
-		} else {
-			asked = append(asked, u)
-		}
+	if err := fewPeople(users); err != nil {
+		return nil, err
 	}
+	made, asked := d.madeKnown(users)
 	if len(asked) == 0 {
 		return made, nil
 	}
@@ -84,6 +80,21 @@ func (d *directory) MadeOf(ctx context.Context, users []im.UserID) (map[im.UserI
 		made[u] = one.made
 	}
 	return made, err
+}
+
+// madeKnown is MadeKnown for several, and who is not remembered.
+func (d *directory) madeKnown(users []im.UserID) (made map[im.UserID]time.Time, missing []im.UserID) {
+	made = make(map[im.UserID]time.Time, len(users))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, u := range users {
+		if found, known := d.known(u); known {
+			made[u] = found.made
+		} else {
+			missing = append(missing, u)
+		}
+	}
+	return made, missing
 }
 
 // MadeKnown is Made for those whom the directory remembers: it asks no store.
@@ -96,8 +107,8 @@ func (d *directory) MadeKnown(u im.UserID) (at time.Time, known bool) {
 
 // People implements plugin.People.
 func (d *directory) People(ctx context.Context, users []im.UserID) (map[im.UserID]plugin.Person, error) {
-	if len(users) > mostPeople {
-		return nil, fmt.Errorf("%d people are asked for at once, %d at most", len(users), mostPeople)
+	if err := fewPeople(users); err != nil {
+		return nil, err
 	}
 	found, err := d.people(ctx, users)
 	if err != nil {
@@ -108,6 +119,13 @@ func (d *directory) People(ctx context.Context, users []im.UserID) (map[im.UserI
 		people[u] = one.Person
 	}
 	return people, nil
+}
+
+func fewPeople(users []im.UserID) error {
+	if len(users) > mostPeople {
+		return fmt.Errorf("%d people are asked for at once, %d at most", len(users), mostPeople)
+	}
+	return nil
 }
 
 // Absent reports whether u is disabled or has left, for good or for a while, as it is now.

@@ -40,7 +40,7 @@ func newRecordFigures(r prometheus.Registerer, of *Record) (*recordFigures, erro
 		return flag(of.careless())
 	})
 	lost := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "freeim_timeline_lost", Help: "1 while nothing is written, since MySQL has lost commits that were answered."}, func() float64 {
+		Name: "freeim_timeline_lost", Help: "1 while nothing is written, since MySQL has lost commits that were answered, or the epoch is not this core's."}, func() float64 {
 		return flag(of.Lost())
 	})
 	return f, errors.Join(r.Register(f.writes), r.Register(f.seconds), r.Register(waiting), r.Register(unsafe), r.Register(lost),

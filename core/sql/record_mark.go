@@ -74,7 +74,8 @@ func (m *marks) read(name, value string) (err error) {
 }
 
 // judge says why nothing may be written; acked is the mark of what was answered before
-// the marks were asked for.
+// the marks were asked for. A mark that is seen does not count as answered: without a
+// binary log MySQL shows what it commits before a power cut would leave it.
 func (m *marks) judge(r *Record, acked int64) error {
 	switch {
 	case m.epoch != r.Epoch():
@@ -82,7 +83,6 @@ func (m *marks) judge(r *Record, acked int64) error {
 	case m.flags || m.own < acked:
 		return errLost
 	}
-	r.answeredTo(m.own) // a COMMIT without an answer was done, and resends have been told
 	return nil
 }
 
@@ -181,7 +181,11 @@ func (r *Record) sayLost(lost error) {
 		return
 	}
 	if before := r.lost.Swap(&lost); before == nil || *before != lost {
-		r.log.Error("COMMITS ARE LOST: messages are refused", "err", lost)
+		said := "COMMITS ARE LOST: messages are refused"
+		if lost == errEpoch {
+			said = "ANOTHER EPOCH HAS BEGUN: messages are refused"
+		}
+		r.log.Error(said, "err", lost)
 	}
 }
 

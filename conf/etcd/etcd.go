@@ -42,7 +42,8 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Options are the client's; dial bounds how long reaching etcd may take. The files are read anew at each call.
+// Options are the client's; dial bounds how long reaching etcd may take. The certificate's files are read again whenever
+// the client connects, so that a new pair counts from then on; c must not change any more.
 func (c *Config) Options(dial time.Duration) ([]registry.Option, error) {
 	secure, err := c.secure()
 	if err != nil {
@@ -74,11 +75,17 @@ func (c *Config) secure() (*tls.Config, error) {
 		}
 	}
 	if c.TLSCert != "" {
-		own, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("tls_cert of etcd: %w", err)
+		own := func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+			if err != nil {
+				return nil, fmt.Errorf("tls_cert of etcd: %w", err)
+			}
+			return &pair, nil
 		}
-		config.Certificates = []tls.Certificate{own}
+		if _, err := own(); err != nil {
+			return nil, err
+		}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own() }
 	}
 	return config, nil
 }

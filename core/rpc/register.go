@@ -135,6 +135,9 @@ func (r *registration) once() error {
 }
 
 func (r *registration) connect() error {
+	if r.in != nil && r.look != nil {
+		return nil
+	}
 	o := &r.server.options.Register
 	options, err := o.etcd().Options(registering)
 	if err != nil {

@@ -30,16 +30,20 @@ func (t *Timelines) eraseCopies(ctx context.Context, gone []timeline.Erasure) er
 	if err != nil {
 		return err
 	}
-	wanted := make(map[timeline.Ref]im.MessageID, len(gone))
+	type place struct {
+		timeline.Ref
+		id im.MessageID
+	}
+	wanted := make(map[place]bool, len(gone))
 	for _, one := range gone {
-		wanted[one.Ref] = one.ID
+		wanted[place{one.Ref, one.ID}] = true
 	}
 	var s seal
 	var all []addition
 	byKey := make(map[string]int)
 	for i := range messages {
 		m := &messages[i]
-		if wanted[refs[i]] != m.ID {
+		if !wanted[place{refs[i], m.ID}] {
 			continue
 		}
 		key, one := t.keys.log(t.Epoch(), m.Conversation), member{m.Seq, s.erasedMessage(m)}

@@ -10,9 +10,23 @@ import "sync/atomic"
 type everybody struct {
 	told atomic.Bool // since the round began: another one follows, since some have synced before that
 
+	// Guarded by followers.mu: what was heard last, so that nobody is asked for the same announcement again.
+	life int
+	seq  int64
+
 	// Owned by followers.run.
 	parts int        // of the hub's table that are to be looked at in this round still
 	left  []*Session // of the part that is looked at
+}
+
+// hears takes the word of an announcement, and reports whether it is new.
+func (e *everybody) hears(life int, seq int64) bool {
+	if e.life == life && seq <= e.seq {
+		return false
+	}
+	e.life, e.seq = life, seq
+	e.told.Store(true)
+	return true
 }
 
 // under reports whether somebody is to be asked.

@@ -79,5 +79,14 @@ func TestEverybodyIsAskedToSync(t *testing.T) {
 		if n := asked(); n != 0 {
 			t.Errorf("later %d", n)
 		}
+
+		// The same announcement sent again, or a word that came late, has nobody be asked.
+		w.hub.Deliver(announced(4))
+		w.hub.Deliver(announced(2))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := asked(); n != 0 {
+			t.Errorf("by words that are not new %d are asked", n)
+		}
 	})
 }

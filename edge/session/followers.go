@@ -204,8 +204,9 @@ func (f *followers) wake(w Wake) {
 	defer f.mu.Unlock()
 	f.live(w.Epoch)
 	if w.Everybody {
-		f.everybody.told.Store(true)
-		f.toDo()
+		if f.everybody.hears(f.life, w.Seq) {
+			f.toDo()
+		}
 		return
 	}
 	log, now := f.log(w.Log), time.Now()

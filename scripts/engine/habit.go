@@ -127,6 +127,9 @@ func (j *judgement) hastens(h *hook) bool {
 	return !ok
 }
 
+// mostShort is the most that a text may be to be passed over, in characters: none is longer.
+const mostShort = 1 << 20
+
 // repeats reports whether the sender said nearly the same more often than he may.
 func (j *judgement) repeats(h *hook) bool {
 	one, trying := &h.gate.again, j.b.opts.trying
@@ -134,7 +137,7 @@ func (j *judgement) repeats(h *hook) bool {
 	if j.c.Text != nil {
 		text = *j.c.Text
 	}
-	short := int(one.longer.in(trying))
+	short := int(min(max(one.longer.in(trying), 0), mostShort))
 	if key == "" || len(text) <= utf8.UTFMax*short && utf8.RuneCountInString(text) <= short {
 		return false
 	}
@@ -143,6 +146,6 @@ func (j *judgement) repeats(h *hook) bool {
 		c = new(comparer)
 	}
 	defer j.b.comparing.Put(c)
-	n := j.memory().alike(windowKey{key, one.within.span(trying)}, compared(text), one.alike.in(trying), c, j.frozen())
-	return n >= one.more.in(trying)+1
+	n := j.memory().alike(windowKey{key, one.within.span(trying)}, compared(text), min(max(one.alike.in(trying), 0), 1), c, j.frozen())
+	return n >= max(one.more.in(trying), 0)+1
 }

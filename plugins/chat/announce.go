@@ -31,8 +31,9 @@ type announced struct {
 	Recalled  time.Time `json:"recalled_at,omitzero"`
 }
 
-// announcing is a page that does something by a form, and leaves a line in the log.
-func (p *Chat) announcing(what string, do func(ctx context.Context, r *http.Request) (said any, seq int64, err error)) http.HandlerFunc {
+// announcing is a page that does something by a form, leaves a line in the log, and shows what came of it: when that fails it is done
+// all the same.
+func (p *Chat) announcing(what string, do func(ctx context.Context, r *http.Request) (show shower, seq int64, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, mostSystemForm)
 		by, err := readBy(r)
@@ -40,10 +41,10 @@ func (p *Chat) announcing(what string, do func(ctx context.Context, r *http.Requ
 			plugin.RefusePage(w, err)
 			return
 		}
-		var said any
+		var show shower
 		var seq int64
 		err = p.barred(func() (err error) {
-			said, seq, err = do(r.Context(), r)
+			show, seq, err = do(r.Context(), r)
 			return err
 		})
 		line := []any{"action", what, "seq", seq, "from", r.PostForm.Get("from"), "client_id", r.PostForm.Get("client_id"), "by", by, "address", r.RemoteAddr}
@@ -54,12 +55,24 @@ func (p *Chat) announcing(what string, do func(ctx context.Context, r *http.Requ
 			return
 		}
 		p.host.Log().Info("administrative action", line...)
+		var said any
+		err = p.barred(func() (err error) {
+			said, err = show(r.Context())
+			return err
+		})
+		if err != nil {
+			plugin.RefusePage(w, refusal(r.Context(), err))
+			return
+		}
 		plugin.AnswerPage(w, http.StatusOK, said)
 	}
 }
 
+// shower gives what a page says of what it has done.
+type shower func(ctx context.Context) (any, error)
+
 // announce sends one. The same call again sends nothing, and gives what it gave.
-func (p *Chat) announce(ctx context.Context, r *http.Request) (said any, seq int64, err error) {
+func (p *Chat) announce(ctx context.Context, r *http.Request) (show shower, seq int64, err error) {
 	s, err := readSystem(r.PostForm)
 	if err != nil {
 		return nil, 0, im.Invalid("", "%v", err)
@@ -74,7 +87,7 @@ func (p *Chat) announce(ctx context.Context, r *http.Request) (said any, seq int
 	}
 	one := systemSent{To: string(im.ToAll)}
 	one.note(rep, nil)
-	return one, rep.Seq, nil
+	return func(context.Context) (any, error) { return one, nil }, rep.Seq, nil
 }
 
 // sendToEverybody is sending within the hour's limit. What fails does not count, nor what another call has sent: when the
@@ -124,7 +137,7 @@ func (p *Chat) announcement(ctx context.Context, r *http.Request) (*target, erro
 }
 
 // recallAnnouncement takes one back, however old it is.
-func (p *Chat) recallAnnouncement(ctx context.Context, r *http.Request) (said any, seq int64, err error) {
+func (p *Chat) recallAnnouncement(ctx context.Context, r *http.Request) (show shower, seq int64, err error) {
 	t, err := p.announcement(ctx, r)
 	if err != nil {
 		return nil, 0, err
@@ -132,11 +145,11 @@ func (p *Chat) recallAnnouncement(ctx context.Context, r *http.Request) (said an
 	if _, err := p.takeBack(ctx, t, t.Sender); err != nil {
 		return nil, t.shownSeq, err
 	}
-	return p.announcedNow(ctx, t)
+	return p.announcedNow(t), t.shownSeq, nil
 }
 
 // editAnnouncement gives one another text, however old it is.
-func (p *Chat) editAnnouncement(ctx context.Context, r *http.Request) (said any, seq int64, err error) {
+func (p *Chat) editAnnouncement(ctx context.Context, r *http.Request) (show shower, seq int64, err error) {
 	t, err := p.announcement(ctx, r)
 	if err != nil {
 		return nil, 0, err
@@ -161,16 +174,18 @@ func (p *Chat) editAnnouncement(ctx context.Context, r *http.Request) (said any,
 	if err != nil {
 		return nil, t.shownSeq, err
 	}
-	return p.announcedNow(ctx, t)
+	return p.announcedNow(t), t.shownSeq, nil
 }
 
-// announcedNow is an announcement as it is by now.
-func (p *Chat) announcedNow(ctx context.Context, t *target) (said any, seq int64, err error) {
-	all, err := p.open(ctx, 0, []im.Message{t.Message})
-	if err != nil {
-		return nil, t.shownSeq, err
+// announcedNow shows an announcement as it is by then.
+func (p *Chat) announcedNow(t *target) shower {
+	return func(ctx context.Context) (any, error) {
+		all, err := p.open(ctx, 0, []im.Message{t.Message})
+		if err != nil {
+			return nil, err
+		}
+		return all[0].announced(), nil
 	}
-	return all[0].announced(), t.shownSeq, nil
 }
 
 func (o *opened) announced() announced {

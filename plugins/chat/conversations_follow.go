@@ -239,11 +239,11 @@ func (l *listed) add(e newEntry, now time.Time) {
 	if l.lastSeq == 0 || e.seq > l.lastSeq+1 { // he came, or came back
 		l.since = max(l.since, e.seq-1)
 	}
-	nothing := l.unread(now) == 0
-	l.lastSeq = e.seq
 	countless := e.silent || e.expires > 0 && e.expires <= now.UnixMilli()
+	nothing := countless && l.unread(now) == 0
+	l.lastSeq = e.seq
 	switch {
-	case e.own && !e.silent, countless && nothing:
+	case e.own && !e.silent, nothing:
 		l.since = max(l.since, e.seq)
 	case countless:
 		l.uncounted = l.uncounted.add(e.seq)

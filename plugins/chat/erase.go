@@ -17,7 +17,7 @@ import (
 // for a while, so that others take the next ones, and doing it twice changes nothing. What disappears is erased by the sweep of its part (lifetime_sweep.go).
 
 const (
-	// eraseBatch is how many messages a core erases at each look.
+	// eraseBatch is how many messages a core erases at a time.
 	eraseBatch = 100
 	// erasePause is how long a message waits that cannot be read.
 	erasePause = 24 * time.Hour
@@ -105,20 +105,30 @@ func (s changeStore) eraseAt(ctx context.Context, e erasure, at time.Time) error
 	return nil
 }
 
-// eraseDue erases some of what is due: the rest waits for the next look, and holds up no sweep.
+// eraseDue erases what is due until nothing is, or the sweep has its turn.
 func (p *Chat) eraseDue(ctx context.Context) error {
+	for until := time.Now().Add(sweepTurn); ; {
+		n, err := p.eraseNext(ctx)
+		if err != nil || n < eraseBatch || ctx.Err() != nil || time.Now().After(until) {
+			return err
+		}
+	}
+}
+
+// eraseNext erases of a batch that is due what this core gets, and says how many were due.
+func (p *Chat) eraseNext(ctx context.Context) (due int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
 	now := p.host.Now()
 	all, err := p.changes.erasures(ctx, now, eraseBatch)
 	if err != nil || len(all) == 0 {
-		return err
+		return 0, err
 	}
 	mine, err := p.changes.claimErasures(ctx, all, now.Add(sweepBelieved))
 	if err != nil || len(mine) == 0 {
-		return err
+		return len(all), err
 	}
-	return p.eraseSome(ctx, mine)
+	return len(all), p.eraseSome(ctx, mine)
 }
 
 // eraseSome erases messages, or is to be done again when they are due again. A place that has another message, since the

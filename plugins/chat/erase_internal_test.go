@@ -10,7 +10,7 @@ import (
 	"freeim/core/plugin/plugintest"
 )
 
-// Of two cores that see the same messages are due each erases those that it has taken, a batch at a look; who was believed to be
+// Of two cores that see the same messages are due each erases those that it has taken, a batch at a time; who was believed to be
 // over is followed by another.
 func TestErasuresClaimed(t *testing.T) {
 	p := New()

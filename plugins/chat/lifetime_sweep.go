@@ -26,6 +26,8 @@ const (
 	sweepGrace, sweepRest = time.Minute, 10 * time.Minute
 	// sweepTime bounds one step; a core that takes one is believed to be over after sweepBelieved.
 	sweepTime, sweepBelieved = 20 * time.Second, time.Minute
+	// sweepTurn is how long parts that disappeared are swept, and recalled messages erased, before the others have their turn.
+	sweepTurn = 10 * time.Second
 	// sweepPause is how long a part waits that could not be swept.
 	sweepPause = time.Minute
 	// sweepBegun bounds how long the answer to a message that only its sender sees waits for its part to begin.
@@ -42,7 +44,7 @@ func (p *Chat) runSweeps(ctx context.Context) {
 			return
 		case <-every.C:
 		}
-		err := errors.Join(p.sweepDue(ctx), p.barred(func() error { return p.eraseDue(ctx) }))
+		err := errors.Join(p.barred(func() error { return p.eraseDue(ctx) }), p.sweepDue(ctx))
 		if err != nil && !failing && ctx.Err() == nil {
 			p.host.Log().Error("messages that were recalled, or have disappeared, wait to be erased", "err", err)
 		}
@@ -50,9 +52,9 @@ func (p *Chat) runSweeps(ctx context.Context) {
 	}
 }
 
-// sweepDue sees to parts that are due until none is, or all of a batch failed or are another core's.
+// sweepDue sees to parts that are due until none is, all of a batch failed or are another core's, or others have their turn.
 func (p *Chat) sweepDue(ctx context.Context) error {
-	for {
+	for until := time.Now().Add(sweepTurn); ; {
 		all, err := p.lifetimes.due(ctx, p.host.Now(), sweepBatch)
 		if err != nil {
 			return err
@@ -66,7 +68,7 @@ func (p *Chat) sweepDue(ctx context.Context) error {
 			}
 			faults = append(faults, err)
 		}
-		if err := errors.Join(faults...); err != nil || done == 0 || ctx.Err() != nil {
+		if err := errors.Join(faults...); err != nil || done == 0 || ctx.Err() != nil || time.Now().After(until) {
 			return err
 		}
 	}

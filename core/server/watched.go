@@ -43,21 +43,25 @@ func (w watched) done(operation string, s trace.Span, err error) {
 // Append implements timeline.Store. The span is the whole wait of the sender:
 // for its place in a batch, the flush, and those before it in the batch; the
 // event is where the message became durable.
-func (w watched) Append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
+func (w watched) Append(ctx context.Context, d timeline.Draft) (c timeline.Committed, err error) {
 	ctx, s := span(ctx, "timeline.append")
 	if s != nil {
-		told := d.OnCommit
-		d.OnCommit = func(c timeline.Committed) {
-			s.AddEvent("durable")
-			if told != nil {
-				told(c)
-			}
-		}
+		d.OnCommit = durable(s, d.OnCommit)
 		s.SetAttributes(attribute.Int("freeim.inboxes", len(d.Inboxes)))
 	}
-	c, err := w.Store.Append(ctx, d)
+	c, err = w.Store.Append(ctx, d)
 	w.done("append", s, err)
 	return c, err
+}
+
+// durable is told, which may be nil, after an event in the span.
+func durable(s trace.Span, told func(timeline.Committed)) func(timeline.Committed) {
+	return func(c timeline.Committed) {
+		s.AddEvent("durable")
+		if told != nil {
+			told(c)
+		}
+	}
 }
 
 // AppendAll implements timeline.Store.

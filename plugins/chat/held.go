@@ -21,7 +21,7 @@ const remember = 24 * time.Hour
 
 // hold has a message wait if the rules say so, or if any of its sender's waits in the
 // conversation already. The reply is nil when it need not.
-func (p *Chat) hold(ctx context.Context, call *plugin.Call, m message) (*chatpb.SendReply, error) {
+func (p *Chat) hold(ctx context.Context, call *plugin.Call, m *message) (*chatpb.SendReply, error) {
 	l := line{m.sender, m.conversation}
 	if call.Hold == nil {
 		may, err := p.lines.may(ctx, l)
@@ -32,9 +32,14 @@ func (p *Chat) hold(ctx context.Context, call *plugin.Call, m message) (*chatpb.
 			return nil, nil
 		}
 	}
+	return p.enter(ctx, call, m, l)
+}
+
+// enter has a message wait at the end of its line, unless nothing waits there and the rules let it pass.
+func (p *Chat) enter(ctx context.Context, call *plugin.Call, m *message, l line) (*chatpb.SendReply, error) {
 	now := p.host.Now()
-	h := held{message: m, id: p.host.MessageIDs().Next(m.conversation).String(), state: behind, heldMs: now.UnixMilli()}
-	h.content.Held = noteOf(call, &m)
+	h := held{message: *m, id: p.host.MessageIDs().Next(m.conversation).String(), state: behind, heldMs: now.UnixMilli()}
+	h.content.Held = noteOf(call, m)
 	if by := call.Hold; by != nil {
 		h.state, h.queue, h.rule, h.allow, h.untilMs = waiting, by.Queue, cut(by.Rule, 255), by.Allow, now.Add(by.Deadline).UnixMilli()
 		if p.lines.note(l) {

@@ -98,9 +98,11 @@ func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendR
 	if err != nil {
 		return nil, err
 	}
-	content := chatpb.Content{Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten}
+	m := &message{sender: call.User, clientID: req.ClientId, digest: call.Digest, shadowed: call.Shadowed || toUnseen(call),
+		content: chatpb.Content{Kind: req.Kind, Text: req.Text, Rewritten: call.Rewritten}}
+	content := &m.content
 	if !plain(req) {
-		body(&content, call, req)
+		body(content, call, req)
 	}
 	target := call.Target
 	if target != nil && target.User == call.User {
@@ -116,27 +118,26 @@ func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendR
 			return nil, err
 		}
 	}
-	m := message{conversation: c, sender: call.User, peer: peer, clientID: req.ClientId, digest: call.Digest, content: content,
-		shadowed: call.Shadowed || toUnseen(call)}
-	if err := admit(ctx, &m); err != nil {
+	m.conversation, m.peer = c, peer
+	if err := admit(ctx, m); err != nil {
 		return nil, err
 	}
-	files, err := p.useFiles(ctx, &m)
+	files, err := p.useFiles(ctx, m)
 	if err != nil {
 		return nil, err
 	}
 	reaching(ctx, call)
 	if rep, err := p.hold(ctx, call, m); rep != nil || err != nil {
 		if refused(err) {
-			p.dropFiles(ctx, &m, files.begun)
+			p.dropFiles(ctx, m, files.begun)
 		}
 		return rep, err
 	}
-	committed, err := p.commit(ctx, &m, call.Session, call.Placed)
+	committed, err := p.commit(ctx, m, call.Session, call.Placed)
 	if err != nil {
 		err = plugin.Stored(ctx, err)
 	}
-	p.settleFiles(ctx, &m, files, committed, err)
+	p.settleFiles(ctx, m, files, committed, err)
 	if err != nil {
 		return nil, err
 	}

@@ -42,16 +42,8 @@ type filing struct {
 // stage implements op.
 func (a *acknowledging) stage(c *committer) error {
 	who := holderKey{a.By, a.Conversation}
-	held, known := c.held[who]
-	if !known {
-		c.key = positionKey(c.key[:0], a.By, a.Conversation)
-		var err error
-		if held, err = c.integer(c.key); err != nil {
-			return err
-		}
-	}
-	if a.Seq <= held {
-		return nil
+	if held, err := c.position(who); err != nil || a.Seq <= held {
+		return err
 	}
 	filings, err := a.places(c, who)
 	if err != nil {
@@ -77,12 +69,9 @@ func (a *acknowledging) places(c *committer, who holderKey) ([]filing, error) {
 		if err != nil {
 			return nil, err
 		}
-		old, known := c.latest[receiptKey{user, who}]
-		if !known {
-			c.key = latestKey(c.key[:0], user, a.By, a.Conversation)
-			if old, err = c.integer(c.key); err != nil {
-				return nil, err
-			}
+		old, err := c.receipt(receiptKey{user, who})
+		if err != nil {
+			return nil, err
 		}
 		filings[i] = filing{user, head + 1, old}
 	}

@@ -136,10 +136,8 @@ func (a *appending) write(c *committer) {
 	c.writes.set(c.key, a.value)
 	c.logs.set(a.Conversation, a.result.Seq)
 
-	c.val = entry{ID: a.result.ID, Conversation: []byte(a.Conversation), Seq: a.result.Seq}.append(c.val[:0])
+	c.writes.enter(entry{ID: a.result.ID, Conversation: []byte(a.Conversation), Seq: a.result.Seq}, a.Inboxes, a.result.InboxSeqs)
 	for i, user := range a.Inboxes {
-		c.key = userKey(c.key[:0], kindInbox, user, a.result.InboxSeqs[i])
-		c.writes.set(c.key, c.val)
 		c.inboxes.set(user, a.result.InboxSeqs[i])
 	}
 	if a.ClientID == "" {
@@ -153,7 +151,7 @@ func (a *appending) write(c *committer) {
 }
 
 // repeats reports whether the draft was committed before, and then takes its
-// result from there: from this very batch or from the database.
+// result from there: from this very batch, the one before, or the database.
 func (a *appending) repeats(c *committer) (bool, error) {
 	if a.ClientID == "" {
 		return false, nil
@@ -162,7 +160,7 @@ func (a *appending) repeats(c *committer) (bool, error) {
 		return false, nil
 	}
 	first, digest, found := timeline.Committed{}, [32]byte{}, false
-	if other := c.drafts[draftKey{a.Sender, a.ClientID}]; other != nil {
+	if other := c.draft(draftKey{a.Sender, a.ClientID}); other != nil {
 		first, digest, found = copied(other.result), other.Digest, true
 	} else {
 		iter, err := c.before()

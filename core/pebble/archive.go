@@ -60,18 +60,44 @@ func exportKind(ctx context.Context, v *view, kind byte, yield func(timeline.Ite
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		item, err := itemOf(v, kind, iter.Key()[1:], iter.Value())
-		if err != nil {
-			return err
+		if kind == kindInbox {
+			err = exportRun(iter.Key()[1:], iter.Value(), yield)
+		} else {
+			err = exportItem(v, kind, iter.Key()[1:], iter.Value(), yield)
 		}
-		if err := yield(item); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil // Close gives the iteration's error
 }
 
-// itemOf reads one key, without its kind, and its value.
+// exportRun yields the entries of an inbox key.
+func exportRun(key, value []byte, yield func(timeline.Item) error) error {
+	k := decoder{rest: key}
+	user, last := im.UserID(k.fixed()), k.fixed()
+	run, err := decodeRun(nil, value)
+	if err := errors.Join(k.end(), err); err != nil {
+		return err
+	}
+	for i, e := range run {
+		l := timeline.Listed{User: user, InboxSeq: last - int64(len(run)-1-i), ID: e.ID, Conversation: im.ConversationID(e.Conversation), Seq: e.Seq}
+		if err := yield(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func exportItem(r db.Reader, kind byte, key, value []byte, yield func(timeline.Item) error) error {
+	item, err := itemOf(r, kind, key, value)
+	if err != nil {
+		return err
+	}
+	return yield(item)
+}
+
+// itemOf reads one key but of an inbox, without its kind, and its value.
 func itemOf(r db.Reader, kind byte, key, value []byte) (timeline.Item, error) {
 	k := decoder{rest: key}
 	switch kind {
@@ -82,11 +108,6 @@ func itemOf(r db.Reader, kind byte, key, value []byte) (timeline.Item, error) {
 			return nil, fmt.Errorf("a message: %w", err)
 		}
 		return storedOf(r, m)
-	case kindInbox:
-		l := timeline.Listed{User: im.UserID(k.fixed()), InboxSeq: k.fixed()}
-		e, err := decodeEntry(value)
-		l.ID, l.Conversation, l.Seq = e.ID, im.ConversationID(e.Conversation), e.Seq
-		return l, errors.Join(k.end(), err)
 	case kindPosition:
 		by := im.UserID(k.fixed())
 		seq, err := decodeInt(value)
@@ -171,6 +192,8 @@ func (i *importing) finish(err error) { i.done <- err }
 // whole runs fn, which writes past the batch. What it cannot undo or finish
 // breaks the store.
 func (c *committer) whole(fn func() error) (err error) {
+	c.fs.hurry.Store(true)
+	defer c.fs.hurry.Store(false)
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("import: %v", r)
@@ -183,10 +206,8 @@ func (c *committer) whole(fn func() error) (err error) {
 
 // forget lets go of everything that is remembered of the database.
 func (c *committer) forget() {
-	if c.iter != nil {
-		c.iter.Close() // its errors were seen where it was used
-		c.iter = nil
-	}
+	c.letGo()
+	c.under = staged{}
 	c.logs, c.inboxes, c.receipts = newHeads[im.ConversationID](c.logs.limit),
 		newHeads[im.UserID](c.inboxes.limit), newHeads[im.UserID](c.receipts.limit)
 	if c.Broken() == nil {

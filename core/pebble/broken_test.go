@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,14 +90,13 @@ func TestUnflushedIsInvisible(t *testing.T) {
 	if p, err := s.Inbox(t.Context(), 2, 0, 10); err != nil || p.Head != 1 || len(p.Items) != 1 {
 		t.Errorf("inbox before the flush: got %+v, %v, want the first entry only", p, err)
 	}
-	queued := message1("third")
+	queued, isQueued := message1("third"), make(chan bool)
+	queued.Queued = func() { close(isQueued) }
 	go func() {
 		_, err := s.Append(ctx, queued)
 		gone <- err
 	}()
-	for len(s.queue) == 0 {
-		runtime.Gosched()
-	}
+	<-isQueued
 	giveUp()
 	for range 2 {
 		if err := <-gone; !errors.Is(err, context.Canceled) {
@@ -213,7 +211,7 @@ func TestOpenRefuses(t *testing.T) {
 		want    string
 	}{
 		{"an unknown format", func(t *testing.T, fs vfs.FS) { put(t, fs, metaKey(metaFormat), "freeim timelines 99") },
-			`it has the format "freeim timelines 99", this version reads "freeim timelines 1"`},
+			`it has the format "freeim timelines 99", this version reads "freeim timelines 2"`},
 		{"a database of something else", func(t *testing.T, fs vfs.FS) { put(t, fs, []byte("key"), "value") },
 			"not freeim's"},
 		{"a store that is open", func(t *testing.T, fs vfs.FS) { openOn(t, fs) },
@@ -260,7 +258,8 @@ func TestCorruptValue(t *testing.T) {
 	mem := vfs.NewMem()
 	s := openOn(t, mem)
 	mustAppend(t, s, "good")
-	for _, key := range [][]byte{logKey(nil, "c_1_2", 1), dedupeKey(nil, 1, "good"), userKey(nil, kindInbox, 2, 1)} {
+	mustAppend(t, s, "a later batch's, so that the first is sought in the database")
+	for _, key := range [][]byte{logKey(nil, "c_1_2", 1), dedupeKey(nil, 1, "good"), userKey(nil, kindInbox, 2, 2)} {
 		if err := s.db.Set(key, []byte{1}, db.Sync); err != nil {
 			t.Fatal(err)
 		}

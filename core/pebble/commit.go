@@ -3,20 +3,11 @@ package pebble
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"freeim/core/im"
 	"freeim/core/timeline"
 
 	db "github.com/cockroachdb/pebble/v2"
-)
-
-// A batch ends at maxOps or, about, at maxBatch octets: small enough for a
-// memtable, large enough that a flush serves everybody who waits.
-const (
-	maxOps   = queueLen
-	maxBatch = 4 << 20
 )
 
 // op is one caller's write on its way through the committer.
@@ -28,56 +19,46 @@ type op interface {
 	finish(err error)
 }
 
-// committer is the only writer. It takes everything that is queued, builds one
-// batch of it, flushes, tells everybody in order, and starts again; what comes
-// while it flushes is the next batch. No timer is involved.
+// committer decides what is written, and in which order. It stages what is queued into a batch, and
+// gives that to the flusher when nothing is left in the queue and the flusher has no other;
+// while that one flushes, what comes is the next batch. No timer is involved.
 //
 // Everything is owned by the goroutine of run.
 type committer struct {
 	*Store
-	ids     *im.IDGenerator
-	figures *figures
+	ids *im.IDGenerator
 
-	full bool // the disk was, at the last batch
+	noRoom bool // on the disk, at the last batch
 
 	logs     heads[im.ConversationID]
 	inboxes  heads[im.UserID]
 	receipts heads[im.UserID]
 
-	// The batch being built.
-	ops      []op
-	errs     []error // of stage, as ops
-	writes   writes
-	iter     *db.Iterator // over what was there before the batch; nil until needed
-	newest   im.MessageID // of the batch; zero: none
-	drafts   map[draftKey]*appending
-	held     map[holderKey]int64  // positions
-	latest   map[receiptKey]int64 // receipt seqs
-	key, val []byte               // scratch
+	*round              // the batch being staged; nil before the first
+	under  staged       // of the batch that was given to the flusher last: it may not be in the database yet
+	iter   *db.Iterator // over what is in the database; nil until needed, and ends with the batch
+
+	flushes chan<- *round // to the flusher, without room
+	spare   chan *round   // rounds that nobody uses, from the teller; the one that was used last comes last
+
+	key, val []byte // scratch
 }
 
-type draftKey struct {
-	sender   im.UserID
-	clientID string
-}
-
-type holderKey struct {
-	by im.UserID
-	c  im.ConversationID
-}
-
-type receiptKey struct {
-	user im.UserID
-	holderKey
-}
-
-func newCommitter(s *Store, o Options, f *figures) *committer {
-	return &committer{
-		Store: s, ids: o.IDs, figures: f,
+// startCommitter starts the three that a write passes through.
+func startCommitter(s *Store, o Options, figures *figures) {
+	flushes, flushed, spare := make(chan *round), make(chan *round, 1), make(chan *round, rounds)
+	for range rounds {
+		spare <- newRound()
+	}
+	c := &committer{
+		Store: s, ids: o.IDs,
 		logs: newHeads[im.ConversationID](o.Heads), inboxes: newHeads[im.UserID](o.Heads),
 		receipts: newHeads[im.UserID](o.Heads),
-		drafts:   map[draftKey]*appending{}, held: map[holderKey]int64{}, latest: map[receiptKey]int64{},
+		flushes:  flushes, spare: spare,
 	}
+	go c.run()
+	go (&flusher{Store: s, figures: figures, rounds: flushes, flushed: flushed}).run()
+	go tell(flushed, spare, s.stopped)
 }
 
 // submit queues o, calls queued, if it is not nil, and waits until o is finished. A
@@ -98,6 +79,11 @@ func (s *Store) enqueue(ctx context.Context, o op) error {
 		return err
 	}
 	select {
+	case s.queue <- o: // nearly always, and for a third of what it costs with the other cases
+		return nil
+	default:
+	}
+	select {
 	case s.queue <- o:
 		return nil
 	case <-ctx.Done():
@@ -107,8 +93,24 @@ func (s *Store) enqueue(ctx context.Context, o op) error {
 	}
 }
 
-// await waits until what was queued is finished.
+// await waits until what was queued is finished. What was queued before the store began to close always is, and that is
+// nearly always so: a channel that all callers wait for is one that they all lock.
 func (s *Store) await(ctx context.Context, done <-chan error) error {
+	select {
+	case <-s.closing:
+		return s.awaitEnd(ctx, done)
+	default:
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaitEnd is await for what may have been queued too late.
+func (s *Store) awaitEnd(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
@@ -139,7 +141,7 @@ func (s *Store) refusal(ctx context.Context) error {
 
 // run commits until the store closes and the queue is empty.
 func (c *committer) run() {
-	defer close(c.stopped)
+	defer close(c.flushes)
 	for {
 		select {
 		case first := <-c.queue:
@@ -158,8 +160,7 @@ func (c *committer) run() {
 	}
 }
 
-// commit makes one batch of first and of all that is queued, flushes it, and
-// tells the callers in the order of their seqs. With a full disk it refuses first.
+// commit makes one batch of first and of all that comes until the flusher takes it. With a full disk it refuses first.
 func (c *committer) commit(first op) {
 	if err := c.roomy(); err != nil {
 		first.finish(err)
@@ -170,104 +171,106 @@ func (c *committer) commit(first op) {
 		c.ops = append(c.ops, next)
 		c.errs = append(c.errs, next.stage(c))
 	}
-	fault := c.flush()
-	for i, o := range c.ops {
-		if fault != nil {
-			o.finish(fault)
-		} else {
-			o.finish(c.errs[i])
-		}
-	}
 }
 
 // roomy is room.check; it logs when the disk becomes full, and when it is no more.
 func (c *committer) roomy() error {
 	err := c.room.check()
 	switch {
-	case err != nil && !c.full:
+	case err != nil && !c.noRoom:
 		c.log.Error("no writes are taken", "err", err)
-	case err == nil && c.full:
+	case err == nil && c.noRoom:
 		c.log.Info("the disk has room again: writes are taken")
 	}
-	c.full = err != nil
+	c.noRoom = err != nil
 	return err
 }
 
-// more is the next op for the batch, nil when the batch is full or the queue is
-// empty.
+// more is the next op for the batch; nil when the batch has been given to the flusher.
 func (c *committer) more() op {
-	if len(c.ops) >= maxOps || c.writes.size() >= maxBatch {
-		return nil
+	if !c.round.full() {
+		select {
+		case o := <-c.queue:
+			return o
+		default:
+		}
+		select {
+		case o := <-c.queue:
+			return o
+		case c.flushes <- c.round:
+			c.letGo()
+			return nil
+		}
 	}
-	select {
-	case o := <-c.queue:
-		return o
-	default:
-		return nil
-	}
+	c.flushes <- c.round
+	c.letGo()
+	return nil
 }
 
+// begin takes a round for the next batch: not the one before, which comes last.
 func (c *committer) begin() {
-	clear(c.ops) // let go of the callers
-	c.ops, c.errs = c.ops[:0], c.errs[:0]
-	c.writes.reset()
-	c.newest = im.MessageID{}
-	clear(c.drafts)
-	clear(c.held)
-	clear(c.latest)
+	if c.round != nil {
+		c.under = c.staged
+	}
+	c.round = <-c.spare
+	c.reset()
 	c.logs.age()
 	c.inboxes.age()
 	c.receipts.age()
 }
 
-// flush makes the batch durable and visible. After an error nobody knows what is
-// on the disk, so the store takes no further write.
-func (c *committer) flush() error {
+// letGo closes the iterator.
+func (c *committer) letGo() {
 	if c.iter != nil {
 		c.iter.Close() // its errors were seen where it was used
 		c.iter = nil
 	}
-	if err := c.Broken(); err != nil {
-		return err
-	}
-	if c.writes.size() == 0 {
-		return nil
-	}
-	started := time.Now()
-	if err := c.apply(); err != nil {
-		err = fmt.Errorf("timeline store takes no more writes: %w", err)
-		c.fault.Store(&err)
-		c.log.Error("timeline store is broken, restart the process", "err", err)
-		return err
-	}
-	c.figures.committed(len(c.ops), time.Since(started))
-	c.views.publish(c.db.NewSnapshot())
-	return nil
 }
 
-// apply commits the batch with an fsync. Pebble reports a log that cannot be
-// written by panics and by Logger.Fatalf, after which Apply would return nil.
-func (c *committer) apply() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("commit: %v", r)
-		}
-	}()
-	if c.newest != (im.MessageID{}) {
-		c.writes.set(metaKey(metaLast), c.newest[:])
+// settle waits until the callers of all batches but this one have been told.
+func (c *committer) settle() {
+	var others [rounds - 1]*round
+	for i := range others {
+		others[i] = <-c.spare
 	}
-	batch := c.db.NewBatchWithSize(c.writes.size())
-	if err := c.writes.fill(batch); err != nil {
-		return err
+	for _, r := range others {
+		c.spare <- r
 	}
-	if err := c.db.Apply(batch, db.Sync); err != nil {
-		return err
-	}
-	return batch.Close()
 }
 
-// head is the newest seq of the timeline whose keys begin with prefix, as it was
-// before the batch; 0: empty.
+// draft is the one that sender has in this batch, or in that before, under a client ID; nil: none.
+func (c *committer) draft(k draftKey) *appending {
+	if a := c.drafts[k]; a != nil {
+		return a
+	}
+	return c.under.drafts[k]
+}
+
+// position is up to where somebody holds a conversation, with what batches added.
+func (c *committer) position(who holderKey) (seq int64, err error) {
+	if seq, known := c.held[who]; known {
+		return seq, nil
+	}
+	if seq, known := c.under.held[who]; known {
+		return seq, nil
+	}
+	c.key = positionKey(c.key[:0], who.by, who.c)
+	return c.integer(c.key)
+}
+
+// receipt is where a person's newest receipt of that one and conversation is, with what batches added.
+func (c *committer) receipt(k receiptKey) (seq int64, err error) {
+	if seq, known := c.latest[k]; known {
+		return seq, nil
+	}
+	if seq, known := c.under.latest[k]; known {
+		return seq, nil
+	}
+	c.key = latestKey(c.key[:0], k.user, k.by, k.c)
+	return c.integer(c.key)
+}
+
+// head is the newest seq in the database of the timeline whose keys begin with prefix; 0: empty.
 func (c *committer) head(prefix []byte) (int64, error) {
 	iter, err := c.before()
 	if err != nil {
@@ -276,7 +279,7 @@ func (c *committer) head(prefix []byte) (int64, error) {
 	return headOf(iter, prefix), iter.Error()
 }
 
-// before is an iterator over what was there before the batch; it ends with it.
+// before is an iterator over what is in the database; it ends with the batch.
 func (c *committer) before() (iter *db.Iterator, err error) {
 	if c.iter == nil {
 		c.iter, err = newLookup(c.db)
@@ -288,7 +291,7 @@ func hasPrefix(key, prefix []byte) bool {
 	return len(key) == len(prefix)+8 && string(key[:len(prefix)]) == string(prefix)
 }
 
-// logHead is the newest seq of a conversation, with what the batch added.
+// logHead is the newest seq of a conversation, with what batches added.
 func (c *committer) logHead(id im.ConversationID) (int64, error) {
 	if seq, ok := c.logs.get(id); ok {
 		return seq, nil
@@ -301,7 +304,7 @@ func (c *committer) logHead(id im.ConversationID) (int64, error) {
 	return seq, err
 }
 
-// userHead is the newest seq of a timeline of user's, with what the batch added.
+// userHead is the newest seq of a timeline of user's, with what batches added.
 func (c *committer) userHead(known *heads[im.UserID], kind byte, user im.UserID) (int64, error) {
 	if seq, ok := known.get(user); ok {
 		return seq, nil

@@ -16,7 +16,11 @@ import (
 
 // format is the version of the keys and values that this package writes; it is
 // stored in the database. Change it with anything in keys.go or values.go.
-const format = "freeim timelines 1"
+const format = "freeim timelines 2"
+
+// formerly is the format before that: each inbox key holds one entry, which is a run as well. A
+// database in it gets the new name when it is opened, and older versions refuse it.
+const formerly = "freeim timelines 1"
 
 // The names of meta keys.
 const (
@@ -44,18 +48,18 @@ func lockDir(o Options) (*db.Lock, error) {
 
 // openDB opens Pebble for this package's load: many small synced batches, point
 // look-ups that mostly find nothing, short scans, a small machine.
-func openDB(o Options, lock *db.Lock) (*db.DB, error) {
+func openDB(o Options, lock *db.Lock, fs *gentle) (*db.DB, error) {
 	log := logger{o.Log}
 	opts := &db.Options{
-		FS:     o.fs,
+		FS:     fs,
 		Lock:   lock,
 		Logger: log,
 		// Pebble takes the memory of memtables out of the cache.
 		CacheSize:                   o.CacheSize + 2*int64(o.MemTableSize),
 		MemTableSize:                uint64(o.MemTableSize),
 		MemTableStopWritesThreshold: 2,
-		L0CompactionThreshold:       8, // fewer, larger compactions: writes matter more than scans
-		L0StopWritesThreshold:       24,
+		L0CompactionThreshold:       compactFrom, // fewer, larger compactions: writes matter more than scans
+		L0StopWritesThreshold:       stopAt,
 		FormatMajorVersion:          db.FormatTableFormatV6,
 		EventListener: &db.EventListener{
 			BackgroundError: func(err error) { log.Errorf("background: %v", err) },
@@ -64,7 +68,12 @@ func openDB(o Options, lock *db.Lock) (*db.DB, error) {
 		},
 	}
 	opts.Levels[0].FilterPolicy = bloom.FilterPolicy(10) // the levels below take it over
-	return db.Open(o.Dir, opts)
+	d, err := db.Open(o.Dir, opts)
+	if err == nil {
+		behind := manyTablesOf(d)
+		fs.behind.Store(&behind)
+	}
+	return d, err
 }
 
 // initialise checks the format of d, writes it into a new one, and makes ids
@@ -76,6 +85,10 @@ func initialise(d *db.DB, ids *im.IDGenerator) (epoch string, err error) {
 		return "", err
 	case !known:
 		return create(d)
+	case found == formerly:
+		if err := d.Set(metaKey(metaFormat), []byte(format), db.Sync); err != nil {
+			return "", err
+		}
 	case found != format:
 		return "", fmt.Errorf("it has the format %q, this version reads %q", found, format)
 	}
@@ -143,7 +156,7 @@ func (l logger) Errorf(format string, args ...any) {
 }
 
 // Fatalf must not return: Pebble would go on as if nothing had happened. On the
-// committer's goroutine the panic is caught and breaks the store; in Pebble's
+// flusher's goroutine, or an import's, the panic is caught and breaks the store; in Pebble's
 // own it ends the process, and nothing that was acknowledged is lost.
 func (l logger) Fatalf(format string, args ...any) {
 	panic("pebble: " + fmt.Sprintf(format, args...))

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// figures are the store's metrics, kept by the committer.
+// figures are the store's metrics, kept by the flusher.
 type figures struct {
 	writes  prometheus.Histogram
 	seconds prometheus.Histogram

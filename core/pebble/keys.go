@@ -14,7 +14,7 @@ import (
 //
 //	m <name>                       meta: format, epoch, last (the newest message ID)
 //	l <conversation> <seq 8>       a message, with its body: the only copy
-//	i <user 8> <inbox seq 8>       an inbox entry: which message
+//	i <user 8> <inbox seq 8>       inbox entries up to that one, a run of them: which messages
 //	d <sender 8> <client ID>       de-duplication: which message, its digest and inbox seqs
 //	p <by 8> <conversation>        up to which seq a person holds a conversation
 //	r <user 8> <receipt seq 8>     a receipt for user

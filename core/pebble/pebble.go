@@ -64,18 +64,19 @@ const queueLen = 4096
 type Store struct {
 	// Static after Open.
 	db      *db.DB
+	fs      gentle
 	lock    *db.Lock // of the directory
 	log     *slog.Logger
 	room    room
 	queue   chan op       // never closed
 	closing chan struct{} // closed by Close: take nothing more
-	stopped chan struct{} // closed by the committer when it has ended
+	stopped chan struct{} // closed when everybody has been told
 	known   *known
 	loading sync.WaitGroup // of known
 
 	views views
-	epoch atomic.Pointer[string] // replaced by the committer alone
-	fault atomic.Pointer[error]  // set once, by the committer: nothing is written any more
+	epoch atomic.Pointer[string] // replaced by an import, or by a new epoch when it is told
+	fault atomic.Pointer[error]  // set by the flusher, or an import: nothing is written any more
 
 	closeOnce sync.Once
 	closeErr  error
@@ -109,7 +110,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("read client IDs: %w", err), s.db.Close(), s.lock.Close())
 	}
 	s.views.publish(s.db.NewSnapshot())
-	go newCommitter(s, o, figures).run()
+	startCommitter(s, o, figures)
 	return s, nil
 }
 
@@ -118,7 +119,8 @@ func (s *Store) open(o Options) (err error) {
 	if s.lock, err = lockDir(o); err != nil {
 		return err
 	}
-	if s.db, err = openDB(o, s.lock); err != nil {
+	s.fs.FS = o.fs
+	if s.db, err = openDB(o, s.lock, &s.fs); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
 	epoch, err := initialise(s.db, o.IDs)

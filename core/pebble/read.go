@@ -119,17 +119,24 @@ func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit in
 	err := s.read(ctx, func(v *view) error {
 		var logs [][]byte // the key of each entry's message
 		err := scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) error {
-			ok := seekAfter(iter, prefix, after)
-			for ; ok && len(p.Items) < limit; ok = iter.Next() {
-				e, err := decodeEntry(iter.Value())
-				if err != nil {
+			seen := max(after, 0)
+			var run []entry
+			for ok := seekAfter(iter, prefix, after); ok && len(p.Items) < limit; ok = iter.Next() {
+				var err error
+				if run, err = decodeRun(run[:0], iter.Value()); err != nil {
 					return err
 				}
-				c := im.ConversationID(e.Conversation)
-				p.Items = append(p.Items, timeline.Entry{InboxSeq: seqOf(iter.Key()), Message: im.Message{Conversation: c, Seq: e.Seq}})
-				logs = append(logs, logKey(nil, c, e.Seq))
+				rest, first := from(run, iter.Key(), seen+1)
+				rest = rest[:min(len(rest), limit-len(p.Items))]
+				for i, e := range rest {
+					c := im.ConversationID(e.Conversation)
+					p.Items = append(p.Items, timeline.Entry{InboxSeq: first + int64(i), Message: im.Message{Conversation: c, Seq: e.Seq}})
+					logs = append(logs, logKey(nil, c, e.Seq))
+				}
+				seen = first + int64(len(rest)) - 1
 			}
-			p.HasMore, p.Head = ok, last(iter)
+			p.Head = last(iter)
+			p.HasMore = seen < p.Head
 			return nil
 		})
 		if err != nil {
@@ -141,6 +148,13 @@ func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit in
 		return timeline.Page[timeline.Entry]{}, fmt.Errorf("inbox of %d: %w", user, err)
 	}
 	return p, nil
+}
+
+// from is what the run of an inbox key has from seq on, which is not behind it, and the seq of the first of those.
+func from(run []entry, key []byte, seq int64) (rest []entry, first int64) {
+	begin := seqOf(key) - int64(len(run)) + 1
+	first = max(begin, seq)
+	return run[first-begin:], first
 }
 
 // fill reads the message of each entry, which says so far where it is, as its key does. It
@@ -208,13 +222,16 @@ func headOf(iter *db.Iterator, prefix []byte) int64 {
 func (s *Store) Locate(ctx context.Context, user im.UserID, id im.MessageID) (after int64, err error) {
 	err = s.read(ctx, func(v *view) error {
 		return scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) (err error) {
+			var run []entry
 			n := sort.Search(int(last(iter)), func(i int) bool {
 				if err != nil || !seekAfter(iter, prefix, int64(i)) {
 					return true
 				}
-				var e entry
-				e, err = decodeEntry(iter.Value())
-				return string(e.ID[:]) > string(id[:])
+				if run, err = decodeRun(run[:0], iter.Value()); err != nil {
+					return true
+				}
+				rest, _ := from(run, iter.Key(), int64(i)+1)
+				return string(rest[0].ID[:]) > string(id[:])
 			})
 			after = int64(n)
 			return err

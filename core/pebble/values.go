@@ -10,7 +10,7 @@ import (
 // idLen is the length of a message ID in a value.
 const idLen = len(im.MessageID{})
 
-// entry is the value of an inbox key.
+// entry is one of the entries that an inbox key holds.
 type entry struct {
 	ID           im.MessageID
 	Conversation []byte // aliases the value
@@ -23,10 +23,14 @@ func (e entry) append(dst []byte) []byte {
 	return binary.AppendUvarint(dst, uint64(e.Seq))
 }
 
-func decodeEntry(value []byte) (entry, error) {
+// decodeRun appends to dst the entries of an inbox key: one at least, whose seqs follow
+// each other. The last one has the key's.
+func decodeRun(dst []entry, value []byte) ([]entry, error) {
 	d := decoder{rest: value}
-	e := entry{ID: d.id(), Conversation: d.name(), Seq: d.int()}
-	return e, d.end()
+	for first := true; first || len(d.rest) > 0; first = false {
+		dst = append(dst, entry{ID: d.id(), Conversation: d.name(), Seq: d.int()})
+	}
+	return dst, d.end()
 }
 
 // appendMessage appends the value of a log key, but for its ID, which the

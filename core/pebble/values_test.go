@@ -12,9 +12,14 @@ func TestValues(t *testing.T) {
 	id := im.NewIDGenerator(nil).Next("c_1_2")
 	t.Run("entry", func(t *testing.T) {
 		want := entry{ID: id, Conversation: []byte("c_1_2"), Seq: 300}
-		got, err := decodeEntry(want.append(nil))
-		if err != nil || got.ID != want.ID || !bytes.Equal(got.Conversation, want.Conversation) || got.Seq != want.Seq {
-			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		run, err := decodeRun(nil, want.append(want.append(nil)))
+		if err != nil || len(run) != 2 {
+			t.Fatalf("got %+v, %v, want two entries", run, err)
+		}
+		for _, got := range run {
+			if got.ID != want.ID || !bytes.Equal(got.Conversation, want.Conversation) || got.Seq != want.Seq {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
 		}
 	})
 	t.Run("message", func(t *testing.T) {
@@ -44,9 +49,12 @@ func TestValues(t *testing.T) {
 // decoders are all of them, each giving back what it read, encoded.
 func decoders() map[string]func([]byte) ([]byte, error) {
 	return map[string]func([]byte) ([]byte, error){
-		"entry": func(b []byte) ([]byte, error) {
-			e, err := decodeEntry(b)
-			return e.append(nil), err
+		"run": func(b []byte) (value []byte, err error) {
+			run, err := decodeRun(nil, b)
+			for _, e := range run {
+				value = e.append(value)
+			}
+			return value, err
 		},
 		"message": func(b []byte) ([]byte, error) {
 			m, err := decodeMessage(b, "c_1_2", 1)
@@ -69,7 +77,7 @@ func decoders() map[string]func([]byte) ([]byte, error) {
 // message is an exception: its body is what is left.
 func TestCutValues(t *testing.T) {
 	whole := map[string][]byte{
-		"entry":  entry{Conversation: []byte("c_1_2"), Seq: 300}.append(nil),
+		"run":    entry{Conversation: []byte("c_1_2"), Seq: 300}.append(nil),
 		"record": record{Conversation: "g_1", Seq: 1, InboxSeqs: []int64{1, 200}}.append(nil),
 		"filed":  filed{Conversation: "g_1", By: 8, Seq: 500}.append(nil),
 	}

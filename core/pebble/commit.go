@@ -20,8 +20,7 @@ type op interface {
 }
 
 // committer decides what is written, and in which order. It stages what is queued into a batch, and
-// gives that to the flusher when nothing is left in the queue and the flusher has no other;
-// while that one flushes, what comes is the next batch. No timer is involved.
+// gives that to the flusher when it has no other; while that one flushes, what comes is the next batch. No timer is involved.
 //
 // Everything is owned by the goroutine of run.
 type committer struct {
@@ -38,15 +37,16 @@ type committer struct {
 	under  staged       // of the batch that was given to the flusher last: it may not be in the database yet
 	iter   *db.Iterator // over what is in the database; nil until needed, and ends with the batch
 
-	flushes chan<- *round // to the flusher, without room
-	spare   chan *round   // rounds that nobody uses, from the teller; the one that was used last comes last
+	idle    <-chan struct{} // a token when the flusher has nothing
+	flushes chan<- *round   // to the flusher
+	spare   chan *round     // rounds that nobody uses, from the teller; the one that was used last comes last
 
 	key, val []byte // scratch
 }
 
 // startCommitter starts the three that a write passes through.
 func startCommitter(s *Store, o Options, figures *figures) {
-	flushes, flushed, spare := make(chan *round), make(chan *round, 1), make(chan *round, rounds)
+	idle, flushes, flushed, spare := make(chan struct{}, 1), make(chan *round, 1), make(chan *round, 1), make(chan *round, rounds)
 	for range rounds {
 		spare <- newRound()
 	}
@@ -54,10 +54,10 @@ func startCommitter(s *Store, o Options, figures *figures) {
 		Store: s, ids: o.IDs,
 		logs: newHeads[im.ConversationID](o.Heads), inboxes: newHeads[im.UserID](o.Heads),
 		receipts: newHeads[im.UserID](o.Heads),
-		flushes:  flushes, spare: spare,
+		idle:     idle, flushes: flushes, spare: spare,
 	}
 	go c.run()
-	go (&flusher{Store: s, figures: figures, rounds: flushes, flushed: flushed}).run()
+	go (&flusher{Store: s, figures: figures, idle: idle, rounds: flushes, flushed: flushed}).run()
 	go tell(flushed, spare, s.stopped)
 }
 
@@ -160,16 +160,37 @@ func (c *committer) run() {
 	}
 }
 
-// commit makes one batch of first and of all that comes until the flusher takes it. With a full disk it refuses first.
+// commit makes one batch of first, of what is queued now, and of what is queued when the flusher is through with the batch
+// before: to wake for each op meanwhile would cost more than to stage it. With a full disk it refuses first.
 func (c *committer) commit(first op) {
 	if err := c.roomy(); err != nil {
 		first.finish(err)
 		return
 	}
 	c.begin()
-	for next := first; next != nil; next = c.more() {
-		c.ops = append(c.ops, next)
-		c.errs = append(c.errs, next.stage(c))
+	c.stage(first)
+	c.drain()
+	<-c.idle
+	c.drain()
+	c.flushes <- c.round
+	c.letGo()
+}
+
+// stage has an op put itself into the batch.
+func (c *committer) stage(o op) {
+	c.ops = append(c.ops, o)
+	c.errs = append(c.errs, o.stage(c))
+}
+
+// drain stages what is queued, until the batch is full.
+func (c *committer) drain() {
+	for !c.round.full() {
+		select {
+		case o := <-c.queue:
+			c.stage(o)
+		default:
+			return
+		}
 	}
 }
 
@@ -184,27 +205,6 @@ func (c *committer) roomy() error {
 	}
 	c.noRoom = err != nil
 	return err
-}
-
-// more is the next op for the batch; nil when the batch has been given to the flusher.
-func (c *committer) more() op {
-	if !c.round.full() {
-		select {
-		case o := <-c.queue:
-			return o
-		default:
-		}
-		select {
-		case o := <-c.queue:
-			return o
-		case c.flushes <- c.round:
-			c.letGo()
-			return nil
-		}
-	}
-	c.flushes <- c.round
-	c.letGo()
-	return nil
 }
 
 // begin takes a round for the next batch: not the one before, which comes last.

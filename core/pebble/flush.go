@@ -15,14 +15,17 @@ import (
 type flusher struct {
 	*Store
 	figures *figures
-	rounds  <-chan *round // from the committer, that closes it; without room: it takes one when it has none
-	flushed chan<- *round // to the teller
+	idle    chan<- struct{} // of length 1, to the committer: it has no round
+	rounds  <-chan *round   // from the committer, one for each token, which closes it
+	flushed chan<- *round   // to the teller
 }
 
 func (f *flusher) run() {
 	defer close(f.flushed)
+	f.idle <- struct{}{}
 	for r := range f.rounds {
 		r.failed = f.flush(r)
+		f.idle <- struct{}{}
 		f.flushed <- r
 	}
 }

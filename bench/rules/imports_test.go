@@ -53,7 +53,8 @@ var inside = map[string]sees{
 	"core/hooktool":              {"core/hooks core/plugin scripts/engine scripts/pages", "core/admin core/im idl"},
 	"core/server":                {contract + " core/archive core/dispatch core/fanout core/hooks core/rpc core/limit core/redis core/sql core/pebble scripts/engine scripts/pages", "core/engines"},
 	"core":                       {"conf conf/tracing core/admin core/command core/plugin core/server plugins", ""},
-	"scripts/engine":             {"", ""},
+	"scripts/engine":             {"scripts/engine/texts", ""},
+	"scripts/engine/texts":       {"", ""},
 	"scripts/pages":              {"scripts/engine", ""},
 	"scripts/stubs":              {"scripts/engine", ""},
 
@@ -117,7 +118,7 @@ var homes = map[string]string{
 	"github.com/MicahParks/jwkset":        "plugins/account",
 	"github.com/minio/minio-go":           "plugins/file",
 	"golang.org/x/crypto":                 "plugins/account edge/certs",
-	"golang.org/x/text":                   "plugins/account plugins/chat plugins/room plugins/group plugins/social scripts/engine",
+	"golang.org/x/text":                   "plugins/account plugins/chat plugins/room plugins/group plugins/social scripts/engine/texts",
 	"golang.org/x/time":                   "plugins/account edge/gateway",
 	"golang.org/x/sys":                    "edge/gateway core/rpc edge/rpc bench/limit bench/load bench/proc",
 	"github.com/redis/go-redis":           "core/redis",

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"freeim/scripts/engine/texts"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -179,7 +181,7 @@ func (v *vm) giveSettings(L *lua.LState, s *section) {
 // noSetting is config.key for a key that is not declared.
 func (v *vm) noSetting(L *lua.LState, s *section) int {
 	key := L.Get(2).String()
-	v.spend(L, len(s.values)*min(len(key), maxNearest)/4+1) // of what nearest does
+	v.spend(L, len(s.values)*min(len(key), texts.MaxName)/4+1) // of what nearest does
 	L.RaiseError("%s is not declared; %s", s.path(clip(key, 64)), nearest(key, slices.Collect(maps.Keys(s.values))))
 	return 0
 }
@@ -394,4 +396,13 @@ func (t *tester) config(L *lua.LState) int {
 	t.b.opts.trying.version++
 	t.v.configure(t.b.opts.trying)
 	return 0
+}
+
+// nearest says which of known was likely meant.
+func nearest(name string, known []string) string {
+	best := texts.Closest(name, known, math.MaxInt32)
+	if best == "" {
+		return "there is nothing to set"
+	}
+	return "the nearest is " + best
 }

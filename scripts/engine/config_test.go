@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 )
@@ -141,21 +140,5 @@ func TestMissedKeysAreCharged(t *testing.T) {
 	v := judged(t.Context(), b, "hello")
 	if f, _ := v.Err.(*Fault); f == nil || f.Kind != FaultBudget {
 		t.Errorf("got %+v, want the budget spent", v)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	for _, test := range []struct{ name, want string }{
-		{"huors", "hours"}, {"hour", "hours"}, {"mod", "mode"}, {"hots", "hosts"}, {"", "mode"}, {strings.Repeat("x", 100) + "mode", "hosts"},
-	} {
-		if got := closest(test.name, []string{"mode", "hours", "hosts"}, math.MaxInt32); got != test.want {
-			t.Errorf("%q: got %q, want %q", test.name, got, test.want)
-		}
-	}
-	if got := closest("hours", []string{"mode", "years"}, 4); got != "years" {
-		t.Errorf("got %q", got)
-	}
-	if got := closest("hours", []string{"mode", "minutes"}, 3); got != "" {
-		t.Errorf("got %q, want that none is near", got)
 	}
 }

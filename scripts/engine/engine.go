@@ -173,7 +173,7 @@ func (e *Engine) complete(ctx context.Context, t tree, findings []Finding) (*bun
 	}
 	if len(findings) > 0 && e.linted != t.hash {
 		e.linted = t.hash
-		e.opts.Log.Warn("scripts look wrong in places", "bundle", t.hash, "findings", texts(findings))
+		e.opts.Log.Warn("scripts look wrong in places", "bundle", t.hash, "findings", findingLines(findings))
 	}
 	return b, nil
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"freeim/scripts/engine/texts"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -141,9 +143,9 @@ func (j *judgement) repeats(h *hook) bool {
 	if key == "" || len(text) <= utf8.UTFMax*short && utf8.RuneCountInString(text) <= short {
 		return false
 	}
-	c, _ := j.b.comparing.Get().(*comparer)
+	c, _ := j.b.comparing.Get().(*texts.Comparer)
 	if c == nil {
-		c = new(comparer)
+		c = new(texts.Comparer)
 	}
 	defer j.b.comparing.Put(c)
 	n := j.memory().alike(windowKey{key, one.within.span(trying)}, compared(text), min(max(one.alike.in(trying), 0), 1), c, j.frozen())

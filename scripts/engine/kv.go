@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"freeim/scripts/engine/texts"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -234,7 +236,7 @@ func (v *vm) countAlike(L *lua.LState) int {
 // compared is what is compared of a text: how its beginning looks. However long a text is, and however much of it shows
 // nothing, no more of it is looked at.
 func compared(text string) string {
-	return firstLetters(skeleton(firstLetters(text, saidLooked)), saidLetters)
+	return firstLetters(texts.Skeleton(firstLetters(text, saidLooked)), saidLetters)
 }
 
 // firstLetters is the beginning of a text, at most so many characters.

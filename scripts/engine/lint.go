@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"freeim/scripts/engine/texts"
+
 	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
 )
@@ -235,7 +237,7 @@ func (l *linter) nearest(name string, among []string) string {
 	if l.hints++; l.hints > maxHints {
 		return ""
 	}
-	best := closest(name, among, min(2, len(name)/3)+1)
+	best := texts.Closest(name, among, min(2, len(name)/3)+1)
 	if best == "" || best == name {
 		return ""
 	}
@@ -253,8 +255,8 @@ func refusal(all []Finding) error {
 	return errors.Join(faults...)
 }
 
-// texts are the findings as lines.
-func texts(all []Finding) (out []string) {
+// findingLines are the findings as lines.
+func findingLines(all []Finding) (out []string) {
 	for _, f := range all {
 		out = append(out, f.String())
 	}

@@ -3,6 +3,8 @@ package engine
 import (
 	"unicode"
 	"unicode/utf8"
+
+	"freeim/scripts/engine/texts"
 )
 
 // loose says which evasions a word list sees through.
@@ -23,24 +25,24 @@ const (
 
 // key is what a character is compared by, and the part it plays.
 func (l loose) key(r rune) (rune, int) {
-	if ideographic(r) {
+	if texts.Ideographic(r) {
 		return r, isLetter
 	}
-	k := foldRune(r)
+	k := texts.FoldRune(r)
 	if k < utf8.RuneSelf {
 		if l.confusables {
-			k = looksLike(k)
+			k = texts.LooksLike(k)
 		}
 		if isAlpha(byte(k)) || isDigit(byte(k)) {
 			return k, isLetter
 		}
 		return k, isSeparator
 	}
-	if invisible(r) || l.confusables && mark(r) {
+	if texts.Invisible(r) || l.confusables && texts.Mark(r) {
 		return 0, isInvisible
 	}
 	if l.confusables {
-		k = looksLike(k)
+		k = texts.LooksLike(k)
 	}
 	if unicode.IsLetter(k) || unicode.IsDigit(k) || unicode.IsMark(k) {
 		return k, isLetter
@@ -157,7 +159,7 @@ func (w *wordList) scanLoose(text []rune, t *toll, found func(match) bool) {
 func (w *wordList) whole(text []rune, hit match) bool {
 	cut := func(inner, outer rune) bool {
 		inner, _ = w.loose.key(inner)
-		return joins(inner, foldRune(outer))
+		return joins(inner, texts.FoldRune(outer))
 	}
 	if hit.from > 0 && cut(text[hit.from], text[hit.from-1]) {
 		return false

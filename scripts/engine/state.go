@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"freeim/scripts/engine/texts"
+
 	"github.com/maypok86/otter/v2"
 )
 
@@ -242,7 +244,7 @@ func (one *said) weight() int {
 
 // alike counts a text that is nearly what was said last under the key, and gives how many such there were within the
 // span. Any other text is what was said last from then on: 0.
-func (s *state) alike(k windowKey, looks string, least float64, t *comparer, now int64) float64 {
+func (s *state) alike(k windowKey, looks string, least float64, t *texts.Comparer, now int64) float64 {
 	one, found := s.said.GetIfPresent(k)
 	if !found {
 		one, _ = s.said.SetIfAbsent(k, &said{room: saidRoom})
@@ -255,10 +257,10 @@ func (s *state) alike(k windowKey, looks string, least float64, t *comparer, now
 }
 
 // again is alike, and reports whether the text takes more room than was weighed.
-func (one *said) again(span int64, looks string, least float64, t *comparer, now int64) (n float64, grown bool) {
+func (one *said) again(span int64, looks string, least float64, t *texts.Comparer, now int64) (n float64, grown bool) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	if now < one.until && (one.looks == looks || t.similarity(one.looks, looks, least) >= least) {
+	if now < one.until && (one.looks == looks || t.Similarity(one.looks, looks, least) >= least) {
 		return one.add(span, 1, now), false
 	}
 	one.looks, one.until = looks, now+span

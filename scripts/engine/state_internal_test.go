@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"freeim/scripts/engine/texts"
 )
 
 func testState(t *testing.T, now func() time.Time) *state {
@@ -49,7 +51,7 @@ func TestStateIsBounded(t *testing.T) {
 	for i := range 2 * (2 << 20) / set * maxUniq {
 		s.uniq(windowKey{fmt.Sprint(i / maxUniq), maxTTL}, fmt.Sprint(i), now)
 	}
-	var c comparer
+	var c texts.Comparer
 	for i := range 2 * (2 << 20) / (1200 + kvOverhead) {
 		k := windowKey{fmt.Sprint(i), maxTTL}
 		s.alike(k, "short", 1, &c, now)
@@ -215,5 +217,22 @@ func TestForeignKV(t *testing.T) {
 	b.opts.state, s = s, b.opts.state
 	if v.Err == nil || !strings.Contains(v.Err.Error(), "im.kv: no answer") {
 		t.Errorf("got %v, want the store's error", v.Err)
+	}
+}
+
+// TestCompared: of a long text its beginning is looked at and no more, whatever it is of.
+func TestCompared(t *testing.T) {
+	const hidden = "\u200B"
+	for _, row := range []struct{ text, want string }{
+		{"PАУРАL", texts.Skeleton("paypal")},
+		{strings.Repeat("A", 64<<10), strings.Repeat("a", saidLetters)},
+		{strings.Repeat("é", 32<<10), strings.Repeat("e", saidLetters)},
+		{strings.Repeat(hidden, saidLooked-2) + "abc", "ab"},
+		{strings.Repeat(hidden+"a", saidLooked), strings.Repeat("a", saidLetters)},
+		{strings.Repeat(hidden, saidLooked) + "a", ""},
+	} {
+		if got := compared(row.text); got != row.want {
+			t.Errorf("of %.20q: got %.40q, want %.40q", row.text, got, row.want)
+		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"freeim/scripts/engine/texts"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -81,7 +83,7 @@ type vm struct {
 	used     int    // units of the last call
 	spelt    string // a text that is searched
 	runes    []rune // its characters
-	comparer comparer
+	comparer texts.Comparer
 
 	// Since the VM was made.
 	res     int // regular expressions

@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"freeim/scripts/engine/texts"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -56,7 +58,7 @@ func newWordList(words []string, how loose) *wordList {
 	w := &wordList{words: words, loose: how}
 	var sorted []folded
 	for number, word := range words {
-		runes := []rune(fold(word))
+		runes := []rune(texts.Fold(word))
 		if how != (loose{}) {
 			var gaps int32
 			runes, gaps = how.word(word)
@@ -209,7 +211,7 @@ func (w *wordList) scan(text []rune, t *toll, found func(match) bool) {
 		if r < utf8.RuneSelf {
 			k = w.plain[r].k
 		} else {
-			k = foldRune(r)
+			k = texts.FoldRune(r)
 		}
 		node = w.step(node, k)
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
@@ -275,7 +277,7 @@ func spaced(r rune) bool {
 	if r < 0x80 {
 		return isAlpha(byte(r)) || isDigit(byte(r))
 	}
-	return !ideographic(r) && (unicode.IsLetter(r) || unicode.IsDigit(r)) &&
+	return !texts.Ideographic(r) && (unicode.IsLetter(r) || unicode.IsDigit(r)) &&
 		!unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
 }
 

@@ -48,3 +48,38 @@ func TestWordsAtTheRoot(t *testing.T) {
 		t.Fatalf("found %d words, too few to tell", found)
 	}
 }
+
+// Whatever a stranger writes: no panic, and what is found is in the text.
+func FuzzWords(f *testing.F) {
+	for _, seed := range []string{"https://a.example/x", "@all 👍🏽 🇩🇪", "ЅР0ІLЕR", "\xff://\xff@", "a.com:80/?#", "s p o i l e r"} {
+		f.Add(seed, "spoiler")
+	}
+	f.Fuzz(func(t *testing.T, text, word string) {
+		for _, how := range []loose{{true, false}, {false, true}, {true, true}} {
+			if !how.fits(word) {
+				continue
+			}
+			newWordList([]string{word}, how).scan([]rune(text), &toll{}, func(m match) bool {
+				if m.from < 0 || m.from >= m.to || m.to > len([]rune(text)) {
+					t.Errorf("match %v in %q", m, text)
+				}
+				return true
+			})
+		}
+	})
+}
+
+// written is a text such as people write, and such as they do not: of one or more of plain ASCII, Latin with
+// accents, ideographs, full-width forms and octets that are no characters.
+func written(most int) string {
+	kinds := []string{"abcdefghij ABIO01l|!@$.,-_\x00\x7f", "éÉüßñÇİıſØ\u0301", "好明天的我们，。ａＡ１", "ѕроАВКαΩκ\u200B\u0338", "\xff\xc3\xe5\xa5\xf0\x9f\xed\xa0\x80"}
+	parts := strings.Split(kinds[rand.N(len(kinds))], "")
+	for range rand.N(3) {
+		parts = append(parts, strings.Split(kinds[rand.N(len(kinds))], "")...)
+	}
+	var text strings.Builder
+	for range rand.N(most) {
+		text.WriteString(parts[rand.N(len(parts))])
+	}
+	return text.String()
+}

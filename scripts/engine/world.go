@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"time"
+
+	"freeim/scripts/engine/texts"
 )
 
 // ops are what scripts do with memory: im.kv, im.rate and im.count.
@@ -15,7 +17,7 @@ type ops interface {
 	rate(k rateKey, now int64) (ok bool, retry time.Duration)
 	count(k windowKey, add float64, now int64) float64
 	uniq(k windowKey, member string, now int64) int
-	alike(k windowKey, looks string, least float64, t *comparer, now int64) float64
+	alike(k windowKey, looks string, least float64, t *texts.Comparer, now int64) float64
 	common() Shared
 }
 
@@ -163,6 +165,6 @@ func (t *tape) uniq(k windowKey, member string, now int64) int {
 	return int(t.through(seenOp{N: float64(t.inner.uniq(k, member, now))}, "uniq", k.key, k.span.String()).N)
 }
 
-func (t *tape) alike(k windowKey, looks string, least float64, c *comparer, now int64) float64 {
+func (t *tape) alike(k windowKey, looks string, least float64, c *texts.Comparer, now int64) float64 {
 	return t.through(seenOp{N: t.inner.alike(k, looks, least, c, now)}, "alike", k.key, k.span.String()).N
 }

@@ -1,4 +1,4 @@
-package engine
+package texts
 
 import (
 	"math/rand/v2"
@@ -12,7 +12,7 @@ import (
 // different pairs, longer and shorter than the room that there is.
 func TestSimilarityCounts(t *testing.T) {
 	plain := func(a, b string) float64 {
-		a, b = fold(a), fold(b)
+		a, b = Fold(a), Fold(b)
 		counts, n, m, common := map[uint64]int{}, 0, 0, 0
 		for p := range pairs(a) {
 			counts[p]++
@@ -61,7 +61,7 @@ func TestSimilarityCounts(t *testing.T) {
 		}
 		return same(string(a), string(b))
 	}
-	if err := quick.Check(func(a, b string) bool { return same(fold(a), fold(b)) && same(text(), text()) && alike() }, nil); err != nil {
+	if err := quick.Check(func(a, b string) bool { return same(Fold(a), Fold(b)) && same(text(), text()) && alike() }, nil); err != nil {
 		t.Error(err)
 	}
 	octets := func(begin, a, b, end []byte) bool { // also what is no UTF-8, with the same around it
@@ -97,6 +97,6 @@ func BenchmarkSimilarity(b *testing.B) {
 func BenchmarkSkeleton(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		skeleton("Shall we meet at the station, as always? Bring the book that I gave you in 2019, and some bread. See you there at nine!")
+		Skeleton("Shall we meet at the station, as always? Bring the book that I gave you in 2019, and some bread. See you there at nine!")
 	}
 }

@@ -1,24 +1,13 @@
-package engine
+package texts
 
-import "math"
+// MaxName is how many octets of a name Closest compares with others.
+const MaxName = 64
 
-// maxNearest is how many octets of a name are compared with others.
-const maxNearest = 64
-
-// nearest says which of known was likely meant.
-func nearest(name string, known []string) string {
-	best := closest(name, known, math.MaxInt32)
-	if best == "" {
-		return "there is nothing to set"
-	}
-	return "the nearest is " + best
-}
-
-// closest is the one of among that is nearest to name, in the order of the alphabet the
+// Closest is the one of among that is nearest to name, in the order of the alphabet the
 // first of those; empty: all are as far as most. Of a long name the beginning is compared.
-func closest(name string, among []string, most int) (best string) {
-	if len(name) > maxNearest {
-		name = name[:maxNearest]
+func Closest(name string, among []string, most int) (best string) {
+	if len(name) > MaxName {
+		name = name[:MaxName]
 	}
 	for _, other := range among {
 		if d := distance(name, other, most+1); d < most || d == most && best != "" && other < best {

@@ -1,4 +1,4 @@
-package engine
+package texts
 
 import (
 	"math/rand/v2"
@@ -13,11 +13,11 @@ import (
 // What is read without the tables of Unicode is what they say.
 func TestIdeographic(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
-		if !ideographic(r) {
+		if !Ideographic(r) {
 			continue
 		}
-		alone := unicode.ToLower(r) == r && looksLike(r) == r && norm.NFKD.String(string(r)) == string(r)
-		if !alone || !unicode.IsLetter(r) || !unicode.Is(unicode.Han, r) || invisible(r) || mark(r) {
+		alone := unicode.ToLower(r) == r && LooksLike(r) == r && norm.NFKD.String(string(r)) == string(r)
+		if !alone || !unicode.IsLetter(r) || !unicode.Is(unicode.Han, r) || Invisible(r) || Mark(r) {
 			t.Fatalf("%U does not stand for itself only", r)
 		}
 	}
@@ -43,7 +43,7 @@ func written(most int) string {
 func TestSkeleton(t *testing.T) {
 	same := func(text string) {
 		t.Helper()
-		if got, want := skeleton(text), oddSkeleton(text); got != want {
+		if got, want := Skeleton(text), oddSkeleton(text); got != want {
 			t.Fatalf("%+q: got %+q, want %+q", text, got, want)
 		}
 	}
@@ -66,22 +66,5 @@ func TestSkeleton(t *testing.T) {
 	for n := range 1200 { // the room for most texts ends somewhere
 		same(strings.Repeat("A", n))
 		same(strings.Repeat("A", n) + "好")
-	}
-}
-
-// TestCompared: of a long text its beginning is looked at and no more, whatever it is of.
-func TestCompared(t *testing.T) {
-	const hidden = "\u200B"
-	for _, row := range []struct{ text, want string }{
-		{"PАУРАL", skeleton("paypal")},
-		{strings.Repeat("A", 64<<10), strings.Repeat("a", saidLetters)},
-		{strings.Repeat("é", 32<<10), strings.Repeat("e", saidLetters)},
-		{strings.Repeat(hidden, saidLooked-2) + "abc", "ab"},
-		{strings.Repeat(hidden+"a", saidLooked), strings.Repeat("a", saidLetters)},
-		{strings.Repeat(hidden, saidLooked) + "a", ""},
-	} {
-		if got := compared(row.text); got != row.want {
-			t.Errorf("of %.20q: got %.40q, want %.40q", row.text, got, row.want)
-		}
 	}
 }

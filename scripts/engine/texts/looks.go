@@ -1,4 +1,4 @@
-package engine
+package texts
 
 import (
 	"strings"
@@ -6,18 +6,19 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
 )
 
-// plainLooks is looksLike of ASCII, which most texts are of: by the character's number.
+// plainLooks is LooksLike of ASCII, which most texts are of: by the character's number.
 const plainLooks = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f" +
 	" l\"#s%&'()*t,-./olzeas6tbg:;<=>?" +
 	"aABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_" +
 	"`abcdefghljklmnopqrstuvwxyz{l}~\x7f"
 
-// looksLike maps a folded character to the Latin letter that readers take it for:
+// LooksLike maps a folded character to the Latin letter that readers take it for:
 // Cyrillic and Greek letters, Latin ones with marks, and the digits and signs of
 // "leet". i, l, 1 and | are one.
-func looksLike(r rune) rune {
+func LooksLike(r rune) rune {
 	if r >= 0 && r < utf8.RuneSelf {
 		return rune(plainLooks[r])
 	}
@@ -76,30 +77,30 @@ func looksLike(r rune) rune {
 	return r
 }
 
-// invisible reports what shows nothing: zero-width and other format characters.
-func invisible(r rune) bool {
+// Invisible reports what shows nothing: zero-width and other format characters.
+func Invisible(r rune) bool {
 	return r >= 0x80 && (unicode.Is(unicode.Cf, r) || r == '\u034F' || r == '\u115F' || r == '\u1160' || r == '\u3164' || r >= '\uFE00' && r <= '\uFE0F')
 }
 
-// mark reports a mark that sits on the letter before it, in scripts that can do
+// Mark reports a mark that sits on the letter before it, in scripts that can do
 // without.
-func mark(r rune) bool {
+func Mark(r rune) bool {
 	return r >= '\u0300' && r <= '\u036F' || r >= '\u1AB0' && r <= '\u1AFF' || r >= '\u1DC0' && r <= '\u1DFF' || r >= '\u20D0' && r <= '\u20FF'
 }
 
-// skeleton is what a text looks like: texts with equal skeletons are taken for
+// Skeleton is what a text looks like: texts with equal skeletons are taken for
 // one another.
-func skeleton(text string) string {
+func Skeleton(text string) string {
 	var room [512]byte // of most texts
 	out := room[:0]
 	if len(text) > len(room) {
 		out = make([]byte, 0, len(text))
 	}
 	for _, r := range text {
-		switch k := foldRune(r); {
+		switch k := FoldRune(r); {
 		case k < utf8.RuneSelf:
 			out = append(out, plainLooks[k])
-		case ideographic(r):
+		case Ideographic(r):
 			out = utf8.AppendRune(out, r)
 		default:
 			return oddSkeleton(text)
@@ -108,13 +109,30 @@ func skeleton(text string) string {
 	return string(out)
 }
 
-// oddSkeleton is the skeleton of any text; the other one is for ASCII, full-width forms and
+// oddSkeleton is the Skeleton of any text; the other one is for ASCII, full-width forms and
 // ideographs, which act on nothing beside them.
 func oddSkeleton(text string) string {
 	return norm.NFC.String(strings.Map(func(r rune) rune {
-		if r >= utf8.RuneSelf && (mark(r) || invisible(r)) {
+		if r >= utf8.RuneSelf && (Mark(r) || Invisible(r)) {
 			return -1
 		}
-		return looksLike(foldRune(r))
+		return LooksLike(FoldRune(r))
 	}, norm.NFKD.String(text)))
+}
+
+// Normalize is the text in NFKC: composed letters, and compatible forms made plain.
+func Normalize(text string) string { return norm.NFKC.String(text) }
+
+// Width is how many columns a text takes: wide characters 2, marks and invisible ones 0.
+func Width(text string) (columns int) {
+	for _, r := range text {
+		switch kind := width.LookupRune(r).Kind(); {
+		case Mark(r) || Invisible(r) || unicode.In(r, unicode.Mn, unicode.Me, unicode.Cc):
+		case kind == width.EastAsianWide || kind == width.EastAsianFullwidth:
+			columns += 2
+		default:
+			columns++
+		}
+	}
+	return columns
 }

@@ -53,8 +53,9 @@ var inside = map[string]sees{
 	"core/hooktool":              {"core/hooks core/plugin scripts/engine scripts/pages", "core/admin core/im idl"},
 	"core/server":                {contract + " core/archive core/dispatch core/fanout core/hooks core/rpc core/limit core/redis core/sql core/pebble scripts/engine scripts/pages", "core/engines"},
 	"core":                       {"conf conf/tracing core/admin core/command core/plugin core/server plugins", ""},
-	"scripts/engine":             {"scripts/engine/texts", ""},
+	"scripts/engine":             {"scripts/engine/texts scripts/engine/wordlist", ""},
 	"scripts/engine/texts":       {"", ""},
+	"scripts/engine/wordlist":    {"scripts/engine/texts", ""},
 	"scripts/pages":              {"scripts/engine", ""},
 	"scripts/stubs":              {"scripts/engine", ""},
 

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freeim/scripts/engine/wordlist"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -25,7 +27,7 @@ type bundle struct {
 	tests       int                           // how many of its own tests passed
 	zones       zones
 	shapes      sync.Map // reflect.Type: *typeShape, of requests
-	words       wordCache
+	words       *wordlist.Cache
 	spelling    sync.Pool   // of *[]rune: texts that gates look at
 	comparing   sync.Pool   // of *comparer: of gates
 	expressions expressions // of im.re
@@ -62,10 +64,11 @@ func build(ctx context.Context, t tree, opts *Options, active *bundle) (*bundle,
 // told of every line that runs.
 func assemble(ctx context.Context, t tree, opts *Options, active *bundle, covered *coverage) (*bundle, error) {
 	b := &bundle{tree: t, opts: opts, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}, covered: covered}
-	b.words.lists = map[[32]byte]*wordList{}
+	var older *wordlist.Cache
 	if active != nil {
-		b.words.older = &active.words
+		older = active.words
 	}
+	b.words = wordlist.NewCache(older)
 	if err := b.compile(ctx); err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func (e *Engine) activate(b *bundle) {
 	e.mu.Unlock()
 	e.ticker.close()
 	e.ticker = newTicker(b, e.opts.Now, e.aside.share)
-	b.words.settle()
+	b.words.Settle()
 	e.offer()
 	if old != nil {
 		old.pool.close()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"freeim/scripts/engine/wordlist"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -17,10 +19,10 @@ type gate struct {
 	set   bool     // it is a set
 	kinds []string // of conversations; nil: all
 
-	younger bound     // about accounts that are younger only
-	words   *wordList // about texts with one of these words only; nil: all
-	faster  pace      // about messages of those who send faster only
-	again   habit     // about messages that their sender said before only
+	younger bound          // about accounts that are younger only
+	words   *wordlist.List // about texts with one of these words only; nil: all
+	faster  pace           // about messages of those who send faster only
+	again   habit          // about messages that their sender said before only
 }
 
 // conversationTypes are what the option conversations may name.
@@ -50,7 +52,7 @@ func (v *vm) gateWhen(g *gate, value lua.LValue) bool {
 // gateWords reads the option words.
 func gateWords(g *gate, value lua.LValue) (ok bool) {
 	if handle, isHandle := value.(*lua.LUserData); isHandle {
-		g.words, ok = handle.Value.(*wordList)
+		g.words, ok = handle.Value.(*wordlist.List)
 	}
 	return ok
 }
@@ -103,16 +105,16 @@ const mostGateVisits = 4096
 
 // tells reports whether a text has one of the gate's words.
 func (g *gate) tells(text []rune) (found bool) {
-	t := toll{most: mostGateVisits}
-	g.words.scan(text, &t, func(match) bool {
+	m := wordlist.Meter{Most: mostGateVisits}
+	g.words.Scan(text, &m, func(wordlist.Match) bool {
 		found = true
 		return false
 	})
-	return found || t.refused
+	return found || m.Refused()
 }
 
 func (g *gate) same(other *gate) bool {
-	return g.words.same(other.words) && g.when == other.when && g.given == other.given && g.usual == other.usual && g.younger == other.younger && g.faster == other.faster && g.again == other.again && slices.Equal(g.kinds, other.kinds)
+	return g.words.Same(other.words) && g.when == other.when && g.given == other.given && g.usual == other.usual && g.younger == other.younger && g.faster == other.faster && g.again == other.again && slices.Equal(g.kinds, other.kinds)
 }
 
 // String is how operators read it; empty: the hook is always asked.
@@ -128,7 +130,7 @@ func (g *gate) String() string {
 		parts = append(parts, "younger than "+g.younger.path)
 	}
 	if g.words != nil {
-		parts = append(parts, fmt.Sprintf("with one of %d words", len(g.words.words)))
+		parts = append(parts, fmt.Sprintf("with one of %d words", g.words.Len()))
 	}
 	if g.faster.than.path != "" {
 		parts = append(parts, "faster than "+g.faster.than.path+" per "+g.faster.per.path)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"reflect"
 	"runtime"
 	"strings"
@@ -16,8 +15,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"freeim/scripts/engine/texts"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -760,55 +757,6 @@ func TestChainTimeEnds(t *testing.T) {
 	j.marked = time.Now().Add(-time.Hour) // not scheduled, and not once seen to run
 	if j.spend(3*time.Millisecond, false); j.spent-spent != time.Millisecond {
 		t.Errorf("charged %v for a third of 3 ms", j.spent-spent)
-	}
-}
-
-// Words against a search that is too simple to be wrong.
-func TestWordsAgainstASimpleSearch(t *testing.T) {
-	random := rand.New(rand.NewPCG(7, 7))
-	text := func(n int) string {
-		out := make([]rune, n)
-		for i := range out {
-			out[i] = []rune("abAB 坏话ａ")[random.IntN(8)]
-		}
-		return string(out)
-	}
-	for range 3000 {
-		var words []string
-		for range 1 + random.IntN(6) {
-			words = append(words, strings.TrimSpace(text(1+random.IntN(4))))
-		}
-		list, subject := newWordList(words, loose{}), []rune(text(random.IntN(20)))
-		var want match
-		found := false
-		for from := range subject {
-			for to := len(subject); to > from && !found; to-- {
-				for number, word := range words {
-					hit := match{from, to, number}
-					if texts.Fold(word) == texts.Fold(string(subject[from:to])) && whole(subject, hit) {
-						want, found = hit, true
-						break
-					}
-				}
-			}
-		}
-		got, ok := list.first(subject, &toll{})
-		if ok != found || got.from != want.from || got.to != want.to {
-			t.Fatalf("words %q in %q: got %v %v, want %v %v", words, string(subject), got, ok, want, found)
-		}
-	}
-}
-
-func TestWordsAreSharedAcrossBundles(t *testing.T) {
-	older := &wordCache{lists: map[[32]byte]*wordList{}}
-	first := older.get([]string{"a", "b"}, loose{})
-	next := &wordCache{lists: map[[32]byte]*wordList{}, older: older}
-	if next.get([]string{"a", "b"}, loose{}) != first || next.get([]string{"a"}, loose{}) == first {
-		t.Error("want the same list for the same words, and only for them")
-	}
-	next.settle()
-	if next.older != nil || next.get([]string{"a", "b"}, loose{}) != first {
-		t.Error("want the list kept and the older bundle let go")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"freeim/scripts/engine/wordlist"
 )
 
 // Replayed is what came of trying a bundle on recorded questions.
@@ -206,9 +208,7 @@ func (p *player) times() (p50, p99 time.Duration) {
 func (b *bundle) twin() (*bundle, error) {
 	patient := *b.opts
 	patient.Wall, patient.ChainWall, patient.VMs = b.opts.TestWall, b.opts.TestWall, 1
-	t := &bundle{tree: b.tree, protos: b.protos, opts: &patient, off: new(atomic.Bool)}
-	t.words.lists = map[[32]byte]*wordList{}
-	t.words.older = &b.words
+	t := &bundle{tree: b.tree, protos: b.protos, opts: &patient, off: new(atomic.Bool), words: wordlist.NewCache(b.words)}
 	first, err := newVM(t, true, false)
 	if err != nil {
 		return nil, err

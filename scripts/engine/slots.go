@@ -131,7 +131,7 @@ func (e *Engine) stage(b *bundle, p Policy, by By, disk bool) error {
 	}
 	e.unstage(b)
 	b.since = c.since
-	b.words.settle()
+	b.words.Settle()
 	e.mu.Lock()
 	e.switchHooks(b)
 	e.active.put(c)

@@ -1,4 +1,4 @@
-package engine
+package wordlist
 
 import (
 	"unicode"
@@ -7,10 +7,10 @@ import (
 	"freeim/scripts/engine/texts"
 )
 
-// loose says which evasions a word list sees through.
-type loose struct {
-	spacing     bool // s p o i l e r
-	confusables bool // ѕр0ïler
+// Options say which evasions a list sees through. The zero value: case and width only.
+type Options struct {
+	Spacing     bool // s p o i l e r
+	Confusables bool // ѕр0ïler
 }
 
 // maxGap is how many characters may stand between two letters of a word.
@@ -24,13 +24,13 @@ const (
 )
 
 // key is what a character is compared by, and the part it plays.
-func (l loose) key(r rune) (rune, int) {
+func (o Options) key(r rune) (rune, int) {
 	if texts.Ideographic(r) {
 		return r, isLetter
 	}
 	k := texts.FoldRune(r)
 	if k < utf8.RuneSelf {
-		if l.confusables {
+		if o.Confusables {
 			k = texts.LooksLike(k)
 		}
 		if isAlpha(byte(k)) || isDigit(byte(k)) {
@@ -38,10 +38,10 @@ func (l loose) key(r rune) (rune, int) {
 		}
 		return k, isSeparator
 	}
-	if texts.Invisible(r) || l.confusables && texts.Mark(r) {
+	if texts.Invisible(r) || o.Confusables && texts.Mark(r) {
 		return 0, isInvisible
 	}
-	if l.confusables {
+	if o.Confusables {
 		k = texts.LooksLike(k)
 	}
 	if unicode.IsLetter(k) || unicode.IsDigit(k) || unicode.IsMark(k) {
@@ -50,14 +50,14 @@ func (l loose) key(r rune) (rune, int) {
 	return k, isSeparator
 }
 
-// keyed is what loose.key says of a character.
+// keyed is what Options.key says of a character.
 type keyed struct {
 	k    rune
 	part int
 }
 
-// key is loose.key, from a table for ASCII.
-func (w *wordList) key(r rune) (rune, int) {
+// key is Options.key, from a table for ASCII.
+func (w *List) key(r rune) (rune, int) {
 	if r < utf8.RuneSelf {
 		return w.plain[r].k, w.plain[r].part
 	}
@@ -65,13 +65,13 @@ func (w *wordList) key(r rune) (rune, int) {
 }
 
 // word is a word as it is looked for, and how many gaps are its own.
-func (l loose) word(text string) (runes []rune, gaps int32) {
+func (o Options) word(text string) (runes []rune, gaps int32) {
 	gap := false
 	for _, r := range text {
-		k, part := l.key(r)
+		k, part := o.key(r)
 		switch {
 		case part == isInvisible:
-		case part == isSeparator && l.spacing:
+		case part == isSeparator && o.Spacing:
 			gap = len(runes) > 0
 		default:
 			if gap && joins(runes[len(runes)-1], k) {
@@ -84,26 +84,26 @@ func (l loose) word(text string) (runes []rune, gaps int32) {
 	return runes, gaps
 }
 
-// fits reports whether a word can be found: with spacing, signs are gaps, so a
+// Fits reports whether a word can be found: with spacing, signs are gaps, so a
 // word must not depend on them.
-func (l loose) fits(word string) bool {
+func (o Options) Fits(word string) bool {
 	for _, r := range word {
-		if k, part := l.key(r); l.spacing && part == isSeparator && !unicode.IsSpace(k) {
+		if k, part := o.key(r); o.Spacing && part == isSeparator && !unicode.IsSpace(k) {
 			return false
 		}
 	}
 	return true
 }
 
-// scanLoose is scan for a list with options. Letters that spaces separate are a
+// scanLoose is Scan for a list with options. Letters that spaces separate are a
 // word only if all of them are, or if there are as many as in the word itself:
 // else "as he" would hold "she". Scripts without spaces may have gaps anywhere.
-func (w *wordList) scanLoose(text []rune, t *toll, found func(match) bool) {
+func (w *List) scanLoose(text []rune, m *Meter, found func(Match) bool) {
 	type letter struct {
 		at          int32 // in text
 		gaps, solid int32 // pairs of letters up to here, with and without a gap
 	}
-	var letters [maxWordLen]letter // the last ones: no word is longer
+	var letters [MaxLength]letter // the last ones: no word is longer
 	var before rune
 	node, gap := int32(0), 0
 	now, seen := letter{}, 0
@@ -115,7 +115,7 @@ func (w *wordList) scanLoose(text []rune, t *toll, found func(match) bool) {
 		if part == isInvisible {
 			continue
 		}
-		if part == isSeparator && w.loose.spacing {
+		if part == isSeparator && w.loose.Spacing {
 			gap++
 			continue
 		}
@@ -134,19 +134,19 @@ func (w *wordList) scanLoose(text []rune, t *toll, found func(match) bool) {
 			continue
 		}
 		now.at = int32(i)
-		letters[seen%maxWordLen] = now
+		letters[seen%MaxLength] = now
 		seen++
 		for out := w.nodes[node].output; out != 0; out = w.nodes[w.nodes[out].fail].output {
-			if !t.visit() {
+			if !m.visit() {
 				return
 			}
 			n := &w.nodes[out]
-			first := letters[(seen-int(n.depth))%maxWordLen]
+			first := letters[(seen-int(n.depth))%MaxLength]
 			gaps, solid := now.gaps-first.gaps, now.solid-first.solid
 			if gaps != 0 && gaps != w.gaps[n.word] && (solid != 0 || gaps < 2) {
 				continue
 			}
-			hit := match{int(first.at), i + 1, int(n.word)}
+			hit := Match{int(first.at), i + 1, int(n.word)}
 			if w.whole(text, hit) && !found(hit) {
 				return
 			}
@@ -156,13 +156,13 @@ func (w *wordList) scanLoose(text []rune, t *toll, found func(match) bool) {
 
 // whole reports that hit does not cut a word of the text in two. A sign that
 // stands for a letter is one inside of the hit, and none beside it.
-func (w *wordList) whole(text []rune, hit match) bool {
+func (w *List) whole(text []rune, hit Match) bool {
 	cut := func(inner, outer rune) bool {
 		inner, _ = w.loose.key(inner)
 		return joins(inner, texts.FoldRune(outer))
 	}
-	if hit.from > 0 && cut(text[hit.from], text[hit.from-1]) {
+	if hit.From > 0 && cut(text[hit.From], text[hit.From-1]) {
 		return false
 	}
-	return hit.to == len(text) || !cut(text[hit.to-1], text[hit.to])
+	return hit.To == len(text) || !cut(text[hit.To-1], text[hit.To])
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"strings"
 
+	"freeim/scripts/engine/pattern"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -10,7 +12,7 @@ import (
 type replacer struct {
 	v    *vm
 	L    *lua.LState
-	m    *matcher
+	m    *pattern.Matcher
 	with lua.LValue // string, number, table or function
 	out  strings.Builder
 }
@@ -30,10 +32,10 @@ func (v *vm) strGsub(L *lua.LState) int {
 
 // replace builds the result and gives the number of replacements.
 func (r *replacer) replace(limit int) (count int) {
-	text, done := r.m.text, 0
+	text, done := r.m.Subject(), 0
 	for at := 0; count < limit && at <= len(text); {
-		before := r.m.used()
-		from, to, ok := r.m.find(at)
+		before := r.m.Used()
+		from, to, ok := r.m.Find(at)
 		r.v.settle(r.L, r.m, before)
 		if !ok {
 			break
@@ -45,7 +47,7 @@ func (r *replacer) replace(limit int) (count int) {
 		if from == to { // an empty match moves on by one octet
 			at++
 		}
-		if r.m.p.anchored {
+		if r.m.Anchored() {
 			break
 		}
 	}
@@ -64,7 +66,7 @@ func (r *replacer) write(part string) {
 // one writes what replaces the match.
 func (r *replacer) one(from, to int) {
 	r.v.spend(r.L, 1)
-	whole := r.m.text[from:to]
+	whole := r.m.Subject()[from:to]
 	var value lua.LValue
 	switch with := r.with.(type) {
 	case *lua.LTable:
@@ -91,10 +93,10 @@ func (r *replacer) one(from, to int) {
 
 // key is the first capture, or the whole match if there is none.
 func (r *replacer) key(whole string) lua.LValue {
-	if r.m.p.captures == 0 {
+	if r.m.Captures() == 0 {
 		return lua.LString(whole)
 	}
-	return r.m.value(0)
+	return captured(r.m, 0)
 }
 
 // template writes a replacement text: %0 is the match, %1 to %9 the captures.
@@ -111,14 +113,14 @@ func (r *replacer) template(text, whole string) {
 		c := rest[0]
 		text = rest[1:]
 		switch number := int(c) - '1'; {
-		case c == '0' || c == '1' && r.m.p.captures == 0:
+		case c == '0' || c == '1' && r.m.Captures() == 0:
 			r.write(whole)
 		case !isDigit(c):
 			r.write(string(rest[:1]))
-		case number >= r.m.p.captures:
+		case number >= r.m.Captures():
 			r.L.RaiseError("invalid capture index %%%c", c)
 		default:
-			r.write(r.m.value(number).String())
+			r.write(captured(r.m, number).String())
 		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"freeim/scripts/engine/pattern"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -760,39 +762,6 @@ func TestChainTimeEnds(t *testing.T) {
 	}
 }
 
-// FuzzPattern: no pattern and no subject may crash the matcher, or take more
-// steps than there are by more than one scan of the subject.
-func FuzzPattern(f *testing.F) {
-	for _, seed := range []string{"", "^a.-b$", "(%a+)%s*%1", "%b()", "%f[%w]%w+", "[^%a-z]*", "()", "a?a?a?b", "[", "%", "(", "[]]", "[a-]", "%b", "(()%1)"} {
-		f.Add(seed, "hello (world) aab")
-	}
-	f.Fuzz(func(t *testing.T, text, subject string) {
-		if len(subject) > 4<<10 {
-			return
-		}
-		for _, gmatch := range []bool{false, true} {
-			p, err := compilePattern(text, gmatch)
-			if err != nil {
-				continue
-			}
-			m := newMatcher(p, subject)
-			from, to, ok := m.find(0)
-			if m.steps < -3*len(subject)-10 {
-				t.Errorf("%q took %d steps too many", text, -m.steps)
-			}
-			if !ok || m.spent() {
-				continue
-			}
-			if from < 0 || to < from || to > len(subject) {
-				t.Fatalf("%q matched %d to %d of %d", text, from, to, len(subject))
-			}
-			for i := range p.captures {
-				m.value(i)
-			}
-		}
-	})
-}
-
 // FuzzScript: no source may crash the engine, or work for much longer than its
 // budget, while loading or in a hook.
 func FuzzScript(f *testing.F) {
@@ -854,7 +823,7 @@ func tryScript(t *testing.T, o *Options, source string) {
 	b.pool.replacing.Wait() // then nobody else touches idle
 	for _, v := range b.pool.idle {
 		// The largest single charge is that of the longest string.
-		if v.work > len(b.hooks)*(o.Instructions+maxString/64+maxSteps/stepsInUnit) {
+		if v.work > len(b.hooks)*(o.Instructions+maxString/64+pattern.MaxCost) {
 			t.Errorf("%d units of work of %d", v.work, o.Instructions)
 		}
 	}

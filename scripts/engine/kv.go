@@ -251,3 +251,5 @@ func firstLetters(text string, most int) string {
 	}
 	return text
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

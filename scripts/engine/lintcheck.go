@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"freeim/scripts/engine/pattern"
+
 	"github.com/yuin/gopher-lua/ast"
 )
 
@@ -340,23 +342,23 @@ func (f *linted) checkPattern(name string, args []ast.Expr, fn *function) {
 	if !slices.Contains([]string{"find", "match", "gmatch", "gsub"}, name) || len(args) == 0 || name == "find" && len(args) >= 3 {
 		return
 	}
-	line, pattern := args[0].Line(), f.kindOf(args[0])
-	if !pattern.literal || pattern.typ != "string" {
+	line, written := args[0].Line(), f.kindOf(args[0])
+	if !written.literal || written.typ != "string" {
 		f.warn(line, name, "dynamic-pattern", "the pattern is no literal: a text in it is read as a pattern; use %s", instead(name))
 		return
 	}
-	if _, err := compilePattern(pattern.text, name == "gmatch"); err != nil {
-		f.fail(fn, line, pattern.text, "bad-pattern", "%s", err)
+	if _, err := pattern.Compile(written.text, name == "gmatch"); err != nil {
+		f.fail(fn, line, written.text, "bad-pattern", "%s", err)
 		return
 	}
 	if name != "find" {
 		return
 	}
 	switch {
-	case !strings.ContainsAny(pattern.text, "^$()%.[]*+-?"):
-		f.warn(line, pattern.text, "plain-find", "%q has no special characters: say find(%q, 1, true), or im.text.contains", clip(pattern.text, 40), clip(pattern.text, 40))
-	case dotted.MatchString(pattern.text):
-		f.warn(line, pattern.text, "plain-find", "a dot stands for any character: say find(%q, 1, true), or write %%.", clip(pattern.text, 40))
+	case !strings.ContainsAny(written.text, "^$()%.[]*+-?"):
+		f.warn(line, written.text, "plain-find", "%q has no special characters: say find(%q, 1, true), or im.text.contains", clip(written.text, 40), clip(written.text, 40))
+	case dotted.MatchString(written.text):
+		f.warn(line, written.text, "plain-find", "a dot stands for any character: say find(%q, 1, true), or write %%.", clip(written.text, 40))
 	}
 }
 

@@ -3,6 +3,8 @@ package engine
 import (
 	"strings"
 
+	"freeim/scripts/engine/pattern"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -116,11 +118,15 @@ func (v *vm) strChar(L *lua.LState) int {
 }
 
 // matcher prepares argument 2 as a pattern for argument 1.
-func (v *vm) matcher(L *lua.LState, gmatch bool) *matcher {
+func (v *vm) matcher(L *lua.LState, gmatch bool) *pattern.Matcher {
 	text := L.CheckString(1)
 	v.subject(L, text)
-	return newMatcher(v.pattern(L, L.CheckString(2), gmatch), text)
+	return pattern.New(v.pattern(L, L.CheckString(2), gmatch), text)
 }
+
+// minSubject is how long a text may be, in octets, that is searched; 4 octets times
+// Options.MaxText when that is more, so that no message can make a rule fail by its length alone.
+const minSubject = 16 << 10
 
 // subject refuses texts that are longer than any message.
 func (v *vm) subject(L *lua.LState, text string) {
@@ -130,7 +136,7 @@ func (v *vm) subject(L *lua.LState, text string) {
 }
 
 // pattern compiles a pattern, or takes it from the few compiled last.
-func (v *vm) pattern(L *lua.LState, text string, gmatch bool) *pattern {
+func (v *vm) pattern(L *lua.LState, text string, gmatch bool) *pattern.Pattern {
 	key := text
 	if gmatch {
 		key = "gmatch " + text
@@ -139,7 +145,7 @@ func (v *vm) pattern(L *lua.LState, text string, gmatch bool) *pattern {
 		return p
 	}
 	v.spend(L, 5+len(text))
-	p, err := compilePattern(text, gmatch)
+	p, err := pattern.Compile(text, gmatch)
 	if err != nil {
 		L.RaiseError("%s", err)
 	}
@@ -151,10 +157,10 @@ func (v *vm) pattern(L *lua.LState, text string, gmatch bool) *pattern {
 }
 
 // settle pays for what m did since units before, and raises when it gave up.
-func (v *vm) settle(L *lua.LState, m *matcher, before int) {
-	v.spend(L, m.used()-before)
-	if m.spent() {
-		L.RaiseError("%s", errSteps)
+func (v *vm) settle(L *lua.LState, m *pattern.Matcher, before int) {
+	v.spend(L, m.Used()-before)
+	if m.Spent() {
+		L.RaiseError("%s", pattern.ErrSteps)
 	}
 }
 
@@ -172,7 +178,7 @@ func (v *vm) strFind(L *lua.LState) int {
 		return v.findPlain(L)
 	}
 	m := v.matcher(L, false)
-	from, to, ok := m.find(start(L, 3, len(m.text)))
+	from, to, ok := m.Find(start(L, 3, len(m.Subject())))
 	v.settle(L, m, 0)
 	if !ok {
 		L.Push(lua.LNil)
@@ -199,7 +205,7 @@ func (v *vm) findPlain(L *lua.LState) int {
 
 func (v *vm) strMatch(L *lua.LState) int {
 	m := v.matcher(L, false)
-	from, to, ok := m.find(start(L, 3, len(m.text)))
+	from, to, ok := m.Find(start(L, 3, len(m.Subject())))
 	v.settle(L, m, 0)
 	if !ok {
 		L.Push(lua.LNil)
@@ -209,28 +215,28 @@ func (v *vm) strMatch(L *lua.LState) int {
 }
 
 // pushMatch pushes the captures, or the whole match if the pattern has none.
-func (v *vm) pushMatch(L *lua.LState, m *matcher, from, to int) int {
-	if m.p.captures == 0 {
-		L.Push(lua.LString(m.text[from:to]))
+func (v *vm) pushMatch(L *lua.LState, m *pattern.Matcher, from, to int) int {
+	if m.Captures() == 0 {
+		L.Push(lua.LString(m.Subject()[from:to]))
 		return 1
 	}
 	return v.pushCaptures(L, m)
 }
 
-func (v *vm) pushCaptures(L *lua.LState, m *matcher) int {
-	for i := range m.p.captures {
-		L.Push(m.value(i))
+func (v *vm) pushCaptures(L *lua.LState, m *pattern.Matcher) int {
+	for i := range m.Captures() {
+		L.Push(captured(m, i))
 	}
-	return m.p.captures
+	return m.Captures()
 }
 
-// value is capture i: a text or a position.
-func (m *matcher) value(i int) lua.LValue {
-	c := m.captures[i]
-	if c.length == isPosition {
-		return lua.LNumber(c.start + 1)
+// captured is capture i: a text or a position.
+func captured(m *pattern.Matcher, i int) lua.LValue {
+	text, position := m.Capture(i)
+	if position > 0 {
+		return lua.LNumber(position)
 	}
-	return lua.LString(m.text[c.start : c.start+c.length])
+	return lua.LString(text)
 }
 
 // strGmatch looks for the next match only when it is asked for.
@@ -238,15 +244,15 @@ func (v *vm) strGmatch(L *lua.LState) int {
 	m := v.matcher(L, true)
 	next := 0
 	L.Push(L.NewFunction(func(L *lua.LState) int {
-		if next > len(m.text) {
+		if next > len(m.Subject()) {
 			L.Push(lua.LNil)
 			return 1
 		}
-		before := m.used()
-		from, to, ok := m.find(next)
+		before := m.Used()
+		from, to, ok := m.Find(next)
 		v.settle(L, m, before)
 		if !ok {
-			next = len(m.text) + 1
+			next = len(m.Subject()) + 1
 			L.Push(lua.LNil)
 			return 1
 		}

@@ -1,10 +1,11 @@
-package engine
+package pattern
 
 import "strings"
 
-// matcher tries one pattern on one subject. All attempts share the step budget.
-type matcher struct {
-	p        *pattern
+// Matcher tries one pattern on one subject. All its attempts share 100,000 steps. It belongs
+// to one goroutine; New makes it.
+type Matcher struct {
+	p        *Pattern
 	text     string
 	steps    int // left
 	captures [maxCaptures]capture
@@ -15,18 +16,20 @@ type capture struct{ start, length int }
 
 const isPosition = -1
 
-func newMatcher(p *pattern, text string) *matcher {
-	return &matcher{p: p, text: text, steps: maxSteps}
+// New makes a matcher of p on a subject.
+func New(p *Pattern, text string) *Matcher {
+	return &Matcher{p: p, text: text, steps: maxSteps}
 }
 
-// spent reports that the steps ran out; then no result counts.
-func (m *matcher) spent() bool { return m.steps < 0 }
+// Spent reports that the steps ran out; then no result counts.
+func (m *Matcher) Spent() bool { return m.steps < 0 }
 
-// used is the price of everything so far, in units of work.
-func (m *matcher) used() int { return (maxSteps - m.steps) / stepsInUnit }
+// Used is the price of everything so far, in units of work.
+func (m *Matcher) Used() int { return (maxSteps - m.steps) / stepsInUnit }
 
-// find looks for the first match at or after from.
-func (m *matcher) find(from int) (start, end int, ok bool) {
+// Find looks for the first match at or after octet from, which is at most the length of the
+// subject, and gives its octets [start, end).
+func (m *Matcher) Find(from int) (start, end int, ok bool) {
 	if m.p.literal != "" {
 		at := strings.Index(m.text[from:], m.p.literal)
 		m.steps -= len(m.text[from:]) / 16
@@ -36,19 +39,38 @@ func (m *matcher) find(from int) (start, end int, ok bool) {
 		if end := m.at(at); end >= 0 {
 			return at, end, true
 		}
-		if m.p.anchored || m.spent() {
+		if m.p.anchored || m.Spent() {
 			break
 		}
 	}
 	return 0, 0, false
 }
 
+// Subject is what the pattern is tried on.
+func (m *Matcher) Subject() string { return m.text }
+
+// Anchored reports whether the pattern matches at the place only where Find begins.
+func (m *Matcher) Anchored() bool { return m.p.anchored }
+
+// Captures is how many captures the pattern has, at most 32.
+func (m *Matcher) Captures() int { return m.p.captures }
+
+// Capture is capture i of the last match, counted from 0. Of a position capture, (), the
+// position is its octet, counted from 1, as Lua does; of any other it is 0.
+func (m *Matcher) Capture(i int) (text string, position int) {
+	c := m.captures[i]
+	if c.length == isPosition {
+		return "", c.start + 1
+	}
+	return m.text[c.start : c.start+c.length], 0
+}
+
 // at gives the end of a match that begins at i, or -1.
-func (m *matcher) at(i int) int { return m.match(i, 0) }
+func (m *Matcher) at(i int) int { return m.match(i, 0) }
 
 // match matches the items from n on at i. It calls itself once per quantifier or
 // capture at most, so its depth is bounded by the pattern's length.
-func (m *matcher) match(i, n int) int {
+func (m *Matcher) match(i, n int) int {
 	for ; n < len(m.p.items); n++ {
 		if m.steps--; m.steps < 0 {
 			return -1
@@ -86,14 +108,14 @@ func (m *matcher) match(i, n int) int {
 }
 
 // octet is 0 outside of the subject, as the frontier wants it.
-func (m *matcher) octet(i int) byte {
+func (m *Matcher) octet(i int) byte {
 	if i < 0 || i >= len(m.text) {
 		return 0
 	}
 	return m.text[i]
 }
 
-func (m *matcher) one(i int, it *item) bool {
+func (m *Matcher) one(i int, it *item) bool {
 	if i >= len(m.text) {
 		return false
 	}
@@ -106,11 +128,11 @@ func (m *matcher) one(i int, it *item) bool {
 	return m.text[i] == it.a
 }
 
-func (m *matcher) repeat(i, n int, it *item) int {
+func (m *Matcher) repeat(i, n int, it *item) int {
 	switch it.quant {
 	case '?':
 		if m.one(i, it) {
-			if end := m.match(i+1, n+1); end >= 0 || m.spent() {
+			if end := m.match(i+1, n+1); end >= 0 || m.Spent() {
 				return end
 			}
 		}
@@ -123,13 +145,13 @@ func (m *matcher) repeat(i, n int, it *item) int {
 	return m.longest(i, n, it, 0)
 }
 
-func (m *matcher) longest(i, n int, it *item, least int) int {
+func (m *Matcher) longest(i, n int, it *item, least int) int {
 	count := 0
 	for m.one(i+count, it) {
 		count++
 	}
 	m.steps -= count
-	for ; count >= least && !m.spent(); count-- {
+	for ; count >= least && !m.Spent(); count-- {
 		if end := m.match(i+count, n+1); end >= 0 {
 			return end
 		}
@@ -137,8 +159,8 @@ func (m *matcher) longest(i, n int, it *item, least int) int {
 	return -1
 }
 
-func (m *matcher) shortest(i, n int, it *item) int {
-	for !m.spent() {
+func (m *Matcher) shortest(i, n int, it *item) int {
+	for !m.Spent() {
 		if end := m.match(i, n+1); end >= 0 {
 			return end
 		}
@@ -152,7 +174,7 @@ func (m *matcher) shortest(i, n int, it *item) int {
 }
 
 // bracket opens or closes a capture and takes it back when the rest fails.
-func (m *matcher) bracket(i, n int, it *item) int {
+func (m *Matcher) bracket(i, n int, it *item) int {
 	c := &m.captures[it.a]
 	before := *c
 	switch it.op {
@@ -170,7 +192,7 @@ func (m *matcher) bracket(i, n int, it *item) int {
 	return end
 }
 
-func (m *matcher) back(i int, c capture) int {
+func (m *Matcher) back(i int, c capture) int {
 	if c.length == isPosition {
 		return -1
 	}
@@ -182,11 +204,11 @@ func (m *matcher) back(i int, c capture) int {
 }
 
 // balance gives the end of a text that begins with open and is balanced.
-func (m *matcher) balance(i int, open, shut byte) int {
+func (m *Matcher) balance(i int, open, shut byte) int {
 	if i >= len(m.text) || m.text[i] != open {
 		return -1
 	}
-	for depth, at := 1, i+1; at < len(m.text) && !m.spent(); at++ {
+	for depth, at := 1, i+1; at < len(m.text) && !m.Spent(); at++ {
 		m.steps--
 		switch m.text[at] {
 		case shut:

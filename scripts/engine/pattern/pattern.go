@@ -1,4 +1,12 @@
-package engine
+// Package pattern matches Lua's patterns with a bound on the work: after §5.4.1 of the Lua 5.1
+// manual, and %f[set], which 5.1 has without documenting it. Matching backtracks as the manual
+// describes it, but counts its steps and gives up when they are spent, so that no pattern and
+// no subject holds up who matches. README.md beside it has the limits.
+//
+// It works on octets, allocates what a Pattern and a Matcher take, and knows nothing of Lua's
+// values: string.find, match, gmatch and gsub are made of it (scripts/engine), and the linter
+// compiles patterns by it to say what is wrong with them.
+package pattern
 
 import (
 	"errors"
@@ -7,22 +15,23 @@ import (
 	"strings"
 )
 
-// The limits of pattern matching. A subject may be as long as the longest text
-// in any script, so that no message can make a rule fail by its length alone.
 const (
-	maxPattern  = 1024
-	minSubject  = 16 << 10 // 4 octets times Options.MaxText when that is more
+	maxPattern  = 1024 // octets
 	maxSteps    = 100_000
 	stepsInUnit = 8 // steps that cost one unit of work
 	maxCaptures = 32
 )
 
-var errSteps = fmt.Errorf("pattern gave up after %d steps", maxSteps)
+// MaxCost is what one Matcher works at most, in units: beyond it Matcher.Spent is true. The step
+// that was one too many may come on top, which looks at the subject three times at most.
+const MaxCost = maxSteps / stepsInUnit
 
-// pattern is a compiled Lua pattern, after §5.4.1 of the Lua 5.1 manual (and
-// %f[set], which 5.1 has without documenting it). Matching backtracks as the
-// manual describes, but counts its steps. Immutable.
-type pattern struct {
+// ErrSteps is the error of a Matcher that is spent. No function here returns it: who looks
+// for matches and pays for them says it.
+var ErrSteps = fmt.Errorf("pattern gave up after %d steps", maxSteps)
+
+// Pattern is a compiled pattern. Immutable, so safe for concurrent use.
+type Pattern struct {
 	items    []item
 	captures int
 	anchored bool
@@ -68,16 +77,17 @@ func (s *set) invert() {
 	}
 }
 
-// compilePattern reads a pattern. In gmatch a leading ^ is no anchor.
-func compilePattern(text string, gmatch bool) (*pattern, error) {
+// Compile reads a pattern of at most 1 KiB; errors say in Lua's words what is wrong with it.
+// In gmatch a leading ^ is no anchor.
+func Compile(text string, gmatch bool) (*Pattern, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("pattern is longer than %d octets", maxPattern)
 	}
-	p := &pattern{}
+	p := &Pattern{}
 	if !strings.ContainsAny(text, "^$*+?.([%-") {
 		p.literal = text
 	}
-	r := patternReader{text: text}
+	r := reader{text: text}
 	if !gmatch && strings.HasPrefix(text, "^") {
 		p.anchored, r.at = true, 1
 	}
@@ -95,14 +105,14 @@ func compilePattern(text string, gmatch bool) (*pattern, error) {
 	return p, nil
 }
 
-type patternReader struct {
+type reader struct {
 	text     string
 	at       int
 	captures int
 	open     []byte // numbers of captures not closed yet
 }
 
-func (r *patternReader) next() (item, error) {
+func (r *reader) next() (item, error) {
 	c := r.text[r.at]
 	r.at++
 	switch c {
@@ -129,7 +139,7 @@ func (r *patternReader) next() (item, error) {
 	return r.single()
 }
 
-func (r *patternReader) capture() (item, error) {
+func (r *reader) capture() (item, error) {
 	if r.captures == maxCaptures {
 		return item{}, errors.New("too many captures")
 	}
@@ -144,7 +154,7 @@ func (r *patternReader) capture() (item, error) {
 }
 
 // escape reads what follows % where it is more than one octet of a class.
-func (r *patternReader) escape() (it item, special bool, err error) {
+func (r *reader) escape() (it item, special bool, err error) {
 	if r.at == len(r.text) {
 		return item{}, false, errors.New("malformed pattern (ends with '%')")
 	}
@@ -176,7 +186,7 @@ func (r *patternReader) escape() (it item, special bool, err error) {
 }
 
 // single reads what matches one octet, and its quantifier.
-func (r *patternReader) single() (item, error) {
+func (r *reader) single() (item, error) {
 	var it item
 	c := r.text[r.at]
 	r.at++
@@ -208,7 +218,7 @@ func (r *patternReader) single() (item, error) {
 }
 
 // brackets reads a set after its [.
-func (r *patternReader) brackets() (set, error) {
+func (r *reader) brackets() (set, error) {
 	var s set
 	negated := r.at < len(r.text) && r.text[r.at] == '^'
 	if negated {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"freeim/scripts/engine/strlib"
 	"freeim/scripts/engine/texts"
 
 	lua "github.com/yuin/gopher-lua"
@@ -168,7 +169,7 @@ func (v *vm) kvSet(L *lua.LState) int {
 }
 
 func (v *vm) kvIncr(L *lua.LState) int {
-	key, ttl, by := argKey(L, 1), argSpan(L, 2), optInt(L, 3, 1)
+	key, ttl, by := argKey(L, 1), argSpan(L, 2), strlib.OptInt(L, 3, 1)
 	sum, err := v.stored(L, 0).Incr(L.Context(), key, int64(by), ttl)
 	v.failed(L, err)
 	L.Push(lua.LNumber(sum))
@@ -197,7 +198,7 @@ func (v *vm) kvCAS(L *lua.LState) int {
 }
 
 func (v *vm) rate(L *lua.LState) int {
-	k := rateKey{argKey(L, 1), argInt(L, 2), argSpan(L, 3)}
+	k := rateKey{argKey(L, 1), strlib.Int(L, 2), argSpan(L, 3)}
 	if k.n < 1 || k.n > maxTokens {
 		L.ArgError(2, "must be from 1 to 1,000,000")
 	}

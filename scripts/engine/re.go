@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"freeim/scripts/engine/strlib"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -145,7 +147,7 @@ func (v *vm) reMatch(L *lua.LState) int {
 
 func (v *vm) reFind(L *lua.LState) int {
 	e, text := v.reArgs(L)
-	from := start(L, 3, len(text))
+	from := strlib.Start(L, 3, len(text))
 	at := e.re.FindStringIndex(text[from:])
 	if at == nil {
 		L.Push(lua.LNil)

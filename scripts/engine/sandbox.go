@@ -4,12 +4,14 @@ import (
 	"math"
 	"strings"
 
+	"freeim/scripts/engine/strlib"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
 // installSandbox builds what scripts can see. It is an allow-list: from the Lua
 // libraries come only functions that cannot block, allocate without bound or
-// reach another script's world; the rest is ours (strings.go, tables.go). There
+// reach another script's world; the rest is ours (strlib, tables.go). There
 // is no load, io, os, debug, coroutine, channel, package, getfenv or setfenv.
 func (v *vm) installSandbox() {
 	L := v.L
@@ -41,7 +43,10 @@ func (v *vm) installSandbox() {
 // installStrings gives strings their methods. The metatable is not the library's
 // table itself, so ("").__index leads nowhere.
 func (v *vm) installStrings() {
-	library := v.strings()
+	library := v.L.CreateTable(0, 16)
+	v.set(library, strlib.Functions(strlib.Host{
+		Spend: v.spend, Claim: v.claim, Results: v.results, Search: v.subject, Text: v.text, MaxString: maxString,
+	}))
 	v.globals.RawSetString("string", v.readOnly(library, "string"))
 	v.L.SetMetatable(lua.LString(""), v.metatable(library, nil))
 }
@@ -312,9 +317,9 @@ func (v *vm) randomNumber(L *lua.LState) int {
 		L.Push(lua.LNumber(v.random.Float64()))
 		return 1
 	}
-	low, high := 1, argInt(L, 1)
+	low, high := 1, strlib.Int(L, 1)
 	if L.GetTop() > 1 {
-		low, high = high, argInt(L, 2)
+		low, high = high, strlib.Int(L, 2)
 	}
 	if low > high {
 		L.RaiseError("bad argument to random (interval is empty)")
@@ -323,25 +328,21 @@ func (v *vm) randomNumber(L *lua.LState) int {
 	return 1
 }
 
-// argInt is argument n as a whole number within ±2^53.
-func argInt(L *lua.LState, n int) int {
-	f := float64(L.CheckNumber(n))
-	const bound = 1 << 53
-	switch {
-	case math.IsNaN(f):
-		return 0
-	case f > bound:
-		return bound
-	case f < -bound:
-		return -bound
+// results pays for n return values and refuses too many.
+func (v *vm) results(L *lua.LState, n int) {
+	if n > maxResults {
+		L.RaiseError("%d results, the limit is %d", n, maxResults)
 	}
-	return int(f)
+	v.spend(L, n/8)
 }
 
-// optInt is argInt, or standard when the argument is nil or absent.
-func optInt(L *lua.LState, n, standard int) int {
-	if L.Get(n) == lua.LNil {
-		return standard
+// minSubject is how long a text may be, in octets, that is searched; 4 octets times
+// Options.MaxText when that is more, so that no message can make a rule fail by its length alone.
+const minSubject = 16 << 10
+
+// subject refuses texts that are longer than any message.
+func (v *vm) subject(L *lua.LState, text string) {
+	if limit := max(minSubject, 4*v.b.opts.MaxText); len(text) > limit {
+		L.RaiseError("text of %d octets is too long to search, the limit is %d", len(text), limit)
 	}
-	return argInt(L, n)
 }

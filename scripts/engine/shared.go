@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"freeim/scripts/engine/strlib"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -109,7 +111,7 @@ func (v *vm) sharedSet(L *lua.LState) int {
 }
 
 func (v *vm) sharedIncr(L *lua.LState) int {
-	key, ttl, by := argKey(L, 1), argSpan(L, 2), optInt(L, 3, 1)
+	key, ttl, by := argKey(L, 1), argSpan(L, 2), strlib.OptInt(L, 3, 1)
 	sum, err := v.shared(L, 0).Incr(context.Background(), key, int64(by), ttl)
 	if v.unanswered(L, err) {
 		return 2

@@ -4,6 +4,8 @@ import (
 	"sort"
 	"strings"
 
+	"freeim/scripts/engine/strlib"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -28,7 +30,7 @@ func (v *vm) span(L *lua.LState, from, to int) {
 
 func (v *vm) unpack(L *lua.LState) int {
 	t := L.CheckTable(1)
-	from, to := optInt(L, 2, 1), optInt(L, 3, t.Len())
+	from, to := strlib.OptInt(L, 2, 1), strlib.OptInt(L, 3, t.Len())
 	if from > to {
 		return 0
 	}
@@ -49,7 +51,7 @@ func element(t *lua.LTable, i int) lua.LValue {
 
 func (v *vm) tableConcat(L *lua.LState) int {
 	t, separator := L.CheckTable(1), L.OptString(2, "")
-	from, to := optInt(L, 3, 1), optInt(L, 4, t.Len())
+	from, to := strlib.OptInt(L, 3, 1), strlib.OptInt(L, 4, t.Len())
 	v.span(L, from, to)
 	size := 0
 	var parts []string
@@ -75,7 +77,7 @@ func (v *vm) tableInsert(L *lua.LState) int {
 	switch L.GetTop() {
 	case 2:
 	case 3:
-		at, value = argInt(L, 2), L.Get(3)
+		at, value = strlib.Int(L, 2), L.Get(3)
 	default:
 		L.RaiseError("wrong number of arguments to insert")
 	}
@@ -97,7 +99,7 @@ func (v *vm) tableInsert(L *lua.LState) int {
 func (v *vm) tableRemove(L *lua.LState) int {
 	t := writable(L, 1)
 	n := t.Len()
-	at := optInt(L, 2, n)
+	at := strlib.OptInt(L, 2, n)
 	if at < 1 || at > n {
 		L.Push(lua.LNil)
 		return 1

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"freeim/scripts/engine/strlib"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
 // wait is t.wait(ms): the clock of the hooks goes forward.
 func (t *tester) wait(L *lua.LState) int {
-	t.now = t.now.Add(time.Duration(argInt(L, 1)) * time.Millisecond)
+	t.now = t.now.Add(time.Duration(strlib.Int(L, 1)) * time.Millisecond)
 	t.v.now = time.Time{}
 	return 0
 }

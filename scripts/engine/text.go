@@ -4,6 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"freeim/scripts/engine/strlib"
 	"freeim/scripts/engine/texts"
 
 	lua "github.com/yuin/gopher-lua"
@@ -32,6 +33,17 @@ func textSymbols() []symbol {
 	}
 }
 
+// mapString answers with fn of the first argument. Case mapping may lengthen a
+// text, by three times at most.
+func (v *vm) mapString(L *lua.LState, fn func(string) string) int {
+	text := L.CheckString(1)
+	v.claim(L, len(text))
+	text = fn(text)
+	v.claim(L, len(text))
+	L.Push(lua.LString(text))
+	return 1
+}
+
 func (v *vm) textLen(L *lua.LState) int {
 	text := L.CheckString(1)
 	v.spend(L, len(text)/64)
@@ -43,7 +55,7 @@ func (v *vm) textSub(L *lua.LState) int {
 	text := L.CheckString(1)
 	v.spend(L, len(text)/16)
 	runes := []rune(text)
-	from, to := slice(len(runes), argInt(L, 2), optInt(L, 3, -1))
+	from, to := strlib.Slice(len(runes), strlib.Int(L, 2), strlib.OptInt(L, 3, -1))
 	L.Push(lua.LString(string(runes[from:to])))
 	return 1
 }

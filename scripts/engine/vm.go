@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"freeim/scripts/engine/pattern"
 	"freeim/scripts/engine/texts"
 
 	lua "github.com/yuin/gopher-lua"
@@ -50,7 +49,6 @@ type vm struct {
 	hooks    []*registration
 	tests    []*selfTest // in a VM for tests
 	random   *rand.Rand
-	pats     map[string]*pattern.Pattern
 
 	message *lua.LUserData // c of the hook that runs; nil: none does
 	calling lua.LValue     // its metatable
@@ -112,7 +110,7 @@ type registration struct {
 // newVM builds a state with the sandbox and runs the bundle's files in it. quiet
 // is for all but the first VM of a bundle, so that a file prints once.
 func newVM(b *bundle, quiet, tests bool) (*vm, error) {
-	v := &vm{b: b, quiet: quiet, modules: map[string]*module{}, pats: map[string]*pattern.Pattern{}, clock: b.opts.Now}
+	v := &vm{b: b, quiet: quiet, modules: map[string]*module{}, clock: b.opts.Now}
 	v.L = lua.NewState(lua.Options{
 		CallStackSize: maxCalls, RegistrySize: 256, RegistryMaxSize: 1 << 16, RegistryGrowStep: 1024, SkipOpenLibs: true,
 	})

@@ -1,4 +1,4 @@
-package engine
+package strlib
 
 import (
 	"strings"
@@ -10,21 +10,21 @@ import (
 
 // replacer is one call of string.gsub.
 type replacer struct {
-	v    *vm
+	l    *library
 	L    *lua.LState
 	m    *pattern.Matcher
 	with lua.LValue // string, number, table or function
 	out  strings.Builder
 }
 
-func (v *vm) strGsub(L *lua.LState) int {
-	r := replacer{v: v, L: L, m: v.matcher(L, false), with: L.Get(3)}
+func (l *library) gsub(L *lua.LState) int {
+	r := replacer{l: l, L: L, m: l.matcher(L, false), with: L.Get(3)}
 	switch r.with.Type() {
 	case lua.LTString, lua.LTNumber, lua.LTTable, lua.LTFunction:
 	default:
 		L.RaiseError("bad argument #3 to gsub (string, table or function expected, got %s)", r.with.Type())
 	}
-	count := r.replace(optInt(L, 4, maxString))
+	count := r.replace(OptInt(L, 4, l.host.MaxString))
 	L.Push(lua.LString(r.out.String()))
 	L.Push(lua.LNumber(count))
 	return 2
@@ -36,7 +36,7 @@ func (r *replacer) replace(limit int) (count int) {
 	for at := 0; count < limit && at <= len(text); {
 		before := r.m.Used()
 		from, to, ok := r.m.Find(at)
-		r.v.settle(r.L, r.m, before)
+		r.l.settle(r.L, r.m, before)
 		if !ok {
 			break
 		}
@@ -56,16 +56,16 @@ func (r *replacer) replace(limit int) (count int) {
 }
 
 func (r *replacer) write(part string) {
-	if r.out.Len()+len(part) > maxString {
-		r.L.RaiseError("string would be longer than %d octets", maxString)
+	if r.out.Len()+len(part) > r.l.host.MaxString {
+		r.L.RaiseError("string would be longer than %d octets", r.l.host.MaxString)
 	}
-	r.v.spend(r.L, len(part)/64)
+	r.l.host.Spend(r.L, len(part)/64)
 	r.out.WriteString(part)
 }
 
 // one writes what replaces the match.
 func (r *replacer) one(from, to int) {
-	r.v.spend(r.L, 1)
+	r.l.host.Spend(r.L, 1)
 	whole := r.m.Subject()[from:to]
 	var value lua.LValue
 	switch with := r.with.(type) {
@@ -73,7 +73,7 @@ func (r *replacer) one(from, to int) {
 		value = r.L.GetTable(with, r.key(whole))
 	case *lua.LFunction:
 		r.L.Push(with)
-		n := r.v.pushMatch(r.L, r.m, from, to)
+		n := r.l.pushMatch(r.L, r.m, from, to)
 		r.L.Call(n, 1)
 		value = r.L.Get(-1)
 		r.L.Pop(1)
@@ -115,7 +115,7 @@ func (r *replacer) template(text, whole string) {
 		switch number := int(c) - '1'; {
 		case c == '0' || c == '1' && r.m.Captures() == 0:
 			r.write(whole)
-		case !isDigit(c):
+		case c < '0' || c > '9':
 			r.write(string(rest[:1]))
 		case number >= r.m.Captures():
 			r.L.RaiseError("invalid capture index %%%c", c)

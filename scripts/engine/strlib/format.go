@@ -1,4 +1,4 @@
-package engine
+package strlib
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// strFormat is Lua's string.format: %c %d %i %o %u %x %X %e %E %f %g %G %q %s %%
+// format is Lua's string.format: %c %d %i %o %u %x %X %e %E %f %g %G %q %s %%
 // with the flags "-+ #0", and at most two digits of width and of precision.
-func (v *vm) strFormat(L *lua.LState) int {
+func (l *library) format(L *lua.LState) int {
 	format := L.CheckString(1)
-	v.claim(L, len(format))
+	l.host.Claim(L, len(format))
 	var out strings.Builder
 	arg := 1
 	for {
@@ -27,8 +27,8 @@ func (v *vm) strFormat(L *lua.LState) int {
 		}
 		spec, verb, tail := directive(L, rest)
 		arg++
-		part := v.formatted(L, spec, verb, arg)
-		v.claim(L, out.Len()+len(part))
+		part := l.formatted(L, spec, verb, arg)
+		l.host.Claim(L, out.Len()+len(part))
 		out.WriteString(part)
 		format = tail
 	}
@@ -57,7 +57,7 @@ func span(text string, at int, set string, n int) int {
 	return at
 }
 
-func (v *vm) formatted(L *lua.LState, spec string, verb byte, arg int) string {
+func (l *library) formatted(L *lua.LState, spec string, verb byte, arg int) string {
 	switch verb {
 	case 'd', 'i':
 		return fmt.Sprintf("%"+spec+"d", int64(L.CheckNumber(arg)))
@@ -71,12 +71,12 @@ func (v *vm) formatted(L *lua.LState, spec string, verb byte, arg int) string {
 		}
 		return fmt.Sprintf("%"+spec+string(verb), float64(L.CheckNumber(arg)))
 	case 'c':
-		return string([]byte{byte(argInt(L, arg))})
+		return string([]byte{byte(Int(L, arg))})
 	case 'q':
 		return quoted(L.CheckString(arg))
 	case 's':
-		text := v.text(L, L.CheckAny(arg))
-		v.claim(L, len(text))
+		text := l.host.Text(L, L.CheckAny(arg))
+		l.host.Claim(L, len(text))
 		return fmt.Sprintf("%"+strings.Map(textFlag, spec)+"s", text)
 	}
 	L.RaiseError("invalid conversion '%%%c' to format", verb)

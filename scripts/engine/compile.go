@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"freeim/scripts/engine/syntax"
+
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/parse"
 )
@@ -21,7 +23,7 @@ func compile(f file) (proto *lua.FunctionProto, err error) {
 	if err != nil {
 		return nil, syntaxError(f, err)
 	}
-	chunk, err = reshape(f.Path, chunk)
+	chunk, err = syntax.Reshape(f.Path, chunk)
 	if err != nil {
 		return nil, err
 	}

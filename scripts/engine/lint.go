@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"freeim/scripts/engine/syntax"
 	"freeim/scripts/engine/texts"
 
 	"github.com/yuin/gopher-lua/ast"
@@ -137,7 +138,7 @@ func parsed(f file) (chunk []ast.Stmt, err error) {
 	if chunk, err = parse.Parse(strings.NewReader(f.Text), f.Path); err != nil {
 		return nil, err
 	}
-	return reshape(f.Path, chunk)
+	return syntax.Reshape(f.Path, chunk)
 }
 
 // allowance is the comment that silences rules on its line.

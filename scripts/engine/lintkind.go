@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"freeim/scripts/engine/syntax"
+
 	"github.com/yuin/gopher-lua/ast"
 )
 
@@ -172,7 +174,7 @@ func (f *linted) callee(n *ast.FuncCallExpr) kind {
 
 // result is the kind of a call's nth result.
 func (f *linted) result(n *ast.FuncCallExpr, nth int) kind {
-	if f.isGlobal(n.Func, concatName) {
+	if f.isGlobal(n.Func, syntax.Concat) {
 		return kind{typ: "string"}
 	}
 	of := f.callee(n)

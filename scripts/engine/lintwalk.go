@@ -3,6 +3,8 @@ package engine
 import (
 	"strings"
 
+	"freeim/scripts/engine/syntax"
+
 	"github.com/yuin/gopher-lua/ast"
 )
 
@@ -146,7 +148,7 @@ func (f *linted) branches(n *ast.IfStmt) (ends bool) {
 
 // local declares after the values were walked, but a function knows its own name.
 func (f *linted) local(n *ast.LocalAssignStmt) {
-	if len(n.Names) == 1 && n.Names[0] == concatName {
+	if len(n.Names) == 1 && n.Names[0] == syntax.Concat {
 		return
 	}
 	_, function := one(n.Exprs).(*ast.FunctionExpr)
@@ -236,7 +238,7 @@ func (f *linted) exprs(list []ast.Expr) {
 func (f *linted) expr(e ast.Expr) {
 	switch n := e.(type) {
 	case *ast.IdentExpr:
-		if n.Value == concatName {
+		if n.Value == syntax.Concat {
 			return
 		}
 		if v := f.find(n); v != nil {

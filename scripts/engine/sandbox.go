@@ -225,7 +225,7 @@ func (v *vm) text(L *lua.LState, value lua.LValue) string {
 	return value.String()
 }
 
-// concat is the operator "..", bounded (see reshape).
+// concat is the operator "..", bounded (see syntax.Reshape).
 func (v *vm) concat(L *lua.LState) int {
 	n := L.GetTop()
 	size := 0

@@ -1,4 +1,12 @@
-package engine
+// Package syntax makes the syntax tree of a script safe to compile and to run. The compiler of
+// the Lua package cannot be interrupted and has corners in which it grows with the square of
+// what is written, so trees of such a shape are refused before; and the operator .., with which
+// a loop doubles a string until nothing is left, becomes a call of a function of the host's.
+//
+// It neither parses nor compiles, and says nothing about what a script means: that is the
+// linter's. The engine (scripts/engine) calls it between the parser and the compiler, and
+// its linter, which must see what the compiler would.
+package syntax
 
 import (
 	"fmt"
@@ -6,8 +14,7 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// The compiler cannot be interrupted, and some of what it does grows with the
-// square of these figures, so sources beyond them are refused before it runs.
+// Chunks beyond these figures are refused: some of what the compiler does grows with their square.
 const (
 	maxNesting   = 200  // of expressions and blocks
 	maxConstants = 5000 // different names, strings and numbers of one function
@@ -15,14 +22,14 @@ const (
 	maxLabels    = 200  // labels and gotos of one function
 )
 
-// concatName holds the guarded function for "..": no identifier can be spelled
-// like this, so no script can see or shadow it.
-const concatName = "(concat)"
+// Concat is the local of a chunk that holds the function for "..": no identifier can be
+// spelled like this, so no script can see or shadow it.
+const Concat = "(concat)"
 
-// reshape checks a parsed chunk against the limits above and replaces every
-// a .. b by a call of a function that bounds the result: a loop that doubles a
-// string would otherwise take gigabytes within a few instructions.
-func reshape(path string, chunk []ast.Stmt) ([]ast.Stmt, error) {
+// Reshape checks a parsed chunk against the limits above and replaces every a .. b .. c by a
+// call of Concat with the parts. A chunk that has any takes that function as its first
+// argument. It changes the tree in place; errors begin with path:line.
+func Reshape(path string, chunk []ast.Stmt) ([]ast.Stmt, error) {
 	s := &shape{path: path}
 	s.function(nil, chunk)
 	if s.err != nil || !s.concats {
@@ -30,7 +37,7 @@ func reshape(path string, chunk []ast.Stmt) ([]ast.Stmt, error) {
 	}
 	given := &ast.Comma3Expr{}
 	given.SetLine(1)
-	local := &ast.LocalAssignStmt{Names: []string{concatName}, Exprs: []ast.Expr{given}}
+	local := &ast.LocalAssignStmt{Names: []string{Concat}, Exprs: []ast.Expr{given}}
 	local.SetLine(1)
 	local.SetLastLine(1)
 	return append([]ast.Stmt{local}, chunk...), nil
@@ -246,7 +253,7 @@ func (s *shape) concat(n *ast.StringConcatOpExpr) ast.Expr {
 	if len(args) > maxNesting {
 		s.fail("more than %d parts joined by ..; use table.concat", maxNesting)
 	}
-	fn := &ast.IdentExpr{Value: concatName}
+	fn := &ast.IdentExpr{Value: Concat}
 	call := &ast.FuncCallExpr{Func: fn, Args: args, AdjustRet: true}
 	place(fn, n)
 	place(call, n)

@@ -44,12 +44,19 @@ func (v *vm) installSandbox() {
 // table itself, so ("").__index leads nowhere.
 func (v *vm) installStrings() {
 	library := v.L.CreateTable(0, 16)
-	v.set(library, strlib.Functions(strlib.Host{
-		Spend: v.spend, Claim: v.claim, Results: v.results, Search: v.subject, Text: v.text, MaxString: maxString,
-	}))
+	v.set(library, strlib.Functions(stringHost{v}, maxString))
 	v.globals.RawSetString("string", v.readOnly(library, "string"))
 	v.L.SetMetatable(lua.LString(""), v.metatable(library, nil))
 }
+
+// stringHost is the VM as the string library asks it.
+type stringHost struct{ v *vm }
+
+func (h stringHost) Spend(L *lua.LState, units int)              { h.v.spend(L, units) }
+func (h stringHost) Claim(L *lua.LState, octets int)             { h.v.claim(L, octets) }
+func (h stringHost) Results(L *lua.LState, n int)                { h.v.results(L, n) }
+func (h stringHost) Search(L *lua.LState, text string)           { h.v.subject(L, text) }
+func (h stringHost) Text(L *lua.LState, value lua.LValue) string { return h.v.text(L, value) }
 
 // stock opens a library of the Lua package into the state's own globals, which
 // no script can reach, and gives its table.

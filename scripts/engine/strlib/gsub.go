@@ -24,7 +24,7 @@ func (l *library) gsub(L *lua.LState) int {
 	default:
 		L.RaiseError("bad argument #3 to gsub (string, table or function expected, got %s)", r.with.Type())
 	}
-	count := r.replace(OptInt(L, 4, l.host.MaxString))
+	count := r.replace(OptInt(L, 4, l.maxString))
 	L.Push(lua.LString(r.out.String()))
 	L.Push(lua.LNumber(count))
 	return 2
@@ -56,8 +56,8 @@ func (r *replacer) replace(limit int) (count int) {
 }
 
 func (r *replacer) write(part string) {
-	if r.out.Len()+len(part) > r.l.host.MaxString {
-		r.L.RaiseError("string would be longer than %d octets", r.l.host.MaxString)
+	if r.out.Len()+len(part) > r.l.maxString {
+		r.L.RaiseError("string would be longer than %d octets", r.l.maxString)
 	}
 	r.l.host.Spend(r.L, len(part)/64)
 	r.out.WriteString(part)

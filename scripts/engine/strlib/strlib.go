@@ -15,21 +15,21 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// Host is what the library needs of the VM that it is for. All functions are called by the
-// goroutine that runs the VM, raise a Lua error where they refuse, and must be there.
-type Host struct {
-	Spend     func(L *lua.LState, units int)               // pays for work
-	Claim     func(L *lua.LState, octets int)              // pays for a string before it is made; refuses one that is too long
-	Results   func(L *lua.LState, n int)                   // pays for so many results; refuses too many
-	Search    func(L *lua.LState, text string)             // refuses a text that is too long to search
-	Text      func(L *lua.LState, value lua.LValue) string // a value as tostring shows it
-	MaxString int                                          // octets of any string
+// Host is the VM that the library is for. The library calls it on the goroutine that runs the
+// VM. Where it refuses it raises a Lua error.
+type Host interface {
+	Spend(L *lua.LState, units int)              // pays for work
+	Claim(L *lua.LState, octets int)             // pays for a string before it is made; refuses one that is too long
+	Results(L *lua.LState, n int)                // pays for so many results; refuses too many
+	Search(L *lua.LState, text string)           // refuses a text that is too long to search
+	Text(L *lua.LState, value lua.LValue) string // a value as tostring shows it
 }
 
-// Functions are the library for one VM, by their names in the table string. They belong to
-// that VM: they keep the patterns that it used last, 64 at most.
-func Functions(h Host) map[string]lua.LGFunction {
-	l := &library{host: h, patterns: map[string]*pattern.Pattern{}}
+// Functions are the library for one VM, by their names in the table string; no string that
+// they make has more than maxString octets. They belong to that VM: they keep the patterns
+// that it used last, 64 at most.
+func Functions(h Host, maxString int) map[string]lua.LGFunction {
+	l := &library{host: h, maxString: maxString, patterns: map[string]*pattern.Pattern{}}
 	return map[string]lua.LGFunction{
 		"byte": l.byte, "char": l.char, "find": l.find, "format": l.format,
 		"gmatch": l.gmatch, "gsub": l.gsub, "len": length, "lower": l.lower,
@@ -38,8 +38,9 @@ func Functions(h Host) map[string]lua.LGFunction {
 }
 
 type library struct {
-	host     Host
-	patterns map[string]*pattern.Pattern
+	host      Host
+	maxString int
+	patterns  map[string]*pattern.Pattern
 }
 
 func length(L *lua.LState) int {
@@ -73,8 +74,8 @@ func (l *library) mapped(L *lua.LState, fn func(string) string) int {
 
 func (l *library) rep(L *lua.LState) int {
 	text, n := L.CheckString(1), max(0, Int(L, 2))
-	if len(text) > 0 && n > l.host.MaxString/len(text) {
-		L.RaiseError("string would be longer than %d octets", l.host.MaxString)
+	if len(text) > 0 && n > l.maxString/len(text) {
+		L.RaiseError("string would be longer than %d octets", l.maxString)
 	}
 	if text == "" {
 		n = 0

@@ -9,38 +9,46 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// ran runs a source with the library under a host that has so many units and allows strings
-// of 1,000 octets, 100 results and searched texts of 2,000 octets.
+// host has so many units, and allows strings of 1,000 octets, 100 results and texts of 2,000
+// octets to search.
+type host struct{ units int }
+
+func (*host) refuse(L *lua.LState, is bool, why string) {
+	if is {
+		L.RaiseError("%s", why)
+	}
+}
+
+func (h *host) Spend(L *lua.LState, units int) {
+	h.units -= units
+	h.refuse(L, h.units < 0, "spent")
+}
+
+func (h *host) Claim(L *lua.LState, octets int) {
+	h.refuse(L, octets > 1000, "too long")
+	h.Spend(L, octets/64+1)
+}
+
+func (h *host) Results(L *lua.LState, n int)              { h.refuse(L, n > 100, "too many") }
+func (h *host) Search(L *lua.LState, text string)         { h.refuse(L, len(text) > 2000, "not searched") }
+func (*host) Text(_ *lua.LState, value lua.LValue) string { return "<" + value.String() + ">" }
+
+// ran runs a source with the library under a host that has so many units.
 func ran(t *testing.T, units int, source string) (result string, left int, err error) {
 	t.Helper()
 	L := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer L.Close()
-	refuse := func(L *lua.LState, is bool, why string) {
-		if is {
-			L.RaiseError("%s", why)
-		}
-	}
-	spend := func(L *lua.LState, n int) {
-		units -= n
-		refuse(L, units < 0, "spent")
-	}
+	h := &host{units}
 	library := L.NewTable()
-	for name, fn := range strlib.Functions(strlib.Host{
-		Spend:     spend,
-		Claim:     func(L *lua.LState, octets int) { refuse(L, octets > 1000, "too long"); spend(L, octets/64+1) },
-		Results:   func(L *lua.LState, n int) { refuse(L, n > 100, "too many") },
-		Search:    func(L *lua.LState, text string) { refuse(L, len(text) > 2000, "not searched") },
-		Text:      func(_ *lua.LState, value lua.LValue) string { return "<" + value.String() + ">" },
-		MaxString: 1000,
-	}) {
+	for name, fn := range strlib.Functions(h, 1000) {
 		library.RawSetString(name, L.NewFunction(fn))
 	}
 	L.SetGlobal("string", library)
 	L.SetGlobal("long", lua.LString(strings.Repeat("a", 5000)))
 	if err := L.DoString("return " + source); err != nil {
-		return "", units, err
+		return "", h.units, err
 	}
-	return L.Get(1).String(), units, nil
+	return L.Get(1).String(), h.units, nil
 }
 
 // What is too much is refused before it is made, and what is no work of the VM's is paid.

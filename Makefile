@@ -3,6 +3,8 @@
 
 GO ?= go
 export GOFLAGS := -mod=readonly $(GOFLAGS)
+# How many packages are tested at once, and tests in one: most wait, for a disk, a database or a deadline.
+BESIDE := -p 4 -parallel 4
 
 # The packages whose tests start whole servers or a browser; the race detector
 # watches all others.
@@ -34,15 +36,15 @@ vet:
 	$(GO) vet ./...
 
 unit: ## run every test once, without the race detector
-	$(GO) test -timeout 15m ./...
+	$(GO) test $(BESIDE) -timeout 15m ./...
 
 production: ## run the plugins' tests on MySQL and Redis, which they start
-	FREEIM_TEST_STORES=production $(GO) test -timeout 9m ./plugins/... ./core/plugin/...
+	FREEIM_TEST_STORES=production $(GO) test $(BESIDE) -timeout 9m ./plugins/... ./core/plugin/...
 
 race: ## run the unit tests under the race detector
 	@if $(GO) env CGO_ENABLED | grep -q 1; then \
 		packages=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(WHOLE))") && \
-		set -x && $(GO) test -race -short -timeout 9m $$packages; \
+		set -x && $(GO) test $(BESIDE) -race -short -timeout 12m $$packages; \
 	else echo "SKIPPED: race detector: it needs a C compiler"; fi
 
 check: format vet generated ## check format, vet, modern Go, generated code and the repository's rules

@@ -10,6 +10,7 @@ import (
 // TestNewEpoch: when an operator gives the stores a new epoch, each device loads anew,
 // once: neither when it connects again after that, nor when a core comes back.
 func TestNewEpoch(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	s := startSite(t, cluster.SiteOptions{Edges: 2})

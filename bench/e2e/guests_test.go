@@ -369,6 +369,7 @@ func (g *guest) rejoin(ctx context.Context) (*roompb.JoinRoomReply, error) {
 // again and again, and a core is started anew, while people speak on both edges. What
 // the links lose is made good from the log: nothing is declared lost.
 func TestRoomsOverCutLinks(t *testing.T) {
+	t.Parallel()
 	o := production(t)
 	o.Dir = t.TempDir()
 	lines := make([]*cluster.Proxy, o.Cores)

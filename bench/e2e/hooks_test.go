@@ -79,6 +79,7 @@ func about(user int64) func(e hookEvent) bool {
 // Over two cores and two edges an endpoint is told who comes online and goes, also when a core ends in order and an edge
 // does not, and what happens in a room.
 func TestToldWhoIsOnlineAndOfRooms(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), faultTime)
 	defer cancel()
 	hooks := &hooked{seen: map[string]bool{}}

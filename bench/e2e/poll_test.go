@@ -207,6 +207,7 @@ im.action("lua.echo", {number = 210, request = {text = {type = "string"}}, reply
 // The votes of many, at two edges and two cores that share MySQL and Redis, are counted
 // once each, also when each is sent several times.
 func TestPollOverTwoCores(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), pollTime)
 	defer cancel()
 	o := production(t)

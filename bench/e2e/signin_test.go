@@ -18,6 +18,7 @@ import (
 
 // TestFaultsSignIn: what strangers can try, over two edges (figure 17).
 func TestFaultsSignIn(t *testing.T) {
+	beside(t)
 	t.Run("guesses", guesses)
 	t.Run("tokens", damagedTokens)
 	t.Run("withdrawn", withdrawnTokens)

@@ -24,6 +24,7 @@ import (
 // TestReconnectStorm cuts all clients at once by killing both edges: they are back,
 // authenticated and synced, and cost the database a few queries each (figure 12).
 func TestReconnectStorm(t *testing.T) {
+	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
 	mariadb, redis := engines.MariaDB(t), engines.Redis(t)

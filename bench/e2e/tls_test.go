@@ -56,6 +56,7 @@ func newIdentity(t *testing.T) *identity {
 // The stories with the most to lose under TLS: what is said, a Quit with its
 // reason before close_notify, and handshakes again after a restart.
 func TestScenariosUnderTLS(t *testing.T) {
+	t.Parallel()
 	id := newIdentity(t)
 	for _, story := range []string{"chat", "kick", "restart"} {
 		t.Run(story, func(t *testing.T) {

@@ -26,6 +26,9 @@ func TestGeneratedScripts(t *testing.T) {
 		if edge {
 			programs = 500
 		}
+		if testing.Short() {
+			programs /= 5
+		}
 		for seed := range programs {
 			g := generator{random: rand.New(rand.NewPCG(seed, 1)), calls: calls}
 			source := hookSource(g.block(4))

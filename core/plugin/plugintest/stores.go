@@ -42,7 +42,7 @@ func (h *Host) openEmbedded(dir string) (err error) {
 		return err
 	}
 	h.timelines, err = pebble.Open(pebble.Options{Dir: "timelines", Memory: true, IDs: h.ids, Log: h.log,
-		CacheSize: 1 << 20, MemTableSize: 1 << 20})
+		CacheSize: 1 << 20, MemTableSize: 1 << 20, Known: 64 << 10})
 	return err
 }
 

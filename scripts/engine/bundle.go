@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 type bundle struct {
 	tree        tree
 	protos      map[string]*lua.FunctionProto // by path
+	symbols     []symbol                      // what its scripts can name; one table for all its VMs
 	hooks       []*hook                       // in the order they run
 	scripted    map[int]*Scripted             // by number: the actions that scripts define
 	routes      map[string]*route             // by action: its hooks
@@ -63,7 +65,7 @@ func build(ctx context.Context, t tree, opts *Options, active *bundle) (*bundle,
 // assemble is build without the bundle's own tests. covered, if it is not nil, is
 // told of every line that runs.
 func assemble(ctx context.Context, t tree, opts *Options, active *bundle, covered *coverage) (*bundle, error) {
-	b := &bundle{tree: t, opts: opts, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}, covered: covered}
+	b := &bundle{tree: t, opts: opts, off: new(atomic.Bool), protos: map[string]*lua.FunctionProto{}, symbols: symbols(), covered: covered}
 	var older *wordlist.Cache
 	if active != nil {
 		older = active.words
@@ -93,6 +95,7 @@ func (b *bundle) compile(ctx context.Context) error {
 		if isData(f.Path) {
 			continue
 		}
+		runtime.Gosched() // nobody waits for a reload: messages go first
 		proto, err := compile(f)
 		faults = append(faults, err)
 		b.protos[f.Path] = proto

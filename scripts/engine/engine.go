@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type Engine struct {
 	linted  string             // the bundle whose findings were logged last
 	unguard context.CancelFunc // ends the comparison; nil: there is none
 	ticker  *ticker            // of the active bundle; nil: it has no such hooks
+	retired []*pool            // of the bundles that decided before, the newest last; at most mostRetired
 	offered []*Scripted        // what Options.Offer was told last
 }
 
@@ -167,7 +169,11 @@ func (e *Engine) complete(ctx context.Context, t tree, findings []Finding) (*bun
 	e.mu.Lock()
 	e.switchHooks(b)
 	e.mu.Unlock()
-	if err := b.pool.warm(); err != nil {
+	needed := 0
+	if active := e.active.Load(); active != nil {
+		needed = active.pool.needed()
+	}
+	if err := b.pool.warm(ctx, needed); err != nil {
 		b.pool.close()
 		return nil, err
 	}
@@ -192,7 +198,19 @@ func (e *Engine) activate(b *bundle) {
 	b.words.Settle()
 	e.offer()
 	if old != nil {
-		old.pool.close()
+		e.retire(old)
+	}
+}
+
+// mostRetired is how many bundles that decided before keep their VMs, however often the rules change.
+const mostRetired = 2
+
+// retire lets the actions that began in b end with its VMs: that none of them has to make one.
+func (e *Engine) retire(b *bundle) {
+	b.pool.retire()
+	if e.retired = append(e.retired, b.pool); len(e.retired) > mostRetired {
+		e.retired[0].close()
+		e.retired = slices.Delete(e.retired, 0, 1)
 	}
 }
 
@@ -255,6 +273,9 @@ func (e *Engine) Close() error {
 	e.aside.close()
 	e.recorder.close()
 	e.active.Load().pool.close()
+	for _, p := range e.retired {
+		p.close()
+	}
 	e.opts.state.close()
 	return nil
 }

@@ -15,12 +15,5 @@ func BuildForBenchmark(source string, n int) error {
 		return err
 	}
 	defer b.pool.close()
-	for len(b.pool.free) < n {
-		v, err := b.pool.grow()
-		if err != nil {
-			return err
-		}
-		b.pool.push(v)
-	}
-	return nil
+	return b.pool.warm(context.Background(), n)
 }

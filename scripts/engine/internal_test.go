@@ -319,7 +319,7 @@ im.on_message(function(c) if c.text == "bad" then error("bad") end c.text = c.te
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := bundleOf(t, source, change)
-			if err := b.pool.warm(); err != nil {
+			if err := b.pool.warm(t.Context(), 0); err != nil {
 				t.Fatal(err)
 			}
 			release := slowly(b)
@@ -365,7 +365,7 @@ func TestReplacementIsWaitedFor(t *testing.T) {
 		t.Errorf("got %+v, want no VM in time", f)
 	}
 	release()
-	until(t, "the VM is replaced", func() bool { return len(b.pool.free) == 1 })
+	until(t, "the VM is replaced", func() bool { return b.pool.free() == 1 })
 	if v := judged(t.Context(), b, "next"); v.Err != nil {
 		t.Errorf("got %+v with a VM again", v)
 	}
@@ -381,7 +381,7 @@ im.on_message(function(c)
 	c.text = c.text .. "!"
 end, {name = "h", on_error = "open"})`, func(o *Options) { o.VMs = 2 })
 	b.opts.state.shared = store
-	if err := b.pool.warm(); err != nil {
+	if err := b.pool.warm(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	say := func(text string) string {
@@ -418,8 +418,8 @@ func TestReplacementInTests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.pool.broken.Load() != 1 || len(b.pool.free) != 1 || b.pool.alone {
-			t.Fatalf("got %d broken VMs, %d free ones, alone %v", b.pool.broken.Load(), len(b.pool.free), b.pool.alone)
+		if b.pool.broken.Load() != 1 || b.pool.free() != 1 || b.pool.alone {
+			t.Fatalf("got %d broken VMs, %d free ones, alone %v", b.pool.broken.Load(), b.pool.free(), b.pool.alone)
 		}
 		b.pool.close()
 	}
@@ -438,7 +438,7 @@ func TestReplacementEndsWithTheBundle(t *testing.T) {
 	until(t, "the pool is closed", func() bool { b.pool.mu.Lock(); defer b.pool.mu.Unlock(); return b.pool.closed })
 	release()
 	<-closed
-	if made, free := b.pool.made.Load(), len(b.pool.free); made != 0 || free != 0 {
+	if made, free := b.pool.made.Load(), b.pool.free(); made != 0 || free != 0 {
 		t.Errorf("got %d VMs, %d of them free, want none", made, free)
 	}
 	if v := judged(t.Context(), b, "x"); v.Err == nil || v.Err.(*Fault).Kind != FaultScript || b.pool.made.Load() != 0 {
@@ -477,7 +477,7 @@ func TestClosingMakesNoMore(t *testing.T) {
 	until(t, "the pool is closed", func() bool { b.pool.mu.Lock(); defer b.pool.mu.Unlock(); return b.pool.closed })
 	close(ready)
 	<-closed
-	if made, free := b.pool.made.Load(), len(b.pool.free); builds != 1 || made != 0 || free != 0 {
+	if made, free := b.pool.made.Load(), b.pool.free(); builds != 1 || made != 0 || free != 0 {
 		t.Errorf("%d were made, and there are %d VMs, %d of them free; want one and none", builds, made, free)
 	}
 }
@@ -502,7 +502,7 @@ func TestWaitingWhileTheBundleEnds(t *testing.T) {
 	}
 }
 
-// Who waits for a VM that then cannot be made is not left waiting: he tries, and hears what is wrong.
+// Who waits for a VM that then cannot be made is not left waiting, and hears what is wrong.
 func TestWaitingForWhatCannotBeMade(t *testing.T) {
 	b := bundleOf(t, hookSource(`if c.text == "bad" then error("bad") end`), func(o *Options) { o.VMs, o.Wait = 1, time.Hour })
 	ready := make(chan struct{})
@@ -552,7 +552,7 @@ func TestTriedVMsAreReplacedSooner(t *testing.T) {
 	}
 }
 
-// A panic while a VM is replaced ends nothing: the next who finds none free makes one.
+// A panic while a VM is replaced ends nothing: the next who finds none free has one made.
 func TestPanicInAReplacement(t *testing.T) {
 	b := bundleOf(t, hookSource(`if c.text == "bad" then error("bad") end`), func(o *Options) { o.VMs = 1 })
 	failed := false

@@ -208,7 +208,7 @@ func (p *player) times() (p50, p99 time.Duration) {
 func (b *bundle) twin() (*bundle, error) {
 	patient := *b.opts
 	patient.Wall, patient.ChainWall, patient.VMs = b.opts.TestWall, b.opts.TestWall, 1
-	t := &bundle{tree: b.tree, protos: b.protos, opts: &patient, off: new(atomic.Bool), words: wordlist.NewCache(b.words)}
+	t := &bundle{tree: b.tree, protos: b.protos, symbols: b.symbols, opts: &patient, off: new(atomic.Bool), words: wordlist.NewCache(b.words)}
 	first, err := newVM(t, true, false)
 	if err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func (e *Engine) stage(b *bundle, p Policy, by By, disk bool) error {
 	return nil
 }
 
-// unstage ends a candidate's trial; its VMs go unless it is kept.
+// unstage ends a candidate's trial; its VMs go in time unless it is kept.
 func (e *Engine) unstage(keep *bundle) {
 	if e.active.now.Load() == nil || e.active.candidate() == nil {
 		return
@@ -166,7 +166,11 @@ func (e *Engine) unstage(keep *bundle) {
 			h.begin() // that it counted, and failed, had no effect
 		}
 	}
-	if c.b != keep {
+	switch {
+	case c.b == keep:
+	case c.shadow == nil: // actions of its users may be under way
+		e.retire(c.b)
+	default:
 		c.b.pool.close()
 	}
 }

@@ -95,7 +95,7 @@ func (e *Engine) Status() Status {
 	s.Measured = b.tally.counts().measured()
 	s.Candidate = e.active.candidate().status()
 	p := b.pool
-	s.VMs = VMStatus{Live: int(p.made.Load()), Idle: len(p.free),
+	s.VMs = VMStatus{Live: int(p.made.Load()), Idle: p.free(),
 		Replaced: p.replaced.Load(), Broken: p.broken.Load(), Starved: p.starved.Load()}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -89,7 +89,8 @@ func (s *symbol) class() (string, bool) {
 func (v *vm) installAPI(tests bool) {
 	v.classes = map[string]*lua.LTable{}
 	libraries := map[string]*lua.LTable{"im": v.L.CreateTable(0, 32), "": v.globals}
-	for _, s := range symbols() {
+	for i := range v.b.symbols {
+		s := &v.b.symbols[i]
 		if s.fn == nil || s.tests && !tests {
 			continue
 		}
@@ -123,7 +124,7 @@ func (v *vm) installAPI(tests bool) {
 }
 
 // guarded is s.fn in the phases that it is for, and an error in all others.
-func (v *vm) guarded(s symbol) lua.LGFunction {
+func (v *vm) guarded(s *symbol) lua.LGFunction {
 	return func(L *lua.LState) int {
 		if now := phases(1) << v.phase; s.in&now == 0 {
 			L.RaiseError("%s is for %s, not for %s", s.name, s.in, now)

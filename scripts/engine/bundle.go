@@ -89,20 +89,22 @@ func assemble(ctx context.Context, t tree, opts *Options, active *bundle, covere
 
 // compile compiles all files within the load budget.
 func (b *bundle) compile(ctx context.Context) error {
-	began := time.Now()
+	var spent time.Duration
 	var faults []error
 	for _, f := range b.tree.files {
 		if isData(f.Path) {
 			continue
 		}
-		runtime.Gosched() // nobody waits for a reload: messages go first
+		runtime.Gosched() // messages go first
+		began := time.Now()
 		proto, err := compile(f)
+		spent += time.Since(began)
 		faults = append(faults, err)
 		b.protos[f.Path] = proto
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if spent := time.Since(began); spent > b.opts.LoadWall {
+		if spent > b.opts.LoadWall {
 			return fmt.Errorf("%s:1: compiling took %v so far, the limit is %v", f.Path, spent.Round(time.Millisecond), b.opts.LoadWall)
 		}
 	}

@@ -257,6 +257,7 @@ func (p *pool) forgive() {
 func (p *pool) makeOwed() {
 	for p.next() {
 		p.replace()
+		runtime.Gosched() // messages go first
 	}
 }
 

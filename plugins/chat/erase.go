@@ -150,7 +150,7 @@ func (p *Chat) eraseSome(ctx context.Context, all []erasure) error {
 		}
 		done = append(done, e)
 		for _, m := range page.Items {
-			if m.ID.String() != e.id {
+			if m.ID.String() != e.id || bodyErased(m) {
 				continue
 			}
 			one, err := erasureOf(m)
@@ -164,6 +164,11 @@ func (p *Chat) eraseSome(ctx context.Context, all []erasure) error {
 		return err
 	}
 	return p.changes.erased(ctx, done)
+}
+
+func bodyErased(m im.Message) bool {
+	var content chatpb.Content
+	return content.Unmarshal(m.Body) == nil && content.Erased
 }
 
 // erasureOf says what is left of a message: where people see it and what it was, which tells nothing of what it said. Of a body

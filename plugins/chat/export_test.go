@@ -9,7 +9,7 @@ import (
 var Listings = []string{followsOf, selectWhole, silentOf + "(?, ?)", selectOwn, selectDue, selectLate, selectShown, selectAll,
 	selectBecame + selectSpan + " OR " + selectSpan, selectVersions, selectReacted, selectReactions, selectMine + selectSpan + " OR " + selectSpan + ")",
 	selectScheduled, selectScheduledAs, selectToSend, selectScheduledID, fmt.Sprintf(selectUnread, "(?, ?)"), fmt.Sprintf(selectSaid, "(?)"), fmt.Sprintf(selectSaid, "(?, ?)"),
-	selectDueSweeps, selectErasures, selectLifetimes + "(?, ?)"}
+	selectDueSweeps, selectErasures, selectLifetimes + "(?, ?)", selectChangesOfLog, selectChangesAfter, selectSettled}
 
 // AnnouncementHeadsAsked is how many wait for the next look-up of where announcements end.
 func (p *Chat) AnnouncementHeadsAsked() int { return p.announcements.heads.Waiting() }

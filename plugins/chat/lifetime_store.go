@@ -167,11 +167,15 @@ func (l *lifetimes) turn(ctx context.Context, tx *sql.Tx, want lifetime, after i
 		nextMs: want.setMs + resting(want.ms).Milliseconds()})
 }
 
+// anyLifetime is that of a part in which messages of all lifetimes are swept whose time is over. 0 it must not be: cores of
+// before would take what stays for theirs.
+const anyLifetime = -1
+
 // sweep is a part of a log in which messages disappear.
 type sweep struct {
 	id           string
 	conversation im.ConversationID
-	lifetimeMs   int64
+	lifetimeMs   int64 // anyLifetime: of all
 	closedMs     int64
 	through      int64
 	swept        int64

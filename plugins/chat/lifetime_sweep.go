@@ -38,13 +38,20 @@ const (
 func (p *Chat) runSweeps(ctx context.Context) {
 	every := time.NewTicker(sweepLook)
 	defer every.Stop()
-	for failing := false; ; {
+	for failing, again := false, false; ; { // again: all that a restore may have brought back is due again
 		select {
 		case <-ctx.Done():
 			return
 		case <-every.C:
 		}
-		err := errors.Join(p.barred(func() error { return p.eraseDue(ctx) }), p.sweepDue(ctx))
+		var fault error
+		if !again {
+			fault = p.barred(func() (err error) {
+				again, err = p.eraseRestored(ctx)
+				return err
+			})
+		}
+		err := errors.Join(fault, p.barred(func() error { return p.eraseDue(ctx) }), p.sweepDue(ctx))
 		if err != nil && !failing && ctx.Err() == nil {
 			p.host.Log().Error("messages that were recalled, or have disappeared, wait to be erased", "err", err)
 		}
@@ -121,7 +128,7 @@ func (p *Chat) sweepStep(ctx context.Context, s *sweep) (next time.Time, err err
 	var gone []im.Message
 	swept := s.swept
 	for _, m := range page.Items {
-		at, mine := p.sweepable(m, s)
+		at, mine := p.sweepable(m, s, now)
 		if mine && now.Before(at) {
 			next = at
 			break
@@ -151,17 +158,21 @@ func (p *Chat) sweepStep(ctx context.Context, s *sweep) (next time.Time, err err
 }
 
 // sweepable is when what is kept beside a message of a part may be deleted. Messages of another lifetime are not mine: another
-// part has them, and this one does not wait for them.
-func (p *Chat) sweepable(m im.Message, s *sweep) (at time.Time, mine bool) {
+// part has them, and this one does not wait for them. Of a part of any lifetime are those whose time is over.
+func (p *Chat) sweepable(m im.Message, s *sweep, now time.Time) (at time.Time, mine bool) {
 	var content chatpb.Content
 	if err := content.Unmarshal(m.Body); err != nil {
 		p.host.Log().Error("what is kept beside a message is not deleted when it disappears: it cannot be read", "id", m.ID, "err", err)
 		return at, false
 	}
-	if content.LifetimeMs != s.lifetimeMs || content.Erased {
+	if content.LifetimeMs == 0 || content.Erased {
 		return at, false
 	}
-	return expiry(m, &content).Add(sweepGrace), true
+	at = expiry(m, &content).Add(sweepGrace)
+	if s.lifetimeMs == anyLifetime {
+		return at, !now.Before(at)
+	}
+	return at, content.LifetimeMs == s.lifetimeMs
 }
 
 // saidOfGone reports whether a message is an event about another one that has disappeared: a reaction goes with it.

@@ -383,6 +383,87 @@ func TestSyncByID(t *testing.T) {
 	}
 }
 
+// behind syncs from a message ID to the end, and gives the texts of groups that come.
+func (s *site) behind(u im.UserID, id string) (texts []string) {
+	s.t.Helper()
+	var rep chatpb.SyncReply
+	req := &chatpb.SyncRequest{AfterMessageId: id, Limit: 100}
+	for {
+		rep = chatpb.SyncReply{}
+		s.must(s.as(0, u), idl.ActionSync, req, &rep)
+		for _, e := range rep.Entries {
+			if e.Message.ConversationId == string(s.conversation()) && e.Message.Text != "" {
+				texts = append(texts, e.Message.Text)
+			}
+		}
+		if !rep.HasMore {
+			return texts
+		}
+		req = &chatpb.SyncRequest{AfterSeq: rep.Entries[len(rep.Entries)-1].InboxSeq, Limit: 100}
+	}
+}
+
+// TestSyncByIDWhoLeft has people who left a large group ask by IDs of its messages: of those that are theirs they have all, however
+// much lies between and whichever part it was, of what was written before they came or behind their leaving nothing, and no history.
+func TestSyncByIDWhoLeft(t *testing.T) {
+	s := newSite(t, 1, 2, 10)
+	const bob, carol, dave = owner + 1, owner + 2, owner + 3
+	s.joins(bob, carol)
+	ids := map[string]string{}
+	say := func(texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			rep, err := s.say(0, owner, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[text] = rep.MessageId
+		}
+	}
+	say("before 1", "before 2")
+	s.joins(dave)
+	say("his 1", "his 2")
+	s.leave(dave)
+	say("between 1", "between 2")
+	s.joins(dave)
+	say("his 3", "his 4")
+	for i := range 600 { // which are in his inbox before what he asks for late
+		req := &chatpb.SendRequest{ClientId: fmt.Sprint("chat-", i), ToUserId: int64(dave), Text: "chat"}
+		s.must(s.as(0, carol), idl.ActionMessage, req, nil)
+	}
+	s.leave(dave)
+	say("behind 1", "behind 2")
+	want := []string{"his 1", "his 2", "his 3", "his 4"}
+	if got := s.behind(dave, ids["behind 2"]); !slices.Equal(got, want) {
+		t.Errorf("he has asked for nothing yet: got %q", got)
+	}
+	s.syncs(dave, dave) // whose parts are whole then
+	for text, id := range ids {
+		var has []string // what he has not, who has that
+		switch n := slices.Index(want, text); {
+		case n >= 0:
+			has = want[n+1:]
+		default:
+			has = want // that all came into his inbox later is all that is known
+		}
+		if got := s.behind(dave, id); !slices.Equal(got, has) {
+			t.Errorf("behind %q: got %q, want %q", text, got, has)
+		}
+	}
+	for _, limit := range []int32{3, 100} {
+		if got := slices.DeleteFunc(s.byID(dave, limit), func(text string) bool { return text == "chat" }); !slices.Equal(got, want) {
+			t.Errorf("in pages of %d: got %q", limit, got)
+		}
+	}
+	for _, req := range []*chatpb.HistoryRequest{{}, {BeforeSeq: 4}, {AfterSeq: 1}, {AfterSeq: 1000}} {
+		req.ConversationId = string(s.conversation())
+		var rep chatpb.HistoryReply
+		if err := s.as(0, dave).Call(idl.ActionHistory, req, &rep); im.CodeOf(err) != idl.CodePermissionDenied {
+			t.Errorf("history %v: got %v, %v", req, &rep, err)
+		}
+	}
+}
+
 // order is the list of somebody, the names of conversations from the first to the last, in pages of limit.
 func (s *site) order(u im.UserID, limit int32, hidden bool) (names []string) {
 	s.t.Helper()

@@ -161,6 +161,21 @@ func (p *Chat) followedRows(ctx context.Context, u im.UserID) ([]follow, error) 
 	return readFollows(ctx, p.host.DB(), u, epoch)
 }
 
+// placedParts are followed, and the parts of which he has all: there may be places of any of them.
+func (p *Chat) placedParts(ctx context.Context, u im.UserID) ([]follow, error) {
+	all, err := p.followed(ctx, u) // which has them be of this life
+	if err != nil {
+		return nil, err
+	}
+	rows, err := readFollows(ctx, p.host.DB(), u, "")
+	for _, f := range rows {
+		if strings.HasPrefix(f.epoch, wholeMark) {
+			all = append(all, f)
+		}
+	}
+	return all, err
+}
+
 // readFollows reads the parts of which there may be more in the life epoch.
 func readFollows(ctx context.Context, q querier, u im.UserID, epoch string) (all []follow, err error) {
 	rows, err := q.QueryContext(ctx, followsOf, int64(u), wholeMark+epoch)

@@ -288,7 +288,7 @@ func (p *Chat) locate(ctx context.Context, u im.UserID, id im.MessageID) (int64,
 	if err != nil {
 		return 0, err
 	}
-	all, err := p.followed(ctx, u)
+	all, err := p.placedParts(ctx, u)
 	if err != nil {
 		return 0, err
 	}
@@ -301,7 +301,7 @@ func (p *Chat) locate(ctx context.Context, u im.UserID, id im.MessageID) (int64,
 			return max(after, at), err
 		}
 	}
-	// Of a log that he follows no more nobody knows what his places are called: they are where the ID leads, or behind it.
+	// Of parts of long ago nobody knows what his places are called: they are where the ID leads, or behind it.
 	raw, err := p.timelines.Inbox(ctx, u, after, mostSync)
 	if err != nil || !slices.ContainsFunc(raw.Items, func(e timeline.Entry) bool { _, is := placed(e.Message); return is }) {
 		return after, err

@@ -3,11 +3,13 @@ package plugins_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin/plugintest"
 	"freeim/core/timeline"
 	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/grouppb"
 )
 
@@ -60,7 +62,7 @@ func (s *site) restore(all saved, line, people int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.store = &counted{Store: first.Timelines()}
+	s.store, s.keeps = &counted{Store: first.Timelines()}, first
 	s.start(len(s.cores), line, people)
 }
 
@@ -209,4 +211,108 @@ func TestRestoreTwice(t *testing.T) {
 	s.everything("a member", bob, append([]string{"one"}, all...)...)
 	s.everything("who came in what is lost", erin, all...)
 	s.everything("who went in what is lost", dave, "one")
+}
+
+// reads are the texts that history gives somebody, the oldest first, in both directions alike.
+func (s *site) reads(u im.UserID) (texts []string) {
+	s.t.Helper()
+	var back []string
+	for before := int64(0); ; {
+		var rep chatpb.HistoryReply
+		s.must(s.as(0, u), idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: string(s.conversation()), BeforeSeq: before, Limit: 3}, &rep)
+		for _, m := range rep.Messages {
+			if before = m.Seq; m.Text != "" {
+				texts = append([]string{m.Text}, texts...)
+			}
+		}
+		if !rep.HasMore {
+			break
+		}
+	}
+	for after := int64(1); ; {
+		var rep chatpb.HistoryReply
+		s.must(s.as(len(s.cores)-1, u), idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: string(s.conversation()), AfterSeq: after, Limit: 4}, &rep)
+		for _, m := range rep.Messages {
+			if after = m.Seq; m.Text != "" {
+				back = append(back, m.Text)
+			}
+		}
+		if !rep.HasMore {
+			break
+		}
+	}
+	if !slices.Equal(back, texts) {
+		s.t.Errorf("forward %q, backward %q", back, texts)
+	}
+	return texts
+}
+
+// TestRestoreHistory takes the store of a group back that gives no, or little, history to who comes in: whose place is behind what is
+// left reads all that is written from then on, and never what was written before he came, also if another restore brings that back.
+func TestRestoreHistory(t *testing.T) {
+	const people = 8
+	const bob, carol, erin, frank = owner + 1, owner + 2, owner + 3, owner + 4
+	for name, line := range map[string]int{"small": 100, "large": 2} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, 2, line, people)
+			later := func() {
+				for _, h := range append(slices.Clone(s.cores), s.keeps) {
+					h.Advance(time.Hour)
+				}
+			}
+			wants := func(who string, u im.UserID, want ...string) {
+				t.Helper()
+				if got := s.reads(u); !slices.Equal(got, want) {
+					t.Errorf("%s reads %q, want %q", who, got, want)
+				}
+			}
+			s.joins(bob)
+			gives := func(h grouppb.GroupHistory, last int32) {
+				t.Helper()
+				s.must(s.as(0, owner), idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"history", "history_last"}, History: h, HistoryLast: last}, nil)
+			}
+			gives(grouppb.GroupHistory_GROUP_HISTORY_NONE, 0)
+			s.says("one")
+			s.joins(carol)
+			s.says("two", "three")
+			s.posted()
+			before := s.save()
+			s.says("lost 1", "lost 2", "lost 3", "lost 4")
+			s.joins(erin)
+			s.posted()
+			gives(grouppb.GroupHistory_GROUP_HISTORY_LAST, 1) // the newest is the event of this
+			s.posted()
+			s.joins(frank)
+			s.posted()
+			s.says("lost 5")
+			wants("who came late", erin, "lost 5")
+			full := s.save()
+
+			s.restore(before, line, people)
+			later()
+			// The owner changes something first, which is written to the log before any message.
+			gives(grouppb.GroupHistory_GROUP_HISTORY_NONE, 0)
+			s.posted()
+			s.says("new 1", "new 2")
+			wants("who was in", bob, "one", "two", "three", "new 1", "new 2")
+			wants("who came before the copy", carol, "two", "three", "new 1", "new 2")
+			wants("whose coming is lost", erin, "new 1", "new 2")
+			wants("whose coming with some history is lost", frank, "new 1", "new 2")
+
+			middle := s.save()
+			s.says("lost 6", "lost 7")
+			s.restore(middle, line, people)
+			later()
+			s.says("last 1")
+			wants("whose coming is lost, twice restored", erin, "new 1", "new 2", "last 1")
+
+			// The copy was the wrong one.
+			s.restore(full, line, people)
+			later()
+			s.says("last 2")
+			wants("who is back where he came", erin, "lost 5", "last 2")
+			wants("who is back where he came, with some history", frank, "lost 5", "last 2")
+			wants("who was in", bob, "one", "two", "three", "lost 1", "lost 2", "lost 3", "lost 4", "lost 5", "last 2")
+		})
+	}
 }

@@ -54,6 +54,7 @@ type site struct {
 	t     testing.TB
 	cores []*plugintest.Host
 	store *counted
+	keeps *plugintest.Host // whose store it is, by whose clock messages are written
 	group int64
 	dir   string // the directory's
 }
@@ -64,7 +65,7 @@ func newSite(t testing.TB, cores, line, people int) *site {
 	s := &site{t: t}
 	s.dir = t.TempDir()
 	first := plugintest.New(t, plugintest.Options{Dir: s.dir})
-	s.store = &counted{Store: first.Timelines()}
+	s.store, s.keeps = &counted{Store: first.Timelines()}, first
 	s.start(cores, line, people)
 	var rep grouppb.CreateGroupReply
 	s.must(s.as(0, owner), idl.ActionCreateGroup, &grouppb.CreateGroupRequest{ClientId: "one", Name: "Town", Policy: grouppb.GroupPolicy_GROUP_POLICY_OPEN}, &rep)

@@ -66,6 +66,9 @@ func (p *Group) create(ctx context.Context, call *plugin.Call, req *grouppb.Crea
 		if g.id = made.id; there {
 			return errSame
 		}
+		if _, err := enterLife(ctx, tx, made.id, p.host.Timelines().Epoch()); err != nil {
+			return err
+		}
 		c := &change{Group: p, ctx: ctx, tx: tx, group: made, nowMs: now}
 		if err := c.joinable(call.User); err != nil {
 			return err

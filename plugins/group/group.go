@@ -111,7 +111,7 @@ func (p *Group) Provision(_ context.Context, h plugin.Host) (err error) {
 		}
 	}
 	versions := plugin.NewLookups(h, "read versions of groups", versionBatch, func(ctx context.Context, ids []int64) (map[int64]int64, error) { return readVersions(ctx, h.DB(), ids) })
-	p.memberships = newMemberships(versions.Find, func(ctx context.Context, id int64) (*membership, error) { return loadMembership(ctx, h.DB(), id) }, p.config.CacheMembers)
+	p.memberships = newMemberships(versions.Find, p.load, p.config.CacheMembers)
 	p.creations = h.Limiter("creations", p.config.CreationsPerHour, time.Hour)
 	p.changes = h.Limiter("changes", p.config.ChangesPerMinute, time.Minute)
 	p.looks = h.Limiter("looks", p.config.LooksPerMinute, time.Minute)

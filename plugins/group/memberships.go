@@ -177,6 +177,14 @@ func (r *reading) size() int {
 
 const matesOf = "SELECT user_id, role, permissions, muted_until_ms, after_seq FROM group_members WHERE group_id = ? ORDER BY user_id"
 
+// load gives a group as messages need it, in the store's present life.
+func (p *Group) load(ctx context.Context, id int64) (*membership, error) {
+	if err := p.adopt(ctx, id); err != nil {
+		return nil, err
+	}
+	return loadMembership(ctx, p.host.DB(), id)
+}
+
 // loadMembership reads a group and then its members: they are those of the version that it
 // tells, or later ones.
 func loadMembership(ctx context.Context, q querier, id int64) (*membership, error) {

@@ -244,6 +244,9 @@ func dropRequests(ctx context.Context, tx *sql.Tx, id int64, users ...im.UserID)
 }
 
 func dropMembers(ctx context.Context, tx *sql.Tx, id int64, users ...im.UserID) error {
+	if err := drop(ctx, tx, "DELETE FROM group_cuts WHERE group_id = ? AND user_id IN ", id, users); err != nil {
+		return err
+	}
 	return drop(ctx, tx, "DELETE FROM group_members WHERE group_id = ? AND user_id IN ", id, users)
 }
 

@@ -311,6 +311,9 @@ func TestRestoreHistory(t *testing.T) {
 			later()
 			s.says("last 2")
 			wants("who is back where he came", erin, "lost 5", "last 2")
+			if line < people { // who follows the log has no more of it in his inbox
+				s.everything("who is back where he came", erin, "lost 5", "last 2")
+			}
 			wants("who is back where he came, with some history", frank, "lost 5", "last 2")
 			wants("who was in", bob, "one", "two", "three", "lost 1", "lost 2", "lost 3", "lost 4", "lost 5", "last 2")
 		})

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -144,13 +145,24 @@ func (p *Chat) followedRows(ctx context.Context, u im.UserID) ([]follow, error) 
 	if err != nil || !slices.ContainsFunc(all, func(f follow) bool { return f.epoch != epoch }) {
 		return all, err
 	}
+	floors := map[im.ConversationID]int64{} // of logs of other lives: behind which he may read
+	for _, f := range all {
+		if _, known := floors[f.conversation]; f.epoch == epoch || known {
+			continue
+		}
+		if floors[f.conversation], err = p.readsAfter(ctx, f.conversation, u); err != nil {
+			return nil, err
+		}
+	}
 	err = p.host.Tx(ctx, func(tx *sql.Tx) error {
-		for i, f := range all {
-			if f.epoch == epoch || i > 0 && all[i-1].conversation == f.conversation && all[i-1].epoch != epoch {
-				continue
+		for _, c := range slices.Sorted(maps.Keys(floors)) {
+			floor := floors[c]
+			err := p.adopt(ctx, tx, c, []im.UserID{u})
+			if err == nil { // a copy of a life that was given up may have the log again that was before him
+				_, err = tx.ExecContext(ctx, "UPDATE chat_follows SET after_seq = ? WHERE user_id = ? AND conversation = ? AND through_seq = 0 AND after_seq < ?", floor, int64(u), string(c), floor)
 			}
-			if err := p.adopt(ctx, tx, f.conversation, []im.UserID{u}); err != nil {
-				return err
+			if err != nil {
+				return fmt.Errorf("follow another life of %s: %w", c, err)
 			}
 		}
 		return nil
@@ -159,6 +171,19 @@ func (p *Chat) followedRows(ctx context.Context, u im.UserID) ([]follow, error) 
 		return nil, err
 	}
 	return readFollows(ctx, p.host.DB(), u, epoch)
+}
+
+// readsAfter is the seq of c behind which u may read; 0: all, or he may not now, so that he gets what he had coming.
+func (p *Chat) readsAfter(ctx context.Context, c im.ConversationID, u im.UserID) (int64, error) {
+	owner := p.owners[c.Type()]
+	if owner == nil {
+		return 0, nil
+	}
+	reach, err := owner.Read(ctx, c, u)
+	if final(err) {
+		return 0, nil
+	}
+	return reach.After, err
 }
 
 // placedParts are followed, and the parts of which he has all: there may be places of any of them.

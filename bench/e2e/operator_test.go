@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -83,17 +84,90 @@ func (s *stage) operate(ctx context.Context, what string) error {
 	case "configured":
 		return nil
 	case "backed up":
-		w := httptest.NewRecorder()
-		s.cluster.Cores[0].Server().Backup().ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/backup", nil))
-		s.archive = w.Body.Bytes()
-		if w.Code != http.StatusOK {
-			return fmt.Errorf("%d %s", w.Code, w.Body)
-		}
-		return nil
+		var err error
+		s.archive, err = s.backup(ctx)
+		return err
 	case "taken back":
 		return s.takeBack(ctx)
 	}
 	return fmt.Errorf("no step %q", what)
+}
+
+// backup is all that the stores hold of which there is no other copy.
+func (s *stage) backup(ctx context.Context) ([]byte, error) {
+	w := httptest.NewRecorder()
+	s.cluster.Cores[0].Server().Backup().ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/backup", nil))
+	if w.Code != http.StatusOK {
+		return nil, fmt.Errorf("%d %s", w.Code, w.Body)
+	}
+	return w.Body.Bytes(), nil
+}
+
+// stores have "text" | erased "text", soon: in messages, in tables, and in the hot copies of Redis
+func (s *stage) inStores(ctx context.Context, w []string) error {
+	gone, text := len(w) == 2 && w[0] == "erased", w[len(w)-1]
+	for {
+		where, err := s.holding(ctx, text)
+		if err != nil {
+			return err
+		}
+		if gone == (len(where) == 0) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it is in %q", where)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// inRedis counts the values that hold a text, in all keys.
+const inRedis = `local found = 0
+local reads = {string = {"GET"}, hash = {"HVALS"}, list = {"LRANGE", 0, -1}, set = {"SMEMBERS"}, zset = {"ZRANGE", 0, -1}}
+for _, key in ipairs(redis.call("KEYS", "*")) do
+  local how = reads[redis.call("TYPE", key).ok]
+  if not how then return redis.error_reply("a key of another type: " .. key) end
+  local values = redis.call(how[1], key, unpack(how, 2))
+  if type(values) == "string" then values = {values} end
+  for _, value in ipairs(values) do
+    if string.find(value, ARGV[1], 1, true) then found = found + 1 end
+  end
+end
+return found`
+
+// holding says where the stores hold a text.
+func (s *stage) holding(ctx context.Context, text string) (where []string, err error) {
+	all, err := s.backup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in, err := archive.NewReader(bytes.NewReader(all))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		record, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if strings.Contains(fmt.Sprintf("%s", record), text) {
+			where = append(where, fmt.Sprintf("%T", record))
+		}
+	}
+	if s.stores.redis != nil {
+		found, err := s.stores.redis.Ask(ctx, "EVAL", inRedis, "0", text)
+		if err != nil {
+			return nil, err
+		}
+		if found != "0" {
+			where = append(where, "Redis")
+		}
+	}
+	return where, nil
 }
 
 // takeBack exchanges the stores for others with what the backup has, as the command restore does; the edges stay.

@@ -19,6 +19,7 @@ import (
 type stores struct {
 	cluster.Options
 	empty func(ctx context.Context) error // while no core runs; nil: they are the embedded ones
+	redis *engines.RedisServer            // likewise
 }
 
 // production is the options of a cluster in this process whose cores share the
@@ -41,7 +42,7 @@ func productionStores(t *testing.T) stores {
 			return errors.New("no story exchanges its stores so often")
 		}
 		return redis.RestartEmpty(ctx)
-	}}
+	}, redis}
 }
 
 // TestScenariosInProduction runs every story again, over two cores that share MySQL and Redis, in one

@@ -136,6 +136,8 @@ func (s *stage) step(ctx context.Context, step e2e.Step) error {
 		return s.operate(ctx, strings.Join(w[2:], " "))
 	case who == "core" || who == "edge":
 		return s.restart(ctx, who)
+	case who == "stores":
+		return s.inStores(ctx, w[2:])
 	case who == "time":
 		return s.passes(w[2])
 	case who == "operator":

@@ -77,6 +77,11 @@ func quoted(text string) string {
 // Addr is HOST:PORT.
 func (r *RedisServer) Addr() string { return loopback(r.ports[0]) }
 
+// Ask sends one command and gives its answer as text, an array as a line for each element of its first level.
+func (r *RedisServer) Ask(ctx context.Context, words ...string) (string, error) {
+	return askRedis(ctx, r.Addr(), words...)
+}
+
 // RestartEmpty runs the server again with nothing in it, and returns when it
 // answers.
 func (r *RedisServer) RestartEmpty(ctx context.Context) error {

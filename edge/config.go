@@ -93,6 +93,7 @@ type edgeConfig struct {
 	Lookup       time.Duration `yaml:"lookup"`
 	Silence      time.Duration `yaml:"silence"`
 	Census       time.Duration `yaml:"census"`
+	Wakes        int           `yaml:"wakes"`
 	CallTimeout  time.Duration `yaml:"call_timeout"`
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	DrainDelay   time.Duration `yaml:"drain_delay"`
@@ -231,7 +232,7 @@ func defaults(all []plugin.Plugin) config {
 			MaxBodyFresh: 4 << 10, MaxBody: 64 << 10, QueueFrames: 1024, QueueBytes: 256 << 10,
 			RetryAfter: time.Second, Jitter: 5 * time.Second,
 			HeadTimeout: 10 * time.Second, MaxHTTP: 8192, Backlog: 256 << 10, Stall: 7 * time.Second, ReadBuffer: 128,
-			CallTimeout: 15 * time.Second, DrainTimeout: defaultDrain, DrainJitter: time.Second,
+			Wakes: 2000, CallTimeout: 15 * time.Second, DrainTimeout: defaultDrain, DrainJitter: time.Second,
 		},
 		Plugins: plugin.Configs(all),
 	}
@@ -294,6 +295,9 @@ func (c *config) complete() error {
 	}
 	if min(c.Edge.DrainTimeout, c.Edge.DrainDelay) < 0 {
 		return fmt.Errorf("edge.drain_timeout and edge.drain_delay must not be negative")
+	}
+	if n := c.Edge.Wakes; n != 0 && (n < session.LeastWakes || n > session.MostWakes) {
+		return fmt.Errorf("edge.wakes is %d: it must be %d to %d", n, session.LeastWakes, session.MostWakes)
 	}
 	if s := c.Edge.Silence; s != 0 && (s < 500*time.Millisecond || s > time.Minute) {
 		return fmt.Errorf("edge.silence is %v: it must be 500ms to 1m", c.Edge.Silence)

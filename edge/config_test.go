@@ -88,6 +88,8 @@ func TestCompleteRefuses(t *testing.T) {
 		"hasty":             {func(c *config) { c.Edge.Silence = time.Millisecond }, "edge.silence"},
 		"patient":           {func(c *config) { c.Edge.Silence = time.Hour }, "edge.silence"},
 		"restless":          {func(c *config) { c.Edge.Census = time.Millisecond }, "edge.census"},
+		"drowsy":            {func(c *config) { c.Edge.Wakes = 39 }, "edge.wakes"},
+		"frantic":           {func(c *config) { c.Edge.Wakes = 100_001 }, "edge.wakes"},
 		"rules of nothing":  {func(c *config) { c.Edge.Rules.State = "x" }, "edge.rules.dir"},
 		"routes that lapse": {func(c *config) { c.Edge.Census = 16 * time.Second }, "edge.census"},
 	} {

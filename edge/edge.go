@@ -78,7 +78,7 @@ func newEdge(c edgeConfig, log *slog.Logger, traces *tracing.Tracing, figures pr
 	o := session.Options{
 		Core: links, Log: log, MaxSessions: c.MaxSessions, AuthTimeout: c.AuthTimeout, Heartbeat: c.Heartbeat,
 		MaxBodyFresh: int(c.MaxBodyFresh), MaxBody: int(c.MaxBody), QueueFrames: c.QueueFrames, QueueBytes: int(c.QueueBytes),
-		RetryAfter: c.RetryAfter, Jitter: c.Jitter, DrainRate: c.DrainRate, DrainJitter: c.DrainJitter,
+		RetryAfter: c.RetryAfter, Jitter: c.Jitter, Wakes: c.Wakes, DrainRate: c.DrainRate, DrainJitter: c.DrainJitter,
 		Limits: guard, AuthFailures: c.Limits.AuthFailures, Patience: c.Limits.Patience, Tracer: traces.Tracer(), Sample: traces.Sample(),
 	}
 	if rules != nil {

@@ -21,7 +21,7 @@ type figures struct {
 	upgrades, handshakes, reads, writes, stalled, panics        *prometheus.Desc
 	expires                                                     *prometheus.Desc
 	rooms, members, passes, blocks, deliveries, skipped         *prometheus.Desc
-	slow, evicted, asked                                        *prometheus.Desc
+	slow, evicted, asked, wakes                                 *prometheus.Desc
 }
 
 func newFigures(e *edge) *figures {
@@ -64,6 +64,7 @@ func newFigures(e *edge) *figures {
 		slow:       desc("room_slow_total", "Times that a member read too slowly and fell behind."),
 		evicted:    desc("room_evicted_total", "Members taken out of a room since they stayed behind."),
 		asked:      desc("room_asked_total", "Times that a room's missing messages were asked for."),
+		wakes:      desc("wakes_waiting", "Sessions that are to be asked to sync still, about: since logs that they follow have grown (logs), and since something was announced (everybody).", "of"),
 		panics:     desc("panics_total", "Connections closed by a fault of the edge's own."),
 	}
 }
@@ -82,6 +83,8 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	hub, gate := f.hub.Stats(), f.gateway.Stats()
 	gauge(f.sessions, hub.Sessions)
 	gauge(f.live, hub.Live)
+	out <- prometheus.MustNewConstMetric(f.wakes, prometheus.GaugeValue, float64(hub.WakesOfLogs), "logs")
+	out <- prometheus.MustNewConstMetric(f.wakes, prometheus.GaugeValue, float64(hub.WakesOfAll), "everybody")
 	gauge(f.conns, int64(gate.Conns))
 	gauge(f.http, int64(gate.HTTP))
 	draining := int64(0)

@@ -90,3 +90,59 @@ func TestEverybodyIsAskedToSync(t *testing.T) {
 		}
 	})
 }
+
+// TestWakesWaiting: an edge asks as many a second as it is configured to, and says how many wait: all at first, then fewer, then none.
+func TestWakesWaiting(t *testing.T) {
+	for _, bad := range []int{-1, 39, 100_001} {
+		if _, err := session.New(session.Options{Core: new(fakeCore), Wakes: bad}); err == nil {
+			t.Errorf("%d wakes a second are taken", bad)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, session.Options{Heartbeat: time.Hour, AuthTimeout: time.Hour, Wakes: 100})
+		const many, perTick = 200, 5
+		clients := make([]*client, many)
+		for i := range clients {
+			clients[i] = w.live(idl.CodecProtobuf, false)
+			clients[i].follow(2, session.Followed{Log: "g_1", Seq: 1})
+			clients[i].want(idl.ActionSync, 2)
+		}
+		asked := 0
+		take := func() {
+			t.Helper()
+			synctest.Wait()
+			for _, c := range clients {
+				for _, f := range c.line.take() {
+					if f.Action == idl.ActionSync && f.Sequence == 0 {
+						asked++
+					}
+				}
+			}
+		}
+		for name, how := range map[string]struct {
+			say     session.Delivery
+			waiting func(s session.Stats) int64
+			about   int64 // how far off it may be: parts of the hub's table are of different sizes
+		}{
+			"a log has grown":         {wake("g_1", 2), func(s session.Stats) int64 { return s.WakesOfLogs }, 0},
+			"something was announced": {announced(1), func(s session.Stats) int64 { return s.WakesOfAll }, many / 4},
+		} {
+			asked = 0
+			w.hub.Deliver(how.say)
+			for ticks := int64(1); asked < many; ticks++ {
+				if take(); int64(asked) != ticks*perTick {
+					t.Fatalf("%s: by %d ticks %d are asked, want %d each", name, ticks, asked, perTick)
+				}
+				if got, want := how.waiting(w.hub.Stats()), int64(many-asked); got < want-how.about || got > want+how.about {
+					t.Errorf("%s: %d are asked, %d wait, want %d", name, asked, got, want)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if s := w.hub.Stats(); s.WakesOfLogs != 0 || s.WakesOfAll != 0 {
+				t.Errorf("%s: in the end %d and %d wait", name, s.WakesOfLogs, s.WakesOfAll)
+			}
+		}
+	})
+}

@@ -14,8 +14,7 @@ import (
 // have less, to sync, each once for all that came meanwhile, and not all at the same moment.
 
 const (
-	wakeTick     = 50 * time.Millisecond
-	wakesPerTick = 100                    // so 2,000 a second: an edge does not have the cores syncing only
+	wakeTick     = 50 * time.Millisecond  // Options.Wakes of a second, in its ticks
 	looksPerTick = 10_000                 // at followed logs, so that frames do not wait for the lock
 	looksInTurn  = 500                    // at the members of one log that has grown, before the others have their turn
 	wakeGap      = 250 * time.Millisecond // between two of one session
@@ -39,8 +38,9 @@ type Wake struct {
 
 // followers are the sessions that follow logs. The zero value takes init.
 type followers struct {
-	hub    *Hub
-	signal chan struct{} // of length 1: there is something to look at
+	hub     *Hub
+	perTick int           // how many are asked in one; 2 at least
+	signal  chan struct{} // of length 1: there is something to look at
 
 	everybody everybody
 
@@ -83,8 +83,8 @@ type follower struct {
 	woken   time.Time // last
 }
 
-func (f *followers) init(h *Hub) {
-	f.hub, f.signal = h, make(chan struct{}, 1)
+func (f *followers) init(h *Hub, perSecond int) {
+	f.hub, f.perTick, f.signal = h, perSecond/int(time.Second/wakeTick), make(chan struct{}, 1)
 	f.bySession, f.byLog = map[ID]*follower{}, map[string]*followedLog{}
 }
 
@@ -261,12 +261,12 @@ func (f *followers) run() {
 // askSome asks as many as one tick may; more says that others are due. While everybody is asked, who follows logs has half
 // of the tick at most.
 func (f *followers) askSome() (more bool) {
-	most := wakesPerTick
+	most := f.perTick
 	if f.everybody.under() {
 		most /= 2
 	}
 	asked, more := f.some(time.Now(), most)
-	asked = append(asked, f.everybody.next(&f.hub.sessions, wakesPerTick-len(asked))...)
+	asked = append(asked, f.everybody.next(&f.hub.sessions, f.perTick-len(asked))...)
 	more = more || f.everybody.under()
 	out := outgoing{hub: f.hub, push: Push{Action: idl.ActionSync}}
 	for _, s := range asked {
@@ -322,4 +322,16 @@ func (f *followers) lookAtGrown(looks int) (left int) {
 		}
 	}
 	return looks
+}
+
+// waiting is about how many sessions are to be asked still, live of them all being there: those who are due, those who are looked at
+// since their logs have grown, once for each log, and those who are left of the rounds for everybody.
+func (f *followers) waiting(live int64) (logs, all int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	logs = int64(len(f.due))
+	for _, log := range f.grown {
+		logs += int64(log.left)
+	}
+	return logs, f.everybody.waiting(live)
 }

@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
+const wakesPerTick = 100
+
 // manyFollowers are sessions that follow logs, with nobody who asks them.
 func manyFollowers(sessions, logs int) (*followers, []*follower) {
 	f, all := new(followers), make([]*follower, sessions)
-	f.init(nil)
+	f.init(nil, 20*wakesPerTick)
 	for i := range all {
 		follows := make([]Followed, logs)
 		for j := range follows {
@@ -58,7 +60,7 @@ func TestFollowersInTurn(t *testing.T) {
 // whether the quiet one lost a member while it waited.
 func TestFollowersOfManyLogs(t *testing.T) {
 	f, now := new(followers), time.Now()
-	f.init(nil)
+	f.init(nil, 20*wakesPerTick)
 	one := func(id ID, log string, seq int64) {
 		f.follow(&Session{id: id, state: live}, "e", []Followed{{Log: log, Seq: seq}})
 	}
@@ -135,7 +137,7 @@ func TestFollowersModel(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	f, now := new(followers), time.Now()
-	f.init(nil)
+	f.init(nil, 20*wakesPerTick)
 	all, follows, heard := make([]*Session, sessions), make([]map[string]int64, sessions), map[string]int64{}
 	for i := range all {
 		all[i] = &Session{id: ID(i + 1), state: live}

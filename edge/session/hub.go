@@ -47,6 +47,10 @@ type Options struct {
 	// than are let pass; it is closed then, and its address banned. 0: any number.
 	Patience int
 
+	// Wakes is how many sessions a second are asked to sync, since a log that they follow has grown, or since something was
+	// announced: LeastWakes to MostWakes; 0: 2,000.
+	Wakes int
+
 	// DrainRate is how many sessions a second Drain tells to go. 0: as many as it
 	// takes to tell all in half of Drain's time, 200 at least.
 	DrainRate int
@@ -54,6 +58,13 @@ type Options struct {
 	// in its turn, instead of RetryAfter and Jitter. 0: 1 s.
 	DrainJitter time.Duration
 }
+
+// Bounds of Options.Wakes: in each of 20 ticks of a second followers and everybody have a turn, and few of those whom a tick looks at
+// are left for the next.
+const (
+	LeastWakes = 40
+	MostWakes  = 100_000
+)
 
 // The wheel's tick is a part of the shortest deadline, so that a session is
 // closed at most a few hundredths late, but the hub wakes rarely.
@@ -73,7 +84,7 @@ func (o *Options) setDefaults() {
 		preset int
 	}{
 		{&o.MaxSessions, 1_000_000}, {&o.MaxBodyFresh, 4096}, {&o.MaxBody, 65536},
-		{&o.QueueFrames, 1024}, {&o.QueueBytes, 256 << 10},
+		{&o.QueueFrames, 1024}, {&o.QueueBytes, 256 << 10}, {&o.Wakes, 2000},
 	} {
 		if *d.value == 0 {
 			*d.value = d.preset
@@ -98,6 +109,9 @@ func (o *Options) validate() error {
 	}
 	if min(o.MaxSessions, o.MaxBodyFresh, o.MaxBody, o.QueueFrames, o.QueueBytes, o.DrainRate, o.AuthFailures, o.Patience) < 0 {
 		return errors.New("session: a limit is negative")
+	}
+	if o.Wakes < LeastWakes || o.Wakes > MostWakes {
+		return fmt.Errorf("session: %d wakes a second are not %d to %d", o.Wakes, LeastWakes, MostWakes)
 	}
 	if min(o.AuthTimeout, o.Heartbeat, o.RetryAfter, o.Jitter, o.DrainJitter) < 0 {
 		return errors.New("session: a duration is negative")
@@ -155,7 +169,7 @@ func New(o Options) (*Hub, error) {
 	h.joints.New = func() any { return new(joint) }
 	h.sessions.init()
 	h.rooms = h.newRooms()
-	h.followers.init(h)
+	h.followers.init(h, o.Wakes)
 	h.wheel.init(o.tick(), o.AuthTimeout, silentHeartbeats*o.Heartbeat)
 	h.ticking.Go(h.runClock)
 	h.ticking.Go(h.followers.run)

@@ -21,6 +21,9 @@ type Stats struct {
 	Lost     int64 // pushes for sessions that were gone, not live, or had no body in their codec
 	Stray    int64 // replies that no session waited for
 	Barred   int64 // connections that a rule refused
+	// WakesOfLogs is about how many sessions are to be asked to sync still since logs that they follow have grown,
+	// WakesOfAll since something was announced to everybody.
+	WakesOfLogs, WakesOfAll int64
 	// Closed counts the endings by the server by reason, and under
 	// idl.CloseReason(0) the connections that the client or the network ended.
 	Closed map[idl.CloseReason]int64
@@ -50,8 +53,10 @@ func (h *Hub) Stats() Stats {
 	c.mu.Lock()
 	closed := maps.Clone(c.closed)
 	c.mu.Unlock()
+	live := c.live.Load()
+	ofLogs, ofAll := h.followers.waiting(live)
 	return Stats{
-		Sessions: c.sessions.Load(), Live: c.live.Load(), Received: c.received.Load(), Answered: c.answered.Load(), Calls: c.calls.Load(), Refused: c.refused.Load(),
+		Sessions: c.sessions.Load(), Live: live, WakesOfLogs: ofLogs, WakesOfAll: ofAll, Received: c.received.Load(), Answered: c.answered.Load(), Calls: c.calls.Load(), Refused: c.refused.Load(),
 		Pushed: c.pushed.Load(), Lost: c.lost.Load(), Stray: c.stray.Load(), Barred: c.barred.Load(), Closed: closed,
 		Rooms: h.rooms.Stats(),
 	}

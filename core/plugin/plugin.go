@@ -171,6 +171,7 @@ type Page struct {
 type Forwarded struct {
 	Delivered, Failed, Dead int64         // events; deliveries; events that were given up
 	Expired                 int64         // messages too old to tell people of when their turn came
+	Crowded                 int64         // messages of rooms that were told nobody, since too much waited behind them
 	Pending                 int64         // items of feeds that were not looked at yet, if this core delivers
 	Oldest                  time.Duration // the age of the oldest event that could not be delivered yet; 0: there is none
 	Broken, Stopped         bool          // it is left alone for a while; until an operator resumes it

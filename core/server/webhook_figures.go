@@ -20,7 +20,7 @@ func newWebhookFigures(forwarded func() map[string]plugin.Forwarded) *webhookFig
 	}
 	return &webhookFigures{
 		forwarded: forwarded,
-		events:    desc("events_total", "Events that an endpoint took, that were given up, or that were too old when their turn came.", "result"),
+		events:    desc("events_total", "Events that an endpoint took, that were given up, that were too old when their turn came, or behind which too much waited.", "result"),
 		failed:    desc("deliveries_failed_total", "Deliveries that were not taken."),
 		pending:   desc("pending", "Items of feeds that wait to be delivered or passed over, if this core delivers."),
 		oldest:    desc("oldest_seconds", "Age of the oldest event that waits to be delivered, if this core delivers."),
@@ -48,6 +48,7 @@ func (f *webhookFigures) Collect(out chan<- prometheus.Metric) {
 		count(f.events, of.Delivered, "delivered")
 		count(f.events, of.Dead, "dead")
 		count(f.events, of.Expired, "expired")
+		count(f.events, of.Crowded, "crowded")
 		count(f.failed, of.Failed)
 		gauge(f.pending, float64(of.Pending))
 		gauge(f.oldest, of.Oldest.Seconds())

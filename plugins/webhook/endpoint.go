@@ -32,8 +32,8 @@ type endpoint struct {
 	shards  [feeds]*shard
 	look    chan struct{} // of length 1: somebody changed what is stored of the endpoint
 
-	delivered, failed, dead, expired atomic.Int64 // events, deliveries, events, items
-	mine, stopped                    atomic.Bool  // this core delivers; nobody does, as far as it saw
+	delivered, failed, dead, expired, crowded atomic.Int64 // events, deliveries, events, items, items
+	mine, stopped                             atomic.Bool  // this core delivers; nobody does, as far as it saw
 
 	mu       sync.Mutex // guards the fields below
 	calls    []call     // the last ones, the newest at the end
@@ -199,7 +199,7 @@ func (p *Webhook) Forwarded() map[string]plugin.Forwarded {
 	all := map[string]plugin.Forwarded{}
 	for _, e := range p.endpoints {
 		pending, oldest := e.lags()
-		all[e.Name] = plugin.Forwarded{Delivered: e.delivered.Load(), Failed: e.failed.Load(), Dead: e.dead.Load(), Expired: e.expired.Load(),
+		all[e.Name] = plugin.Forwarded{Delivered: e.delivered.Load(), Failed: e.failed.Load(), Dead: e.dead.Load(), Expired: e.expired.Load(), Crowded: e.crowded.Load(),
 			Pending: pending, Oldest: oldest, Broken: e.broken(), Stopped: e.stopped.Load()}
 	}
 	return all

@@ -159,15 +159,48 @@ func (s *shard) step(ctx context.Context) (more bool, err error) {
 	if s.endpoint.Push != nil {
 		return s.alert(ctx, page)
 	}
-	events, through, err := s.pick(page)
+	s.skipCrowded(&page)
+	events, crowded, through, err := s.pick(page)
 	if err != nil {
 		return false, err
 	}
 	s.seen(page, events)
-	if len(events) == 0 {
-		return page.HasMore, s.pass(ctx, through)
+	if more = len(events) > 0; more {
+		err = s.tell(ctx, events, through)
+	} else {
+		more, err = page.HasMore, s.pass(ctx, through)
 	}
-	return true, s.tell(ctx, events, through)
+	for _, place := range crowded {
+		if place <= s.at.place {
+			s.endpoint.crowded.Add(1)
+		}
+	}
+	return more, err
+}
+
+// roomMessage is the event of which there may be more than an endpoint takes: what else is in its feed does not wait for all.
+const roomMessage = "room.message"
+
+// crowded reports whether an item is told nobody, since too much waits behind it. What an operator has replayed is told.
+func (s *shard) crowded(head int64, item plugin.Fed) bool {
+	most := s.config().RoomBacklog
+	return most > 0 && item.Event == roomMessage && head-item.Position > most && item.Time.UnixMilli() >= s.at.floorMs && wants(s.endpoint.Events, item.Event)
+}
+
+// skipCrowded moves on over the first items of a page that are told nobody: what failed of them is tried no more.
+func (s *shard) skipCrowded(page *timeline.Page[plugin.Fed]) {
+	n := 0
+	for n < len(page.Items) && s.crowded(page.Head, page.Items[n]) {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	last := page.Items[n-1]
+	s.at.place, s.lastID, s.at.tries = last.Position, last.ID.String(), 0
+	s.since, s.most = time.Time{}, s.config().Batch
+	s.endpoint.crowded.Add(int64(n))
+	page.Items = page.Items[n:]
 }
 
 // seen notes figures.
@@ -181,23 +214,25 @@ func (s *shard) seen(page timeline.Page[plugin.Fed], events []event) {
 }
 
 // pick takes the events of a page that concern the endpoint, as many as one delivery may have.
-// through is the last item that was looked at.
-func (s *shard) pick(page timeline.Page[plugin.Fed]) (events []event, through plugin.Fed, err error) {
+// crowded are the places among them that are told nobody, through is the last item that was looked at.
+func (s *shard) pick(page timeline.Page[plugin.Fed]) (events []event, crowded []int64, through plugin.Fed, err error) {
 	size := 0
 	for _, item := range page.Items {
-		if wants(s.endpoint.Events, item.Event) {
+		if s.crowded(page.Head, item) {
+			crowded = append(crowded, item.Position)
+		} else if wants(s.endpoint.Events, item.Event) {
 			e, err := eventOf(s.feed, item)
 			if err != nil {
-				return nil, through, err
+				return nil, nil, through, err
 			}
 			if size += len(e.Message); len(events) > 0 && (size > s.config().BatchBytes || len(events) >= s.most) {
-				return events, through, nil
+				return events, crowded, through, nil
 			}
 			events = append(events, e)
 		}
 		through = item
 	}
-	return events, through, nil
+	return events, crowded, through, nil
 }
 
 // pass moves on over items that do not concern the endpoint.

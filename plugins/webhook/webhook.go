@@ -47,6 +47,9 @@ type Config struct {
 	// MostDead is how many dead letters one endpoint may have: with more it is stopped, and
 	// the rest waits. Default 10,000.
 	MostDead int `yaml:"most_dead"`
+	// RoomBacklog is how many items of its feed may wait behind a message of a room: one with more behind it is told
+	// nobody. 0: no bound. Default 100,000.
+	RoomBacklog int64 `yaml:"room_backlog"`
 	// Poll is how often a core looks for what others committed. Default 1 s.
 	Poll time.Duration `yaml:"poll"`
 	// Lease is how long a core that does not say any more that it delivers is believed to.
@@ -77,7 +80,7 @@ type Webhook struct {
 // New makes the plugin with the default configuration.
 func New() *Webhook {
 	return &Webhook{config: Config{Timeout: 10 * time.Second, Batch: 100, BatchBytes: 256 << 10, Pause: time.Second, MostPause: 5 * time.Minute,
-		Tries: 10, GiveUp: 24 * time.Hour, MostDead: 10_000, Poll: time.Second, Lease: 20 * time.Second,
+		Tries: 10, GiveUp: 24 * time.Hour, MostDead: 10_000, RoomBacklog: 100_000, Poll: time.Second, Lease: 20 * time.Second,
 		PresenceGrace: 30 * time.Second, PresenceSweep: time.Minute}}
 }
 
@@ -115,6 +118,7 @@ func (p *Webhook) Validate() error {
 		{c.Tries >= 1 && c.Tries <= 1000, "tries", "must be 1-1000"},
 		{c.GiveUp >= time.Second && c.GiveUp <= 30*24*time.Hour, "give_up", "must be 1s-720h"},
 		{c.MostDead >= 1 && c.MostDead <= 100_000, "most_dead", "must be 1-100000"},
+		{c.RoomBacklog >= 0, "room_backlog", "must not be negative"},
 		{c.Poll >= 10*time.Millisecond && c.Poll <= time.Minute, "poll", "must be 10ms-1m"},
 		{c.Lease >= time.Second && c.Lease <= 5*time.Minute, "lease", "must be 1s-5m"},
 		{c.PresenceGrace >= time.Second && c.PresenceGrace <= 10*time.Minute, "presence_grace", "must be 1s-10m"},

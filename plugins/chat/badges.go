@@ -77,7 +77,7 @@ func eachOf(users []im.UserID, do func(i int, u im.UserID) error) error {
 func (p *Chat) catchUp(ctx context.Context, users []im.UserID) error {
 	follows, lists := map[im.UserID]bool{}, map[im.UserID]followed{}
 	for some := range slices.Chunk(users, mostAsked) {
-		if err := errors.Join(p.whoFollow(ctx, some, follows), p.lists.followedBy(ctx, some, lists)); err != nil {
+		if err := errors.Join(p.beyondInbox(ctx, some, follows), p.lists.followedBy(ctx, some, lists)); err != nil {
 			return err
 		}
 	}
@@ -103,8 +103,8 @@ func (p *Chat) catchUp(ctx context.Context, users []im.UserID) error {
 	})
 }
 
-// whoFollow notes for whom of the users more may wait than is in his inbox: who follows logs, or has announcements to come.
-func (p *Chat) whoFollow(ctx context.Context, users []im.UserID, into map[im.UserID]bool) error {
+// beyondInbox notes for whom of the users more may wait than is in his inbox: who follows logs, or has announcements to come.
+func (p *Chat) beyondInbox(ctx context.Context, users []im.UserID, into map[im.UserID]bool) error {
 	rows, err := p.host.DB().QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT user_id FROM chat_follows WHERE user_id IN %s AND epoch <> ?", plugin.Marks(len(users))),
 		append(userArgs(users), wholeMark+p.timelines.Epoch())...)
 	if err != nil {

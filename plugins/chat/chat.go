@@ -196,7 +196,7 @@ func (p *Chat) Provision(_ context.Context, h plugin.Host) (err error) {
 	h.Provide(plugin.ServiceAlerts, alerts{p})
 	p.following = plugin.NewLookups(h, "look who follows logs", followsAtOnce, func(ctx context.Context, users []im.UserID) (map[im.UserID]bool, error) {
 		follows := map[im.UserID]bool{}
-		return follows, p.whoFollow(ctx, users, follows)
+		return follows, p.beyondInbox(ctx, users, follows)
 	})
 	p.announcements.provision(h)
 	p.held = &heldStore{db: h.DB(), tx: h.Tx}

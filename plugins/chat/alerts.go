@@ -81,13 +81,13 @@ func (p alerts) Alerts(ctx context.Context, items []plugin.Fed) (all []plugin.Al
 	return all, covered, p.name(ctx, all)
 }
 
-// alerting reports whether an item is a message of which people are told.
+// alerting reports whether an item is a message of which people are told. Of an announcement nobody is, whomever it names.
 func alerting(f *plugin.Fed, m *chatpb.Message) bool {
 	switch m.Kind {
 	case kindEvent, kindCommand:
 		return false
 	}
-	return !f.Shadowed && !m.Became.GetRecalled()
+	return !f.Shadowed && !m.Became.GetRecalled() && im.ConversationID(m.ConversationId) != im.ToAll
 }
 
 // fresh finds for whom messages of a conversation are.

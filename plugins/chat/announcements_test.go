@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -511,4 +512,63 @@ func TestAnnouncementsInFeeds(t *testing.T) {
 		s.want("a reader", entryTexts(s.sync(s.As(u, "phone", idl.CodecProtobuf), 0, 0).Entries), "[1 a_all 1 one]")
 	}
 	s.want("the feed", f.fed(t, im.ToAll), "[one]")
+}
+
+// countedPhones are phones, and count of how many people they were asked.
+type countedPhones struct {
+	phones
+	asked atomic.Int64
+}
+
+func (p *countedPhones) PushTokens(ctx context.Context, users []im.UserID, fn func(im.UserID, im.DeviceID, idl.DeviceType, string, string)) error {
+	p.asked.Add(int64(len(users)))
+	return p.phones.PushTokens(ctx, users, fn)
+}
+
+// An announcement alerts nobody who is offline, whomever it names, and nobody's devices are looked up for it: what it costs does not
+// grow with those who are offline. A message of the operator's in a chat does.
+func TestAnnouncementsAlertNobody(t *testing.T) {
+	s := &station{T: t, chat: chat.New(), people: plugintest.NewPeople(alice, bob, carol)}
+	f, tokens := &feeder{}, &countedPhones{phones: phones{alice, bob, carol}}
+	s.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{s.chat, f}, Stubs: append(s.people.Stubs(), plugintest.Stub{Name: plugin.ServicePush, Service: tokens})})
+	s.announce("one", "all of you")
+	var p posted
+	if status := s.page("POST /announcements", "", url.Values{"from": {alice.String()}, "client_id": {"two"}, "message": {`{"text": "really all", "mentions_all": true}`}}, &p); status != http.StatusOK {
+		t.Fatalf("%d, %+v", status, p)
+	}
+	place := url.Values{"seq": {fmt.Sprint(p.Seq)}, "message_id": {p.MessageID}, "text": {"really all of you"}}
+	if status := s.page("POST /announcements/edit", "", place, &p); status != http.StatusOK {
+		t.Fatalf("%d, %+v", status, p)
+	}
+	toldAll(t, s.Host)
+	page, err := f.outbox.Fed(t.Context(), im.FeedOf(im.ToAll), 0, 500)
+	if err != nil || len(page.Items) != 3 {
+		t.Fatalf("got %+v, %v", page.Items, err)
+	}
+	service, _ := s.Service(plugin.ServiceAlerts)
+	alerts := func() []plugin.Alert {
+		t.Helper()
+		found, covered, err := service.(plugin.Alerts).Alerts(t.Context(), page.Items)
+		if err != nil || covered != len(page.Items) {
+			t.Fatalf("%d of %d items, %v", covered, len(page.Items), err)
+		}
+		return found
+	}
+	if found := alerts(); len(found) > 0 || tokens.asked.Load() > 0 {
+		t.Errorf("got %+v; %d people's devices were looked up", found, tokens.asked.Load())
+	}
+	for _, item := range page.Items {
+		item.Message.(*chatpb.Message).Mentions = []int64{int64(bob)}
+	}
+	if found := alerts(); len(found) > 0 || tokens.asked.Load() > 0 {
+		t.Errorf("with somebody named: got %+v; %d people's devices were looked up", found, tokens.asked.Load())
+	}
+	var sent struct{ Sent []any }
+	s.page("POST /messages", "", url.Values{"from": {alice.String()}, "client_id": {"three"}, "text": {"you"}, "to": {bob.String()}}, &sent)
+	if page, err = f.outbox.Fed(t.Context(), im.FeedOf(im.ChatOf(alice, bob)), 0, 500); err != nil {
+		t.Fatal(err)
+	}
+	if found := alerts(); len(found) != 1 || found[0].User != bob {
+		t.Errorf("of a message: got %+v", found)
+	}
 }

@@ -96,7 +96,7 @@ func (p *Chat) restoredTo(ctx context.Context, tx *sql.Tx, from, to restores) er
 
 // Rows of chat_changes behind a place: of its log, and of the logs behind that.
 const (
-	selectChangesOfLog = "SELECT conversation, seq, message_id, recalled_ms FROM chat_changes WHERE conversation = ? AND seq > ? ORDER BY conversation, seq LIMIT ?"
+	selectChangesOfLog = "SELECT conversation, seq, message_id, recalled_ms FROM chat_changes WHERE conversation = ? AND seq > ? ORDER BY seq LIMIT ?"
 	selectChangesAfter = "SELECT conversation, seq, message_id, recalled_ms FROM chat_changes WHERE conversation > ? ORDER BY conversation, seq LIMIT ?"
 )
 

@@ -187,14 +187,23 @@ func (m *Memory) restore(r Route) (Restored, error) {
 }
 
 // Unregister implements Registry.
-func (m *Memory) Unregister(_ context.Context, r Route) (removed bool, err error) {
+func (m *Memory) Unregister(_ context.Context, routes ...Route) (removed []Route, err error) {
+	for _, r := range routes {
+		if m.unregister(r) {
+			removed = append(removed, r)
+		}
+	}
+	return removed, nil
+}
+
+func (m *Memory) unregister(r Route) bool {
 	s := m.shard(r.User)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.remove(r.User, func(have Route, _ int64) bool {
 		return have.SessionRef == r.SessionRef && have.Device == r.Device &&
 			(r.Since.IsZero() || !r.Older(have))
-	}), nil
+	})
 }
 
 // remove drops the routes of a user that match, and reports whether there were

@@ -56,10 +56,13 @@ func (o *Observed) Restore(ctx context.Context, routes []Route) ([]Restored, err
 }
 
 // Unregister implements Registry.
-func (o *Observed) Unregister(ctx context.Context, r Route) (removed bool, err error) {
-	removed, err = o.Registry.Unregister(ctx, r)
-	if removed || err != nil {
-		o.tell(Went, r)
+func (o *Observed) Unregister(ctx context.Context, routes ...Route) (removed []Route, err error) {
+	removed, err = o.Registry.Unregister(ctx, routes...)
+	switch {
+	case err != nil: // then they may have been
+		o.tell(Went, routes...)
+	case len(removed) > 0:
+		o.tell(Went, removed...)
 	}
 	return removed, err
 }

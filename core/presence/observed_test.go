@@ -44,6 +44,11 @@ func TestObserved(t *testing.T) {
 		}, []string{"2 1", "0 3"}},
 		{"the end of one that is not there", func() error { _, err := o.Unregister(ctx, route(1, 2)); return err }, nil},
 		{"the end", func() error { _, err := o.Unregister(ctx, route(3, 3)); return err }, []string{"1 3"}},
+		{"one again", func() error { _, _, err := o.Register(ctx, route(3, 3)); return err }, []string{"0 3"}},
+		{"the end of some", func() error {
+			_, err := o.Unregister(ctx, route(1, 2), route(3, 3), route(7, 7))
+			return err
+		}, []string{"1 3"}},
 		{"an edge that is over", func() error {
 			if err := o.Attach(ctx, presence.Life{Edge: "e", Epoch: 2}); err != nil {
 				return err

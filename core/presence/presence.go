@@ -113,10 +113,10 @@ type Registry interface {
 	// any of them may not have been registered.
 	Restore(ctx context.Context, routes []Route) ([]Restored, error)
 
-	// Unregister removes the route only if it still is that very session's. One
-	// that was bound again meanwhile keeps its newer route; a zero r.Since matches
-	// any.
-	Unregister(ctx context.Context, r Route) (removed bool, err error)
+	// Unregister removes each of the routes that still is that very session's, and
+	// returns those. One that was bound again meanwhile keeps its newer route; a zero
+	// Since matches any. An error says that any of them may have been removed.
+	Unregister(ctx context.Context, routes ...Route) (removed []Route, err error)
 
 	// Routes gives the routes of each user, in the order of users. The slices may
 	// be shared and must not be changed. When a part of the registry does not answer,

@@ -230,24 +230,30 @@ if ref ~= ARGV[2] or (ARGV[3] ~= '' and ARGV[3] < order) then return 0 end
 return redis.call('HDEL', KEYS[1], ARGV[1])
 `
 
-// Unregister implements presence.Registry.
-func (p *Presence) Unregister(ctx context.Context, r presence.Route) (removed bool, err error) {
+// Unregister implements presence.Registry: one pipeline.
+func (p *Presence) Unregister(ctx context.Context, routes ...presence.Route) (removed []presence.Route, err error) {
+	if len(routes) == 0 {
+		return nil, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	order := ""
-	if !r.Since.IsZero() {
-		order = orderOf(&r)
-	}
 	b := p.client.batch()
-	b.run(ctx, p.client.scripts.unregister, p.keys.routes(r.User), string(r.Device), refOf(&r.SessionRef), order)
+	for i := range routes {
+		r, order := &routes[i], ""
+		if !r.Since.IsZero() {
+			order = orderOf(r)
+		}
+		b.run(ctx, p.client.scripts.unregister, p.keys.routes(r.User), string(r.Device), refOf(&r.SessionRef), order)
+	}
 	err = b.exec(ctx)
-	if err == nil {
+	for i := 0; err == nil && i < len(routes); i++ {
 		var n int
-		n, err = b.runs[0].Int()
-		removed = n > 0
+		if n, err = b.runs[i].Int(); n > 0 {
+			removed = append(removed, routes[i])
+		}
 	}
 	if err != nil {
-		return false, p.fault("unregister a route", err)
+		return removed, p.fault("unregister routes", err)
 	}
 	return removed, nil
 }

@@ -147,7 +147,7 @@ func TestLyingRoutes(t *testing.T) {
 	if got := mustRoutes(t, p, 1); len(got) != 0 {
 		t.Errorf("a string: got %v", got)
 	}
-	if removed, err := p.Unregister(ctx, r); removed {
+	if removed, err := p.Unregister(ctx, r); len(removed) > 0 {
 		t.Errorf("a string: Unregister removed it, %v", err)
 	}
 	if _, registered, err := p.Register(ctx, r); err != nil || !registered {

@@ -3,8 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync"
 	"time"
 
 	"freeim/core/presence"
@@ -17,10 +15,9 @@ const (
 	// registry. The list at the start of a link waits at the edge beyond that;
 	// later nothing does, since calls come by the same stream.
 	waitingPages = 256
-	// booking bounds one call to the registry.
+	// booking bounds one call to the registry, and how long the list at the start of
+	// a link may take: an edge waits for its end.
 	booking = 5 * time.Second
-	// ending is how many sessions of one page that may not come back are ended at once.
-	ending = 16
 )
 
 // note hands what up says of sessions to the bookkeeper. Past the bound it is
@@ -54,7 +51,7 @@ func (s *Server) note(l *link, up *corepb.Uplink) {
 // without any ends their list and is answered with Welcome.
 func (s *Server) keepBooks(l *link) {
 	defer l.end()
-	welcomed := false
+	welcomed, late := false, time.Now().Add(booking)
 	for {
 		var up *corepb.Uplink
 		select {
@@ -62,12 +59,17 @@ func (s *Server) keepBooks(l *link) {
 		case <-l.done:
 			return
 		}
+		if !welcomed && len(up.Registers) > 0 && time.Now().After(late) {
+			l.unlisted += len(up.Registers)
+			continue
+		}
 		if !s.book(l, up, welcomed) {
 			return
 		}
 		if !welcomed && len(up.Registers) == 0 {
 			l.out.release(s.welcome(l))
 			welcomed = true
+			s.catchUp(l)
 		}
 		if up.Census != nil {
 			s.edges.counted(l, up.Census.Sessions)
@@ -78,25 +80,44 @@ func (s *Server) keepBooks(l *link) {
 	}
 }
 
-// book takes turns with a newer link of the same edge: false when this link has
-// ended and must not speak for the edge any more.
+// catchUp has the edge list its sessions again when the registry was too slow for
+// all of those that the link began with: calls flow meanwhile.
+func (s *Server) catchUp(l *link) {
+	if l.unlisted == 0 {
+		return
+	}
+	s.log.Warn("the registry is slow: sessions are registered after their link", "edge", l.edge.id, "sessions", l.unlisted)
+	s.counts.unlisted.Add(int64(l.unlisted))
+	l.deliver(item{census: true})
+}
+
+// book tells the registry what up says. It is false when this link has ended and
+// must not speak for the edge any more.
 func (s *Server) book(l *link, up *corepb.Uplink, census bool) bool {
-	if len(up.Registers) == 0 && len(up.Gone) == 0 {
-		return true
-	}
-	l.edge.turn.Lock()
-	defer l.edge.turn.Unlock()
-	if l.ended() {
-		return false
-	}
 	if !s.restore(l, up.Registers, census) {
 		return false
 	}
+	gone := make([]presence.Route, 0, len(up.Gone))
 	for _, g := range up.Gone {
 		if g.Identity != nil {
-			s.unregister(l.route(g.Session, g.Identity, 0))
+			gone = append(gone, l.route(g.Session, g.Identity, 0))
 		}
 	}
+	return len(gone) == 0 || s.inTurn(l, func() { s.unregister(gone...) })
+}
+
+// inTurn makes one call to the registry for l, in turns with the other links of its
+// edge. It is false, and the call is not made, when l has ended.
+func (s *Server) inTurn(l *link, call func()) bool {
+	select {
+	case l.edge.turn <- struct{}{}:
+		defer func() { <-l.edge.turn }()
+	case <-l.done:
+	}
+	if l.ended() {
+		return false
+	}
+	call()
 	return true
 }
 
@@ -121,9 +142,15 @@ func (s *Server) restore(l *link, registers []*corepb.Register, census bool) boo
 	if len(routes) == 0 {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(s.work, booking)
-	all, err := s.options.Registry.Restore(ctx, routes)
-	cancel()
+	var all []presence.Restored
+	var err error
+	if !s.inTurn(l, func() {
+		ctx, cancel := context.WithTimeout(s.work, booking)
+		defer cancel()
+		all, err = s.options.Registry.Restore(ctx, routes)
+	}) {
+		return false
+	}
 	switch {
 	case errors.Is(err, presence.ErrFenced):
 		s.log.Warn("a later life of the edge is known", "edge", l.edge.id, "epoch", l.epoch)
@@ -152,36 +179,37 @@ func (s *Server) restore(l *link, registers []*corepb.Register, census bool) boo
 	return true
 }
 
-// admit ends the sessions that may not come back, and gives the others.
+// admit ends the sessions that may not come back, and gives the others. It needs no
+// turn: whichever link told of it, such a session is over.
 func (s *Server) admit(routes []presence.Route) (admitted []uint64) {
 	if len(routes) == 0 {
 		return nil
 	}
 	var out []presence.Route
-	for i, in := range s.options.Admit(s.work, routes) {
+	ctx, cancel := context.WithTimeout(s.work, booking)
+	defer cancel()
+	for i, in := range s.options.Admit(ctx, routes) {
 		if in {
 			admitted = append(admitted, routes[i].Session)
 		} else {
 			out = append(out, routes[i])
 		}
 	}
-	var all sync.WaitGroup
-	for some := range slices.Chunk(out, max(1, (len(out)+ending-1)/ending)) {
-		all.Go(func() {
-			for _, r := range some {
-				s.unregister(r)
-				s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseSignedOut, "signed out", 0)
-			}
-		})
+	if len(out) == 0 {
+		return admitted
 	}
-	all.Wait()
+	s.unregister(out...)
+	for _, r := range out {
+		s.Kick(r.Edge, r.Epoch, []uint64{r.Session}, idl.CloseSignedOut, "signed out", 0)
+	}
 	return admitted
 }
 
-func (s *Server) unregister(r presence.Route) {
+// unregister takes routes of sessions of one edge away, in one call.
+func (s *Server) unregister(routes ...presence.Route) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), booking)
 	defer cancel()
-	if _, err := s.options.Registry.Unregister(ctx, r); err != nil {
-		s.log.Warn("session was not unregistered: its route ends by its lease", "edge", r.Edge, "session", r.Session, "err", err)
+	if _, err := s.options.Registry.Unregister(ctx, routes...); err != nil {
+		s.log.Warn("sessions were not unregistered: their routes end by their lease", "edge", routes[0].Edge, "sessions", len(routes), "err", err)
 	}
 }

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,11 +33,12 @@ type edges struct {
 // edge is one edge across its restarts and links.
 type edge struct {
 	id presence.EdgeID
-	// turn is held while the registry is told about this edge as a whole or for
-	// one link of it, so that a newer link never mixes with what an older link
-	// still says. It is held across calls to the registry; nothing but links of
-	// this one edge waits for it.
-	turn sync.Mutex
+	// turn holds a token while the registry is told about this edge as a whole or for
+	// one link of it, so that a newer link never mixes with what an older link still
+	// says: for one call, or the two of attach, of booking at most. Nothing but links
+	// of this one edge waits for it, in the order in which they came, and none that
+	// has ended.
+	turn chan struct{}
 
 	// Guarded by edges.mu.
 	epoch      int64
@@ -55,7 +57,7 @@ func (t *edges) of(id presence.EdgeID) *edge {
 	defer t.mu.Unlock()
 	e := t.byID[id]
 	if e == nil {
-		e = &edge{id: id}
+		e = &edge{id: id, turn: make(chan struct{}, 1)}
 		t.byID[id] = e
 	}
 	return e
@@ -63,11 +65,19 @@ func (t *edges) of(id presence.EdgeID) *edge {
 
 // attach makes l its edge's link in place of any other, and its life the edge's:
 // of earlier ones all routes go. The edge lists its live sessions next. A registry
-// that does not answer hears of the life when it is kept.
-func (t *edges) attach(l *link) error {
+// that does not answer hears of the life when it is kept. stream's end ends the wait
+// for the edge's turn.
+func (t *edges) attach(stream context.Context, l *link) error {
 	e := l.edge
-	e.turn.Lock()
-	defer e.turn.Unlock()
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-stream.Done():
+	case <-t.server.work.Done():
+	}
+	if err := cmp.Or(stream.Err(), t.server.work.Err()); err != nil {
+		return fmt.Errorf("wait for the turn of edge %s: %w", e.id, err)
+	}
 	if err := t.claim(l); err != nil {
 		return err
 	}

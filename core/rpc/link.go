@@ -37,6 +37,8 @@ type link struct {
 	listed  bool  // owned by receive: the list at the start has ended
 	missing int64 // owned by keepBooks: sessions without a route that this census found
 	partial bool  // owned by keepBooks: of some that it listed the registry said nothing
+	// unlisted is owned by keepBooks: sessions of the list at the start that the registry was too slow for.
+	unlisted int
 }
 
 func newLink(e *edge, epoch int64, limit int) *link {
@@ -109,7 +111,7 @@ func (h *handler) Link(stream corepb.Core_LinkServer) error {
 	}
 	e := s.edges.of(presence.EdgeID(strings.Clone(first.Hello.EdgeId)))
 	l := newLink(e, first.Hello.Epoch, s.options.Outbox)
-	if err := s.edges.attach(l); err != nil {
+	if err := s.edges.attach(stream.Context(), l); err != nil {
 		return err
 	}
 	defer s.edges.detach(l)

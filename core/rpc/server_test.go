@@ -586,11 +586,11 @@ func (r *hanging) Restore(ctx context.Context, routes []presence.Route) ([]prese
 	return r.Registry.Restore(ctx, routes)
 }
 
-func (r *hanging) Unregister(ctx context.Context, route presence.Route) (bool, error) {
+func (r *hanging) Unregister(ctx context.Context, routes ...presence.Route) ([]presence.Route, error) {
 	if err := r.wait(ctx); err != nil {
-		return false, err
+		return nil, err
 	}
-	return r.Registry.Unregister(ctx, route)
+	return r.Registry.Unregister(ctx, routes...)
 }
 
 // TestRegistryHangs: calls that come by the same link are served, however much is

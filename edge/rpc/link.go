@@ -169,7 +169,7 @@ func (k *link) once(ctx context.Context) (opened bool, err error) {
 }
 
 // introduce tells the core who this edge is and which sessions are live. An
-// Uplink without sessions ends the list; Welcome says that all are registered. late
+// Uplink without sessions ends the list; Welcome says that the core has taken it in. late
 // ends the stream when it fires.
 func (k *link) introduce(stream core.Core_LinkClient, late *time.Timer) (*corepb.Welcome, error) {
 	o := &k.links.options

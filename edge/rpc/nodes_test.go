@@ -96,12 +96,12 @@ func (s *shared) Restore(ctx context.Context, routes []presence.Route) ([]presen
 	return r.Restore(ctx, routes)
 }
 
-func (s *shared) Unregister(ctx context.Context, route presence.Route) (bool, error) {
+func (s *shared) Unregister(ctx context.Context, routes ...presence.Route) ([]presence.Route, error) {
 	r, err := s.registry()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	return r.Unregister(ctx, route)
+	return r.Unregister(ctx, routes...)
 }
 
 func (s *shared) Routes(ctx context.Context, users ...im.UserID) ([][]presence.Route, error) {
@@ -300,7 +300,7 @@ freeim_unroutable_sessions 0
 		t.Error(err)
 	}
 	route, _ := registry.Routes(t.Context(), 1)
-	if removed, err := registry.Unregister(t.Context(), route[0][0]); !removed || err != nil {
+	if removed, err := registry.Unregister(t.Context(), route[0][0]); len(removed) != 1 || err != nil {
 		t.Fatalf("Unregister: %v, %v", removed, err)
 	}
 	poll(t, "the lost route is back", func() bool { return online(registry, 1) == 1 })

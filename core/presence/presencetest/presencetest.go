@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T, l presence.Leases) presence.Regis
 		{"SameSessionAgain", presence.Leases{}, sameSessionAgain},
 		{"UnregisterComparesSession", presence.Leases{}, unregisterComparesSession},
 		{"UnregisterAfterRebind", presence.Leases{}, unregisterAfterRebind},
+		{"UnregisterMany", presence.Leases{}, unregisterMany},
 		{"RoutesAreASnapshot", presence.Leases{}, routesAreASnapshot},
 		{"RaceOfOneDevice", presence.Leases{}, raceOfOneDevice},
 		{"RaceOfReplaceAndUnregister", presence.Leases{}, raceOfReplaceAndUnregister},
@@ -66,7 +67,7 @@ func (r *registry) unregister(route presence.Route) bool {
 	if err != nil {
 		r.t.Errorf("Unregister(%+v): %v", route, err)
 	}
-	return removed
+	return len(removed) > 0
 }
 
 func (r *registry) routes(users ...im.UserID) [][]presence.Route {
@@ -228,6 +229,29 @@ func unregisterAfterRebind(t *testing.T, r *registry) {
 		t.Error("Unregister without Since: got nothing removed")
 	}
 	r.want(1)
+}
+
+// unregisterMany: what is there of many goes, and comes back as removed; the rest stays.
+func unregisterMany(t *testing.T, r *registry) {
+	var all []presence.Route
+	for user := im.UserID(1); user <= 5; user++ {
+		x := route(uint64(user), 200)
+		x.User = user
+		all = append(all, x)
+	}
+	r.register(all[0])
+	r.register(all[2])
+	r.register(all[4])
+	removed, err := r.here.Unregister(t.Context(), all[:4]...)
+	if err != nil || !sameRoutes(removed, []presence.Route{all[0], all[2]}) {
+		t.Errorf("got %+v removed, %v, want those of users 1 and 3", removed, err)
+	}
+	r.want(1)
+	r.want(3)
+	r.want(5, all[4])
+	if removed, err := r.here.Unregister(t.Context()); len(removed) > 0 || err != nil {
+		t.Errorf("Unregister of none: got %v, %v", removed, err)
+	}
 }
 
 func routesAreASnapshot(t *testing.T, r *registry) {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"freeim/core/im"
@@ -54,9 +55,40 @@ func (t *Timelines) eraseCopies(ctx context.Context, gone []timeline.Erasure) er
 		byKey[key] = len(all)
 		all = append(all, addition{key: key, first: one})
 	}
-	b := t.client.batch()
-	t.start(ctx, b, all)
-	return b.exec(ctx)
+	return t.writeErased(ctx, all)
+}
+
+// eraseTries is how often a set that held another entry is thrown away for one Erase.
+const eraseTries = 3
+
+var errConflict = errors.New("a timeline in redis held another entry at a seq again and again")
+
+// writeErased brings erased messages to their sets. A set that held another entry at one of
+// the seqs was thrown away, and what was to be erased with it: it comes into a new one, or a
+// late reader would bring the body into that.
+func (t *Timelines) writeErased(ctx context.Context, all []addition) error {
+	for range eraseTries {
+		b := t.client.batch()
+		t.start(ctx, b, all)
+		if err := b.exec(ctx); err != nil {
+			return err
+		}
+		var again []addition
+		for i := range all {
+			switch added, err := b.runs[i].Int(); {
+			case err != nil:
+				return err
+			case added < 0:
+				t.conflicted(&all[i])
+				again = append(again, all[i])
+			}
+		}
+		if len(again) == 0 {
+			return nil
+		}
+		all = again
+	}
+	return errConflict
 }
 
 // there are the places, each once, that hold a message by the record: logs are dense.

@@ -515,6 +515,10 @@ func TestErasedStays(t *testing.T) {
 		{"the set has it", nil},
 		{"there is no set", func(h *house) { h.redis.Del(t.Context(), h.logKey()) }},
 		{"the set has others", func(h *house) { h.redis.ZRemRangeByScore(t.Context(), h.logKey(), "3", "3") }},
+		{"the set has another message there", func(h *house) {
+			h.redis.ZRemRangeByScore(t.Context(), h.logKey(), "3", "3")
+			h.redis.ZAdd(t.Context(), h.logKey(), goredis.Z{Score: 3, Member: "not that one"})
+		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := newHouse(t, redis.Config{})

@@ -248,12 +248,17 @@ func (w *writer) write(some []work) {
 		case err != nil:
 			t.client.figures.dropped.Add(float64(a.len()))
 		case added < 0:
-			t.client.figures.conflicts.Inc()
-			t.client.log.Warn("a timeline in redis held another entry at a seq, and was thrown away", "key", a.key)
+			t.conflicted(a)
 		case a.fill:
 			t.client.figures.fills.Add(float64(added))
 		}
 	}
+}
+
+// conflicted tells of a set that addScript threw away.
+func (t *Timelines) conflicted(a *addition) {
+	t.client.figures.conflicts.Inc()
+	t.client.log.Warn("a timeline in redis held another entry at a seq, and was thrown away", "key", a.key)
 }
 
 // start adds a run for each of the additions.

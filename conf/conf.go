@@ -3,8 +3,9 @@
 // that names file, line and the nearest key. What a value means and whether it is
 // sensible is its owner's business. The mains of edge and core call it.
 //
-// A struct's keys are its yaml tags; a field without one is not configuration.
-// Its values before Load are the defaults. Fields are strings, numbers, bools,
+// A struct's keys are its yaml tags; a field without one is not configuration, and
+// the keys of one that says ",inline" are the section's own. Its values before Load
+// are the defaults. Fields are strings, numbers, bools,
 // time.Duration ("10s"), Size ("64KiB") and other encoding.TextUnmarshalers,
 // slices and maps of those or of structs, structs, and pointers to structs,
 // which stay nil while nothing is set below them. A map[string]any is a section

@@ -47,6 +47,11 @@ type peer struct {
 type core struct {
 	Listen string     `yaml:"listen"`
 	Size   *conf.Size `yaml:"size"`
+	Place  place      `yaml:",inline"`
+}
+
+type place struct {
+	Zone string `yaml:"zone"`
 }
 
 type chat struct {
@@ -101,7 +106,9 @@ edge:
 			c.Edge.Cores, c.Edge.Ports, c.Edge.Peers = []string{"x"}, []int{}, []peer{{"n", 1}, {"", 2}}
 			c.Edge.Labels, c.Edge.Limits = map[string]string{"a": "1", "b": "2"}, map[string]peer{"one": {Port: 1}}
 		}},
-		{"section that was not there", "core: {listen: x, size: 1GiB}", nil, func(c *config) { c.Core = &core{"x", &size} }},
+		{"section that was not there", "core: {listen: x, size: 1GiB}", nil, func(c *config) { c.Core = &core{Listen: "x", Size: &size} }},
+		{"keys of a struct within a section", "core: {zone: a}", nil, func(c *config) { c.Core = &core{Place: place{"a"}} }},
+		{"variable of a struct within a section", "", []string{"FREEIM_CORE_ZONE=a"}, func(c *config) { c.Core = &core{Place: place{"a"}} }},
 		{"section that is there, empty", "core: {}", nil, func(c *config) { c.Core = &core{} }},
 		{"plugin", "plugins: {chat: {max_text: 7}}", nil, func(c *config) { c.Plugins["chat"] = &chat{7} }},
 		{"variables", "edge: {tcp: file}", []string{

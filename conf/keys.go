@@ -99,8 +99,11 @@ func children(v reflect.Value) (out []child) {
 		return out
 	}
 	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
-		if name != "" && name != "-" && v.Field(i).CanSet() {
+		name, option, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		switch {
+		case option == "inline": // its keys are this section's
+			out = append(out, children(v.Field(i))...)
+		case name != "" && name != "-" && v.Field(i).CanSet():
 			out = append(out, child{name, v.Field(i)})
 		}
 	}

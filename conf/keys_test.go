@@ -26,6 +26,7 @@ func TestKeys(t *testing.T) {
 		{Path: "edge.limits", Env: "FREEIM_EDGE_LIMITS", Default: "{}"},
 		{Path: "core.listen", Env: "FREEIM_CORE_LISTEN", Default: `""`},
 		{Path: "core.size", Env: "FREEIM_CORE_SIZE", Default: "0"},
+		{Path: "core.zone", Env: "FREEIM_CORE_ZONE", Default: `""`},
 		{Path: "plugins.chat.max_text", Env: "FREEIM_PLUGINS_CHAT_MAX_TEXT", Default: "5000"},
 		{Path: "plugins.my-plugin.max_text", Env: "FREEIM_PLUGINS_MY_PLUGIN_MAX_TEXT", Default: "0"},
 	}
@@ -59,10 +60,10 @@ func TestAbsent(t *testing.T) {
 		name, yaml string
 		want       []string
 	}{
-		{"nothing given", "", []string{"edge.name", "edge.port", "core.listen", "core.size"}},
-		{"sections alone", "edge: {}\ncore:\n", []string{"edge.name", "edge.port", "core.listen", "core.size"}},
-		{"some", "edge: {port: 1}\ncore: {size: 1, listen: x}", []string{"edge.name"}},
-		{"all", "edge: {name: x, port: 1}\ncore: {size: 1, listen: x}", nil},
+		{"nothing given", "", []string{"edge.name", "edge.port", "core.listen", "core.size", "core.zone"}},
+		{"sections alone", "edge: {}\ncore:\n", []string{"edge.name", "edge.port", "core.listen", "core.size", "core.zone"}},
+		{"some", "edge: {port: 1}\ncore: {size: 1, listen: x, zone: a}", []string{"edge.name"}},
+		{"all", "edge: {name: x, port: 1}\ncore: {size: 1, listen: x, zone: a}", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

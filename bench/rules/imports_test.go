@@ -8,7 +8,7 @@ import (
 const (
 	bodies   = "idl idl/kitex_gen/wirepb idl/kitex_gen/accountpb idl/kitex_gen/chatpb idl/kitex_gen/roompb idl/kitex_gen/socialpb idl/kitex_gen/grouppb idl/kitex_gen/momentpb idl/kitex_gen/filepb"
 	service  = "idl/kitex_gen/corepb idl/kitex_gen/corepb/core"
-	contract = bodies + " idl/files core/im core/plugin core/timeline core/presence"
+	contract = bodies + " idl/files conf/roots core/im core/plugin core/timeline core/presence"
 )
 
 // sees says what a directory may import of this repository, and what its tests
@@ -24,7 +24,8 @@ var inside = map[string]sees{
 	"core/im":      {"idl", ""},
 	"conf":         {"", ""},
 	"conf/tracing": {"", ""},
-	"conf/etcd":    {"", ""},
+	"conf/roots":   {"", ""},
+	"conf/etcd":    {"conf/roots", ""},
 	"edge/ws":      {"", ""},
 	"edge/proxy":   {"", ""},
 	"edge/limits":  {"", ""},
@@ -39,10 +40,10 @@ var inside = map[string]sees{
 	"core/plugin":                {"core/im core/presence core/timeline idl idl/files", bodies},
 	"core/plugin/plugintest":     {contract + " core/dispatch core/sql core/pebble core/redis core/limit core/engines core/hooks scripts/engine", ""},
 	"core/pebble":                {"core/im core/timeline", "core/timeline/timelinetest"},
-	"core/sql":                   {"core/im core/timeline", "core/engines core/timeline/timelinetest"},
+	"core/sql":                   {"conf/roots core/im core/timeline", "core/engines core/timeline/timelinetest"},
 	"core/engines":               {"", ""},
 	"core/limit":                 {"", ""},
-	"core/redis":                 {"core/im core/limit core/plugin core/presence core/timeline idl", "core/engines core/pebble core/presence/presencetest core/sql core/timeline/timelinetest"},
+	"core/redis":                 {"conf/roots core/im core/limit core/plugin core/presence core/timeline idl", "core/engines core/pebble core/presence/presencetest core/sql core/timeline/timelinetest"},
 	"core/dispatch":              {"core/im core/plugin idl idl/kitex_gen/wirepb", bodies},
 	"core/hooks":                 {"core/im core/plugin idl idl/kitex_gen/wirepb scripts/engine scripts/pages", contract + " core/dispatch core/limit"},
 	"core/fanout":                {"core/im core/plugin core/presence idl", bodies},

@@ -5,14 +5,14 @@ package etcd
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	registry "github.com/kitex-contrib/registry-etcd"
+
+	"freeim/conf/roots"
 )
 
 // Config says which etcd. Each edge and core of a service needs the same Prefix.
@@ -63,17 +63,11 @@ func (c *Config) secure() (*tls.Config, error) {
 	if !c.TLS {
 		return nil, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.TLSCA != "" {
-		text, err := os.ReadFile(c.TLSCA)
-		if err != nil {
-			return nil, fmt.Errorf("read tls_ca of etcd: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("tls_ca of etcd: the file %s has no certificate", c.TLSCA)
-		}
+	pool, err := roots.Read(c.TLSCA)
+	if err != nil {
+		return nil, fmt.Errorf("tls_ca of etcd: %w", err)
 	}
+	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	if c.TLSCert != "" {
 		own := func() (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)

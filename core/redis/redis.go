@@ -10,13 +10,13 @@ package redis
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
+
+	"freeim/conf/roots"
 
 	"github.com/prometheus/client_golang/prometheus"
 	goredis "github.com/redis/go-redis/v9"
@@ -106,19 +106,11 @@ func (c *Config) tlsConfig() (*tls.Config, error) {
 	if !c.TLS {
 		return nil, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.TLSCA == "" {
-		return config, nil
-	}
-	text, err := os.ReadFile(c.TLSCA)
+	pool, err := roots.Read(c.TLSCA)
 	if err != nil {
-		return nil, fmt.Errorf("read core.redis.tls_ca: %w", err)
+		return nil, fmt.Errorf("core.redis.tls_ca: %w", err)
 	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("core.redis.tls_ca: the file %s has no certificate", c.TLSCA)
-	}
-	return config, nil
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
 // Options says which Redis to use.

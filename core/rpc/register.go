@@ -36,21 +36,9 @@ const instanceTag = "instance"
 // Register says where this core makes itself known to edges that look for cores
 // in etcd. The zero value is nowhere.
 type Register struct {
-	Endpoints []string `yaml:"endpoints"` // of etcd, "HOST:PORT"
-	Service   string   `yaml:"service"`   // the name that edges look for; empty: not registered
-	Address   string   `yaml:"address"`   // what edges dial; empty: where it listens
-	Prefix    string   `yaml:"prefix"`    // this and what follows as in etcd.Config
-	Username  string   `yaml:"username"`
-	Password  string   `yaml:"password"`
-	TLS       bool     `yaml:"tls"`
-	TLSCA     string   `yaml:"tls_ca"`
-	TLSCert   string   `yaml:"tls_cert"`
-	TLSKey    string   `yaml:"tls_key"`
-}
-
-func (r *Register) etcd() *etcd.Config {
-	return &etcd.Config{Endpoints: r.Endpoints, Prefix: r.Prefix, Username: r.Username, Password: r.Password,
-		TLS: r.TLS, TLSCA: r.TLSCA, TLSCert: r.TLSCert, TLSKey: r.TLSKey}
+	Service string      `yaml:"service"` // the name that edges look for; empty: not registered
+	Address string      `yaml:"address"` // what edges dial; empty: where it listens
+	Etcd    etcd.Config `yaml:",inline"` // which etcd: its keys are of this section
 }
 
 func (r *Register) validate(listen string) error {
@@ -66,7 +54,7 @@ func (r *Register) validate(listen string) error {
 			return fmt.Errorf("the address to register: %w", err)
 		}
 	}
-	return r.etcd().Validate()
+	return r.Etcd.Validate()
 }
 
 // registration is this core's entry in etcd. Kitex's registry holds its lease; here
@@ -139,19 +127,19 @@ func (r *registration) connect() error {
 		return nil
 	}
 	o := &r.server.options.Register
-	options, err := o.etcd().Options(registering)
+	options, err := o.Etcd.Options(registering)
 	if err != nil {
 		return err
 	}
 	if r.in == nil {
-		r.in, err = registryetcd.NewEtcdRegistryWithRetry(o.Endpoints, retry.NewRetryConfig(retry.WithObserveDelay(never)), options...)
+		r.in, err = registryetcd.NewEtcdRegistryWithRetry(o.Etcd.Endpoints, retry.NewRetryConfig(retry.WithObserveDelay(never)), options...)
 		if err != nil {
 			r.in = nil // not an interface around nothing
 			return err
 		}
 	}
 	if r.look == nil {
-		if r.look, err = registryetcd.NewEtcdResolver(o.Endpoints, options...); err != nil {
+		if r.look, err = registryetcd.NewEtcdResolver(o.Etcd.Endpoints, options...); err != nil {
 			r.look = nil
 			return err
 		}

@@ -178,7 +178,7 @@ type MySQL struct {
 func DefaultConfig() Config {
 	var c Config
 	c.Listen, c.Data, c.Scripts = "127.0.0.1:7071", "data", "scripts"
-	c.Register.Prefix = "freeim"
+	c.Register.Etcd.Prefix = "freeim"
 	c.Redis = redis.DefaultConfig()
 	c.Rules.Record.Every = 100
 	c.setDefaults()

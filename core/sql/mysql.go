@@ -3,16 +3,16 @@ package sql
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	stdsql "database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"strings"
 	"time"
+
+	"freeim/conf/roots"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -95,15 +95,14 @@ func trust(c *mysql.Config) error {
 		return nil
 	}
 	delete(c.Params, "tls_ca")
-	text, err := os.ReadFile(file)
+	if file == "" {
+		return errors.New("tls_ca names no file")
+	}
+	pool, err := roots.Read(file)
 	if err != nil {
-		return fmt.Errorf("read what tls_ca names: %w", err)
+		return fmt.Errorf("tls_ca: %w", err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return fmt.Errorf("the file %s, which tls_ca names, has no certificate", file)
-	}
-	c.TLS, c.AllowFallbackToPlaintext = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, false
+	c.TLS, c.AllowFallbackToPlaintext = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, false
 	return nil
 }
 

@@ -96,7 +96,7 @@ func TestEtcd(t *testing.T) {
 	server := engines.Etcd(t)
 	const prefix = "freeim-test"
 	register := func(o *corerpc.Options) {
-		o.Register = corerpc.Register{Endpoints: []string{server.Addr()}, Service: "core", Prefix: prefix}
+		o.Register = corerpc.Register{Service: "core", Etcd: etcd.Config{Endpoints: []string{server.Addr()}, Prefix: prefix}}
 	}
 	node := func(name string) *core { return startNode(t, "127.0.0.1:0", newShared(), named(name), register) }
 	first := node("first")
@@ -146,8 +146,7 @@ func TestEtcdUnderTLS(t *testing.T) {
 	server := engines.EtcdWith(t, engines.EtcdOptions{TLS: &files})
 	at := etcd.Config{Endpoints: []string{server.Addr()}, Prefix: "freeim-test", TLS: true, TLSCA: files.CA, TLSCert: files.Cert, TLSKey: files.Key}
 	one := startNode(t, "127.0.0.1:0", newShared(), named("one"), func(o *corerpc.Options) {
-		o.Register = corerpc.Register{Service: "core", Endpoints: at.Endpoints, Prefix: at.Prefix,
-			TLS: true, TLSCA: at.TLSCA, TLSCert: at.TLSCert, TLSKey: at.TLSKey}
+		o.Register = corerpc.Register{Service: "core", Etcd: at}
 	})
 	h := newHub()
 	l := startLinks(t, h, func(o *rpc.Options) { o.Etcd, o.Lookup = at, 50*time.Millisecond }, "etcd:core")
@@ -168,10 +167,10 @@ func TestDiscoveryOptions(t *testing.T) {
 	}
 	for name, r := range map[string]corerpc.Register{
 		"no endpoints": {Service: "core"},
-		"an account":   {Service: "core", Endpoints: []string{"http://user:secret@127.0.0.1:2379"}},
-		"a slash":      {Service: "a/b", Endpoints: []string{"127.0.0.1:2379"}},
-		"no port":      {Service: "core", Endpoints: []string{"127.0.0.1:2379"}, Address: "host"},
-		"a unix path":  {Service: "core", Endpoints: []string{"127.0.0.1:2379"}},
+		"an account":   {Service: "core", Etcd: etcd.Config{Endpoints: []string{"http://user:secret@127.0.0.1:2379"}}},
+		"a slash":      {Service: "a/b", Etcd: etcd.Config{Endpoints: []string{"127.0.0.1:2379"}}},
+		"no port":      {Service: "core", Etcd: etcd.Config{Endpoints: []string{"127.0.0.1:2379"}}, Address: "host"},
+		"a unix path":  {Service: "core", Etcd: etcd.Config{Endpoints: []string{"127.0.0.1:2379"}}},
 	} {
 		o := corerpc.Options{Listen: "127.0.0.1:0", CoreID: "x", Registry: newShared(), Register: r}
 		if name == "a unix path" {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"freeim/conf/roots"
 	"freeim/core/im"
 	"freeim/idl/files"
 	"freeim/idl/kitex_gen/filepb"
@@ -112,15 +112,11 @@ func newS3(c S3, now func() time.Time) (*bucket, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = s3Time
 	if c.CAFile != "" {
-		text, err := os.ReadFile(c.CAFile)
+		pool, err := roots.Read(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("read file.s3.ca_file: %w", err)
+			return nil, fmt.Errorf("file.s3.ca_file: %w", err)
 		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(text) {
-			return nil, errors.New("file.s3.ca_file holds no certificates")
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	b := &bucket{name: c.Bucket, prefix: c.Prefix, transport: transport, now: now,
 		sign: func(text string, at time.Time) string {

@@ -54,13 +54,15 @@ func (p outbox) Tell(ctx context.Context, notices ...plugin.Notice) []error {
 	var drafts []timeline.Draft
 	var of []int // the notice of each
 	for i, n := range notices {
-		d, err := p.noticed(n)
-		switch {
-		case err != nil:
-			faults[i] = fmt.Errorf("tell other programs: %w", err)
-		case p.Wanted(n.Name):
-			drafts, of = append(drafts, d), append(of, i)
+		if !p.Wanted(n.Name) {
+			continue
 		}
+		d, err := p.noticed(n)
+		if err != nil {
+			faults[i] = fmt.Errorf("tell other programs: %w", err)
+			continue
+		}
+		drafts, of = append(drafts, d), append(of, i)
 	}
 	for i, err := range p.timelines.AppendAll(ctx, drafts) {
 		faults[of[i]] = err

@@ -139,7 +139,9 @@ func (p *Room) Provision(_ context.Context, h plugin.Host) (err error) {
 // Start implements plugin.Starter.
 func (p *Room) Start(context.Context) error {
 	p.host.Go("sizes of rooms", func(ctx context.Context) { p.counts.run(ctx, p.host.Now, p.tellCounts) })
-	p.host.Go("sizes of rooms for other programs", func(ctx context.Context) { p.tallies.run(ctx, p.host.Now, p.tellTallies) })
+	if p.outbox != nil {
+		p.host.Go("sizes of rooms for other programs", func(ctx context.Context) { p.tallies.run(ctx, p.host.Now, p.tellTallies) })
+	}
 	return nil
 }
 

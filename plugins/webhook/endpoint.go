@@ -26,7 +26,6 @@ type endpoint struct {
 	// Static after Provision.
 	Endpoint
 	plugin  *Webhook
-	core    string // this one's name
 	secrets [][]byte
 	client  *http.Client
 	shards  [feeds]*shard
@@ -55,7 +54,7 @@ type call struct {
 	Answer   string    `json:"answer,omitempty"` // its beginning
 }
 
-func (p *Webhook) newEndpoint(c Endpoint, core string) (*endpoint, error) {
+func (p *Webhook) newEndpoint(c Endpoint) (*endpoint, error) {
 	secrets, err := c.secrets()
 	if err != nil {
 		return nil, err
@@ -63,7 +62,7 @@ func (p *Webhook) newEndpoint(c Endpoint, core string) (*endpoint, error) {
 	if c.Timeout == 0 {
 		c.Timeout = p.config.Timeout
 	}
-	e := &endpoint{Endpoint: c, plugin: p, core: core, secrets: secrets, client: newClient(c.Private), look: make(chan struct{}, 1)}
+	e := &endpoint{Endpoint: c, plugin: p, secrets: secrets, client: newClient(c.Private), look: make(chan struct{}, 1)}
 	for i := range e.shards {
 		e.shards[i] = &shard{endpoint: e, feed: im.UserID(-1 - i), wake: make(chan struct{}, 1)}
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// This file is how exactly one core delivers to an endpoint: by a lease in the directory. Every
+// This file is how exactly one core delivers to an endpoint, or sweeps: by a lease in the directory. Every
 // change of what is stored of the endpoint names the fence of the lease, so that a core which lost it
 // without noticing changes nothing; and no delivery lasts longer than the lease. README.md says what
 // clocks have to do with it.
@@ -37,21 +37,67 @@ func (l *lease) extend(until time.Time) {
 	l.until = until
 }
 
+// take gives this core the lease of that name if nobody has it; nil: somebody has, or it is stopped.
+func (p *Webhook) take(ctx context.Context, name string) (l *lease, stopped bool, err error) {
+	began := time.Now()
+	l, stopped, err = p.store.take(ctx, name, p.core, p.host.Now(), p.config.Lease)
+	if l != nil {
+		l.until = began.Add(p.config.Lease)
+	}
+	return l, stopped, err
+}
+
+// renew extends a lease; it is over when the directory says so, or has not answered in time. Who comes late has it
+// still, if nobody took it.
+func (p *Webhook) renew(ctx context.Context, name string, l *lease) error {
+	began := time.Now()
+	limited, cancel := context.WithTimeout(ctx, max(l.end().Sub(began), p.config.Lease/4))
+	defer cancel()
+	err := p.store.renew(limited, name, l, p.host.Now().Add(p.config.Lease))
+	switch {
+	case err == nil:
+		l.extend(began.Add(p.config.Lease))
+		return nil
+	case errors.Is(err, errFenced), time.Now().After(l.end()):
+		return err
+	}
+	return nil // there is time to try again
+}
+
+// giveBack ends a lease, also when ctx has ended: else it ends by itself.
+func (p *Webhook) giveBack(ctx context.Context, name string, l *lease) {
+	giving, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer done()
+	if err := p.store.giveBack(giving, name, l.fence); err != nil && ctx.Err() == nil {
+		p.host.Log().Warn("a lease was not given back: it ends by itself", "webhook", name, "err", err)
+	}
+}
+
+// faults says which of those that come again and again are worth a line in the log: the first in a row.
+type faults struct{ last bool }
+
+// first takes how something went, and reports whether that is the first fault since it went well. The end of ctx is none.
+func (f *faults) first(ctx context.Context, err error) bool {
+	if err != nil && ctx.Err() != nil {
+		return false
+	}
+	first := err != nil && !f.last
+	f.last = err != nil
+	return first
+}
+
 // run delivers whenever this core has the lease, until ctx ends.
 func (e *endpoint) run(ctx context.Context) {
 	log := e.plugin.host.Log().With("webhook", e.Name)
 	every := e.plugin.config.Lease / 4
-	failing := false
+	var asking faults
 	for ctx.Err() == nil {
-		began := time.Now()
-		l, stopped, err := e.plugin.store.take(ctx, e.Name, e.core, e.plugin.host.Now(), e.plugin.config.Lease)
+		l, stopped, err := e.plugin.take(ctx, e.Name)
 		e.stopped.Store(err == nil && stopped)
-		if err != nil && !failing && ctx.Err() == nil {
+		if asking.first(ctx, err) {
 			log.Error("deliveries wait: the directory does not say who makes them", "err", err)
 		}
-		failing = err != nil
 		if l != nil {
-			l.until = began.Add(e.plugin.config.Lease)
 			log.Info("this core delivers")
 			e.mine.Store(true)
 			err := e.serve(ctx, l)
@@ -103,32 +149,12 @@ func (e *endpoint) serve(ctx context.Context, l *lease) error {
 		if working.Err() != nil {
 			break
 		}
-		if err := e.renew(working, l); err != nil {
+		if err := e.plugin.renew(working, e.Name, l); err != nil {
 			cancel(err)
 		}
 	}
 	shards.Wait()
 	cancel(nil) // without effect if there is a cause
-	giving, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer done()
-	if err := e.plugin.store.giveBack(giving, e.Name, l.fence); err != nil && ctx.Err() == nil {
-		e.plugin.host.Log().Warn("a lease was not given back: it ends by itself", "webhook", e.Name, "err", err)
-	}
+	e.plugin.giveBack(ctx, e.Name, l)
 	return context.Cause(working)
-}
-
-// renew extends the lease; it is over when the directory says so, or has not answered in time.
-func (e *endpoint) renew(ctx context.Context, l *lease) error {
-	began := time.Now()
-	limited, cancel := context.WithDeadline(ctx, l.end())
-	defer cancel()
-	err := e.plugin.store.renew(limited, e.Name, l, e.plugin.host.Now().Add(e.plugin.config.Lease))
-	switch {
-	case err == nil:
-		l.extend(began.Add(e.plugin.config.Lease))
-		return nil
-	case errors.Is(err, errFenced), time.Now().After(l.end()):
-		return err
-	}
-	return nil // there is time to try again
 }

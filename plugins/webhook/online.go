@@ -160,7 +160,8 @@ func (l *lookouts) back(some queue) {
 
 // runLookouts looks at people until ctx ends.
 func (p *Webhook) runLookouts(ctx context.Context) {
-	for failing := false; ctx.Err() == nil; {
+	var looking faults
+	for ctx.Err() == nil {
 		some, listed, rest := p.lookouts.take(time.Now())
 		if len(some) == 0 {
 			p.lookouts.rest(ctx, rest)
@@ -171,12 +172,13 @@ func (p *Webhook) runLookouts(ctx context.Context) {
 			if !listed { // the next census names those again
 				p.lookouts.back(some)
 			}
-			if !failing && ctx.Err() == nil {
-				p.host.Log().Warn("who comes online waits to be told", "err", err)
-			}
+		}
+		if looking.first(ctx, err) {
+			p.host.Log().Warn("who comes online waits to be told", "err", err)
+		}
+		if err != nil {
 			pause(ctx, lookPause)
 		}
-		failing = err != nil
 	}
 }
 
@@ -306,7 +308,7 @@ func (p *Webhook) tellOnline(ctx context.Context, told []person) (again []im.Use
 			return nil, err
 		}
 	}
-	var moves []*move
+	var moves, events []*move // events are those of whom something was told
 	var faults []error
 	for i, fault := range p.outbox.Tell(ctx, notices...) {
 		is := told[i]
@@ -321,18 +323,33 @@ func (p *Webhook) tellOnline(ctx context.Context, told []person) (again []im.Use
 		switch {
 		case is.state == stateComing:
 			is.state = stateOnline
-			p.lookouts.came.Add(1)
 		default:
 			is.state = stateOffline
-			p.lookouts.went.Add(1)
 		}
-		moves = append(moves, &move{was: told[i], is: is})
+		m := &move{was: told[i], is: is}
+		if moves = append(moves, m); !errors.Is(fault, timeline.ErrCorrupt) {
+			events = append(events, m)
+		}
 		again = append(again, is.user)
 	}
 	if err := p.online.apply(ctx, moves); err != nil {
-		faults = append(faults, err)
+		return again, errors.Join(append(faults, err)...)
 	}
+	p.lookouts.count(events)
 	return again, errors.Join(faults...)
+}
+
+// count counts events that were told: of those who told the same one, only who noted that counts it.
+func (l *lookouts) count(told []*move) {
+	for _, m := range told {
+		switch {
+		case !m.done:
+		case m.is.state == stateOnline:
+			l.came.Add(1)
+		default:
+			l.went.Add(1)
+		}
+	}
 }
 
 // Counts implements plugin.Counter.

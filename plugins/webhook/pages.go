@@ -61,7 +61,7 @@ func (p *Webhook) shown(ctx context.Context, e *endpoint) (all shown, err error)
 	}
 	all = shown{Endpoint: e.Name, Events: e.Events, Stopped: st.stopped, Calls: []call{}, Broken: e.broken()}
 	if st.untilMs > p.host.Now().UnixMilli() {
-		all.Owner, all.Here = st.owner, st.owner == e.core
+		all.Owner, all.Here = st.owner, st.owner == e.plugin.core
 	}
 	if all.Dead, err = p.store.countDead(ctx, e.Name, p.config.MostDead); err != nil {
 		return all, err

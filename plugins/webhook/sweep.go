@@ -33,9 +33,10 @@ func (p *Webhook) beginSweeps(ctx context.Context) error {
 
 // runSweeps sweeps whenever this core has the lease, until ctx ends.
 func (p *Webhook) runSweeps(ctx context.Context) {
+	var asking faults
 	for ctx.Err() == nil {
-		l, _, err := p.store.take(ctx, sweepLease, p.core, p.host.Now(), p.config.Lease)
-		if err != nil && ctx.Err() == nil {
+		l, _, err := p.take(ctx, sweepLease)
+		if asking.first(ctx, err) {
 			p.host.Log().Error("who went offline waits to be told: the directory does not say who tells it", "err", err)
 		}
 		if l != nil {
@@ -47,27 +48,19 @@ func (p *Webhook) runSweeps(ctx context.Context) {
 
 // sweepWhile sweeps until ctx ends or the lease is another core's.
 func (p *Webhook) sweepWhile(ctx context.Context, l *lease) {
-	defer func() {
-		giving, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer done()
-		_ = p.store.giveBack(giving, sweepLease, l.fence) // else it ends by itself
-	}()
+	defer p.giveBack(ctx, sweepLease, l)
 	s := sweep{Webhook: p, began: p.host.Now()}
-	for renewed, failing := time.Now(), false; ctx.Err() == nil; pause(ctx, min(sweepEvery, p.config.PresenceGrace)) {
-		if time.Since(renewed) > p.config.Lease/4 {
-			err := p.store.renew(ctx, sweepLease, l, p.host.Now().Add(p.config.Lease))
-			if errors.Is(err, errFenced) || err != nil && time.Since(renewed) > p.config.Lease {
+	var stepping faults
+	for ctx.Err() == nil {
+		if time.Until(l.end()) < p.config.Lease*3/4 {
+			if err := p.renew(ctx, sweepLease, l); err != nil {
 				return
 			}
-			if err == nil {
-				renewed = time.Now()
-			}
 		}
-		err := s.step(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
+		if err := s.step(ctx); stepping.first(ctx, err) {
 			p.host.Log().Warn("who went offline waits to be told", "err", err)
 		}
-		failing = err != nil
+		pause(ctx, min(sweepEvery, p.config.PresenceGrace))
 	}
 }
 

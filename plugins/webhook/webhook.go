@@ -156,7 +156,7 @@ func (p *Webhook) Provision(_ context.Context, h plugin.Host) (err error) {
 				return err
 			}
 		}
-		e, err := p.newEndpoint(c, p.core)
+		e, err := p.newEndpoint(c)
 		if err != nil {
 			return err
 		}

@@ -345,3 +345,55 @@ func TestKustomize(t *testing.T) {
 		t.Errorf("kubectl kustomize: %v\n%s", err, said)
 	}
 }
+
+// How engines are reached over TLS is told with the names of all keys, and the example there has keys that there are.
+func TestSecuredEngines(t *testing.T) {
+	text, err := os.ReadFile("DEPLOYMENT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(text), "\n## TLS to engines\n")
+	section, _, ends := strings.Cut(section, "\n## ")
+	if !found || !ends {
+		t.Fatal("there is no such section")
+	}
+	var walk func(path string, node any, visit func(path string))
+	walk = func(path string, node any, visit func(path string)) {
+		below, ok := node.(map[string]any)
+		if !ok {
+			visit(path)
+			return
+		}
+		for key, one := range below {
+			walk(strings.TrimPrefix(path+"."+key, "."), one, visit)
+		}
+	}
+	known := map[string]bool{}
+	for _, name := range []string{"core.yaml", "edge.yaml"} {
+		for _, doc := range documents(t, name) {
+			walk("", doc, func(path string) {
+				known[path] = true
+				last := path[strings.LastIndexByte(path, '.')+1:]
+				if (last == "tls" || strings.HasPrefix(last, "tls_") || last == "ca_file") && !strings.Contains(section, "`"+path+"`") {
+					t.Errorf("%s is not told of", path)
+				}
+			})
+		}
+	}
+	_, example, _ := strings.Cut(section, "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	var doc map[string]any
+	if err := yaml.Unmarshal([]byte(example), &doc); err != nil || len(doc) != 2 {
+		t.Fatalf("the example has %d sections, %v", len(doc), err)
+	}
+	walk("", doc, func(path string) {
+		if !known[path] {
+			t.Errorf("the example has %s, which is no key", path)
+		}
+	})
+	for _, key := range regexp.MustCompile("`((core|edge|plugins)\\.[a-z0-9_.]+)`").FindAllStringSubmatch(section, -1) {
+		if !known[key[1]] {
+			t.Errorf("%s is no key", key[1])
+		}
+	}
+}

@@ -92,16 +92,19 @@ func (s *Server) register() *registration {
 
 // run sees to it that there is an entry, until leave.
 func (r *registration) run() {
-	log := r.server.log
+	log, failing := r.server.log, false
 	for {
 		pause := observing
-		switch err := r.once(); {
-		case err != nil:
-			log.Warn("core is not registered", "service", r.info.ServiceName, "err", err)
-			pause = registering
-		case !r.made:
+		err := r.once()
+		switch {
+		case err == nil && (failing || !r.made):
 			log.Info("core is registered", "service", r.info.ServiceName, "address", r.info.Addr.String())
 			r.made = true
+		case err != nil && !failing && r.ctx.Err() == nil: // once, until it succeeds
+			log.Warn("core is not registered", "service", r.info.ServiceName, "err", err)
+		}
+		if failing = err != nil; failing {
+			pause = registering
 		}
 		select {
 		case <-time.After(pause):

@@ -28,6 +28,8 @@ type source struct {
 	entry string
 	find  func(context.Context) ([]string, error)
 
+	failing bool // owned by update: it did not answer last
+
 	found []string // guarded by Links.mu: what it said last
 }
 
@@ -121,8 +123,15 @@ func (l *Links) update(s *source) {
 	if err == nil && len(found) == 0 {
 		err = errors.New("no core is named")
 	}
+	failing := s.failing
+	s.failing = err != nil
+	switch {
+	case err != nil && !failing && l.running.Err() == nil: // once, until it answers
+		l.log.Warn("cores cannot be looked up: those known stay", "source", s.entry, "err", err)
+	case err == nil && failing:
+		l.log.Info("cores are looked up again", "source", s.entry, "cores", len(found))
+	}
 	if err != nil {
-		l.log.Debug("cores cannot be looked up: those known stay", "source", s.entry, "err", err)
 		return
 	}
 	l.mu.Lock()

@@ -29,7 +29,10 @@ type crowd struct {
 
 	mu    sync.Mutex // guards the fields below
 	sends []history.Send
-	ends  []error // of connections
+	ends  []error           // of connections
+	read  []history.Reading // at the end, by the last audit
+
+	kept bool // owned by the test: see keepBooks
 }
 
 // pair is two people who send to each other.
@@ -46,8 +49,9 @@ type member struct {
 
 // told is what one device has been shown, as the application saw it.
 type told struct {
-	mu      sync.Mutex // guards entries
+	mu      sync.Mutex // guards the fields below
 	entries []*client.Entry
+	times   []time.Time // when each was
 }
 
 func (d *told) count() int {
@@ -69,6 +73,7 @@ func gather(t *testing.T, n int, ways ...func() client.Options) *crowd {
 // several crowds can be on one server.
 func gatherNamed(t *testing.T, name string, n, devices int, ways ...func() client.Options) *crowd {
 	c := &crowd{t: t, name: name}
+	c.keepBooks(t)
 	for i := range n {
 		p := &pair{}
 		for side := range p.members {
@@ -103,7 +108,7 @@ func (c *crowd) join(ctx context.Context, m *member, o client.Options, kind idl.
 	d.options.Handler.Message = func(_ context.Context, e *client.Entry) error {
 		told.mu.Lock()
 		defer told.mu.Unlock()
-		told.entries = append(told.entries, e)
+		told.entries, told.times = append(told.entries, e), append(told.times, time.Now())
 		return nil
 	}
 	d.options.Handler.Disconnected = func(_ context.Context, cut client.Disconnect) {
@@ -249,6 +254,9 @@ func (c *crowd) audit(ctx context.Context) *history.Report {
 	for _, p := range c.pairs {
 		h.Readings = append(h.Readings, c.readings(ctx, p)...)
 	}
+	c.mu.Lock()
+	c.read = slices.DeleteFunc(slices.Clone(h.Readings), func(r history.Reading) bool { return r.Live })
+	c.mu.Unlock()
 	report := h.Check()
 	if report.Count() > 0 || c.reset.Load() > 0 || report.Acked == 0 {
 		c.t.Errorf("%v, %d resets", report, c.reset.Load())
@@ -257,7 +265,7 @@ func (c *crowd) audit(ctx context.Context) *history.Report {
 }
 
 // readings are what the pair's people read at the end, and what their devices
-// were shown.
+// were shown; no inbox may have a gap.
 func (c *crowd) readings(ctx context.Context, p *pair) (all []history.Reading) {
 	name := conversation(p.members[0], p.members[1])
 	for side, m := range p.members {
@@ -269,24 +277,26 @@ func (c *crowd) readings(ctx context.Context, p *pair) (all []history.Reading) {
 			if err != nil || len(told.entries) != len(log) {
 				c.t.Errorf("%s@%s was shown %d messages of %d: %v", m.owner.name, m.devices[k].name, len(told.entries), len(log), err)
 			}
-			all = append(all, c.shown(name, m, k, told.entries))
+			for at, e := range told.entries {
+				if e.InboxSeq != int64(at+1) {
+					c.t.Errorf("%s@%s was shown inbox seq %d at place %d", m.owner.name, m.devices[k].name, e.InboxSeq, at+1)
+					break
+				}
+			}
+			all = append(all, c.shown(name, m, k, told))
 			told.mu.Unlock()
 		}
 	}
 	return all
 }
 
-// shown is what one device was shown; its inbox must have no gap.
-func (c *crowd) shown(conversation string, m *member, device int, entries []*client.Entry) history.Reading {
+// shown is what one device was shown. told.mu must be held.
+func (c *crowd) shown(conversation string, m *member, device int, told *told) history.Reading {
 	r := history.Reading{Conversation: conversation, Reader: m.owner.name + "@" + m.devices[device].name, Live: true}
-	for at, e := range entries {
-		if e.InboxSeq != int64(at+1) {
-			c.t.Errorf("%s was shown inbox seq %d at place %d", r.Reader, e.InboxSeq, at+1)
-			break
-		}
-	}
-	for _, e := range entries {
-		r.Items = append(r.Items, item(e.Message))
+	for at, e := range told.entries {
+		seen := item(e.Message)
+		seen.Seen = told.times[at]
+		r.Items = append(r.Items, seen)
 	}
 	return r
 }

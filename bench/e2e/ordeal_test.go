@@ -77,6 +77,7 @@ func between(t *testing.T, target string) *cluster.Proxy {
 // since the ordeal began.
 func (o *ordeal) suffer(t *testing.T, fault func(*ordeal)) {
 	o.t, o.people.t = t, t
+	o.people.keepBooks(t)
 	before, start := o.people.acked.Load(), time.Now()
 	o.people.talkWhile(o.ctx, func() { fault(o) })
 	end := time.Now()

@@ -268,6 +268,7 @@ func TestPipelinedSends(t *testing.T) {
 	report := h.Check()
 	if report.Count() > 0 || report.Acked != len(h.Sends) {
 		t.Errorf("%v, of %d", report, len(h.Sends))
+		keepHistory(t, h)
 	}
 	t.Logf("%v, %d of them at first, over %d faults", report, first, faults)
 }

@@ -39,6 +39,8 @@ type Item struct {
 	ID        string // as in Send
 	MessageID string
 	Seq       int64 // the place in the conversation
+	// Seen is when it was shown, of a Live reading; zero: that is not known. Check does not look at it.
+	Seen time.Time
 }
 
 // Reading is one conversation as one reader saw it, in the order in which it was

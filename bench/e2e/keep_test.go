@@ -104,6 +104,11 @@ func TestHistoryIsKept(t *testing.T) {
 	if !strings.Contains(string(said), "the history is kept in "+files[0]) {
 		t.Errorf("the log does not name %s:\n%s", files[0], said)
 	}
+	for _, want := range []string{"11 acked, 0 refused, 0 unknown, 2 lost", "0 twice, 0 phantom, 0 reordered, 0 disagree, 0 vanished"} {
+		if !strings.Contains(string(said), want) {
+			t.Errorf("the log does not say %q:\n%s", want, said)
+		}
+	}
 	text, err := os.ReadFile(files[0])
 	if err != nil {
 		t.Fatal(err)

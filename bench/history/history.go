@@ -54,6 +54,11 @@ type Reading struct {
 	Items []Item
 }
 
+// same reports whether both are the same message at the same place, whenever each was seen.
+func (i Item) same(as Item) bool {
+	return i.ID == as.ID && i.MessageID == as.MessageID && i.Seq == as.Seq
+}
+
 // History is everything that is held together.
 type History struct {
 	Sends    []Send
@@ -260,8 +265,9 @@ func (c *checker) compare(r *Reading, item Item, end *ending) {
 		note(&c.report.Vanished, "%s saw %s, %s does not find it", r.Reader, item.ID, end.reader)
 	case !ok:
 		note(&c.report.Disagree, "%s reads %s, %s does not", r.Reader, item.ID, end.reader)
-	case found.Item != item:
-		note(&c.report.Disagree, "%s saw %+v, %s reads %+v", r.Reader, item, end.reader, found.Item)
+	case !found.same(item):
+		note(&c.report.Disagree, "%s saw %s as %s, seq %d; %s reads it as %s, seq %d",
+			r.Reader, item.ID, item.MessageID, item.Seq, end.reader, found.MessageID, found.Seq)
 	}
 }
 

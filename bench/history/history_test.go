@@ -35,6 +35,9 @@ func sound() *history.History {
 		{Conversation: "c", Reader: "bob", Items: slices.Clone(items)},
 		{Conversation: "c", Reader: "bob@phone", Live: true, Items: slices.Clone(items[2:6])},
 	}
+	for i := range h.Readings[2].Items {
+		h.Readings[2].Items[i].Seen = start.Add(time.Duration(i) * time.Minute) // that is no part of what was read
+	}
 	return h
 }
 

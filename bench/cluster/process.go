@@ -121,6 +121,25 @@ func (p *Process) Start(ctx context.Context) error {
 	return p.AwaitReady(ctx)
 }
 
+// Move has a core that does not run listen at another address from its next start on: at a TCP
+// port that is free. Edges that do not look for it elsewhere do not find it.
+func (p *Process) Move() error {
+	text, err := os.ReadFile(p.Config)
+	if err != nil {
+		return err
+	}
+	address, err := FreeAddress()
+	if err != nil {
+		return err
+	}
+	from := fmt.Sprintf("listen: %q", p.Listen)
+	if p.Listen == "" || strings.Count(string(text), from) != 1 {
+		return fmt.Errorf("%s does not listen for edges at one address", p.Name)
+	}
+	p.Listen = address
+	return os.WriteFile(p.Config, []byte(strings.Replace(string(text), from, fmt.Sprintf("listen: %q", address), 1)), 0o600)
+}
+
 // AwaitReady waits until the program says that nothing keeps it from serving.
 func (p *Process) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)

@@ -38,8 +38,14 @@ func begin(ctx context.Context, t *testing.T, watched bool) *ordeal {
 // beginOn is begin on a MariaDB of the caller's. The cores have no more rights
 // than they need: an account with all of them may write to a replica.
 func beginOn(ctx context.Context, t *testing.T, mariadb *engines.MariaDBServer, watched bool) *ordeal {
+	return beginWith(ctx, t, mariadb, watched, func(*cluster.SiteOptions) {})
+}
+
+// beginWith is beginOn at a site that is changed.
+func beginWith(ctx context.Context, t *testing.T, mariadb *engines.MariaDBServer, watched bool, change func(*cluster.SiteOptions)) *ordeal {
 	o := &ordeal{ctx: ctx, mariadb: mariadb}
 	options := cluster.SiteOptions{Edges: 2, Cores: 2, Weather: true}
+	change(&options)
 	if watched {
 		o.sentinel = engines.Sentinel(t)
 		options.Redis, options.RedisMaster = o.sentinel.Addrs(), o.sentinel.Name

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"freeim/bench/cluster"
+	"freeim/core/engines"
 	"freeim/edge/client"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/accountpb"
@@ -393,20 +395,97 @@ func TestRedisFailover(t *testing.T) {
 	o := begin(ctx, t, true)
 	o.suffer(t, func(o *ordeal) {
 		for range times(1, 20) {
-			primary, replica := o.sentinel.Primary, o.sentinel.Replica
-			if addr, err := o.sentinel.PrimaryAddr(ctx); err == nil && addr == replica.Addr() {
-				primary, replica = replica, primary
-			}
-			o.progress(100)
-			o.do(primary.Kill())
-			o.back("the primary was killed", 5*time.Second)
-			o.do(until(ctx, func() (bool, error) {
-				addr, err := o.sentinel.PrimaryAddr(ctx)
-				return err == nil && addr == replica.Addr(), nil
-			}))
-			o.back("the replica took its place", 10*time.Second)
-			o.do(primary.Restart(ctx))
-			o.routable()
+			o.failsOver(func() {})
 		}
 	})
+}
+
+// failsOver kills the primary of Redis, and waits until its replica has taken its place and all
+// is well; meanwhile happens in between.
+func (o *ordeal) failsOver(meanwhile func()) {
+	primary, replica := o.sentinel.Primary, o.sentinel.Replica
+	if addr, err := o.sentinel.PrimaryAddr(o.ctx); err == nil && addr == replica.Addr() {
+		primary, replica = replica, primary
+	}
+	o.progress(100)
+	o.do(primary.Kill())
+	o.back("the primary was killed", 5*time.Second)
+	meanwhile()
+	o.do(until(o.ctx, func() (bool, error) {
+		addr, err := o.sentinel.PrimaryAddr(o.ctx)
+		return err == nil && addr == replica.Addr(), nil
+	}))
+	o.back("the replica took its place", 10*time.Second)
+	o.do(primary.Restart(o.ctx))
+	o.routable()
+}
+
+// TestCoreRestartsInFailover: while Redis has no primary a core is killed and started, so its edges list
+// their sessions to a registry that does not answer.
+func TestCoreRestartsInFailover(t *testing.T) {
+	beside(t)
+	ctx, cancel := lasting(t)
+	defer cancel()
+	o := begin(ctx, t, true)
+	o.suffer(t, func(o *ordeal) {
+		for i := range times(1, 20) {
+			core := o.Cores[i%len(o.Cores)]
+			o.failsOver(func() {
+				o.do(core.Kill())
+				o.back(core.Name+" was killed", 5*time.Second)
+				o.do(core.Start(o.ctx))
+				o.back(core.Name+" was there again", 5*time.Second)
+			})
+		}
+	})
+}
+
+// TestEtcdFaults: without etcd the edges keep their links, and a core that comes at another address meanwhile is
+// found when etcd is back.
+func TestEtcdFaults(t *testing.T) {
+	beside(t)
+	ctx, cancel := lasting(t)
+	defer cancel()
+	etcd := engines.Etcd(t)
+	o := beginWith(ctx, t, engines.MariaDB(t), false, func(s *cluster.SiteOptions) {
+		s.Etcd, s.EdgeEnv = etcd.Addr(), append(s.EdgeEnv, "FREEIM_EDGE_LOOKUP=1s")
+	})
+	o.suffer(t, func(o *ordeal) {
+		o.linked(2)
+		for i := range times(1, 20) {
+			o.progress(50)
+			lost := o.people.countDisconnects()
+			o.do(etcd.Kill())
+			o.back("etcd was killed", time.Second)
+			o.progress(100)
+			if n := lost(); n > 0 {
+				o.t.Errorf("%d clients lost their connection when etcd was killed", n)
+			}
+			o.linked(2)
+			core := o.Cores[i%len(o.Cores)]
+			o.do(core.Stop(o.ctx), core.Move(), core.Start(o.ctx))
+			o.back(core.Name+" went elsewhere", 5*time.Second)
+			o.linked(1) // nobody can know where it is
+			o.do(etcd.Restart(o.ctx))
+			o.linked(2)
+			o.back("etcd was there again", time.Second)
+		}
+	})
+}
+
+// linked waits until each edge has links to so many cores.
+func (o *ordeal) linked(cores float64) {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(o.ctx, time.Minute)
+	defer cancel()
+	for _, edge := range o.Edges {
+		var last float64
+		err := until(ctx, func() (bool, error) {
+			last = o.sum(ctx, []*cluster.Process{edge}, "freeim_link_up")
+			return last == cores, nil
+		})
+		if err != nil {
+			o.t.Fatalf("%s has links to %v cores, want %v: %v", edge.Name, last, cores, err)
+		}
+	}
 }

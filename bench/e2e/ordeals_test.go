@@ -28,8 +28,11 @@ type fault struct {
 func TestFaults(t *testing.T) {
 	beside(t)
 	ctx, cancel := lasting(t)
-	defer cancel()
-	o := begin(ctx, t, false)
+	t.Cleanup(cancel) // behind what runs beside others
+	sites := make(chan *ordeal, times(2, 1))
+	for range cap(sites) {
+		sites <- begin(ctx, t, false)
+	}
 	for _, f := range []fault{
 		{"core killed", func(o *ordeal) { o.kills(o.Cores, func(_ int, kill func()) { kill() }) }},
 		{"edge killed", edgeKilled},
@@ -47,10 +50,15 @@ func TestFaults(t *testing.T) {
 		{"every core replaced", coresReplaced},
 		{"edges drained", edgesDrained},
 	} {
-		t.Run(f.name, func(t *testing.T) { o.suffer(t, f.run) })
-		if ctx.Err() != nil {
-			t.Fatal("no time is left")
-		}
+		t.Run(f.name, func(t *testing.T) {
+			beside(t)
+			o := <-sites
+			defer func() { sites <- o }()
+			if ctx.Err() != nil {
+				t.Fatal("no time is left")
+			}
+			o.suffer(t, f.run)
+		})
 	}
 }
 

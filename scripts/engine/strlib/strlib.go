@@ -27,9 +27,9 @@ type Host interface {
 
 // Functions are the library for one VM, by their names in the table string; no string that
 // they make has more than maxString octets. They belong to that VM: they keep the patterns
-// that it used last, 64 at most.
+// that it used lately, 64 at most.
 func Functions(h Host, maxString int) map[string]lua.LGFunction {
-	l := &library{host: h, maxString: maxString, patterns: map[string]*pattern.Pattern{}}
+	l := &library{host: h, maxString: maxString, patterns: map[written]*pattern.Pattern{}}
 	return map[string]lua.LGFunction{
 		"byte": l.byte, "char": l.char, "find": l.find, "format": l.format,
 		"gmatch": l.gmatch, "gsub": l.gsub, "len": length, "lower": l.lower,
@@ -37,10 +37,16 @@ func Functions(h Host, maxString int) map[string]lua.LGFunction {
 	}
 }
 
+// written is a pattern as a script gives it: gmatch reads an anchor otherwise.
+type written struct {
+	text   string
+	gmatch bool
+}
+
 type library struct {
 	host      Host
 	maxString int
-	patterns  map[string]*pattern.Pattern
+	patterns  map[written]*pattern.Pattern
 }
 
 func length(L *lua.LState) int {
@@ -126,10 +132,7 @@ func (l *library) matcher(L *lua.LState, gmatch bool) *pattern.Matcher {
 
 // pattern compiles a pattern, or takes it from the few compiled last.
 func (l *library) pattern(L *lua.LState, text string, gmatch bool) *pattern.Pattern {
-	key := text
-	if gmatch {
-		key = "gmatch " + text
-	}
+	key := written{text, gmatch}
 	if p := l.patterns[key]; p != nil {
 		return p
 	}

@@ -52,6 +52,14 @@ func ran(t *testing.T, units int, source string) (result string, left int, err e
 	return L.Get(1).String(), h.units, nil
 }
 
+// What was compiled for gmatch is not taken for another pattern.
+func TestPatternsAreToldApart(t *testing.T) {
+	const source = `(function() for _ in string.gmatch("a spoiler", "spoiler") do end return string.find("a spoiler", "gmatch spoiler") end)()`
+	if got, _, err := ran(t, 1000, source); err != nil || got != "nil" {
+		t.Errorf("got %q, %v, want nil", got, err)
+	}
+}
+
 // What is too much is refused before it is made, and what is no work of the VM's is paid.
 func TestRefused(t *testing.T) {
 	for source, want := range map[string]string{

@@ -33,7 +33,7 @@ func foldOdd(r rune) rune {
 	switch {
 	case r >= '！' && r <= '～': // U+FF01 to U+FF5E
 		return FoldRune(r - '！' + '!')
-	case r == '\u3000': // the Ideographic space
+	case r == '\u3000': // the ideographic space
 		return ' '
 	case Ideographic(r):
 		return r

@@ -3,7 +3,6 @@ package wordlist
 import (
 	"crypto/sha256"
 	"fmt"
-	"strings"
 	"sync"
 )
 
@@ -25,7 +24,7 @@ func NewCache(older *Cache) *Cache {
 
 // Get gives the list that New would make, building it if nobody has.
 func (c *Cache) Get(words []string, how Options) *List {
-	key := sha256.Sum256(fmt.Appendf(nil, "%t %t\n%s", how.Spacing, how.Confusables, strings.Join(words, "\n")))
+	key := sha256.Sum256(fmt.Appendf(nil, "%t %t %q", how.Spacing, how.Confusables, words))
 	list := c.lookup(key)
 	if list == nil {
 		list = New(words, how)

@@ -129,6 +129,9 @@ func TestWordsAreSharedAcrossBundles(t *testing.T) {
 	if next.Get([]string{"a", "b"}, Options{}) != first || next.Get([]string{"a"}, Options{}) == first {
 		t.Error("want the same list for the same words, and only for them")
 	}
+	if next.Get([]string{"a\nb"}, Options{}) == first {
+		t.Error("one word with a line's end in it has the list of two")
+	}
 	next.Settle()
 	if next.older != nil || next.Get([]string{"a", "b"}, Options{}) != first {
 		t.Error("want the list kept and the older cache let go")

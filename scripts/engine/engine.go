@@ -37,6 +37,9 @@ type Engine struct {
 	offNames map[string]bool // hooks that are switched off, of whatever bundle
 	editions int             // so many there were
 
+	retiring sync.Mutex // guards the field below
+	retired  []*pool    // of the bundles that decided before and keep their VMs, the newest last; at most mostRetired
+
 	guards sync.WaitGroup // goroutines that compare bundles
 
 	// Owned by whoever holds the token of reloading.
@@ -44,7 +47,6 @@ type Engine struct {
 	linted  string             // the bundle whose findings were logged last
 	unguard context.CancelFunc // ends the comparison; nil: there is none
 	ticker  *ticker            // of the active bundle; nil: it has no such hooks
-	retired []*pool            // of the bundles that decided before, the newest last; at most mostRetired
 	offered []*Scripted        // what Options.Offer was told last
 }
 
@@ -207,10 +209,27 @@ const mostRetired = 2
 
 // retire lets the actions that began in b end with its VMs: that none of them has to make one.
 func (e *Engine) retire(b *bundle) {
-	b.pool.retire()
-	if e.retired = append(e.retired, b.pool); len(e.retired) > mostRetired {
-		e.retired[0].close()
-		e.retired = slices.Delete(e.retired, 0, 1)
+	p := b.pool
+	p.retire(func() { e.forget(p) })
+	e.retiring.Lock()
+	e.retired = append(e.retired, p)
+	var first *pool
+	if len(e.retired) > mostRetired {
+		first = e.retired[0]
+	}
+	e.retiring.Unlock()
+	if first != nil {
+		first.close()
+		e.forget(first)
+	}
+}
+
+// forget lets go of a pool that is closed, and so of its bundle.
+func (e *Engine) forget(p *pool) {
+	e.retiring.Lock()
+	defer e.retiring.Unlock()
+	if i := slices.Index(e.retired, p); i >= 0 {
+		e.retired = slices.Delete(e.retired, i, i+1)
 	}
 }
 
@@ -273,7 +292,10 @@ func (e *Engine) Close() error {
 	e.aside.close()
 	e.recorder.close()
 	e.active.Load().pool.close()
-	for _, p := range e.retired {
+	e.retiring.Lock()
+	retired := slices.Clone(e.retired)
+	e.retiring.Unlock()
+	for _, p := range retired {
 		p.close()
 	}
 	e.opts.state.close()

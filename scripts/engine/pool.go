@@ -311,11 +311,14 @@ func (p *pool) barred() (v *vm, err error) {
 }
 
 // retire closes the pool when no action can be under way any more that began in its bundle. Until then it
-// is as it was.
-func (p *pool) retire() {
+// is as it was. ended is called when it has closed by that.
+func (p *pool) retire(ended func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ending = time.AfterFunc(retirement, p.close)
+	p.ending = time.AfterFunc(retirement, func() {
+		p.close()
+		ended()
+	})
 }
 
 // close lets go of the VMs, after the one that is being made; those in use follow when they come

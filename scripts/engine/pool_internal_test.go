@@ -124,19 +124,31 @@ func TestMoreVMsAreMadeBeside(t *testing.T) {
 	})
 }
 
-// A bundle that was swapped out keeps its VMs for as long as an action may take.
+// A bundle that was swapped out keeps its VMs for as long as an action may take, and then nobody keeps it.
 func TestRetiredPoolsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bundleOf(t, hookSource(``), nil)
-		b.pool.retire()
+		e := new(Engine)
+		kept := func() int {
+			e.retiring.Lock()
+			defer e.retiring.Unlock()
+			return len(e.retired)
+		}
+		e.retire(b)
 		time.Sleep(retirement - time.Second) // of the bubble's clock
 		if free := b.pool.free(); free != 1 {
 			t.Errorf("got %d VMs before its time, want 1", free)
+		}
+		if n := kept(); n != 1 {
+			t.Errorf("%d bundles are kept before its time, want 1", n)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if made := b.pool.made.Load(); made != 0 {
 			t.Errorf("got %d VMs after its time", made)
+		}
+		if n := kept(); n != 0 {
+			t.Errorf("%d bundles are kept after its time", n)
 		}
 	})
 }

@@ -159,10 +159,8 @@ func (a *appending) repeats(c *committer) (bool, error) {
 	if c.key = dedupeKey(c.key[:0], a.Sender, a.ClientID); !c.known.may(c.key) {
 		return false, nil
 	}
-	first, digest, found := timeline.Committed{}, [32]byte{}, false
-	if other := c.draft(draftKey{a.Sender, a.ClientID}); other != nil {
-		first, digest, found = copied(other.result), other.Digest, true
-	} else {
+	first, digest, found := c.repeated(draftKey{a.Sender, a.ClientID})
+	if !found {
 		iter, err := c.before()
 		if err != nil {
 			return false, err

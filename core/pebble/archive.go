@@ -76,7 +76,7 @@ func exportKind(ctx context.Context, v *view, kind byte, yield func(timeline.Ite
 func exportRun(key, value []byte, yield func(timeline.Item) error) error {
 	k := decoder{rest: key}
 	user, last := im.UserID(k.fixed()), k.fixed()
-	run, err := decodeRun(nil, value)
+	run, err := decodeRun(nil, value, last)
 	if err := errors.Join(k.end(), err); err != nil {
 		return err
 	}
@@ -173,6 +173,10 @@ func (i *importing) stage(c *committer) error {
 	if c.writes.size() != 0 {
 		return timeline.ErrNotEmpty // of what this very batch writes
 	}
+	c.settle() // what those before it write is in the database, or the store is broken
+	if err := c.Broken(); err != nil {
+		return err
+	}
 	if empty, err := onlyMeta(c.db); err != nil || !empty {
 		return errors.Join(err, notEmpty(empty))
 	}
@@ -192,8 +196,8 @@ func (i *importing) finish(err error) { i.done <- err }
 // whole runs fn, which writes past the batch. What it cannot undo or finish
 // breaks the store.
 func (c *committer) whole(fn func() error) (err error) {
-	c.fs.hurry.Store(true)
-	defer c.fs.hurry.Store(false)
+	c.fs.hurry.Add(1)
+	defer c.fs.hurry.Add(-1)
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("import: %v", r)
@@ -207,7 +211,7 @@ func (c *committer) whole(fn func() error) (err error) {
 // forget lets go of everything that is remembered of the database.
 func (c *committer) forget() {
 	c.letGo()
-	c.under = staged{}
+	c.under = nil
 	c.logs, c.inboxes, c.receipts = newHeads[im.ConversationID](c.logs.limit),
 		newHeads[im.UserID](c.inboxes.limit), newHeads[im.UserID](c.receipts.limit)
 	if c.Broken() == nil {

@@ -18,15 +18,19 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// faulty is a file system whose log files are flushed only when flush allows.
+// faulty is a file system whose log files are flushed, and begun, only when the hooks allow.
 type faulty struct {
-	flush atomic.Pointer[func() error]
+	flush, begin atomic.Pointer[func() error]
 }
 
 func (f *faulty) over(fs vfs.FS) vfs.FS {
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		flushes := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+		begins := op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite
 		if hook := f.flush.Load(); hook != nil && flushes && strings.HasSuffix(op.Path, ".log") {
+			return (*hook)()
+		}
+		if hook := f.begin.Load(); hook != nil && begins && strings.HasSuffix(op.Path, ".log") {
 			return (*hook)()
 		}
 		return nil
@@ -35,7 +39,7 @@ func (f *faulty) over(fs vfs.FS) vfs.FS {
 
 func openOn(t *testing.T, fs vfs.FS) *Store {
 	t.Helper()
-	s, err := Open(Options{Dir: "store", IDs: im.NewIDGenerator(nil), Log: slog.New(slog.DiscardHandler), fs: fs})
+	s, err := Open(Options{Dir: "store", IDs: im.NewIDGenerator(nil), Log: slog.New(slog.DiscardHandler), MemTableSize: 256 << 10, fs: fs})
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}

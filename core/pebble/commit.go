@@ -34,7 +34,7 @@ type committer struct {
 	receipts heads[im.UserID]
 
 	*round              // the batch being staged; nil before the first
-	under  staged       // of the batch that was given to the flusher last: it may not be in the database yet
+	under  *round       // the batch that was given to the flusher last: it may not be in the database yet; nil: there is none
 	iter   *db.Iterator // over what is in the database; nil until needed, and ends with the batch
 
 	idle    <-chan struct{} // a token when the flusher has nothing
@@ -161,9 +161,13 @@ func (c *committer) run() {
 }
 
 // commit makes one batch of first, of what is queued now, and of what is queued when the flusher is through with the batch
-// before: to wake for each op meanwhile would cost more than to stage it. With a full disk it refuses first.
+// before: to wake for each op meanwhile would cost more than to stage it. With a full disk, or a broken store, it refuses first.
 func (c *committer) commit(first op) {
-	if err := c.roomy(); err != nil {
+	err := c.Broken()
+	if err == nil {
+		err = c.roomy()
+	}
+	if err != nil {
 		first.finish(err)
 		return
 	}
@@ -209,9 +213,7 @@ func (c *committer) roomy() error {
 
 // begin takes a round for the next batch: not the one before, which comes last.
 func (c *committer) begin() {
-	if c.round != nil {
-		c.under = c.staged
-	}
+	c.under = c.round
 	c.round = <-c.spare
 	c.reset()
 	c.logs.age()
@@ -238,12 +240,22 @@ func (c *committer) settle() {
 	}
 }
 
-// draft is the one that sender has in this batch, or in that before, under a client ID; nil: none.
-func (c *committer) draft(k draftKey) *appending {
+// repeated is the answer to the draft that has that key in this batch, or in that before, with its digest; found is false where
+// there is none, or where the database has it as well.
+func (c *committer) repeated(k draftKey) (first timeline.Committed, digest [32]byte, found bool) {
 	if a := c.drafts[k]; a != nil {
-		return a
+		first, _ = c.round.answer(a)
+		return first, a.Digest, true
 	}
-	return c.under.drafts[k]
+	if c.under == nil || c.under.drafts[k] == nil {
+		return first, digest, false
+	}
+	a := c.under.drafts[k]
+	first, told := c.under.answer(a)
+	if told {
+		c.letGo() // the iterator may be from before
+	}
+	return first, a.Digest, !told
 }
 
 // position is up to where somebody holds a conversation, with what batches added.
@@ -251,8 +263,10 @@ func (c *committer) position(who holderKey) (seq int64, err error) {
 	if seq, known := c.held[who]; known {
 		return seq, nil
 	}
-	if seq, known := c.under.held[who]; known {
-		return seq, nil
+	if c.under != nil {
+		if seq, known := c.under.held[who]; known {
+			return seq, nil
+		}
 	}
 	c.key = positionKey(c.key[:0], who.by, who.c)
 	return c.integer(c.key)
@@ -263,8 +277,10 @@ func (c *committer) receipt(k receiptKey) (seq int64, err error) {
 	if seq, known := c.latest[k]; known {
 		return seq, nil
 	}
-	if seq, known := c.under.latest[k]; known {
-		return seq, nil
+	if c.under != nil {
+		if seq, known := c.under.latest[k]; known {
+			return seq, nil
+		}
 	}
 	c.key = latestKey(c.key[:0], k.user, k.by, k.c)
 	return c.integer(c.key)

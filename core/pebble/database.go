@@ -85,15 +85,16 @@ func initialise(d *db.DB, ids *im.IDGenerator) (epoch string, err error) {
 		return "", err
 	case !known:
 		return create(d)
-	case found == formerly:
-		if err := d.Set(metaKey(metaFormat), []byte(format), db.Sync); err != nil {
-			return "", err
-		}
-	case found != format:
+	case found != format && found != formerly:
 		return "", fmt.Errorf("it has the format %q, this version reads %q", found, format)
 	}
 	if _, marked, err := meta(d, metaImport); err != nil || marked {
 		return "", errors.Join(err, timeline.ErrUnfinished)
+	}
+	if found == formerly {
+		if err := d.Set(metaKey(metaFormat), []byte(format), db.Sync); err != nil {
+			return "", err
+		}
 	}
 	newest, _, err := meta(d, metaLast)
 	if err != nil {

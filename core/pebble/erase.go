@@ -31,7 +31,8 @@ func (s *Store) Erase(ctx context.Context, gone []timeline.Erasure) error {
 	return nil
 }
 
-// stage implements op. Who knows a message by its ID has it from the database: none is of this very batch or the one before.
+// stage implements op. Who knows a message by its ID has it from the database, so there it is; of two erasures that are under way
+// at once the second may find what was before the first.
 func (e *erasing) stage(c *committer) error {
 	left := make([][]byte, len(e.gone)) // the values; nil: nothing to write
 	for i, one := range e.gone {

@@ -29,7 +29,7 @@ const (
 type gentle struct {
 	vfs.FS
 	behind atomic.Pointer[func() bool] // reports whether many tables wait; nil while the database opens: no rests
-	hurry  atomic.Bool                 // nobody waits but whoever fills the store: no rests
+	hurry  atomic.Int32                // of those who wait for it, who fill the store or close it: no rests
 }
 
 // Create implements vfs.FS.
@@ -77,7 +77,7 @@ func (f *restful) Write(p []byte) (int, error) {
 // hurries reports whether it must not rest.
 func (f *restful) hurries() bool {
 	behind := f.fs.behind.Load()
-	if behind == nil || f.fs.hurry.Load() {
+	if behind == nil || f.fs.hurry.Load() > 0 {
 		return true
 	}
 	if time.Since(f.looked) >= lookEvery {

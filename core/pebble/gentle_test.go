@@ -32,7 +32,9 @@ func TestBackgroundWorkRests(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := &gentle{FS: vfs.NewMem()}
 				g.behind.Store(row.behind)
-				g.hurry.Store(row.hurry)
+				if row.hurry {
+					g.hurry.Add(1)
+				}
 				f, err := g.Create("file", row.category)
 				if err != nil {
 					t.Fatal(err)
@@ -52,6 +54,14 @@ func TestBackgroundWorkRests(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Who closes a store waits for no rests.
+func TestCloseHurries(t *testing.T) {
+	s := openOn(t, vfs.NewMem())
+	if err := s.Close(); err != nil || s.fs.hurry.Load() == 0 {
+		t.Errorf("%d hurry, %v", s.fs.hurry.Load(), err)
 	}
 }
 

@@ -24,8 +24,8 @@ func (h *heads[K]) get(k K) (seq int64, ok bool) {
 
 func (h *heads[K]) set(k K, seq int64) { h.young[k] = seq }
 
-// age forgets what was not used lately, if there is too much. It must not be
-// called while a batch is being built: what the batch assigned is nowhere else.
+// age forgets what was not used lately, if there is too much. It is called between two
+// batches: what a batch assigned is nowhere else while it, or the next one, is staged.
 func (h *heads[K]) age() {
 	if len(h.young) >= h.limit {
 		h.old, h.young = h.young, make(map[K]int64, h.limit/2)

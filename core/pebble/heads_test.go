@@ -3,7 +3,7 @@ package pebble
 import "testing"
 
 // heads forgets what was not asked for lately, keeps what was, and never forgets
-// within a batch.
+// what is of the batch or the one before.
 func TestHeads(t *testing.T) {
 	h := newHeads[int](10)
 	h.set(-1, 7)
@@ -18,6 +18,9 @@ func TestHeads(t *testing.T) {
 			t.Fatalf("batch %d: one of this batch: got %d, %t, want 0", batch, seq, ok)
 		}
 		h.age()
+		if seq, ok := h.get(batch*5 + 1); !ok || seq != 1 {
+			t.Fatalf("batch %d: one of the batch before: got %d, %t, want 1", batch, seq, ok)
+		}
 		if n := len(h.young) + len(h.old); n > 2*10+2*5 {
 			t.Fatalf("batch %d: %d are remembered", batch, n)
 		}

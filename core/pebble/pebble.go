@@ -1,6 +1,6 @@
 // Package pebble is the embedded timeline.Store: one Pebble database in one
 // directory, owned by one process. Everything that is written goes through one
-// committer, which flushes many callers' drafts with one fsync; everything that
+// committer, and one fsync serves many callers' drafts; everything that
 // is read comes from the last flushed state, so nobody sees what a power cut
 // could take back. It knows nothing of users, rules or pushes. The core's main
 // opens it; README.md beside it has the keys, the failure cases and the figures.
@@ -188,6 +188,7 @@ func (s *Store) Broken() error {
 // After a fault it only lets go: what was acknowledged is in the log files.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
+		s.fs.hurry.Add(1)
 		close(s.closing)
 		<-s.stopped
 		s.loading.Wait()

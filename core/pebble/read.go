@@ -123,7 +123,7 @@ func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit in
 			var run []entry
 			for ok := seekAfter(iter, prefix, after); ok && len(p.Items) < limit; ok = iter.Next() {
 				var err error
-				if run, err = decodeRun(run[:0], iter.Value()); err != nil {
+				if run, err = decodeRun(run[:0], iter.Value(), seqOf(iter.Key())); err != nil {
 					return err
 				}
 				rest, first := from(run, iter.Key(), seen+1)
@@ -227,7 +227,7 @@ func (s *Store) Locate(ctx context.Context, user im.UserID, id im.MessageID) (af
 				if err != nil || !seekAfter(iter, prefix, int64(i)) {
 					return true
 				}
-				if run, err = decodeRun(run[:0], iter.Value()); err != nil {
+				if run, err = decodeRun(run[:0], iter.Value(), seqOf(iter.Key())); err != nil {
 					return true
 				}
 				rest, _ := from(run, iter.Key(), int64(i)+1)

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/timeline"
@@ -167,71 +168,226 @@ func TestOpenFormer(t *testing.T) {
 	}
 }
 
-// What the batch before has, which is being flushed, counts for the one that is staged: a resend is found, seqs go on, a
-// receipt is not taken twice.
+// underway has a batch be under way that is not in the database: it waits for room in the log, which its size begins anew. What is
+// appended by more is of the same batch.
+func underway(t *testing.T, s *Store, disk *faulty, all *sync.WaitGroup, clientID string, seq int64) (letGo func()) {
+	t.Helper()
+	begun, release := make(chan bool, 1), make(chan bool)
+	block := func() error {
+		begun <- true
+		<-release
+		return nil
+	}
+	disk.begin.Store(&block)
+	large := message1(clientID)
+	large.Body = make([]byte, 300<<10)
+	all.Go(func() {
+		if c, err := s.Append(t.Context(), large); err != nil || c.Seq != seq {
+			t.Errorf("what was under way: seq %d, %v, want %d", c.Seq, err, seq)
+		}
+	})
+	<-begun
+	return sync.OnceFunc(func() {
+		disk.begin.Store(nil)
+		close(release)
+	})
+}
+
+// What the batch before has, which is not in the database yet, counts for the one that is staged: a resend is found, seqs go on, a
+// conflict is one.
 func TestStagedOverFlushed(t *testing.T) {
 	var disk faulty
 	s := openOn(t, disk.over(vfs.NewMem()))
 	mustAppend(t, s, "there")
-	flushing, letGo := disk.hold()
-	defer letGo()
 	var all sync.WaitGroup
-	results := make([]timeline.Committed, 4)
-	send := func(i int, clientID string) (queued <-chan bool) {
-		is := make(chan bool)
+	letGo := underway(t, s, &disk, &all, "one", 2)
+	defer letGo()
+	type answer struct {
+		c   timeline.Committed
+		err error
+	}
+	send := func(clientID string, change func(*timeline.Draft)) <-chan answer {
+		is, answered := make(chan bool), make(chan answer, 1)
 		d := message1(clientID)
 		d.Queued = func() { close(is) }
+		change(&d)
 		all.Go(func() {
 			c, err := s.Append(t.Context(), d)
-			if err != nil {
-				t.Error(err)
-			}
-			results[i] = c
+			answered <- answer{c, err}
 		})
-		return is
+		<-is
+		return answered
 	}
-	moved := make([]bool, 2)
-	acknowledge := func(i int) {
-		all.Go(func() {
-			var err error
-			if moved[i], err = s.Acknowledge(t.Context(), timeline.Receipt{Conversation: "c_1_2", By: 2, Seq: 1}, []im.UserID{1}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	<-send(0, "one")
-	acknowledge(0)
-	<-flushing
-	<-send(1, "one") // again
-	<-send(2, "two")
-	acknowledge(1)
-	<-send(3, "three")
-	other := message1("one")
-	other.Digest[0] = 1
-	conflict := make(chan error, 1)
-	go func() {
-		_, err := s.Append(t.Context(), other)
-		conflict <- err
-	}()
+	again := send("one", func(d *timeline.Draft) { d.Body = make([]byte, 300<<10) })
+	other := send("one", func(d *timeline.Draft) { d.Digest[0] = 1 })
+	next := send("two", func(*timeline.Draft) {})
 	letGo()
 	all.Wait()
-	if err := <-conflict; !errors.Is(err, timeline.ErrConflict) {
-		t.Errorf("another message by that client ID: got %v, want %v", err, timeline.ErrConflict)
+	if a := <-again; a.err != nil || a.c.Seq != 2 || !a.c.Duplicate || !slices.Equal(a.c.InboxSeqs, []int64{2, 2}) {
+		t.Errorf("a resend: got %d, %v, %t, %v", a.c.Seq, a.c.InboxSeqs, a.c.Duplicate, a.err)
 	}
-	got := make([]string, len(results))
-	for i, r := range results {
-		got[i] = fmt.Sprint(r.Seq, " ", r.InboxSeqs, " ", r.Duplicate)
+	if a := <-other; !errors.Is(a.err, timeline.ErrConflict) {
+		t.Errorf("another message by that client ID: got %v, want %v", a.err, timeline.ErrConflict)
 	}
-	if want := []string{"2 [2 2] false", "2 [2 2] true", "3 [3 3] false", "4 [4 4] false"}; !slices.Equal(got, want) {
-		t.Errorf("got %s, want %s", strings.Join(got, ", "), strings.Join(want, ", "))
+	if a := <-next; a.err != nil || a.c.Seq != 3 || !slices.Equal(a.c.InboxSeqs, []int64{3, 3}) {
+		t.Errorf("the next message: got %d, %v, %v", a.c.Seq, a.c.InboxSeqs, a.err)
 	}
-	if results[0].ID != results[1].ID {
-		t.Error("a resend has another ID")
+}
+
+// A receipt that the batch before has, which is not in the database yet, is not taken twice, and the next one replaces it.
+func TestReceiptsOverFlushed(t *testing.T) {
+	var disk faulty
+	s := openOn(t, disk.over(vfs.NewMem()))
+	mustAppend(t, s, "there")
+	queue := func(o op) {
+		if err := s.enqueue(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if moved[0] == moved[1] {
-		t.Errorf("the same receipt twice moved %v, want one of them", moved)
+	acknowledge := func(seq int64) *acknowledging {
+		a := &acknowledging{Receipt: timeline.Receipt{Conversation: "c_1_2", By: 2, Seq: seq}, audience: []im.UserID{1}, done: make(chan error, 1)}
+		queue(a)
+		return a
 	}
-	if rs, _, err := s.Receipts(t.Context(), 1, 0); err != nil || len(rs) != 1 {
-		t.Errorf("%d receipts, %v, want 1", len(rs), err)
+	// The next batch gathers while another one is flushed, and waits for room in the log.
+	flushing, flushed := disk.hold()
+	defer flushed()
+	queue(newAppending(s, message1("held")))
+	<-flushing
+	first := acknowledge(1)
+	large := message1("large")
+	large.Body = make([]byte, 300<<10)
+	queue(newAppending(s, large))
+	begun, release := make(chan bool, 1), make(chan bool)
+	block := func() error {
+		begun <- true
+		<-release
+		return nil
 	}
+	disk.begin.Store(&block)
+	letGo := sync.OnceFunc(func() {
+		disk.begin.Store(nil)
+		close(release)
+	})
+	defer letGo()
+	flushed()
+	<-begun
+	second, third := acknowledge(1), acknowledge(2)
+	letGo()
+	for i, a := range []*acknowledging{first, second, third} {
+		if err := <-a.done; err != nil || a.moved != (i != 1) {
+			t.Errorf("receipt %d: moved %t, %v", i, a.moved, err)
+		}
+	}
+	if rs, _, err := s.Receipts(t.Context(), 1, 0); err != nil || len(rs) != 1 || rs[0].Seq != 2 {
+		t.Errorf("receipts %v, %v, want that of 2 alone", rs, err)
+	}
+}
+
+// An import waits until what is under way is in the database, and is refused for it.
+func TestImportBehindABatch(t *testing.T) {
+	for _, fault := range []error{nil, errors.New("the archive is cut")} {
+		t.Run(fmt.Sprint(fault), func(t *testing.T) {
+			var disk faulty
+			s := openOn(t, disk.over(vfs.NewMem()))
+			var all sync.WaitGroup
+			letGo := underway(t, s, &disk, &all, "acknowledged", 1)
+			defer letGo()
+			i := &importing{done: make(chan error, 1), fill: func(add func(timeline.Item) error) error {
+				id := im.NewIDGenerator(nil).Next("c_1_2")
+				return errors.Join(add(timeline.State{Epoch: "other"}),
+					add(timeline.Stored{Message: im.Message{ID: id, Conversation: "c_1_2", Seq: 1, Sender: 9}}), fault)
+			}}
+			if err := s.enqueue(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; n < 10_000 || len(s.queue) > 0; n++ { // the committer gets as far as it can
+				runtime.Gosched()
+			}
+			letGo()
+			all.Wait()
+			if err := <-i.done; !errors.Is(err, timeline.ErrNotEmpty) {
+				t.Errorf("import: got %v, want %v", err, timeline.ErrNotEmpty)
+			}
+			p, err := s.Log(t.Context(), "c_1_2", 0, 10)
+			if err != nil || len(p.Items) != 1 || p.Items[0].ClientID != "acknowledged" {
+				t.Errorf("%d messages are there, %v", len(p.Items), err)
+			}
+		})
+	}
+}
+
+// Whoever is named twice in a draft has one entry of it, and loses none of another.
+func TestNamedTwice(t *testing.T) {
+	s := openOn(t, vfs.NewMem())
+	var drafts []timeline.Draft
+	for i, inboxes := range [][]im.UserID{{1, 2}, {2, 2}, {1, 2}} {
+		drafts = append(drafts, timeline.Draft{Conversation: "g_1", Sender: 1, Body: fmt.Append(nil, "message ", i), Inboxes: inboxes})
+	}
+	if err := errors.Join(s.AppendAll(t.Context(), drafts)...); err != nil {
+		t.Fatal(err)
+	}
+	wantInboxes(t, s, []string{"message 0", "message 1", "message 2"})
+}
+
+// A run that does not fit its key is no run.
+func TestRunBeforeTheFirst(t *testing.T) {
+	one := entry{Conversation: []byte("c_1_2"), Seq: 1}.append(nil)
+	var run []byte
+	for n := range int64(4) {
+		run = append(run, one...)
+		for seq := range int64(5) {
+			_, err := decodeRun(nil, run, seq)
+			if wrong := n+1 > seq; wrong != errors.Is(err, errCorrupt) {
+				t.Errorf("%d entries up to %d: got %v", n+1, seq, err)
+			}
+		}
+	}
+}
+
+// Who has been told is held on to no more.
+func TestToldCallersAreLetGo(t *testing.T) {
+	var disk faulty
+	s := openOn(t, disk.over(vfs.NewMem()))
+	flushing, letGo := disk.hold()
+	defer letGo()
+	gone, done := queueWatched(t, s, flushing)
+	letGo()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * rounds { // whose drafts are looked for no more
+		mustAppend(t, s, fmt.Sprint("m", i))
+	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		runtime.GC()
+		select {
+		case <-gone:
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a draft is held after its caller was told, and other batches followed")
+		}
+	}
+}
+
+// queueWatched queues some drafts, while a flush is held, so that they are one batch, and says when the last one of them is told
+// and when it is no more.
+func queueWatched(t *testing.T, s *Store, flushing <-chan bool) (gone <-chan bool, done <-chan error) {
+	t.Helper()
+	queue := func(clientID string) *appending {
+		a := newAppending(s, message1(clientID))
+		if err := s.enqueue(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	queue("held")
+	<-flushing
+	queue("first")
+	queue("second")
+	a, ended := queue("third"), make(chan bool)
+	runtime.AddCleanup(a, func(c chan bool) { close(c) }, ended)
+	return ended, a.done
 }

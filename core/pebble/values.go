@@ -23,12 +23,15 @@ func (e entry) append(dst []byte) []byte {
 	return binary.AppendUvarint(dst, uint64(e.Seq))
 }
 
-// decodeRun appends to dst the entries of an inbox key: one at least, whose seqs follow
+// decodeRun appends to dst the entries of the inbox key of a seq: one at least, whose seqs follow
 // each other. The last one has the key's.
-func decodeRun(dst []entry, value []byte) ([]entry, error) {
+func decodeRun(dst []entry, value []byte, seq int64) ([]entry, error) {
 	d := decoder{rest: value}
-	for first := true; first || len(d.rest) > 0; first = false {
+	for n := int64(0); n == 0 || len(d.rest) > 0; n++ {
 		dst = append(dst, entry{ID: d.id(), Conversation: d.name(), Seq: d.int()})
+		if n >= seq {
+			return dst, errCorrupt // it would begin before the first seq
+		}
 	}
 	return dst, d.end()
 }

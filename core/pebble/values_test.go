@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"testing"
 
@@ -12,7 +13,7 @@ func TestValues(t *testing.T) {
 	id := im.NewIDGenerator(nil).Next("c_1_2")
 	t.Run("entry", func(t *testing.T) {
 		want := entry{ID: id, Conversation: []byte("c_1_2"), Seq: 300}
-		run, err := decodeRun(nil, want.append(want.append(nil)))
+		run, err := decodeRun(nil, want.append(want.append(nil)), 2)
 		if err != nil || len(run) != 2 {
 			t.Fatalf("got %+v, %v, want two entries", run, err)
 		}
@@ -50,7 +51,7 @@ func TestValues(t *testing.T) {
 func decoders() map[string]func([]byte) ([]byte, error) {
 	return map[string]func([]byte) ([]byte, error){
 		"run": func(b []byte) (value []byte, err error) {
-			run, err := decodeRun(nil, b)
+			run, err := decodeRun(nil, b, math.MaxInt64)
 			for _, e := range run {
 				value = e.append(value)
 			}

@@ -28,7 +28,7 @@ type views struct {
 	readers sync.WaitGroup // grows only under mu, while not closed
 }
 
-// publish makes snap what readers see from now on. Called by the committer.
+// publish makes snap what readers see from now on. Called by the flusher, or an import.
 func (v *views) publish(snap *db.Snapshot) {
 	v.mu.Lock()
 	old := v.current

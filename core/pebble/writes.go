@@ -58,6 +58,12 @@ func (w *writes) enter(e entry, users []im.UserID, seqs []int64) {
 }
 
 func (w *writes) reset() {
+	if cap(w.octets) > mostSpare {
+		w.octets = nil
+	}
+	if cap(w.listed) > mostListings {
+		w.listed = nil
+	}
 	w.octets, w.list, w.listed, w.sizes = w.octets[:0], w.list[:0], w.listed[:0], 0
 }
 
@@ -106,9 +112,11 @@ func (w *writes) fillOthers(b *db.Batch, list []write) error {
 	return nil
 }
 
-// fillInboxes puts what one person gets by this batch under one key: its seqs follow each other.
+// fillInboxes puts what one person gets by this batch under one key: its seqs follow each other. Whoever was
+// named twice in a draft has one entry of it.
 func (w *writes) fillInboxes(b *db.Batch) error {
 	var key [1 + 8 + 8]byte
+	w.listed = slices.CompactFunc(w.listed, func(x, y listing) bool { return x.user == y.user && x.seq == y.seq })
 	for rest := w.listed; len(rest) > 0; {
 		n := 0
 		w.run = w.run[:0]

@@ -106,8 +106,15 @@ func testBodies(t *testing.T, open Open) {
 func testAliasing(t *testing.T, open Open) {
 	c := start(t, open)
 	d := draft(chat, alice, "secret", alice, bob)
-	spoil(c.append(d).Message)
-	spoil(c.append(d).Message) // the duplicate's
+	first := c.append(d)
+	places := fmt.Sprint(first.InboxSeqs)
+	for range 3 { // the first one's, and those of duplicates
+		spoil(first.Message)
+		first.InboxSeqs[0] = 99
+		first = c.append(d)
+		wantEqual(t, "body of a duplicate", string(first.Body), "secret")
+		wantEqual(t, "places of a duplicate", fmt.Sprint(first.InboxSeqs), places)
+	}
 	found, _, _ := c.find(alice, "secret")
 	spoil(found.Message)
 	spoil(c.wholeLog(chat)[0])

@@ -91,6 +91,12 @@ type Roll interface {
 	Present(ctx context.Context, c im.ConversationID, users []im.UserID) ([]im.UserID, error)
 }
 
+// Shrinking is a Roll whose conversations may have few members again, though their messages stay in the log alone.
+type Shrinking interface {
+	// Few gives the members of c, if they are as few as have messages in their inboxes elsewhere.
+	Few(ctx context.Context, c im.ConversationID) (users []im.UserID, few bool, err error)
+}
+
 // Settler is a ConversationOwner in whose conversations messages may disappear.
 type Settler interface {
 	// Settle says whether user may settle after how long messages of c disappear: nil, or a refusal.

@@ -99,6 +99,15 @@ func (p alerts) fresh(ctx context.Context, c im.ConversationID) (*fresh, error) 
 	if err != nil || !ok {
 		return &fresh{conversation: c}, err
 	}
+	if owner, shrinks := p.owners[c.Type()].(plugin.Shrinking); shrinks && to.Log {
+		users, few, err := owner.Few(ctx, c)
+		if final(err) {
+			return &fresh{conversation: c}, nil
+		}
+		if err != nil || few {
+			return &fresh{conversation: c, people: users}, err
+		}
+	}
 	return &fresh{conversation: c, people: to.Inboxes, large: to.Log}, nil
 }
 

@@ -275,6 +275,38 @@ func (c crowd) Members(context.Context, im.ConversationID) (plugin.Audience, err
 	return plugin.Audience{Log: true}, nil
 }
 
+// shrunk is a crowd that has few members again.
+type shrunk struct{ crowd }
+
+func (c shrunk) Provision(_ context.Context, h plugin.Host) (err error) {
+	if c.messages, err = plugin.Need[plugin.Messages](h, plugin.ServiceMessages); err == nil {
+		c.messages.Own(im.Group, c)
+	}
+	return err
+}
+
+func (c shrunk) Few(context.Context, im.ConversationID) ([]im.UserID, bool, error) {
+	return []im.UserID{alice, bob, carol}, true, nil
+}
+
+// In a group that was too large, and has few members again, all hear.
+func TestAlertsOfFewMembersAgain(t *testing.T) {
+	c := shrunk{crowd{&quiet{&company{members: []im.UserID{alice, bob, carol}, reach: map[im.UserID]plugin.Reach{}}, map[im.UserID]plugin.Level{}}}}
+	f := &feeder{}
+	stubs := append(plugintest.NewPeople(alice, bob, carol).Stubs(), plugintest.Stub{Name: plugin.ServicePush, Service: phones{alice, bob}})
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New(), c, f}, Stubs: stubs})
+	sends(t, h.As(carol, "phone", idl.CodecJSON), &chatpb.SendRequest{ClientId: "m", ConversationId: "g_1", Text: "hi"})
+	page, err := f.outbox.Fed(t.Context(), im.FeedOf("g_1"), 0, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, _ := h.Service(plugin.ServiceAlerts)
+	found, _, err := service.(plugin.Alerts).Alerts(t.Context(), page.Items)
+	if err != nil || len(found) != 2 || found[0].User != alice || found[1].User != bob {
+		t.Errorf("got %+v, %v", found, err)
+	}
+}
+
 // In a group that is too large only those hear whom messages name, whichever of them does.
 func TestAlertsOfManyMembers(t *testing.T) {
 	c := crowd{&quiet{&company{members: []im.UserID{alice, bob, carol}, reach: map[im.UserID]plugin.Reach{}}, map[im.UserID]plugin.Level{}}}

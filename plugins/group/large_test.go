@@ -121,6 +121,25 @@ func TestReadersOfGroup(t *testing.T) {
 	}
 }
 
+// Who the members are is told of those that have few, however large they were.
+func TestFewMembers(t *testing.T) {
+	w := start(t, func(c *group.Config) { c.WriteDiffusion = 2 })
+	id := create(t, w, bob)
+	owner := w.messages.Owner(im.Group).(plugin.Shrinking)
+	want := func(few bool, users ...im.UserID) {
+		t.Helper()
+		got, are, err := owner.Few(t.Context(), conv(id))
+		if err != nil || are != few || !slices.Equal(got, users) {
+			t.Errorf("got %v, %t, %v, want %v, %t", got, are, err, users, few)
+		}
+	}
+	want(true, alice, bob)
+	ask[grouppb.InviteToGroupReply](t, w, alice, idl.ActionInviteToGroup, &grouppb.InviteToGroupRequest{GroupId: id, UserIds: ids(carol)})
+	want(false)
+	ask[grouppb.RemoveFromGroupReply](t, w, alice, idl.ActionRemoveFromGroup, &grouppb.RemoveFromGroupRequest{GroupId: id, UserIds: ids(bob)})
+	want(true, alice, carol)
+}
+
 func testReaders(t *testing.T, line int) {
 	w := start(t, func(c *group.Config) { c.WriteDiffusion = line })
 	id := create(t, w, bob)

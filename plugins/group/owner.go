@@ -127,6 +127,29 @@ func (o owner) Members(ctx context.Context, c im.ConversationID) (plugin.Audienc
 	return now.audience(), nil
 }
 
+// Few implements plugin.Shrinking.
+func (o owner) Few(ctx context.Context, c im.ConversationID) (users []im.UserID, few bool, err error) {
+	id, ok := number(c)
+	if !ok {
+		return nil, false, notYours()
+	}
+	now, err := o.memberships.get(ctx, id)
+	if err != nil {
+		return nil, false, refusal(ctx, err)
+	}
+	if now.group.members > o.config.WriteDiffusion {
+		return nil, false, nil
+	}
+	members, err := mates(ctx, o.host.DB(), id)
+	if err != nil {
+		return nil, false, plugin.Stored(ctx, err)
+	}
+	for _, m := range members {
+		users = append(users, m.user)
+	}
+	return users, true, nil
+}
+
 // Present implements plugin.Roll.
 func (o owner) Present(ctx context.Context, c im.ConversationID, users []im.UserID) ([]im.UserID, error) {
 	id, ok := number(c)

@@ -23,6 +23,8 @@ const (
 	overdue      = 100 * time.Microsecond // from one look to the next: 50 times what it takes
 	octetsInUnit = 256                    // of what is allocated by then
 
+	elementOctets = 64 // that an element of a table costs which is filled: five times 16, but for what small tables are spared
+
 	// A call that has this much time could keep gigabytes in tables that are each made too fast to be noticed.
 	roomy    = 200 * time.Millisecond
 	weighing = 8        // looks from one weighing to the next, at most

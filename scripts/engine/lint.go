@@ -138,7 +138,7 @@ func parsed(f file) (chunk []ast.Stmt, err error) {
 	if chunk, err = parse.Parse(strings.NewReader(f.Text), f.Path); err != nil {
 		return nil, err
 	}
-	return syntax.Reshape(f.Path, chunk)
+	return syntax.Check(f.Path, chunk)
 }
 
 // allowance is the comment that silences rules on its line.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"freeim/scripts/engine/strlib"
+	"freeim/scripts/engine/syntax"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -26,7 +27,7 @@ func (v *vm) installSandbox() {
 		v.globals.RawSetString(name, base.RawGetString(name))
 	}
 	v.set(v.globals, map[string]lua.LGFunction{
-		"getmetatable": getMetatable, "setmetatable": setMetatable, "rawset": rawSet,
+		"getmetatable": getMetatable, "setmetatable": setMetatable, "rawset": v.rawSet,
 		"pcall": v.pcall, "xpcall": v.xpcall, "tostring": v.toString, "unpack": v.unpack,
 		"require": v.require,
 	})
@@ -37,7 +38,7 @@ func (v *vm) installSandbox() {
 	v.installStrings()
 	v.builtins = map[string]bool{}
 	v.globals.ForEach(func(name, _ lua.LValue) { v.builtins[name.String()] = true })
-	v.joined = L.NewFunction(v.concat)
+	v.operators = [3]*lua.LFunction{L.NewFunction(v.concat), L.NewFunction(v.assign), L.NewFunction(v.key)}
 }
 
 // installStrings gives strings their methods. The metatable is not the library's
@@ -150,11 +151,64 @@ func setMetatable(L *lua.LState) int {
 	return 1
 }
 
-func rawSet(L *lua.LState) int {
+func (v *vm) rawSet(L *lua.LState) int {
 	t := writable(L, 1)
-	L.RawSet(t, L.CheckAny(2), L.CheckAny(3))
+	v.fill(L, t, L.CheckAny(2))
+	L.RawSet(t, L.Get(2), L.CheckAny(3))
 	L.Push(t)
 	return 1
+}
+
+// assign is t[k] = v, paid (see syntax.Reshape).
+func (v *vm) assign(L *lua.LState) int {
+	object, key := L.Get(1), L.Get(2)
+	if _, ok := key.(lua.LNumber); ok {
+		v.fill(L, written(L, object), key)
+	}
+	L.SetTable(object, key, L.Get(3))
+	return 0
+}
+
+// written is the table that a write of a key that is not there reaches; nil: a function takes it.
+func written(L *lua.LState, object lua.LValue) *lua.LTable {
+	for range lua.MaxTableGetLoop {
+		next := L.GetMetaField(object, "__newindex")
+		if next == lua.LNil {
+			t, _ := object.(*lua.LTable)
+			return t
+		}
+		object = next
+	}
+	return nil
+}
+
+// key is k of {[k] = v}, paid. How far the table is filled by then is not known.
+func (v *vm) key(L *lua.LState) int {
+	v.fill(L, nil, L.Get(1))
+	L.Push(L.Get(1))
+	return 1
+}
+
+// fill pays for the memory that a write to t will fill up to its key, before it does; a nil t is an
+// empty one. The array grows by a quarter at a time, so that five times as much is made as is kept.
+func (v *vm) fill(L *lua.LState, t *lua.LTable, key lua.LValue) {
+	number, ok := key.(lua.LNumber)
+	if !ok || !(number > syntax.Small && number < maxIndex) {
+		return
+	}
+	k := int(number)
+	if lua.LNumber(k) != number { // it is no index of an array
+		return
+	}
+	if t != nil {
+		if t.RawGetInt(k) != lua.LNil || t.RawGetInt(k-1) != lua.LNil {
+			return
+		}
+		k -= t.Len()
+	}
+	if k > syntax.Small {
+		v.spend(L, k*elementOctets/octetsInUnit)
+	}
 }
 
 // pcall is Lua's, but a spent budget and a fault of the engine go through it.

@@ -148,15 +148,17 @@ func (d *Draft) Eval(source string, trial Trial) (Evaluated, error) {
 	}
 	defer v.close()
 	v.globals.RawSetString("im", v.im)
-	fn := v.L.NewFunctionFromProto(proto)
-	fn.Env = v.env
+	fn := v.L.NewFunction(func(L *lua.LState) int {
+		v.chunk(L, proto)
+		return 1
+	})
 	v.clock = d.opts.Now
 	v.calls++
 	v.rule = evaluated
 	v.proxy.open(&s.Call, false)
 	v.globals.RawSetString("c", v.message)
 	began := time.Now()
-	result, err := v.run(fn, v.joined, d.opts.Instructions, d.opts.Wall, phaseRunning)
+	result, err := v.run(fn, lua.LNil, d.opts.Instructions, d.opts.Wall, phaseRunning)
 	out := Evaluated{Units: v.used, Took: time.Since(began), Text: s.now()}
 	if err != nil {
 		return out, errors.New(faultText(err))

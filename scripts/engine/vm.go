@@ -40,15 +40,15 @@ type vm struct {
 	phase  phase
 	quiet  bool // print and im.log say nothing while loading
 
-	env      *lua.LTable // the environment of all scripts; empty, reads through to globals
-	globals  *lua.LTable
-	builtins map[string]bool // names in globals that no script may give away
-	im       *lua.LTable     // the API
-	joined   *lua.LFunction  // the guarded ".."
-	modules  map[string]*module
-	hooks    []*registration
-	tests    []*selfTest // in a VM for tests
-	random   *rand.Rand
+	env       *lua.LTable // the environment of all scripts; empty, reads through to globals
+	globals   *lua.LTable
+	builtins  map[string]bool   // names in globals that no script may give away
+	im        *lua.LTable       // the API
+	operators [3]*lua.LFunction // the guarded "..", t[k] = v and {[k] = v}: arguments of each chunk
+	modules   map[string]*module
+	hooks     []*registration
+	tests     []*selfTest // in a VM for tests
+	random    *rand.Rand
 
 	message *lua.LUserData // c of the hook that runs; nil: none does
 	calling lua.LValue     // its metatable
@@ -206,8 +206,10 @@ func (v *vm) runFile(L *lua.LState, file string) lua.LValue {
 	fn := L.NewFunctionFromProto(v.b.protos[file])
 	fn.Env = v.env
 	L.Push(fn)
-	L.Push(v.joined)
-	L.Call(1, 1)
+	for _, operator := range v.operators {
+		L.Push(operator)
+	}
+	L.Call(len(v.operators), 1)
 	m.value = L.Get(-1)
 	L.Pop(1)
 	if m.value == lua.LNil {
@@ -215,6 +217,17 @@ func (v *vm) runFile(L *lua.LState, file string) lua.LValue {
 	}
 	m.running = false
 	return m.value
+}
+
+// chunk runs compiled code in the scripts' environment and leaves its one result on the stack.
+func (v *vm) chunk(L *lua.LState, proto *lua.FunctionProto) {
+	fn := L.NewFunctionFromProto(proto)
+	fn.Env = v.env
+	L.Push(fn)
+	for _, operator := range v.operators {
+		L.Push(operator)
+	}
+	L.Call(len(v.operators), 1)
 }
 
 // require gives the module im, or runs a file of the bundle: "lib.text" is

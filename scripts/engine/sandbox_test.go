@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"context"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,6 +143,54 @@ func TestMemoryBombs(t *testing.T) {
 		}
 		eventually(t, "a healthy VM", func() bool { v, _ := ask(t, e, "ok"); return v.Err == nil })
 	}
+}
+
+// gathering is what cores share; whoever asks it waits for others to ask.
+type gathering struct {
+	engine.Shared
+	all sync.WaitGroup
+}
+
+func (g *gathering) Get(context.Context, string) (string, bool, error) {
+	g.all.Done()
+	g.all.Wait()
+	return "", false, nil
+}
+
+// Who asks together has no more than each of them: all that many bombs allocate at once is bounded by the number
+// of them, and so is what is live, which ends with their VMs.
+func TestMemoryBombsTogether(t *testing.T) {
+	const askers, share = 16, 32 << 20 // octets that one may allocate, see TestMemoryBombs
+	store := &gathering{}
+	store.all.Add(askers)
+	e := load(t, rule(`if c.text == "ok" then return end im.shared.get("all") local k = {} while true do local t = {} t[65535] = 1 k[#k + 1] = t end`),
+		func(o *engine.Options) { o.Wall, o.ChainWall, o.Wait, o.Shared = 0, 0, time.Minute, store })
+	var before, after, rest runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	verdicts := make([]engine.Verdict, askers)
+	var done sync.WaitGroup
+	for i := range verdicts {
+		done.Go(func() { verdicts[i], _ = ask(t, e, "go") })
+	}
+	done.Wait()
+	runtime.ReadMemStats(&after)
+	for _, v := range verdicts {
+		if f := fault(t, v); f.Kind != engine.FaultBudget {
+			t.Errorf("got %+v", f)
+		}
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > askers*share {
+		t.Errorf("%d askers allocated %d MiB", askers, got>>20)
+	} else {
+		t.Logf("%d askers allocated %d MiB", askers, got>>20)
+	}
+	eventually(t, "healthy VMs", func() bool { v, _ := ask(t, e, "ok"); return v.Err == nil && e.Status().VMs.Broken == askers })
+	eventually(t, "nothing is kept", func() bool {
+		runtime.GC()
+		runtime.ReadMemStats(&rest)
+		return int64(rest.HeapAlloc)-int64(before.HeapAlloc) < share/2
+	})
 }
 
 // What a list takes that grows one by one is paid by its instructions, and so is a sparse one of other keys: no

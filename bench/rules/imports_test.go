@@ -52,7 +52,7 @@ var inside = map[string]sees{
 	"core/admin":                 {"", ""},
 	"core/command":               {"conf core/archive core/hooktool core/plugin core/server core/timeline", "core/admin core/im core/engines plugins"},
 	"core/hooktool":              {"core/hooks core/plugin scripts/engine scripts/pages", "core/admin core/im idl"},
-	"core/server":                {contract + " core/archive core/dispatch core/fanout core/hooks core/rpc core/limit core/redis core/sql core/pebble scripts/engine scripts/pages", "core/engines"},
+	"core/server":                {contract + " core/archive core/dispatch core/fanout core/hooks core/rpc core/limit core/redis core/sql core/pebble scripts/engine scripts/pages", "conf core/engines"},
 	"core":                       {"conf conf/tracing core/admin core/command core/plugin core/server plugins", ""},
 	"scripts/engine":             {"scripts/engine/pattern scripts/engine/strlib scripts/engine/syntax scripts/engine/texts scripts/engine/wordlist", ""},
 	"scripts/engine/pattern":     {"", ""},

@@ -366,3 +366,52 @@ func FuzzActionRequest(f *testing.F) {
 		}
 	})
 }
+
+// What hooks remember and ask for is there for scripted actions too: kv, rates, counts and pushes,
+// one memory for both.
+func TestActionRemembersAndPushes(t *testing.T) {
+	kept := &effectsOf{}
+	e := load(t, map[string]string{"a.lua": `local im = require("im")
+im.action("lua.visit", {number = 200, request = {room = {type = "string"}}, reply = {said = {type = "string"}}}, function(c)
+	local ok, wait = im.rate("visits", 2, "1m")
+	if not ok then return im.deny("rate_limited", "slowly", {retry_after = wait}) end
+	local before = im.kv.get("last") or "nobody"
+	im.kv.set("last", c.req.room, "1h")
+	local n = im.count.window("visits", "1h")
+	local rooms = im.count.uniq("rooms", c.req.room, "1h")
+	im.push("18", {event = "visit.seen", data = {room = c.req.room}})
+	return {said = before .. " " .. n .. " " .. rooms}
+end)
+im.on_message(function(c) return im.deny("rejected", im.kv.get("last")) end, {name = "reads", on_error = "open"})`},
+		func(o *engine.Options) { o.Effects, o.ActionWall = kept, time.Second })
+	for _, row := range []struct{ room, said, code string }{
+		{"lounge", "nobody 1 1", ""},
+		{"lounge", "lounge 2 1", ""},
+		{"garden", "", "rate_limited"}, // and neither remembers nor pushes
+	} {
+		p, err := perform(t, e, 200, `{"room":"`+row.room+`"}`)
+		if err != nil || p.Verdict.Err != nil || p.Verdict.Code != row.code {
+			t.Fatalf("%s: got %+v, %v, want code %q", row.room, p.Verdict, err, row.code)
+		}
+		if row.code != "" {
+			if w := p.Verdict.RetryAfter; w <= 0 || w > time.Minute {
+				t.Errorf("a visit again after %v", w)
+			}
+			continue
+		}
+		if want := `{"said":"` + row.said + `"}`; string(p.JSON) != want {
+			t.Errorf("%s: got %s, want %s", row.room, p.JSON, want)
+		}
+	}
+	if len(kept.all) != 2 {
+		t.Fatalf("got effects %+v, want two pushes", kept.all)
+	}
+	for _, x := range kept.all {
+		if x.Kind != "push" || x.Target != "18" || x.Event != "visit.seen" || x.Data != `{"room":"lounge"}` {
+			t.Errorf("got %+v", x)
+		}
+	}
+	if v, _ := ask(t, e, "hi"); v.Reason != "lounge" {
+		t.Errorf("a hook reads %q, want what the action kept", v.Reason)
+	}
+}

@@ -73,6 +73,42 @@ func TestHotPath(t *testing.T) {
 	}
 }
 
+// TestTextUnread: a hook pays for the fields that it reads. One that reads no text costs the same units and the same
+// memory whatever the text's length; one that does shows that the measure sees it.
+func TestTextUnread(t *testing.T) {
+	measure := func(body, text string) (units int, objects, octets float64) {
+		e, m, ctx := load(t, rule(body), nil), message(text), t.Context()
+		ask := func() {
+			v := judge(ctx, e, m)
+			if v.Denied() || v.Err != nil {
+				t.Fatal(v)
+			}
+			units = v.Units
+		}
+		ask()
+		objects = testing.AllocsPerRun(1000, ask)
+		const times = 1000
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range times {
+			ask()
+		}
+		runtime.ReadMemStats(&after)
+		return units, objects, float64(after.TotalAlloc-before.TotalAlloc) / times
+	}
+	long := strings.Repeat("x", 60<<10)
+	const unread = `if c.kind == "file" and c.user ~= "1" then return im.deny("rejected") end`
+	units, objects, octets := measure(unread, "x")
+	longUnits, longObjects, longOctets := measure(unread, long)
+	t.Logf("%d units, %v objects, %.0f octets; of a long text %d, %v, %.0f", units, objects, octets, longUnits, longObjects, longOctets)
+	if longUnits != units || longObjects != objects && !raceEnabled || longOctets > octets+4096 {
+		t.Errorf("60 KiB cost %d units, %v objects and %.0f octets, 1 octet %d, %v and %.0f", longUnits, longObjects, longOctets, units, objects, octets)
+	}
+	if read, _, _ := measure(`if im.text.skeleton(c.text:sub(1, 15000)) == "y" then return im.deny("rejected") end`, long); read <= units {
+		t.Errorf("reading it costs %d units", read)
+	}
+}
+
 // floods is the shipped rule against floods, and flooding its settings: two hooks that no message here is too much for.
 func floods(t testing.TB) map[string]string {
 	source, err := os.ReadFile("../moderation/flood.lua")

@@ -1,6 +1,10 @@
 package session_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,6 +85,79 @@ func TestRuleRefusesFrames(t *testing.T) {
 			t.Error("asked about a heartbeat")
 		}
 	}
+}
+
+// What a rule refuses is in the log with the hook and the bundle that did, of a connection as of a frame.
+func TestRefusalsNameTheBundle(t *testing.T) {
+	var log lockedBuffer
+	refuse := func(reason string) *session.Refusal {
+		return &session.Refusal{Code: idl.CodeRejected, Reason: reason, Rule: reason + "@a.lua:7", Bundle: "5e1f"}
+	}
+	r := &fakeRules{
+		connect: func(a *session.Arrival) ([]string, *session.Refusal) {
+			if a.Path == "/no" {
+				return nil, refuse("arrival")
+			}
+			return nil, nil
+		},
+		frame: func(f *session.Asked) *session.Refusal {
+			if f.Who == nil { // it authenticates
+				return nil
+			}
+			return refuse("asked")
+		},
+	}
+	w := newWorld(t, session.Options{Rules: r, Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if a := w.hub.Admit(&session.Arrival{Address: "192.0.2.9:1", Transport: "tcp", Path: "/no"}); a == nil || a.Refused == nil {
+		t.Fatalf("got %+v", a)
+	}
+	c := w.live(idl.CodecProtobuf, false)
+	c.send(say(2, idl.ActionMessage, "x"), false)
+	c.wantRefusal(idl.CodeRejected, 2)
+	for message, want := range map[string]map[string]any{
+		"a rule refuses a connection": {"rule": "arrival@a.lua:7", "bundle": "5e1f", "code": float64(idl.CodeRejected), "reason": "arrival", "address": "192.0.2.9:1", "transport": "tcp"},
+		"a rule refuses a frame":      {"rule": "asked@a.lua:7", "bundle": "5e1f", "code": float64(idl.CodeRejected), "reason": "asked", "address": "192.0.2.1:7"},
+	} {
+		lines := log.lines(t, message)
+		if len(lines) != 1 {
+			t.Errorf("%s: got %v, want one line", message, lines)
+			continue
+		}
+		for key, value := range want {
+			if got := lines[0][key]; got != value {
+				t.Errorf("%s: %s is %v, want %v", message, key, got, value)
+			}
+		}
+	}
+}
+
+// lockedBuffer is a log of JSON lines.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards all
+	all bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+// lines are those with that message.
+func (b *lockedBuffer) lines(t *testing.T, message string) (found []map[string]any) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range bytes.Lines(b.all.Bytes()) {
+		var fields map[string]any
+		if err := json.Unmarshal(line, &fields); err != nil {
+			t.Fatal(err)
+		}
+		if fields["msg"] == message {
+			found = append(found, fields)
+		}
+	}
+	return found
 }
 
 // Whoever brings an answer does not wait for rules about the next frame.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -365,6 +366,7 @@ func (e *Engine) Settings() []Setting { return slices.Clone(e.active.Load().sett
 
 // trying is what one test has set, and what came of it.
 type trying struct {
+	random  *rand.Rand // math.random of the test and of the hooks that it asks; nil: each VM's own
 	values  map[string]map[string]lua.LValue
 	version int      // how often values were set
 	effects []Effect // of its calls

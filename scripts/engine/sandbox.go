@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"math/rand/v2"
 	"strings"
 
 	"freeim/scripts/engine/strlib"
@@ -373,9 +374,18 @@ func (v *vm) math() *lua.LTable {
 	return library
 }
 
+// chance is where math.random takes its numbers from: a test's, if one runs. A file that loads takes none
+// of those: when VMs are made is not the test's doing.
+func (v *vm) chance() *rand.Rand {
+	if t := v.b.opts.trying; t != nil && t.random != nil && v.phase != phaseLoading {
+		return t.random
+	}
+	return v.random
+}
+
 func (v *vm) randomNumber(L *lua.LState) int {
 	if L.GetTop() == 0 {
-		L.Push(lua.LNumber(v.random.Float64()))
+		L.Push(lua.LNumber(v.chance().Float64()))
 		return 1
 	}
 	low, high := 1, strlib.Int(L, 1)
@@ -385,7 +395,7 @@ func (v *vm) randomNumber(L *lua.LState) int {
 	if low > high {
 		L.RaiseError("bad argument to random (interval is empty)")
 	}
-	L.Push(lua.LNumber(low + v.random.IntN(high-low+1)))
+	L.Push(lua.LNumber(low + v.chance().IntN(high-low+1)))
 	return 1
 }
 

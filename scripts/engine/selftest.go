@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -120,7 +121,7 @@ func (t *tester) run(test *selfTest) error {
 	}
 	defer state.close()
 	t.b.opts.state = state // opts are the tests' own, see prepareTests
-	t.b.opts.trying = &trying{values: map[string]map[string]lua.LValue{}}
+	t.b.opts.trying = &trying{random: test.random(), values: map[string]map[string]lua.LValue{}}
 	t.v.now, t.v.broken, t.left = time.Time{}, false, false
 	t.v.configure(t.b.opts.trying)
 	_, err = t.v.run(test.fn, t.last, loadUnits, t.b.opts.TestWall, phaseTesting)
@@ -128,6 +129,11 @@ func (t *tester) run(test *selfTest) error {
 		return nil
 	}
 	return fmt.Errorf("%s: test %q failed", located(test.file, faultText(err)), test.name)
+}
+
+// random is a test's source of chance: the same numbers whenever it runs, whichever tests run with it.
+func (test *selfTest) random() *rand.Rand {
+	return rand.New(rand.NewPCG(operationHash("test", test.file, test.name), 0))
 }
 
 // testSymbols are for *_test.lua files.

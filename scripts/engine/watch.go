@@ -21,11 +21,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	if w.err != nil {
 		e.opts.Log.Warn("scripts are only polled", "every", e.opts.Poll, "err", w.err)
 	}
+	e.follow(ctx, w)
+	return nil
+}
+
+// follow looks again whenever the watcher says so, until ctx ends.
+func (e *Engine) follow(ctx context.Context, w *watcher) {
 	for {
 		w.refresh()
 		pause := e.look(ctx)
 		if !w.wait(ctx, pause, e.opts.Debounce) {
-			return nil
+			return
 		}
 	}
 }

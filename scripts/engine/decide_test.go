@@ -22,6 +22,7 @@ type kept struct {
 	state  string
 	log    logs
 	policy engine.Policy
+	kv     engine.KV // nil: in this process
 }
 
 func newKept(t *testing.T) *kept {
@@ -35,7 +36,7 @@ func newKept(t *testing.T) *kept {
 func (k *kept) start() {
 	k.t.Helper()
 	o := options(k.dir, &k.log)
-	o.StateDir, o.Policy = k.state, k.policy
+	o.StateDir, o.Policy, o.KV = k.state, k.policy, k.kv
 	var err error
 	if k.Engine, err = engine.New(o); err != nil {
 		k.t.Fatal(err)

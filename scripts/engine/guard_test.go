@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,13 +13,14 @@ import (
 	"freeim/scripts/engine"
 )
 
-// breaking is a rule that fails for some texts and denies others.
+// breaking is a rule that fails for some texts, denies others, and takes long about others.
 func breaking(tag string) string {
 	return `local im = require("im")
 im.on_message(function(c)
 	if c.text == "fail" then error("` + tag + `") end
 	if c.text == "deny" then return im.deny("rejected") end
 	if c.text == "loop" then while true do end end
+	if c.text == "slow" then im.kv.get("x") end
 	c.text = "` + tag + `"
 end, {name = "answer", on_error = "open"})
 `
@@ -32,14 +34,14 @@ func send(t *testing.T, e *engine.Engine, n int, text string) {
 	}
 }
 
-// guarded is an engine in a bubble, with n good calls of bundle one behind it, and
+// guarded is an engine in a bubble whose memory is slow, with n calls about a text behind bundle one, and
 // bundle two activated.
-func guarded(t *testing.T, n int) *kept {
-	k := &kept{t: t, dir: t.TempDir(), state: t.TempDir()}
+func guarded(t *testing.T, n int, text string) *kept {
+	k := &kept{t: t, dir: t.TempDir(), state: t.TempDir(), kv: laggard{}}
 	put(t, k.dir, map[string]string{"a.lua": breaking("one")})
 	k.start()
 	t.Cleanup(func() { k.Close() })
-	send(t, k.Engine, n, "hi")
+	send(t, k.Engine, n, text)
 	put(t, k.dir, map[string]string{"a.lua": breaking("two")})
 	if _, err := k.Reload(t.Context()); err != nil {
 		t.Fatal(err)
@@ -57,26 +59,31 @@ func later(d time.Duration) {
 func TestWorseBundleIsTakenBack(t *testing.T) {
 	for _, test := range []struct {
 		name, text string
-		before     int // good calls of the bundle before
+		before     int    // good calls of the bundle before,
+		was        string // about this; empty: "hi"
 		bad, good  int
 		back       bool
 		why        string
 	}{
-		{"faults", "fail", 300, 30, 270, true, "failed"},
-		{"faults, and nothing known of the one before", "fail", 0, 30, 270, true, "failed"},
-		{"all fail, and the breaker opens", "fail", 300, 300, 0, true, "failed"},
-		{"work without end", "loop", 300, 15, 300, true, "exceeded their budget"},
-		{"denials", "deny", 300, 90, 210, true, "were denied"},
-		{"denials, and nothing known of the one before", "deny", 100, 90, 210, false, ""},
-		{"few faults", "fail", 300, 9, 300, false, ""},
-		{"few calls", "fail", 300, 50, 50, false, ""},
-		{"three denials of five", "deny", 300, 3, 2, false, ""},
-		{"no more denials than the threshold", "deny", 300, 27, 273, false, ""},
-		{"nothing wrong", "hi", 300, 300, 0, false, ""},
+		{"faults", "fail", 300, "", 30, 270, true, "failed"},
+		{"faults, and nothing known of the one before", "fail", 0, "", 30, 270, true, "failed"},
+		{"all fail, and the breaker opens", "fail", 300, "", 300, 0, true, "failed"},
+		{"work without end", "loop", 300, "", 15, 300, true, "exceeded their budget"},
+		{"denials", "deny", 300, "", 90, 210, true, "were denied"},
+		{"denials, and nothing known of the one before", "deny", 100, "", 90, 210, false, ""},
+		{"few faults", "fail", 300, "", 9, 300, false, ""},
+		{"few calls", "fail", 300, "", 50, 50, false, ""},
+		{"three denials of five", "deny", 300, "", 3, 2, false, ""},
+		{"no more denials than the threshold", "deny", 300, "", 27, 273, false, ""},
+		{"nothing wrong", "hi", 300, "", 300, 0, false, ""},
+		{"slower", "slow", 300, "", 30, 270, true, "the hooks of one action in a hundred took"},
+		{"slower for one in a hundred and fifty", "slow", 300, "", 2, 298, false, ""},
+		{"as slow as the one before", "slow", 300, "slow", 300, 0, false, ""},
+		{"slow, and nothing known of the one before", "slow", 100, "", 300, 0, false, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := guarded(t, test.before)
+				k := guarded(t, test.before, cmp.Or(test.was, "hi"))
 				one, two := k.Bundles()[1].Hash, k.Status().Bundle
 				send(t, k.Engine, test.good, "hi")
 				send(t, k.Engine, test.bad, test.text)
@@ -109,7 +116,7 @@ func TestWorseBundleIsTakenBack(t *testing.T) {
 // What gets worse later is for the breaker and for people.
 func TestWatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := guarded(t, 300)
+		k := guarded(t, 300, "hi")
 		later(5*time.Minute + time.Second)
 		send(t, k.Engine, 300, "fail")
 		later(time.Minute)
@@ -121,7 +128,7 @@ func TestWatchEnds(t *testing.T) {
 // bundle is watched again.
 func TestTakenBackAndMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := guarded(t, 300)
+		k := guarded(t, 300, "hi")
 		send(t, k.Engine, 300, "fail")
 		later(2 * time.Second)
 		k.says("one")
@@ -168,7 +175,7 @@ func TestWorseCanaryIsAborted(t *testing.T) {
 // What cannot be taken back is tried once, and told once.
 func TestCannotBeTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := guarded(t, 300)
+		k := guarded(t, 300, "hi")
 		one, two := k.Bundles()[1].Hash, k.Status().Bundle
 		if err := os.Remove(filepath.Join(k.state, "bundles", one+".json")); err != nil {
 			t.Fatal(err)

@@ -51,6 +51,9 @@ type Rules struct {
 	// AfterQueue bounds the answered actions that wait for after hooks; beyond it the
 	// newest gets none. 0: 1,024.
 	AfterQueue int `yaml:"after_queue"`
+	// ChainUnits is the work that all hooks of one message may do together, in units, of
+	// which one hook may do 100,000. 0: 400,000.
+	ChainUnits int `yaml:"chain_units"`
 	// Config are the values that scripts declare with im.config, by name and key.
 	Config map[string]map[string]RuleValue `yaml:"config"`
 	// Targets are the conversations that im.reroute can send messages to, by the names
@@ -112,7 +115,7 @@ type Threshold struct {
 // RuleOptions is what the configuration says of the rule engine.
 func (c *Config) RuleOptions() engine.Options {
 	o := engine.Options{Dir: c.Scripts, StateDir: filepath.Join(c.Data, "rules"),
-		Thresholds: c.Rules.thresholds(), AfterQueue: c.Rules.AfterQueue, Config: c.Rules.config(),
+		Thresholds: c.Rules.thresholds(), AfterQueue: c.Rules.AfterQueue, ChainInstructions: c.Rules.ChainUnits, Config: c.Rules.config(),
 		Endpoints: c.Rules.endpointNames(), Senders: c.Rules.senders()}
 	c.Rules.options(&o, c.Data)
 	return o
@@ -149,6 +152,9 @@ func (r *Rules) validate() error {
 	}
 	if r.AfterQueue < 1 {
 		return fmt.Errorf("core.rules.after_queue is %d: at least 1", r.AfterQueue)
+	}
+	if r.ChainUnits < hookUnits {
+		return fmt.Errorf("core.rules.chain_units is %d: at least %d, what one hook may do", r.ChainUnits, hookUnits)
 	}
 	for i, id := range r.Senders {
 		if id <= 0 {

@@ -56,8 +56,12 @@ func (r *Rules) targets() map[string]engine.Target {
 	return all
 }
 
+// hookUnits is the work that one hook may do.
+const hookUnits = 100_000
+
 func (r *Rules) setDefaults() {
 	r.AfterQueue = cmp.Or(r.AfterQueue, 1024)
+	r.ChainUnits = cmp.Or(r.ChainUnits, 4*hookUnits)
 	r.Activate = cmp.Or(r.Activate, string(engine.ModeNow))
 	r.Canary = cmp.Or(r.Canary, 5)
 	w := &r.Watch

@@ -142,19 +142,23 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 	if plays := j.world != nil && j.world.plays; !plays && !h.breaker.allows(time.Now) {
 		return j.failed(ctx, h, FaultBreaker, "not called for a while, it failed too often")
 	}
-	wall := h.point.time(j.b.opts.Wall)
+	units, wall := h.point.work(j.b.opts.Instructions), h.point.time(j.b.opts.Wall)
 	if !h.point.deciding() {
 		wall = j.b.opts.AsideWall
 	} else if i > 0 {
 		if wall = min(wall, j.left(h)); wall < leastWall {
 			return j.failed(ctx, h, FaultBudget, "the hooks before it used up the time for the chain")
 		}
+		if j.unitsLeft(h) < min(units, leastUnits) {
+			return j.failed(ctx, h, FaultBudget, "the hooks before it used up the work for the chain")
+		}
+		units = min(units, j.unitsLeft(h))
 	}
 	if err := j.acquire(ctx); err != nil {
 		return j.failed(ctx, h, FaultStarved, err.Error())
 	}
 	h.calls.Add(1)
-	result, err := j.call(h, j.v.hooks[h.number].fn, wall)
+	result, err := j.call(h, j.v.hooks[h.number].fn, units, wall)
 	if err == nil {
 		stop, err = j.decide(h, result)
 	}
@@ -165,11 +169,19 @@ func (j *judgement) ask(ctx context.Context, i int, h *hook) (stop bool) {
 	return stop
 }
 
-// leastWall is the least time that is worth calling a hook.
-const leastWall = time.Millisecond
+// The least time, and work, that are worth calling a hook.
+const (
+	leastWall  = time.Millisecond
+	leastUnits = 1000
+)
 
 // left is what remains of the chain's time.
 func (j *judgement) left(h *hook) time.Duration { return h.point.time(j.b.opts.ChainWall) - j.spent }
+
+// unitsLeft is what remains of its work.
+func (j *judgement) unitsLeft(h *hook) int {
+	return h.point.work(j.b.opts.ChainInstructions) - j.verdict.Units
+}
 
 // spend charges a hook that had that wall time to the chain. For one that ended by itself a
 // wait counts as for its own budget: a busy machine that had the hook wait does not fail those behind it.
@@ -216,7 +228,7 @@ const asideWork = 10
 
 // call calls one function of a hook's. What it left behind counts only if it does
 // not fail, and what it wrote is undone if it does.
-func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LValue, error) {
+func (j *judgement) call(h *hook, fn *lua.LFunction, units int, wall time.Duration) (lua.LValue, error) {
 	v := j.v
 	v.rule = h.rule
 	v.proxy.open(j.c, !h.point.deciding())
@@ -226,7 +238,7 @@ func (j *judgement) call(h *hook, fn *lua.LFunction, wall time.Duration) (lua.LV
 		argument = lua.LNil
 	}
 	v.proxy.asked = len(j.effects)
-	result, err := v.run(fn, argument, h.point.work(j.b.opts.Instructions), wall, h.point.phase())
+	result, err := v.run(fn, argument, units, wall, h.point.phase())
 	j.verdict.Units += v.used
 	j.spend(wall, err != nil && j.kind(err) == FaultBudget)
 	if err != nil {
@@ -323,13 +335,22 @@ func (j *judgement) worked(h *hook) {
 // faulty sorts and counts a fault of the hook's own, gives its VM back and applies
 // on_error.
 func (j *judgement) faulty(ctx context.Context, h *hook, err error) (stop bool) {
-	kind, msg := j.kind(err), faultText(err)
+	kind, msg, cut := j.kind(err), faultText(err), j.cut(h)
 	j.release()
+	if cut { // the hooks before it are to blame: its breaker is not told
+		return j.failed(ctx, h, kind, "the hooks before it used up most of the work for the chain: "+msg)
+	}
 	if plays := j.world != nil && j.world.plays; !plays && h.breaker.failed(time.Now(), h.calls.Load()) && !j.trial() {
 		j.b.opts.Log.Error("hook fails too often and is not called for a while",
 			"rule", h.rule, "bundle", j.b.tree.hash, "pause", breakerPause, "err", msg)
 	}
 	return j.failed(ctx, h, kind, msg)
+}
+
+// cut reports whether the hook used up its work, which was less than a hook's since others had done so much.
+func (j *judgement) cut(h *hook) bool {
+	b := &j.v.budget
+	return b.Err() == errWork && b.given < int64(h.point.work(j.b.opts.Instructions))
 }
 
 // kind is what went wrong in the VM that is still held.
@@ -368,14 +389,19 @@ func (j *judgement) failed(ctx context.Context, h *hook, kind, msg string) (stop
 
 // fallBack asks the function that a hook has for when it fails.
 func (j *judgement) fallBack(ctx context.Context, h *hook) (stop bool, err error) {
-	wall := min(h.point.time(j.b.opts.Wall), j.left(h))
-	if wall < leastWall {
+	units, wall := h.point.work(j.b.opts.Instructions), min(h.point.time(j.b.opts.Wall), j.left(h))
+	switch left := j.unitsLeft(h); {
+	case wall < leastWall:
 		return false, errWall
+	case left < min(units, leastUnits):
+		return false, errWork
+	default:
+		units = min(units, left)
 	}
 	if err := j.acquire(ctx); err != nil {
 		return false, err
 	}
-	result, err := j.call(h, j.v.hooks[h.number].fallback, wall)
+	result, err := j.call(h, j.v.hooks[h.number].fallback, units, wall)
 	if err == nil {
 		stop, err = j.decide(h, result)
 	}

@@ -63,13 +63,15 @@ type Options struct {
 	state  *state // what rules remember; New makes it
 
 	// The budget of one hook call; whoever exceeds it is stopped.
-	Instructions int           // units of work, about 45 ns each; 0: 100,000
-	Wall         time.Duration // 0: 5 ms
-	ChainWall    time.Duration // all hooks of one message together; 0: 10 ms
-	ActionWall   time.Duration // the function of a scripted action, which has four times the work; 0: 20 ms
-	AsideWall    time.Duration // one after or on_tick hook, which has ten times the work; 0: 50 ms
-	AfterQueue   int           // actions that wait for after hooks; beyond, the newest is dropped. 0: 1,024
-	MaxText      int           // characters that a rewritten text may have; 0: 5,000
+	Instructions int // units of work, about 45 ns each; 0: 100,000
+	// ChainInstructions are the units of all hooks of one message together, no less than one's; 0: four times as many.
+	ChainInstructions int
+	Wall              time.Duration // 0: 5 ms
+	ChainWall         time.Duration // all hooks of one message together; 0: 10 ms
+	ActionWall        time.Duration // the function of a scripted action, which has four times the work; 0: 20 ms
+	AsideWall         time.Duration // one after or on_tick hook, which has ten times the work; 0: 50 ms
+	AfterQueue        int           // actions that wait for after hooks; beyond, the newest is dropped. 0: 1,024
+	MaxText           int           // characters that a rewritten text may have; 0: 5,000
 
 	// What a bundle must keep to be activated.
 	LoadWall     time.Duration // compiling and running all files once, on a machine however busy: work has a bound of its own; 0: 5 s
@@ -118,6 +120,7 @@ func (o *Options) setDefaults() {
 		o.Now = time.Now
 	}
 	o.Instructions = cmp.Or(o.Instructions, 100_000)
+	o.ChainInstructions = cmp.Or(o.ChainInstructions, chainWork*o.Instructions)
 	o.MaxText = cmp.Or(o.MaxText, 5000)
 	o.AfterQueue = cmp.Or(o.AfterQueue, 1024)
 	o.ActionWall = cmp.Or(o.ActionWall, 20*time.Millisecond)
@@ -156,6 +159,9 @@ func (o *Options) validate() error {
 			return fmt.Errorf("scripts: %s is %v, must be at least 1ms", name, d)
 		}
 	}
+	if o.ChainInstructions < o.Instructions {
+		return fmt.Errorf("scripts: ChainInstructions is %d, must be at least %d, those of one hook", o.ChainInstructions, o.Instructions)
+	}
 	for _, t := range o.Thresholds {
 		if !o.knows(t.Code) {
 			return fmt.Errorf("scripts: a threshold has the unknown code %q", t.Code)
@@ -176,6 +182,7 @@ const (
 	maxCalls   = 120                   // nested Lua calls
 	maxHooks   = 1000                  // of a bundle
 	maxNames   = 32                    // of hooks that one hook runs before, or after
+	chainWork  = 4                     // times the work of one hook that a chain may do
 	loadUnits  = 1_000_000             // units of work for running one file, or one test
 	vmWork     = 1_000_000             // units of work after which a VM is replaced
 	vmTried    = vmWork / 10           // of one whose bundle is tried, by its tests or a replay, with far more work in a row than messages make

@@ -61,7 +61,7 @@ func (j *judgement) perform(ctx context.Context, s *Scripted) (reply any, text [
 		return nil, nil
 	}
 	h.calls.Add(1)
-	result, err := j.call(h, j.v.hooks[h.number].fn, j.b.opts.ActionWall)
+	result, err := j.call(h, j.v.hooks[h.number].fn, h.point.work(j.b.opts.Instructions), j.b.opts.ActionWall)
 	if err == nil {
 		reply, text, err = j.replied(s, result)
 	}

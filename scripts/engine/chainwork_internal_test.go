@@ -13,11 +13,12 @@ import (
 // late: that would cost it work.
 func workers(t *testing.T, added string) *bundle {
 	t.Helper()
-	source := "local im = require(\"im\")\n"
+	var source strings.Builder
+	source.WriteString("local im = require(\"im\")\n")
 	for i := range 4 {
-		source += worker(fmt.Sprintf("w%d", i), "", `on_error = "open"`)
+		source.WriteString(worker(fmt.Sprintf("w%d", i), "", `on_error = "open"`))
 	}
-	return bundleOf(t, source+added, func(o *Options) { o.Instructions, o.ChainInstructions = 10_000, 40_000 })
+	return bundleOf(t, source.String()+added, func(o *Options) { o.Instructions, o.ChainInstructions = 10_000, 40_000 })
 }
 
 // worker is one of those hooks, which runs before others.

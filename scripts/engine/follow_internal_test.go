@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,11 +16,12 @@ import (
 
 // named is a file with hooks of these names, which all say tag.
 func named(tag string, names ...string) string {
-	source := "local im = require(\"im\")\n"
+	var source strings.Builder
+	source.WriteString("local im = require(\"im\")\n")
 	for _, name := range names {
-		source += `im.on_message(function(c) c.text = "` + tag + `" end, {name = "` + name + `", on_error = "open"})` + "\n"
+		source.WriteString(`im.on_message(function(c) c.text = "` + tag + `" end, {name = "` + name + `", on_error = "open"})` + "\n")
 	}
-	return source
+	return source.String()
 }
 
 // followed is an engine that follows its files, in a bubble: a channel tells it of

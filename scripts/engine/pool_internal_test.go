@@ -159,7 +159,7 @@ func reloadable(t *testing.T) (e *Engine, edit func()) {
 	dir, edition := t.TempDir(), 0
 	write := func() {
 		edition++
-		if err := os.WriteFile(filepath.Join(dir, "a.lua"), []byte(fmt.Sprintf("%s\n-- edition %d", hookSource(``), edition)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "a.lua"), fmt.Appendf(nil, "%s\n-- edition %d", hookSource(``), edition), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -217,6 +217,57 @@ func (c *counting) Routes(ctx context.Context, users ...im.UserID) ([][]presence
 	return c.Registry.Routes(ctx, users...)
 }
 
+// TestPassingIsDroppedFirst: while more than half of the queue waits, what is passing is dropped at once and counted; all else
+// waits for its place and arrives, in order.
+func TestPassingIsDroppedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, r, figures := new(pusher), &counting{Registry: registry(t, phone), gate: make(chan struct{})}, prometheus.NewRegistry()
+		f := start(t, fanout.Options{Registry: r, Pusher: p, Queue: 4, Figures: figures})
+		push := func(seq int64, passing bool) {
+			f.Push(plugin.Push{Body: &chatpb.SyncPush{}, Users: []im.UserID{1}, InboxSeqs: []int64{seq}, Passing: passing})
+		}
+		push(1, false)
+		synctest.Wait() // the worker has it, and the registry does not answer
+		push(2, false)
+		push(3, false)
+		push(4, true) // half of the queue is free
+		push(5, true)
+		push(6, false)
+		waits := make(chan struct{})
+		go func() {
+			defer close(waits)
+			push(7, false)
+		}()
+		synctest.Wait()
+		push(8, true)
+		select {
+		case <-waits:
+			t.Error("a push that is not passing did not wait for a place")
+		default:
+		}
+		close(r.gate)
+		<-waits
+		synctest.Wait()
+		push(9, true)
+		f.Close()
+		var want []string
+		for _, seq := range []int64{1, 2, 3, 4, 6, 7, 9} {
+			want = append(want, fmt.Sprintf("push a/5 [11] [%d]", seq))
+		}
+		if !slices.Equal(p.lines, want) {
+			t.Errorf("got %q\nwant %q", p.lines, want)
+		}
+		lost := `
+			# HELP freeim_fanout_lost_total Pushes and kicks that no edge was given: the registry or the encoding failed, or they were passing and much waited.
+			# TYPE freeim_fanout_lost_total counter
+			freeim_fanout_lost_total 2
+		`
+		if err := testutil.GatherAndCompare(figures, strings.NewReader(lost), "freeim_fanout_lost_total"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestLookUpsAreJoined: what queues while the registry is asked is resolved in
 // one look-up, and still leaves in order.
 func TestLookUpsAreJoined(t *testing.T) {
@@ -412,7 +463,7 @@ func TestFigures(t *testing.T) {
 	f.Kick([]presence.Route{phone}, idl.CloseReplaced, "")
 	f.Close()
 	want := `
-		# HELP freeim_fanout_lost_total Pushes and kicks that no edge was given: the registry or the encoding failed.
+		# HELP freeim_fanout_lost_total Pushes and kicks that no edge was given: the registry or the encoding failed, or they were passing and much waited.
 		# TYPE freeim_fanout_lost_total counter
 		freeim_fanout_lost_total 1
 		# HELP freeim_fanout_pushes_total Pushes and kicks taken from the queue, the lost ones among them.

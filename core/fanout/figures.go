@@ -25,7 +25,7 @@ func newFigures(r prometheus.Registerer, queued func() float64) (*figures, error
 		pushes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "freeim_fanout_pushes_total", Help: "Pushes and kicks taken from the queue, the lost ones among them."}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "freeim_fanout_lost_total", Help: "Pushes and kicks that no edge was given: the registry or the encoding failed."}),
+			Name: "freeim_fanout_lost_total", Help: "Pushes and kicks that no edge was given: the registry or the encoding failed, or they were passing and much waited."}),
 	}
 	if r == nil {
 		return f, nil

@@ -11,6 +11,7 @@ import (
 	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/grouppb"
+	"freeim/plugins/group"
 )
 
 func TestSend(t *testing.T) {
@@ -115,6 +116,161 @@ func TestSlowMode(t *testing.T) {
 	w.Advance(10 * time.Second)
 	if err := send(bob); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestMuteOfAllEnds has a mute of all hold until its time, for members, and never for the owner and admins.
+func TestMuteOfAllEnds(t *testing.T) {
+	w := start(t)
+	id := create(t, w, bob, carol)
+	setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_ADMIN, 0)
+	mute := func(u im.UserID, untilMs int64) {
+		t.Helper()
+		ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: id, UserId: int64(u), UntilMs: untilMs})
+	}
+	mute(0, w.Now().Add(time.Minute).UnixMilli())
+	for _, test := range []struct {
+		name string
+		pass time.Duration // before
+		left time.Duration // of the mute; 0: it is over
+	}{
+		{"at once", 0, time.Minute},
+		{"just before its time", time.Minute - time.Millisecond, time.Millisecond},
+		{"at its time", time.Millisecond, 0},
+		{"long after it", time.Hour, 0},
+	} {
+		w.Advance(test.pass)
+		for _, u := range []im.UserID{alice, bob} {
+			if _, err := w.send(u, id); err != nil {
+				t.Errorf("%s: %d, who is exempt: %v", test.name, u, err)
+			}
+		}
+		_, err := w.send(carol, id)
+		if test.left == 0 {
+			if err != nil {
+				t.Errorf("%s: a member: %v", test.name, err)
+			}
+			continue
+		}
+		wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
+		if refused, ok := errors.AsType[*im.Error](err); !ok || refused.RetryAfter != test.left {
+			t.Errorf("%s: got %v, want a refusal for %v", test.name, err, test.left)
+		}
+	}
+	mute(0, -1)
+	mute(bob, -1)
+	_, err := w.send(bob, id) // of his own mute an admin is not exempt
+	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
+	setRole(t, w, id, carol, grouppb.GroupRole_GROUP_ROLE_ADMIN, 0)
+	if _, err := w.send(carol, id); err != nil {
+		t.Errorf("who became an admin: %v", err)
+	}
+	setRole(t, w, id, carol, grouppb.GroupRole_GROUP_ROLE_MEMBER, 0)
+	_, err = w.send(carol, id)
+	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
+}
+
+// TestSlowModeIsForMessagesOfMembers has neither the owner nor admins wait, nor what is no new message.
+func TestSlowModeIsForMessagesOfMembers(t *testing.T) {
+	w := start(t)
+	id := create(t, w, bob, carol)
+	setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_ADMIN, 0)
+	req := updating(id, "slow_mode_ms")
+	req.SlowModeMs = 10_000
+	ask[grouppb.UpdateGroupReply](t, w, alice, idl.ActionUpdateGroup, req)
+	owner := w.messages.Owner(im.Group)
+	for _, test := range []struct {
+		name  string
+		user  im.UserID
+		kind  string
+		waits bool
+	}{
+		{"the owner", alice, "text", false},
+		{"the owner again", alice, "text", false},
+		{"an admin", bob, "text", false},
+		{"an admin again", bob, "text", false},
+		{"a member", carol, "text", false},
+		{"a member again", carol, "text", true},
+		{"his picture", carol, "image", true},
+		{"his edit", carol, "edit", false},
+		{"his reaction", carol, "reaction", false},
+		{"his typing", carol, "typing", false},
+		{"still", carol, "text", true},
+	} {
+		_, err := owner.Send(t.Context(), conv(id), test.user, plugin.Outgoing{Kind: test.kind})
+		switch {
+		case test.waits:
+			wantRefusal(t, err, idl.CodeRateLimited, "")
+		case err != nil:
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// TestRecall has those above who wrote a message take it back: of members, and of who is none any more, admins
+// who may, of everybody the owner. It is the same in a group whose members are in no core's memory.
+func TestRecall(t *testing.T) {
+	const left im.UserID = 6
+	for name, diffusion := range map[string]int{"small": 500, "large": 2} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, func(c *group.Config) { c.WriteDiffusion = diffusion })
+			w.people.Add(personOf(left))
+			req := withPolicy(grouppb.GroupPolicy_GROUP_POLICY_OPEN)
+			req.UserIds = ids(bob, carol)
+			id := createBy(t, w, req)
+			for _, u := range []im.UserID{dave, erin, left} {
+				ask[grouppb.JoinGroupReply](t, w, u, idl.ActionJoinGroup, joining(id))
+			}
+			const admin = grouppb.GroupRole_GROUP_ROLE_ADMIN
+			const recall = int32(grouppb.GroupPermission_GROUP_PERMISSION_RECALL)
+			setRole(t, w, id, bob, admin, recall)
+			setRole(t, w, id, carol, admin, recall-1) // all but it
+			ask[grouppb.LeaveGroupReply](t, w, left, idl.ActionLeaveGroup, leaving(id))
+			keeper := w.messages.Owner(im.Group).(plugin.Keeper)
+			try := func(name string, by, sender im.UserID, field string) {
+				t.Helper()
+				err := keeper.Recall(t.Context(), conv(id), by, sender)
+				switch {
+				case field != "":
+					if refused, ok := errors.AsType[*im.Error](err); !ok || refused.Code != idl.CodePermissionDenied || refused.Field != field {
+						t.Errorf("%s: got %v, want a refusal of %s", name, err, field)
+					}
+				case err != nil:
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			for _, test := range []struct {
+				name       string
+				by, sender im.UserID
+				field      string // of the refusal; empty: he may
+			}{
+				{"an admin who may, a member's", bob, dave, ""},
+				{"an admin who may, of who has left", bob, left, ""},
+				{"an admin who may, another admin's", bob, carol, "message_id"},
+				{"an admin who may, the owner's", bob, alice, "message_id"},
+				{"an admin who may not, a member's", carol, dave, "message_id"},
+				{"an admin who may not, of who has left", carol, left, "message_id"},
+				{"an admin who may not, another admin's", carol, bob, "message_id"},
+				{"an admin who may not, the owner's", carol, alice, "message_id"},
+				{"the owner, a member's", alice, dave, ""},
+				{"the owner, an admin's", alice, bob, ""},
+				{"the owner, of who has left", alice, left, ""},
+				{"the owner, his own", alice, alice, ""},
+				{"a member, another member's", dave, erin, "message_id"},
+				{"a member, an admin's", dave, bob, "message_id"},
+				{"a member, the owner's", dave, alice, "message_id"},
+				{"a member, of who has left", dave, left, "message_id"},
+				{"who has left, a member's", left, dave, "conversation_id"},
+				{"a stranger, a member's", 7, dave, "conversation_id"},
+			} {
+				try(test.name, test.by, test.sender, test.field)
+			}
+			setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_MEMBER, 0)
+			try("who is no admin any more, a member's", bob, dave, "message_id")
+			try("an admin, of who is no admin any more", carol, bob, "message_id")
+			setRole(t, w, id, carol, admin, recall)
+			try("an admin who may by now, of who is no admin any more", carol, bob, "")
+		})
 	}
 }
 

@@ -1,6 +1,8 @@
 package chat_test
 
 import (
+	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 
@@ -140,6 +142,69 @@ func TestTypingInGroups(t *testing.T) {
 	for _, s := range []*plugintest.Session{a, desk, b, stranger} {
 		if got := s.Pushes(); len(got) != 0 {
 			t.Errorf("%d got %v", s.Identity().User, got)
+		}
+	}
+}
+
+// TestTypingIsNotStored: inboxes, logs, lists, positions and receipts are the same before and after somebody typed, in a chat, in
+// a chat where nothing was said, with himself, and in a group.
+func TestTypingIsNotStored(t *testing.T) {
+	h, c := small(t)
+	c.set(func() { c.members = []im.UserID{bob, alice} })
+	a, b := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "phone", idl.CodecProtobuf)
+	said := send(t, a, bob, "m1", "hi")
+	if err := b.Call(idl.ActionMessageAck, &chatpb.AckRequest{ConversationId: said.ConversationId, Seq: said.Seq}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sendTo(b, "g_1", "m2", "hi all"); err != nil {
+		t.Fatal(err)
+	}
+	send(t, b, alice, "m3", "unread")
+	kept := func() []string {
+		t.Helper()
+		var all []string
+		note := func(what any, err error) {
+			t.Helper()
+			text, fault := json.Marshal(what)
+			if err := errors.Join(err, fault); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, string(text))
+		}
+		for _, s := range []*plugintest.Session{a, b} {
+			user := s.Identity().User
+			note(h.Timelines().Inbox(t.Context(), user, 0, 100))
+			rs, head, err := h.Timelines().Receipts(t.Context(), user, 0)
+			note([]any{rs, head}, err)
+			var list chatpb.ListConversationsReply
+			note(&list, s.Call(idl.ActionListConversations, &chatpb.ListConversationsRequest{Hidden: true}, &list))
+			note(synced(t, s, &chatpb.SyncRequest{}), nil)
+			for _, with := range []im.UserID{alice, bob, carol} {
+				note(h.Timelines().Log(t.Context(), im.ChatOf(user, with), 0, 100))
+				note(h.Timelines().Positions(t.Context(), im.ChatOf(user, with), []im.UserID{alice, bob, carol}))
+			}
+		}
+		note(h.Timelines().Log(t.Context(), "g_1", 0, 100))
+		note(h.Timelines().Positions(t.Context(), "g_1", []im.UserID{alice, bob, carol}))
+		return all
+	}
+	before := kept()
+	a.Pushes()
+	b.Pushes()
+	for _, req := range []*chatpb.TypingRequest{
+		{ToUserId: int64(bob)}, {ToUserId: int64(bob), Stopped: true}, {ToUserId: int64(carol)}, {ToUserId: int64(alice)},
+		{ConversationId: said.ConversationId}, {ConversationId: "g_1"}, {ConversationId: "g_1", Stopped: true},
+	} {
+		if err := a.Call(idl.ActionTyping, req, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := b.Pushes(); len(got) != 5 {
+		t.Errorf("bob saw %d, want 5", len(got))
+	}
+	for i, now := range kept() {
+		if now != before[i] {
+			t.Errorf("got %s\nwas %s", now, before[i])
 		}
 	}
 }

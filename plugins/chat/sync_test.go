@@ -1,14 +1,19 @@
 package chat_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"freeim/core/im"
+	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
+	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
+	"freeim/plugins/chat"
 )
 
 func synced(t *testing.T, s *plugintest.Session, req *chatpb.SyncRequest) *chatpb.SyncReply {
@@ -131,6 +136,62 @@ func TestSyncRestarts(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			if rep := synced(t, bobs, row.req); rep.Restarted != row.restarted || len(rep.Entries) != row.entries {
 				t.Errorf("got %+v", rep)
+			}
+		})
+	}
+}
+
+// trimmed is a store whose inboxes have lost what is below a floor.
+type trimmed struct {
+	timeline.Store
+	floor int64
+}
+
+func (s trimmed) Inbox(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
+	page, err := s.Store.Inbox(ctx, user, max(after, s.floor-1), limit)
+	page.Floor = s.floor
+	return page, err
+}
+
+func (trimmed) Epoch() string { return "of the trimmed" }
+
+// TestSyncBelowTheFloor: a device that lacks what an inbox has lost is told that it begins anew, and where; one that lacks nothing
+// of that goes on. Head, floor and epoch are the store's.
+func TestSyncBelowTheFloor(t *testing.T) {
+	whole := plugintest.New(t, plugintest.Options{})
+	h := plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{chat.New()}, Stubs: []plugintest.Stub{directory}, Timelines: trimmed{whole.Timelines(), 4}})
+	phone, bobs := h.As(alice, "phone", idl.CodecProtobuf), h.As(bob, "tab", idl.CodecJSON)
+	for i := range 6 {
+		send(t, phone, bob, fmt.Sprint("m", i), "hi")
+	}
+	for _, row := range []struct {
+		name      string
+		req       *chatpb.SyncRequest
+		restarted bool
+		more      bool
+		seqs      []int64
+	}{
+		{"first sync", &chatpb.SyncRequest{}, false, false, []int64{4, 5, 6}},
+		{"far below", &chatpb.SyncRequest{AfterSeq: 1}, true, false, []int64{4, 5, 6}},
+		{"one is missing", &chatpb.SyncRequest{AfterSeq: 2, Epoch: "of the trimmed"}, true, false, []int64{4, 5, 6}},
+		{"one is missing, in pages", &chatpb.SyncRequest{AfterSeq: 2, Limit: 2}, true, true, []int64{4, 5}},
+		{"none is missing", &chatpb.SyncRequest{AfterSeq: 3}, false, false, []int64{4, 5, 6}},
+		{"above", &chatpb.SyncRequest{AfterSeq: 5, Epoch: "of the trimmed"}, false, false, []int64{6}},
+		{"up to date", &chatpb.SyncRequest{AfterSeq: 6}, false, false, nil},
+		{"beyond the end", &chatpb.SyncRequest{AfterSeq: 7}, true, false, []int64{4, 5, 6}},
+		{"another epoch", &chatpb.SyncRequest{AfterSeq: 5, Epoch: "of the whole"}, true, false, []int64{4, 5, 6}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			rep := synced(t, bobs, row.req)
+			var seqs []int64
+			for _, e := range rep.Entries {
+				seqs = append(seqs, e.InboxSeq)
+			}
+			if rep.Restarted != row.restarted || rep.HasMore != row.more || !slices.Equal(seqs, row.seqs) {
+				t.Errorf("got %v, restarted %t, more %t", seqs, rep.Restarted, rep.HasMore)
+			}
+			if rep.Head != 6 || rep.Floor != 4 || rep.Epoch != "of the trimmed" {
+				t.Errorf("got head %d, floor %d, epoch %q", rep.Head, rep.Floor, rep.Epoch)
 			}
 		})
 	}

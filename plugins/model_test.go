@@ -103,7 +103,8 @@ type person struct {
 	devices [2]*plugintest.Session
 	cursors [2]int64
 	inbox   []place // as the first of his devices got it
-	in      bool    // the group
+	pushed  []*chatpb.InboxEntry
+	in      bool // the group
 	banned  bool
 	after   int64     // what he reads of the group is behind it
 	made    time.Time // when he came: what was announced before is not for him
@@ -281,6 +282,49 @@ func (m *messenger) absorb() error {
 			if err := m.add(one); err != nil {
 				return err
 			}
+		}
+	}
+	for _, p := range m.people {
+		if err := m.hear(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hear takes over what was pushed to somebody's devices: nothing that was said where he was not.
+func (m *messenger) hear(p *person) error {
+	for i, d := range p.devices {
+		for _, r := range d.Pushes() {
+			if r.Action != idl.ActionMessage {
+				continue
+			}
+			e := new(chatpb.InboxEntry)
+			if err := r.Decode(e); err != nil {
+				return err
+			}
+			p.pushed = append(p.pushed, e)
+			c := im.ConversationID(e.Message.ConversationId)
+			if c.Type() == im.Notices {
+				continue
+			}
+			log := m.logs[c]
+			if e.Message.Seq < 1 || e.Message.Seq > int64(len(log)) || log[e.Message.Seq-1].id != e.Message.Id {
+				return fmt.Errorf("device %d of %d was pushed %+v, which is not in the log", i, p.user-owner, e)
+			}
+			if one := log[e.Message.Seq-1]; one.event == "" && !slices.Contains(one.inboxes, p.user) {
+				return fmt.Errorf("device %d of %d was pushed %q, said where he was not", i, p.user-owner, one.first)
+			}
+		}
+	}
+	return nil
+}
+
+// heard compares what was pushed to somebody with all of his inbox: it is there, and where he was told.
+func (m *messenger) heard(p *person) error {
+	for _, e := range p.pushed {
+		if e.InboxSeq < 1 || e.InboxSeq > int64(len(p.inbox)) || p.inbox[e.InboxSeq-1].id != e.Message.Id {
+			return fmt.Errorf("%d was pushed %+v, which his inbox of %d has not there", p.user-owner, e, len(p.inbox))
 		}
 	}
 	return nil
@@ -996,6 +1040,9 @@ func (m *messenger) compare() error {
 			if err := m.sync(p, i); err != nil {
 				return err
 			}
+		}
+		if err := m.heard(p); err != nil {
+			return err
 		}
 		if err := m.list(p); err != nil {
 			return err

@@ -26,6 +26,7 @@ type company struct {
 	sent     plugin.Outgoing
 	admin    im.UserID // may recall
 	log      bool      // messages are in the log alone
+	calm     bool      // nobody may name all
 	messages plugin.Messages
 }
 
@@ -56,6 +57,9 @@ func (c *company) Send(_ context.Context, id im.ConversationID, user im.UserID, 
 	}
 	if !slices.Contains(c.members, user) && m.Kind != "event" {
 		return plugin.Audience{}, errOut
+	}
+	if c.calm && m.MentionsAll {
+		return plugin.Audience{}, &im.Error{Code: idl.CodePermissionDenied, Field: "mentions_all", Reason: "nobody names all"}
 	}
 	return c.audience(), nil
 }
@@ -188,6 +192,36 @@ func TestOwnedConversation(t *testing.T) {
 	_, err = sendTo(alices, "g_ 1", "m3", "hi")
 	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
 	wantRefusal(t, alices.Call(idl.ActionMessage, &chatpb.SendRequest{ClientId: "m4", ConversationId: "g_1", Kind: chatpb.MessageKind_MESSAGE_KIND_EVENT, Text: "x"}, nil), idl.CodeInvalidArgument, "kind")
+}
+
+// The owner of a conversation hears whether a message names all, and refuses it then: also one that was held, when
+// it is released.
+func TestOwnerRefusesMentionsOfAll(t *testing.T) {
+	h, c := found(t, map[string]string{"a.lua": holding})
+	alices, bobs := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "phone", idl.CodecProtobuf)
+	naming := func(clientID, text string, all bool) *chatpb.SendRequest {
+		return &chatpb.SendRequest{ClientId: clientID, ConversationId: "g_1", Text: text, MentionsAll: all}
+	}
+	sends(t, alices, naming("m1", "late @all", true))
+	c.set(func() { c.calm = true })
+	for _, s := range []*plugintest.Session{alices, bobs} {
+		wantRefusal(t, s.Call(idl.ActionMessage, naming("m2", "@all", true), nil), idl.CodePermissionDenied, "mentions_all")
+	}
+	h.Advance(3 * 60 * 60 * 1e9)
+	eventually(t, "what was held is denied", func() bool {
+		var held chatpb.HeldReply
+		err := alices.Call(idl.ActionHeld, nil, &held)
+		return err == nil && len(held.Held) == 1 && held.Held[0].State == chatpb.HeldState_HELD_STATE_DENIED && held.Held[0].Reason == "nobody names all"
+	})
+	if got := entries(t, bobs); len(got) != 0 {
+		t.Errorf("a member got %v", got)
+	}
+	sends(t, alices, naming("m3", "@nobody", false))
+	c.set(func() { c.calm = false })
+	sends(t, alices, naming("m4", "@all", true))
+	if _, got := history(t, bobs, &chatpb.HistoryRequest{ConversationId: "g_1"}); got != "2 @all, 1 @nobody" {
+		t.Errorf("history is %s", got)
+	}
 }
 
 // Acknowledgements in a group are told nobody, and stay within what one may read.

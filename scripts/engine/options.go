@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"freeim/scripts/engine/syntax"
 )
 
 // Options configures an Engine. Every zero value has a meaning.
@@ -64,7 +66,8 @@ type Options struct {
 
 	// The budget of one hook call; whoever exceeds it is stopped.
 	Instructions int // units of work, about 45 ns each; 0: 100,000
-	// ChainInstructions are the units of all hooks of one message together, no less than one's; 0: four times as many.
+	// ChainInstructions are the units of all hooks that decide about one message together, no less than one's; 0: four times as many.
+	// What gates do is not counted.
 	ChainInstructions int
 	Wall              time.Duration // 0: 5 ms
 	ChainWall         time.Duration // all hooks of one message together; 0: 10 ms
@@ -178,7 +181,7 @@ const (
 	maxDepth   = 8                     // directories below Dir
 	maxString  = 256 << 10             // octets of any string that a script makes
 	maxResults = 8000                  // values that one library call returns, as in Lua 5.1
-	maxIndex   = 1 << 16               // of the array part of a table
+	maxIndex   = syntax.MaxIndex       // of the array part of a table
 	maxCalls   = 120                   // nested Lua calls
 	maxHooks   = 1000                  // of a bundle
 	maxNames   = 32                    // of hooks that one hook runs before, or after

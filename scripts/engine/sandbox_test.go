@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -114,6 +115,9 @@ func TestMemoryBombs(t *testing.T) {
 	for _, body := range []string{
 		`local k = {} while true do local t = {} t[65535] = 1 k[#k + 1] = t end`,
 		`local k = {} while true do k[#k + 1] = {[65535] = 1} end`,
+		`local k = {} while true do k[#k + 1] = {[1e9] = 1, [65535] = 1} end`,
+		`local k = {} while true do k[#k + 1] = {[70000.5] = 1, [65535] = 1} end`,
+		`local k = {} while true do k[#k + 1] = {` + stepped() + `} end`,
 		`local k, i, j = {}, 65535, 256 while true do local t = {} t[i], t[j] = 1, 2 k[#k + 1] = t end`,
 		`local k = {} while true do local t = {} rawset(t, 65535, 1) k[#k + 1] = t end`,
 		`local k, t = {} local function f() t = {} k[#k + 1] = t return 65535 end while true do t = {} t[f()] = f() end`,
@@ -143,6 +147,15 @@ func TestMemoryBombs(t *testing.T) {
 		}
 		eventually(t, "a healthy VM", func() bool { v, _ := ask(t, e, "ok"); return v.Err == nil })
 	}
+}
+
+// stepped are fields that fill a table, each of them a little.
+func stepped() string {
+	var fields strings.Builder
+	for k := 256; k < 65536; k += 256 {
+		fmt.Fprintf(&fields, "[%d] = 1, ", k)
+	}
+	return fields.String()
 }
 
 // gathering is what cores share; whoever asks it waits for others to ask.

@@ -11,6 +11,7 @@ package syntax
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/yuin/gopher-lua/ast"
@@ -27,6 +28,9 @@ const (
 // Small is the largest key that a constant may have for its write to stay what it is. A write
 // fills the array of a table up to its key.
 const Small = 256
+
+// MaxIndex is above every index that the array part of a table has.
+const MaxIndex = 1 << 16
 
 // The locals of a chunk that hold the host's functions: no identifier can be
 // spelled like these, so no script can see or shadow them.
@@ -301,20 +305,23 @@ func (s *shape) counted() bool {
 	return s.writes
 }
 
-// small reports that a write with this key, to a table that is filled up to have, fills it
-// by no more than Small.
+// step is how many elements one unit of work fills.
+const step = 4
+
+// small reports that a write with this key, to a table that is filled up to have, fills it no further than to Small, or by
+// no more than a step.
 func small(key ast.Expr, have float64) bool {
 	switch key := key.(type) {
 	case nil, *ast.StringExpr:
 		return true
 	case *ast.NumberExpr:
 		k, err := strconv.ParseFloat(key.Value, 64)
-		return err == nil && k <= have+Small
+		return err == nil && (k <= Small || k <= have+step)
 	}
 	return false
 }
 
-// fields walks a table constructor. A constant key a little above the one before it fills little.
+// fields walks a table constructor. A constant key next to those before it fills little.
 func (s *shape) fields(n *ast.TableExpr) {
 	have := 0.0
 	for _, field := range n.Fields {
@@ -322,8 +329,8 @@ func (s *shape) fields(n *ast.TableExpr) {
 		s.expr(&field.Value)
 		key, before := field.Key, have
 		if constant, ok := key.(*ast.NumberExpr); ok {
-			if k, err := strconv.ParseFloat(constant.Value, 64); err == nil {
-				have = max(have, k)
+			if k, err := strconv.ParseFloat(constant.Value, 64); err == nil && k < MaxIndex && k == math.Trunc(k) {
+				have = max(have, k) // no other is an index of an array
 			}
 		}
 		if !small(key, before) && s.counted() {

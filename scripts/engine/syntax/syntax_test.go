@@ -41,7 +41,7 @@ func TestWrites(t *testing.T) {
 		{`local t, k = {}, "a" t[k] = "x" return t.a`, "x", "a=x"},
 		{`local t = {} t[257] = "x" return t[257]`, "x", "257=x"},
 		{`local t = {} t[-1], t[0x10] = "x", "y" return t[-1] .. t[16]`, "concat(x,y)", "16=y -1=x"},
-		{`local t = {[1] = 1, [200] = 2, [400] = 3, [700] = 4, [701] = 5} return t[701]`, "5", "700"},
+		{`local t = {[1] = 1, [200] = 2, [400] = 3, [700] = 4, [701] = 5} return t[701]`, "5", "400 700"},
 		{`local k = "a" local t = {[k] = 1, 2, b = 3} return t.a + t[1] + t.b`, "6", "a"},
 		{`local t, i, j = {"x", "y"}, 1, 2 t[i], t[j] = t[j], t[i] return t[1] .. t[2]`, "concat(y,x)", "2=x 1=y"},
 		{`local t, i = {}, 1 i, t[i] = i + 1, 20 return i .. t[1]`, "concat(2,20)", "1=20"},

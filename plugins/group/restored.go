@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"freeim/core/im"
 )
 
 // This file is what a restore of the timeline store does to the places from which members read (after_seq). One that is
@@ -16,13 +14,6 @@ import (
 
 // cutDoubt is how much later than a member came a message must be to have been written when he was in: cores' clocks differ.
 const cutDoubt = time.Minute
-
-// cut is a member whose place was brought to the end of a restored log.
-type cut struct {
-	user     im.UserID
-	joinedMs int64
-	was, now int64
-}
 
 // adopt has the places of a group's members be of the store's present life. Whoever comes first does it.
 func (p *Group) adopt(ctx context.Context, id int64) error {
@@ -35,13 +26,17 @@ func (p *Group) adopt(ctx context.Context, id int64) error {
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("look up the life of group %d: %w", id, err)
 	}
-	page, err := p.host.Timelines().Log(ctx, conversation(id), 0, 0)
-	if err != nil {
-		return fmt.Errorf("look where the log of group %d ends: %w", id, err)
-	}
 	err = p.host.Tx(ctx, func(tx *sql.Tx) error {
+		// The update locks the group's row, as that of change does: nobody comes in between the log's end and the places.
+		if _, err := tx.ExecContext(ctx, "UPDATE group_groups SET id = id WHERE id = ?", id); err != nil {
+			return err
+		}
 		if first, err := enterLife(ctx, tx, id, epoch); err != nil || !first {
 			return err
+		}
+		page, err := p.host.Timelines().Log(ctx, conversation(id), 0, 0)
+		if err != nil {
+			return fmt.Errorf("look where its log ends: %w", err)
 		}
 		if err := p.uncut(ctx, tx, id, page.Head); err != nil {
 			return err
@@ -73,34 +68,29 @@ func enterLife(ctx context.Context, tx *sql.Tx, id int64, epoch string) (first b
 	return n > 0, err
 }
 
-// uncut brings those back to their places behind whose cuts the log has what was written before they came.
+// The members whose places were brought to the end of a restored log, and who have not left since.
+const cutsOf = "FROM group_cuts c WHERE c.group_id = group_members.group_id AND c.user_id = group_members.user_id AND c.joined_ms = group_members.joined_ms"
+
+// uncut brings those back to their places behind whose cuts the log has what was written before they came. They are many, and the
+// places that they were brought to few: one for each restore.
 func (p *Group) uncut(ctx context.Context, tx *sql.Tx, id, head int64) error {
-	all, err := list(ctx, tx, func(c *cut) []any { return []any{&c.user, &c.joinedMs, &c.was, &c.now} },
-		"SELECT c.user_id, c.joined_ms, c.after_seq, m.after_seq FROM group_cuts c JOIN group_members m ON m.group_id = c.group_id AND m.user_id = c.user_id AND m.joined_ms = c.joined_ms "+
-			"WHERE c.group_id = ? ORDER BY c.user_id", id)
+	places, err := list(ctx, tx, func(place *int64) []any { return []any{place} },
+		"SELECT DISTINCT after_seq FROM group_members WHERE group_id = ? AND after_seq < ? AND EXISTS (SELECT 1 "+cutsOf+") ORDER BY after_seq", id, head)
 	if err != nil {
 		return err
 	}
-	next := map[int64]int64{} // of each cut when the message behind it was written
-	for _, c := range all {
-		if c.now >= head {
-			continue
+	for _, place := range places {
+		page, err := p.host.Timelines().Log(ctx, conversation(id), place, 1)
+		if err != nil {
+			return err
 		}
-		at, known := next[c.now]
-		if !known {
-			page, err := p.host.Timelines().Log(ctx, conversation(id), c.now, 1)
-			if err != nil {
-				return err
-			}
-			if len(page.Items) > 0 {
-				at = page.Items[0].Time.UnixMilli()
-			}
-			next[c.now] = at
+		var at int64 // when the message behind the cut was written
+		if len(page.Items) > 0 {
+			at = page.Items[0].Time.UnixMilli()
 		}
-		if at > c.joinedMs+cutDoubt.Milliseconds() {
-			continue
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE group_members SET after_seq = ? WHERE group_id = ? AND user_id = ?", c.was, id, int64(c.user)); err != nil {
+		_, err = tx.ExecContext(ctx, "UPDATE group_members SET after_seq = (SELECT c.after_seq "+cutsOf+") WHERE group_id = ? AND after_seq = ? "+
+			"AND EXISTS (SELECT 1 "+cutsOf+" AND c.joined_ms >= ?)", id, place, at-cutDoubt.Milliseconds())
+		if err != nil {
 			return err
 		}
 	}

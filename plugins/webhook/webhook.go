@@ -80,7 +80,7 @@ type Webhook struct {
 // New makes the plugin with the default configuration.
 func New() *Webhook {
 	return &Webhook{config: Config{Timeout: 10 * time.Second, Batch: 100, BatchBytes: 256 << 10, Pause: time.Second, MostPause: 5 * time.Minute,
-		Tries: 10, GiveUp: 24 * time.Hour, MostDead: 10_000, RoomBacklog: 100_000, Poll: time.Second, Lease: 20 * time.Second,
+		Tries: 10, GiveUp: 24 * time.Hour, MostDead: 10_000, Poll: time.Second, Lease: 20 * time.Second,
 		PresenceGrace: 30 * time.Second, PresenceSweep: time.Minute}}
 }
 

@@ -86,7 +86,7 @@ func (s *Server) catchUp(l *link) {
 	if l.unlisted == 0 {
 		return
 	}
-	s.log.Warn("the registry is slow: sessions are registered after their link", "edge", l.edge.id, "sessions", l.unlisted)
+	s.log.Warn("the registry, or the directory, is slow: sessions are registered after their link", "edge", l.edge.id, "sessions", l.unlisted)
 	s.counts.unlisted.Add(int64(l.unlisted))
 	l.deliver(item{census: true})
 }

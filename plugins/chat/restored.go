@@ -170,7 +170,7 @@ func (p *Chat) expiredStep(ctx context.Context, tx *sql.Tx, at restores) error {
 			logs = append(logs, c.Shadow(a), c.Shadow(b))
 		}
 		for _, log := range logs {
-			if err := p.lifetimes.begin(ctx, tx, sweep{conversation: log, lifetimeMs: anyLifetime, closedMs: now, epoch: p.timelines.Epoch(), nextMs: now}); err != nil {
+			if err := p.lifetimes.begin(ctx, tx, sweep{conversation: log, lifetimeMs: anyLifetime, closedMs: 1, epoch: p.timelines.Epoch(), nextMs: now}); err != nil {
 				return err
 			}
 		}

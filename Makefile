@@ -4,11 +4,11 @@
 GO ?= go
 export GOFLAGS := -mod=readonly $(GOFLAGS)
 # How many packages are tested at once, and tests in one: most wait, for a disk, a database or a deadline.
-BESIDE := -p 4 -parallel 4
+BESIDE := -p 3 -parallel 4
 
 # The packages whose tests start whole servers or a browser; the race detector
 # watches all others.
-WHOLE := ./bench ./bench/e2e/... ./edge/web/...
+WHOLE := ./bench ./bench/e2e/... ./edge/web/... ./core/command
 # In the order of their imports.
 PROTOS := wire account chat room social group moment file core
 

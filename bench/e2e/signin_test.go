@@ -18,7 +18,6 @@ import (
 
 // TestFaultsSignIn: what strangers can try, over two edges (figure 17).
 func TestFaultsSignIn(t *testing.T) {
-	beside(t)
 	t.Run("guesses", guesses)
 	t.Run("tokens", damagedTokens)
 	t.Run("withdrawn", withdrawnTokens)
@@ -196,13 +195,13 @@ func unknownNames(t *testing.T) {
 	}
 }
 
-// rush: a hundred sign-ins at once take the memory of two.
+// rush: a hundred sign-ins at once, or thirty beside other tests, take the memory of two.
 func rush(t *testing.T) {
 	ctx, cancel := lasting(t)
 	defer cancel()
 	s := startSite(t, cluster.SiteOptions{})
-	const people = 100
-	for n := range times(4, people) {
+	people, accounts := times(30, 100), times(4, 100)
+	for n := range accounts {
 		patient(t, func() error {
 			_, err := signUp(ctx, s.at(0), fmt.Sprint("person", n))
 			return err
@@ -222,7 +221,7 @@ func rush(t *testing.T) {
 			o := s.at(0)
 			o.AnswerTimeout = time.Minute // they wait for each other
 			patient(t, func() error {
-				_, err := signIn(ctx, o, fmt.Sprint("person", n%times(4, people)), fmt.Sprint("device", n), idl.DeviceTablet)
+				_, err := signIn(ctx, o, fmt.Sprint("person", n%accounts), fmt.Sprint("device", n), idl.DeviceTablet)
 				return err
 			})
 		})

@@ -3,7 +3,7 @@
 
 GO ?= go
 export GOFLAGS := -mod=readonly $(GOFLAGS)
-# How many packages are tested at once, and tests in one: most wait, for a disk, a database or a deadline.
+# How many packages are tested at once, and tests in one: most wait, for a disk, a database or a deadline. Under the race detector they compute.
 BESIDE := -p 3 -parallel 4
 
 # The packages whose tests start whole servers or a browser; the race detector
@@ -45,7 +45,7 @@ production: ## run the plugins' tests on MySQL and Redis, which they start
 race: ## run the unit tests under the race detector
 	@if $(GO) env CGO_ENABLED | grep -q 1; then \
 		packages=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(WHOLE))") && \
-		set -x && $(GO) test $(BESIDE) -race -gcflags='modernc.org/...=-d=checkptr=0' -short -timeout 12m $$packages; \
+		set -x && $(GO) test -parallel 4 -race -gcflags='modernc.org/...=-d=checkptr=0' -short -timeout 12m $$packages; \
 	else echo "SKIPPED: race detector: it needs a C compiler"; fi
 
 check: format vet generated ## check format, vet, modern Go, generated code and the repository's rules

@@ -101,26 +101,39 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.calls++
 	n, answers := r.calls, r.answer
 	r.mu.Unlock()
-	recorded := &recorder{ResponseWriter: w, status: 200}
-	if answers != nil {
-		answers(n, d.Events, recorded)
-	}
-	if recorded.status/100 == 2 {
+	recorded := &recorder{ResponseWriter: w, took: func() {
 		r.mu.Lock()
 		r.got = append(r.got, d.Events...)
 		r.mu.Unlock()
+	}}
+	if answers != nil {
+		answers(n, d.Events, recorded)
 	}
+	recorded.begin(http.StatusOK)
 }
 
-// recorder remembers a status.
+// recorder tells of an answer that takes the events, before the other side can have it: it may send the next ones by then.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	took  func()
+	begun bool
+}
+
+func (r *recorder) begin(status int) {
+	if !r.begun && status/100 == 2 {
+		r.took()
+	}
+	r.begun = true
 }
 
 func (r *recorder) WriteHeader(status int) {
-	r.status = status
+	r.begin(status)
 	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.begin(http.StatusOK)
+	return r.ResponseWriter.Write(p)
 }
 
 func (r *recorder) Flush() { r.ResponseWriter.(http.Flusher).Flush() }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"freeim/scripts/engine/texts"
 )
 
@@ -35,8 +37,8 @@ func TestStateIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.local.cache.CleanUp()
-	if got := s.local.cache.WeightedSize(); got > (2 << 20) {
+	inside(s.local.cache).CleanUp()
+	if got := inside(s.local.cache).WeightedSize(); got > (2 << 20) {
 		t.Errorf("got %d octets, want at most %d", got, (2 << 20))
 	}
 	if got, ok, _ := s.KV.Get(ctx, "used"); !ok || got != fmt.Sprint(4*(2<<20)/maxValue) {
@@ -57,21 +59,21 @@ func TestStateIsBounded(t *testing.T) {
 		s.alike(k, "short", 1, &c, now)
 		s.alike(k, strings.Repeat("好", saidLetters), 1, &c, now)
 	}
-	s.rates.CleanUp()
-	s.windows.CleanUp()
-	s.sets.CleanUp()
-	s.said.CleanUp()
-	if got := s.sets.WeightedSize(); got > 2<<20 {
+	inside(s.rates).CleanUp()
+	inside(s.windows).CleanUp()
+	inside(s.sets).CleanUp()
+	inside(s.said).CleanUp()
+	if got := inside(s.sets).WeightedSize(); got > 2<<20 {
 		t.Errorf("got %d octets of sets, want at most %d", got, 2<<20)
 	}
-	said := int64(0)
-	for _, one := range s.said.All() {
-		said += int64(len(one.looks))
+	octets := int64(0)
+	for _, one := range s.said.(*otter.Cache[windowKey, *said]).All() {
+		octets += int64(len(one.looks))
 	}
-	if said == 0 || said > 2<<20 {
-		t.Errorf("got %d octets of texts, want at most %d", said, 2<<20)
+	if octets == 0 || octets > 2<<20 {
+		t.Errorf("got %d octets of texts, want at most %d", octets, 2<<20)
 	}
-	for name, got := range map[string]int{"rates": s.rates.EstimatedSize(), "windows": s.windows.EstimatedSize()} {
+	for name, got := range map[string]int{"rates": inside(s.rates).EstimatedSize(), "windows": inside(s.windows).EstimatedSize()} {
 		if got > 1000 {
 			t.Errorf("got %d %s, want at most %d", got, name, 1000)
 		}
@@ -94,15 +96,15 @@ func TestStateIsBoundedWhileManyWrite(t *testing.T) {
 		size  func() int
 		most  int
 	}{
-		"rates":   {func(key string) { s.rate(rateKey{key, 1, maxTTL}, time.Now().UnixNano()) }, s.rates.EstimatedSize, keys},
-		"windows": {func(key string) { s.count(windowKey{key, maxTTL}, 1, time.Now().UnixNano()) }, s.windows.EstimatedSize, keys},
-		"sets":    {func(key string) { s.uniq(windowKey{key, maxTTL}, "x", time.Now().UnixNano()) }, s.sets.EstimatedSize, octets / kvOverhead},
-		"said":    {func(key string) { s.alike(windowKey{key, maxTTL}, "x", 1, nil, time.Now().UnixNano()) }, s.said.EstimatedSize, octets / (saidRoom + kvOverhead)},
+		"rates":   {func(key string) { s.rate(rateKey{key, 1, maxTTL}, time.Now().UnixNano()) }, inside(s.rates).EstimatedSize, keys},
+		"windows": {func(key string) { s.count(windowKey{key, maxTTL}, 1, time.Now().UnixNano()) }, inside(s.windows).EstimatedSize, keys},
+		"sets":    {func(key string) { s.uniq(windowKey{key, maxTTL}, "x", time.Now().UnixNano()) }, inside(s.sets).EstimatedSize, octets / kvOverhead},
+		"said":    {func(key string) { s.alike(windowKey{key, maxTTL}, "x", 1, nil, time.Now().UnixNano()) }, inside(s.said).EstimatedSize, octets / (saidRoom + kvOverhead)},
 		"values": {func(key string) {
 			if err := s.KV.Set(context.Background(), key, value, maxTTL); err != nil {
 				t.Error(err)
 			}
-		}, s.local.cache.EstimatedSize, octets / 1024},
+		}, inside(s.local.cache).EstimatedSize, octets / 1024},
 	} {
 		var all sync.WaitGroup
 		for p := range people {
@@ -138,12 +140,12 @@ func TestStateExpires(t *testing.T) {
 		}
 	}
 	now = now.Add(time.Minute)
-	s.rates.CleanUp()
-	s.windows.CleanUp()
-	s.sets.CleanUp()
-	s.said.CleanUp()
-	s.local.cache.CleanUp()
-	if n := s.rates.EstimatedSize() + s.windows.EstimatedSize() + s.sets.EstimatedSize() + s.said.EstimatedSize() + s.local.cache.EstimatedSize(); n != 0 {
+	inside(s.rates).CleanUp()
+	inside(s.windows).CleanUp()
+	inside(s.sets).CleanUp()
+	inside(s.said).CleanUp()
+	inside(s.local.cache).CleanUp()
+	if n := inside(s.rates).EstimatedSize() + inside(s.windows).EstimatedSize() + inside(s.sets).EstimatedSize() + inside(s.said).EstimatedSize() + inside(s.local.cache).EstimatedSize(); n != 0 {
 		t.Errorf("got %d entries, want none", n)
 	}
 }
@@ -167,18 +169,18 @@ func TestRatesLeaveWhenFull(t *testing.T) {
 		t.Fatalf("took %d, %d, %d", a, b, c)
 	}
 	now = begun.Add(time.Hour)
-	s.rates.CleanUp()
-	if _, there := s.rates.GetEntryQuietly(once); there {
+	inside(s.rates).CleanUp()
+	if _, there := s.rates.(*otter.Cache[rateKey, *refill]).GetEntryQuietly(once); there {
 		t.Error("a rate of which one turn was taken is kept after it is full")
 	}
 	now = begun.Add(23 * time.Hour)
-	s.rates.CleanUp()
+	inside(s.rates).CleanUp()
 	if a, b := take(spent, 200), take(single, 1); a != 95 || b != 0 {
 		t.Errorf("after 23 hours took %d of 95, and %d of none", a, b)
 	}
 	now = begun.Add(2*day + time.Minute)
-	s.rates.CleanUp()
-	if n := s.rates.EstimatedSize(); n != 0 {
+	inside(s.rates).CleanUp()
+	if n := inside(s.rates).EstimatedSize(); n != 0 {
 		t.Errorf("got %d rates, want none", n)
 	}
 }
@@ -235,4 +237,17 @@ func TestCompared(t *testing.T) {
 			t.Errorf("of %.20q: got %.40q, want %.40q", row.text, got, row.want)
 		}
 	}
+}
+
+// inside is what tests ask of a cache beside what it is used for.
+func inside(cache any) interface {
+	CleanUp()
+	EstimatedSize() int
+	WeightedSize() uint64
+} {
+	return cache.(interface {
+		CleanUp()
+		EstimatedSize() int
+		WeightedSize() uint64
+	})
 }

@@ -2,18 +2,23 @@
 # "make test" says what else it would like and what it skips without.
 
 GO ?= go
-export GOFLAGS := -mod=readonly $(GOFLAGS)
+# pebblegozstd: Pebble's zstd in Go. It is not used, and in C takes longer to build than anything else.
+export GOFLAGS := -mod=readonly -tags=pebblegozstd $(GOFLAGS)
 # How many packages are tested at once, and tests in one: most wait, for a disk, a database or a deadline. Under the race detector they compute.
 BESIDE := -p 3 -parallel 4
 
 # The packages whose tests start whole servers or a browser; the race detector
 # watches all others.
 WHOLE := ./bench ./bench/e2e/... ./edge/web/... ./core/command
+WATCHED = $(shell $(GO) list ./... | grep -vxF "$$($(GO) list $(WHOLE))")
+CGO = $(filter 1,$(shell $(GO) env CGO_ENABLED))
+# Pointers of SQLite's, which is C that was translated, are not checked: that takes a fifth of the time.
+RACE = $(if $(CGO),$(GO) test -vet=off -parallel 4 -race -gcflags='modernc.org/...=-d=checkptr=0' -short,@echo "SKIPPED: race detector: it needs a C compiler"; true)
 # In the order of their imports.
 PROTOS := wire account chat room social group moment file core
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test vet unit production race check format generated gen fuzz bench benchmarks
+.PHONY: help run cluster test vet unit production race watched check format generated gen fuzz bench benchmarks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,23 +35,25 @@ cluster: ## start 2 edges and 2 cores over MariaDB, a Redis Cluster and etcd, al
 
 test: ## run every test: vet, unit, scenarios, browser, production stores, race detector
 	@.ci/tools
-	$(MAKE) --no-print-directory --keep-going vet unit production race
+	@failed=; for step in vet '-j 2 unit watched' production race; do \
+		$(MAKE) --no-print-directory --keep-going $$step || failed="$$failed $$step,"; \
+	done; test -z "$$failed" || { echo "failed:$$failed see above"; exit 1; }
 
 vet:
 	$(GO) vet ./...
 
 unit: ## run every test once, without the race detector
-	$(GO) test $(BESIDE) -timeout 15m ./...
+	$(GO) test -vet=off $(BESIDE) -timeout 15m ./...
 
 production: ## run the plugins' tests on MySQL and Redis, which they start
-	FREEIM_TEST_STORES=production $(GO) test $(BESIDE) -timeout 9m ./plugins/... ./core/plugin/...
+	FREEIM_TEST_STORES=production $(GO) test -vet=off $(BESIDE) -timeout 9m ./plugins/... ./core/plugin/...
 
-# Pointers of SQLite's, which is C that was translated, are not checked: that takes a fifth of the time.
 race: ## run the unit tests under the race detector
-	@if $(GO) env CGO_ENABLED | grep -q 1; then \
-		packages=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(WHOLE))") && \
-		set -x && $(GO) test -parallel 4 -race -gcflags='modernc.org/...=-d=checkptr=0' -short -timeout 12m $$packages; \
-	else echo "SKIPPED: race detector: it needs a C compiler"; fi
+	$(RACE) -timeout 12m $(WATCHED)
+
+# Builds what race runs, beside tests that wait, of processor time that they leave.
+watched:
+	@$(if $(CGO),nice -n 19) $(RACE) -run '^$$' $(WATCHED) >/dev/null || true # race will say why
 
 check: format vet generated ## check format, vet, modern Go, generated code and the repository's rules
 	$(GO) fix -diff ./...

@@ -122,8 +122,8 @@ func (s *Store) Positions(ctx context.Context, c im.ConversationID, people []im.
 }
 
 // Receipts implements timeline.Store.
-func (s *Store) Receipts(ctx context.Context, user im.UserID, since int64) (
-	rs []timeline.Receipt, head int64, err error) {
+func (s *Store) Receipts(ctx context.Context, user im.UserID, since int64, limit int) (
+	rs []timeline.Receipt, next int64, more bool, err error) {
 	err = s.read(ctx, func(v *view) error {
 		return scan(v, userPrefix(nil, kindReceipt, user), func(iter *db.Iterator, prefix []byte) error {
 			for ok := seekAfter(iter, prefix, since); ok; ok = iter.Next() {
@@ -131,14 +131,18 @@ func (s *Store) Receipts(ctx context.Context, user im.UserID, since int64) (
 				if err != nil {
 					return err
 				}
+				if more = len(rs) == limit; more {
+					return nil
+				}
 				rs = append(rs, timeline.Receipt(f))
+				next = seqOf(iter.Key())
 			}
-			head = last(iter)
+			next = last(iter)
 			return nil
 		})
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("receipts for %d: %w", user, err)
+		return nil, 0, false, fmt.Errorf("receipts for %d: %w", user, err)
 	}
-	return rs, head, nil
+	return rs, next, more, nil
 }

@@ -192,7 +192,7 @@ func checkInbox(t *testing.T, s *Store, user im.UserID) int {
 // checkReceipts checks that person 2 has one receipt for each position.
 func checkReceipts(t *testing.T, s *Store) {
 	t.Helper()
-	rs, _, err := s.Receipts(t.Context(), 2, 0)
+	rs, _, _, err := s.Receipts(t.Context(), 2, 0, 10_000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -279,7 +279,7 @@ func TestReceiptsOverFlushed(t *testing.T) {
 			t.Errorf("receipt %d: moved %t, %v", i, a.moved, err)
 		}
 	}
-	if rs, _, err := s.Receipts(t.Context(), 1, 0); err != nil || len(rs) != 1 || rs[0].Seq != 2 {
+	if rs, _, _, err := s.Receipts(t.Context(), 1, 0, 10_000); err != nil || len(rs) != 1 || rs[0].Seq != 2 {
 		t.Errorf("receipts %v, %v, want that of 2 alone", rs, err)
 	}
 }

@@ -145,9 +145,9 @@ func (w watched) Positions(ctx context.Context, c im.ConversationID, people []im
 }
 
 // Receipts implements timeline.Store.
-func (w watched) Receipts(ctx context.Context, user im.UserID, since int64) ([]timeline.Receipt, int64, error) {
+func (w watched) Receipts(ctx context.Context, user im.UserID, since int64, limit int) ([]timeline.Receipt, int64, bool, error) {
 	ctx, s := span(ctx, "timeline.receipts")
-	rs, head, err := w.Store.Receipts(ctx, user, since)
+	rs, next, more, err := w.Store.Receipts(ctx, user, since, limit)
 	w.done("receipts", s, err)
-	return rs, head, err
+	return rs, next, more, err
 }

@@ -99,29 +99,39 @@ func (r *Record) Positions(ctx context.Context, c im.ConversationID, people []im
 
 // Receipts implements timeline.Store. The cursor is read first: a receipt that
 // moves meanwhile comes with the next one.
-func (r *Record) Receipts(ctx context.Context, user im.UserID, since int64) (
-	rs []timeline.Receipt, head int64, err error) {
+func (r *Record) Receipts(ctx context.Context, user im.UserID, since int64, limit int) (
+	rs []timeline.Receipt, next int64, more bool, err error) {
 	l := &lookup{people: []im.UserID{user}}
 	if err := r.ask(ctx, l); err != nil {
-		return nil, 0, fmt.Errorf("receipts for %d: %w", user, err)
+		return nil, 0, false, fmt.Errorf("receipts for %d: %w", user, err)
 	}
-	if head = l.heads[0].receipt; since >= head {
-		return nil, head, nil
+	head := l.heads[0].receipt
+	if since >= head {
+		return nil, head, false, nil
 	}
 	var s script
-	s.raw("SELECT conversation, holder, seq FROM record_receipts FORCE INDEX (cursors) WHERE person = ")
+	s.raw("SELECT conversation, holder, seq, receipt_seq FROM record_receipts FORCE INDEX (cursors) WHERE person = ")
 	s.int(int64(user))
 	s.raw(" AND receipt_seq > ")
 	s.int(since)
 	s.raw(" AND receipt_seq <= ")
 	s.int(head)
-	s.statement(" ORDER BY receipt_seq", func(row []driver.Value) error {
+	s.raw(" ORDER BY receipt_seq LIMIT ")
+	s.int(int64(limit) + 1)
+	s.statement("", func(row []driver.Value) error {
+		if more = len(rs) == limit; more {
+			return nil
+		}
 		c := columns{row: row}
 		rs = append(rs, timeline.Receipt{Conversation: im.ConversationID(c.name()), By: im.UserID(c.int()), Seq: c.int()})
+		next = c.int()
 		return c.end()
 	})
 	if err := r.query(ctx, &s); err != nil {
-		return nil, 0, fmt.Errorf("receipts for %d: %w", user, err)
+		return nil, 0, false, fmt.Errorf("receipts for %d: %w", user, err)
 	}
-	return rs, head, nil
+	if !more {
+		next = head
+	}
+	return rs, next, more, nil
 }

@@ -214,7 +214,7 @@ func checkReceipts(t *testing.T, r *sql.Record) {
 	}
 	of := map[holder]int64{}
 	for user := range im.UserID(crowd) {
-		rs, head, err := r.Receipts(t.Context(), user+1, 0)
+		rs, head, _, err := r.Receipts(t.Context(), user+1, 0, 10_000)
 		if err != nil || head < int64(len(rs)) || len(rs) == 0 {
 			t.Fatalf("receipts of %d: %d, head %d, %v", user+1, len(rs), head, err)
 		}

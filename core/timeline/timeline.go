@@ -162,8 +162,9 @@ type Store interface {
 	Positions(ctx context.Context, c im.ConversationID, people []im.UserID) ([]int64, error)
 
 	// Receipts gives the receipts filed for user that changed after the cursor
-	// since, the latest of each conversation and person, and the new cursor.
-	Receipts(ctx context.Context, user im.UserID, since int64) (rs []Receipt, head int64, err error)
+	// since, the latest of each conversation and person, in the order in which they
+	// changed; at most limit, which is at least 1; more: there are others behind next.
+	Receipts(ctx context.Context, user im.UserID, since int64, limit int) (rs []Receipt, next int64, more bool, err error)
 
 	// Epoch names this store's life: it changes when the store was reset or
 	// restored, and then every cursor is void.

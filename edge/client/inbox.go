@@ -219,7 +219,14 @@ func (s *Session) synced(rep *chatpb.SyncReply, err error) {
 	}
 	switch {
 	case !rep.HasMore:
+		told := in.receipts
 		s.receiptsSynced(rep)
+		if rep.MoreReceipts {
+			in.behind = true
+			if in.receipts == told { // as below
+				in.syncAt = time.Now().Add(syncRetry)
+			}
+		}
 	case in.head == before: // nothing new, and yet more: do not ask in a circle
 		in.behind, in.syncAt = true, time.Now().Add(syncRetry)
 	default:

@@ -99,6 +99,22 @@ func TestReceipts(t *testing.T) {
 			p.Push(idl.ActionSync, new(chatpb.SyncPush))
 			p.AnswerSync("e1", &chatpb.SyncReply{Receipts: []*chatpb.Receipt{receipt(bob, 3)}, ReceiptsHead: 1})
 		}, client.Delivered},
+		{"with the second answer of a sync", func(p *clienttest.Peer, answer func()) {
+			answer()
+			p.Push(idl.ActionSync, new(chatpb.SyncPush))
+			p.AnswerSync("e1", &chatpb.SyncReply{Receipts: []*chatpb.Receipt{{ConversationId: "c_1_9", UserId: 9, Seq: 1}}, ReceiptsHead: 7, MoreReceipts: true})
+			if asked := p.AnswerSync("e1", &chatpb.SyncReply{Receipts: []*chatpb.Receipt{receipt(bob, 3)}, ReceiptsHead: 8}); asked.ReceiptsAfter != 7 {
+				t.Errorf("asked for receipts after %d", asked.ReceiptsAfter)
+			}
+		}, client.Delivered},
+		{"read", func(p *clienttest.Peer, answer func()) {
+			answer()
+			p.Push(idl.ActionRead, &chatpb.Read{ConversationId: chat, UserId: bob, Seq: 3})
+		}, client.Delivered},
+		{"read by me", func(p *clienttest.Peer, answer func()) {
+			answer()
+			p.Push(idl.ActionRead, &chatpb.Read{ConversationId: chat, UserId: me, Seq: 3})
+		}, client.Committed},
 		{"beyond it", func(p *clienttest.Peer, answer func()) {
 			answer()
 			p.Push(idl.ActionMessageAck, receipt(bob, 9))

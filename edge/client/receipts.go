@@ -18,18 +18,26 @@ func (s *Session) readPushed(r *chatpb.Read) {
 		s.inbox.behind = true
 		return
 	}
+	s.read(r)
+}
+
+// read takes a position up to where somebody has read: whoever is not this person has received it too.
+func (s *Session) read(r *chatpb.Read) {
+	if r.UserId != s.inbox.user {
+		s.outbox.delivered(r.ConversationId, r.Seq)
+	}
 	s.events.addRead(r)
 }
 
-// receiptsSynced takes the receipts of a last page, all of them: the answer's
-// size bounds them. Their cursor is stored when they were told.
+// receiptsSynced takes the receipts of a last page, all of them: the server
+// bounds them. Their cursor is stored when they were told.
 func (s *Session) receiptsSynced(rep *chatpb.SyncReply) {
 	in := &s.inbox
 	for _, r := range rep.Receipts {
 		s.received(r)
 	}
 	for _, r := range rep.Reads {
-		s.events.addRead(r)
+		s.read(r)
 	}
 	in.receipts = rep.ReceiptsHead
 	s.events.add(&event{kind: receiptsEvent, epoch: in.epoch, user: in.user, head: in.receipts})

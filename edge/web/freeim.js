@@ -2253,7 +2253,7 @@ export class Client extends EventTarget {
   #takePush({ action, body }) {
     if (action === Action.MESSAGE) this.#takeEntries(this.#inbox.push({ inbox_seq: 0, ...body, message: whole(body.message) }));
     else if (action === Action.MESSAGE_ACK) this.#takeReceipt(body);
-    else if (action === Action.READ) this.#emit('read', { conversation_id: '', user_id: 0, seq: 0, ...body });
+    else if (action === Action.READ) this.#takeRead({ conversation_id: '', user_id: 0, seq: 0, ...body });
     else if (action === Action.PRESENCE) this.#emit('presence', { states: (body.states ?? []).map(wholePresence) });
     else if (action === Action.TYPING) this.#emit('typing', { conversation_id: '', user_id: 0, stopped: false, ...body });
     else if (action === Action.HELD) this.#takeHeld(body);
@@ -2306,11 +2306,12 @@ export class Client extends EventTarget {
     this.#takeEntries(this.#inbox.page(entries, { asked, last: !reply.has_more }));
     if (this.#inbox.gap && !reply.has_more) this.#mendSoon();
     for (const receipt of reply.receipts ?? []) this.#takeReceipt(receipt);
-    for (const read of reply.reads ?? []) this.#emit('read', read);
+    for (const read of reply.reads ?? []) this.#takeRead(read);
+    const others = reply.more_receipts && reply.receipts_head !== receiptsHead;
     if (reply.receipts_head) this.#inbox.receiptsHead = reply.receipts_head;
     this.#dirty = true;
     this.#settle();
-    return Boolean(reply.has_more) && entries.length > 0;
+    return reply.has_more ? entries.length > 0 : Boolean(others);
   }
 
   /** After an error on a live link: waits as told, or says what nobody else will. */
@@ -2357,9 +2358,14 @@ export class Client extends EventTarget {
     this.#deliverUpTo(conversation_id);
   }
 
-  #deliverUpTo(conversationId) {
+  /** Whoever has read it, and is not this person, has received it too. */
+  #takeRead(read) {
+    if (read.user_id !== this.#me.user_id) this.#deliverUpTo(read.conversation_id, read.seq);
+    this.#emit('read', read);
+  }
+
+  #deliverUpTo(conversationId, seq = this.deliveredSeq(conversationId)) {
     const waiting = this.#undelivered.get(conversationId) ?? [];
-    const seq = this.deliveredSeq(conversationId);
     this.#undelivered.set(conversationId, waiting.filter((out) => out.message.seq > seq));
     for (const out of waiting.filter((o) => o.message.seq <= seq)) {
       deliver(out);

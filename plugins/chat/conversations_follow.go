@@ -95,9 +95,9 @@ func (p *Chat) followInbox(ctx context.Context, u im.UserID) error {
 	}
 }
 
-// followSome takes one step; more says that another is to follow.
-func (p *Chat) followSome(ctx context.Context, u im.UserID, at followed) (more bool, err error) {
-	moved, head, err := p.timelines.Receipts(ctx, u, at.receipts)
+// followSome takes one step; again says that another is to follow.
+func (p *Chat) followSome(ctx context.Context, u im.UserID, at followed) (again bool, err error) {
+	moved, read, more, err := p.timelines.Receipts(ctx, u, at.receipts, followBatch)
 	if err != nil {
 		return false, err
 	}
@@ -105,7 +105,7 @@ func (p *Chat) followSome(ctx context.Context, u im.UserID, at followed) (more b
 	if err != nil {
 		return false, err
 	}
-	to := followed{epoch: at.epoch, inbox: at.inbox, receipts: max(head, at.receipts)}
+	to := followed{epoch: at.epoch, inbox: at.inbox, receipts: max(read, at.receipts)}
 	if n := len(page.Items); n > 0 {
 		to.inbox = page.Items[n-1].InboxSeq
 	}
@@ -126,7 +126,7 @@ func (p *Chat) followSome(ctx context.Context, u im.UserID, at followed) (more b
 		}
 		return p.take(ctx, tx, u, news)
 	})
-	return !mine || page.HasMore, err
+	return !mine || page.HasMore || more, err
 }
 
 // news is what came of one conversation.

@@ -240,7 +240,7 @@ func TestOwnedAck(t *testing.T) {
 	if got := alices.Pushes(); len(got) != 0 {
 		t.Errorf("an ack pushed %v", got)
 	}
-	moved, _, err := h.Timelines().Receipts(t.Context(), alice, 0)
+	moved, _, _, err := h.Timelines().Receipts(t.Context(), alice, 0, 10_000)
 	if err != nil || len(moved) != 0 {
 		t.Errorf("an ack filed %v, %v", moved, err)
 	}

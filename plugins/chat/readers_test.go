@@ -174,7 +174,7 @@ func TestTypingIsNotStored(t *testing.T) {
 		for _, s := range []*plugintest.Session{a, b} {
 			user := s.Identity().User
 			note(h.Timelines().Inbox(t.Context(), user, 0, 100))
-			rs, head, err := h.Timelines().Receipts(t.Context(), user, 0)
+			rs, head, _, err := h.Timelines().Receipts(t.Context(), user, 0, 10_000)
 			note([]any{rs, head}, err)
 			var list chatpb.ListConversationsReply
 			note(&list, s.Call(idl.ActionListConversations, &chatpb.ListConversationsRequest{Hidden: true}, &list))

@@ -13,6 +13,8 @@ import (
 const (
 	usualSync = 100 // entries in a page that names no limit
 	mostSync  = 500
+
+	mostReceipts = 1000 // in an answer: some 100 KiB in JSON, beside the entries
 )
 
 // sync gives a device what its inbox holds after its cursor. An answer is never
@@ -106,17 +108,17 @@ func (p *Chat) fill(ctx context.Context, user im.UserID, rep *chatpb.SyncReply, 
 	return nil
 }
 
-// receipts adds the delivered and the read positions that moved since the device last asked.
+// receipts adds the delivered and the read positions that moved since the device last asked, the oldest first.
 func (p *Chat) receipts(ctx context.Context, user im.UserID, req *chatpb.SyncRequest, rep *chatpb.SyncReply) error {
 	since := req.ReceiptsAfter
 	if rep.Restarted || since < 0 {
 		since = 0
 	}
-	moved, head, err := p.timelines.Receipts(ctx, user, since)
+	moved, next, more, err := p.timelines.Receipts(ctx, user, since, mostReceipts)
 	if err != nil {
 		return plugin.Stored(ctx, err)
 	}
-	rep.ReceiptsHead = head
+	rep.ReceiptsHead, rep.MoreReceipts = next, more
 	for _, r := range moved {
 		if read, is := readOf(r); is {
 			rep.Reads = append(rep.Reads, read)

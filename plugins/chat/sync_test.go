@@ -244,6 +244,39 @@ func TestAckTellsTheSender(t *testing.T) {
 	}
 }
 
+// Who was away has more receipts than an answer holds: they come in answers that say so, all of them.
+func TestSyncOfManyReceipts(t *testing.T) {
+	h := start(t, nil)
+	phone := h.As(alice, "phone", idl.CodecJSON)
+	rep := send(t, phone, bob, "m1", "one")
+	const people = 2100
+	for i := range people {
+		r := timeline.Receipt{Conversation: im.ConversationID(rep.ConversationId), By: im.UserID(10_000 + i), Seq: 1}
+		if _, err := h.Timelines().Acknowledge(t.Context(), r, []im.UserID{alice}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := map[int64]bool{}
+	var sizes []int
+	for req := (&chatpb.SyncRequest{}); ; {
+		page := synced(t, phone, req)
+		for _, r := range page.Receipts {
+			told[r.UserId] = true
+		}
+		sizes = append(sizes, len(page.Receipts))
+		if page.HasMore {
+			t.Error("it says that there are more entries")
+		}
+		if !page.MoreReceipts {
+			break
+		}
+		req = &chatpb.SyncRequest{AfterSeq: page.Head, Epoch: page.Epoch, ReceiptsAfter: page.ReceiptsHead}
+	}
+	if len(told) != people || !slices.Equal(sizes, []int{1000, 1000, 100}) {
+		t.Errorf("told of %d people in answers of %d", len(told), sizes)
+	}
+}
+
 func receipts(t *testing.T, s *plugintest.Session) (out []*chatpb.Receipt) {
 	t.Helper()
 	for _, p := range s.Pushes() {

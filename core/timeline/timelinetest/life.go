@@ -49,7 +49,7 @@ func calls(s timeline.Store, ctx context.Context) map[string]func() error {
 			return err
 		},
 		"Receipts": func() error {
-			_, _, err := s.Receipts(ctx, alice, 0)
+			_, _, _, err := s.Receipts(ctx, alice, 0, 10)
 			return err
 		},
 	}

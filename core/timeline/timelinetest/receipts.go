@@ -84,6 +84,43 @@ func testReceiptsAudience(t *testing.T, open Open) {
 	wantReceipts(t, "carol's own", rs)
 }
 
+// testReceiptsPages reads more receipts than an answer may hold, some of which move
+// meanwhile: every one comes, and none that did not move comes twice.
+func testReceiptsPages(t *testing.T, open Open) {
+	c := start(t, open)
+	const people = 25
+	by := func(i int) im.UserID { return im.UserID(1000 + i) }
+	for i := range people {
+		c.acknowledge(group, by(i), 1, alice)
+	}
+	var pages []int
+	var order []im.UserID
+	got := map[im.UserID]int64{}
+	for since, more := int64(0), true; more; {
+		rs, next, others, err := c.store.Receipts(c.ctx, alice, since, 10)
+		if err != nil || next <= since {
+			t.Fatalf("after %d: cursor %d, error %v", since, next, err)
+		}
+		for _, r := range rs {
+			order = append(order, r.By)
+			got[r.By] = r.Seq
+		}
+		pages, since, more = append(pages, len(rs)), next, others
+		if len(pages) == 1 {
+			c.acknowledge(group, by(0), 2, alice)  // was told, and is told again
+			c.acknowledge(group, by(24), 2, alice) // is told once
+		}
+	}
+	wantSlice(t, "pages", pages, 10, 10, 6)
+	wantEqual(t, "people told of", len(got), people)
+	wantSlice(t, "the last", order[24:], by(0), by(24))
+	wantSlice(t, "their positions", []int64{got[by(0)], got[by(24)], got[by(23)]}, 2, 2, 1)
+	rs, _, more, err := c.store.Receipts(c.ctx, alice, 0, people)
+	if len(rs) != people || more || err != nil {
+		t.Errorf("as many as there are: got %d, more: %v, error %v", len(rs), more, err)
+	}
+}
+
 func testReceiptsRestart(t *testing.T, open Open) {
 	c := start(t, open)
 	c.acknowledge(chat, bob, 3, alice)

@@ -61,6 +61,7 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 		{"positions are where people are", testPositions},
 		{"receipts are the latest, behind a moving cursor", testReceipts},
 		{"receipts are each audience's own", testReceiptsAudience},
+		{"receipts come in pages", testReceiptsPages},
 		{"receipts survive a restart", testReceiptsRestart},
 		{"a race of acknowledgements ends at the highest", testAcknowledgeRace},
 		{"everything survives a restart", testRestart},
@@ -228,11 +229,11 @@ func (c *client) positions(id im.ConversationID, people ...im.UserID) []int64 {
 
 func (c *client) receipts(user im.UserID, since int64) ([]timeline.Receipt, int64) {
 	c.t.Helper()
-	rs, head, err := c.store.Receipts(c.ctx, user, since)
-	if err != nil {
-		c.t.Errorf("Receipts(%d, %d): %v", user, since, err)
+	rs, next, more, err := c.store.Receipts(c.ctx, user, since, 1000)
+	if err != nil || more {
+		c.t.Errorf("Receipts(%d, %d): %v, more: %v", user, since, err, more)
 	}
-	return rs, head
+	return rs, next
 }
 
 // wholeLog reads a log in pages of a few, and checks what every page must say.

@@ -223,8 +223,10 @@ func (s *fakeSession) sync(r *chatpb.SyncRequest) (*chatpb.SyncReply, *wirepb.Er
 	last := min(after+limit, rep.Head)
 	rep.Entries = b.entries[after:last]
 	if rep.HasMore = last < rep.Head; !rep.HasMore {
-		rep.ReceiptsHead = int64(len(b.receipts))
-		rep.Receipts = b.receipts[min(receipts, rep.ReceiptsHead):]
+		all := int64(len(b.receipts))
+		first := min(receipts, all)
+		rep.ReceiptsHead = min(first+int64(f.opts.Page), all)
+		rep.Receipts, rep.MoreReceipts = b.receipts[first:rep.ReceiptsHead], rep.ReceiptsHead < all
 	}
 	return rep, nil
 }

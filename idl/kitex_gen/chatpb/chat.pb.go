@@ -1742,10 +1742,11 @@ type SyncReply struct {
 	Head         int64         `protobuf:"varint,3,opt,name=head" json:"head,omitempty"`         // the newest inbox_seq
 	Floor        int64         `protobuf:"varint,4,opt,name=floor" json:"floor,omitempty"`       // the oldest inbox_seq still kept; 1 when nothing was trimmed
 	Epoch        string        `protobuf:"bytes,5,opt,name=epoch" json:"epoch,omitempty"`
-	Restarted    bool          `protobuf:"varint,6,opt,name=restarted" json:"restarted,omitempty"`         // the cursor was of another epoch or below the floor: the answer starts at the floor
-	Receipts     []*Receipt    `protobuf:"bytes,7,rep,name=receipts" json:"receipts,omitempty"`            // delivered positions that moved; on the last page only
-	ReceiptsHead int64         `protobuf:"varint,8,opt,name=receipts_head" json:"receipts_head,omitempty"` // with receipts and reads: the cursor for the next sync
-	Reads        []*Read       `protobuf:"bytes,9,rep,name=reads" json:"reads,omitempty"`                  // read positions that moved, of one's own and of peers; as receipts
+	Restarted    bool          `protobuf:"varint,6,opt,name=restarted" json:"restarted,omitempty"`          // the cursor was of another epoch or below the floor: the answer starts at the floor
+	Receipts     []*Receipt    `protobuf:"bytes,7,rep,name=receipts" json:"receipts,omitempty"`             // delivered positions that moved; on the last page only
+	ReceiptsHead int64         `protobuf:"varint,8,opt,name=receipts_head" json:"receipts_head,omitempty"`  // with receipts and reads: the cursor for the next sync
+	Reads        []*Read       `protobuf:"bytes,9,rep,name=reads" json:"reads,omitempty"`                   // read positions that moved, of one's own and of peers; as receipts
+	MoreReceipts bool          `protobuf:"varint,10,opt,name=more_receipts" json:"more_receipts,omitempty"` // 1,000 receipts and reads are here and others moved: ask again with receipts_head
 }
 
 func (x *SyncReply) Reset() { *x = SyncReply{} }
@@ -1815,6 +1816,13 @@ func (x *SyncReply) GetReads() []*Read {
 		return x.Reads
 	}
 	return nil
+}
+
+func (x *SyncReply) GetMoreReceipts() bool {
+	if x != nil {
+		return x.MoreReceipts
+	}
+	return false
 }
 
 // SyncPush is the push body of action 2.

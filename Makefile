@@ -2,19 +2,19 @@
 # "make test" says what else it would like and what it skips without.
 
 GO ?= go
-# pebblegozstd: Pebble's zstd in Go. It is not used, and in C takes longer to build than anything else.
+# pebblegozstd: Pebble's zstd in Go. It is not used, and in C takes the longest of all packages to build.
 export GOFLAGS := -mod=readonly -tags=pebblegozstd $(GOFLAGS)
-# How many packages are tested at once, and tests in one: most wait, for a disk, a database or a deadline. Under the race detector they compute.
+# How many packages are tested at once, and tests in one: most wait, for a disk, a database or a deadline.
+# Under the race detector they compute: there as many packages as there are processors.
 BESIDE := -p 3 -parallel 4
 
 # The packages whose tests start whole servers or a browser; the race detector
 # watches all others.
 WHOLE := ./bench ./bench/e2e/... ./edge/web/... ./core/command
-WATCHED = $(shell $(GO) list ./... | grep -vxF "$$($(GO) list $(WHOLE))")
-CGO = $(filter 1,$(shell $(GO) env CGO_ENABLED))
+WATCHED = $$($(GO) list ./... | grep -vxF "$$($(GO) list $(WHOLE))")
 # Pointers of SQLite's, which is C that was translated, are not checked: that takes a fifth of the time. (What is not
 # instrumented at all hides from the detector the order that its atomics make, and races are found that are none.)
-RACE = $(if $(CGO),$(GO) test -vet=off -parallel 4 -race -gcflags='modernc.org/...=-d=checkptr=0' -short,@echo "SKIPPED: race detector: it needs a C compiler"; true)
+RACE := $(GO) test -vet=off -parallel 4 -race -gcflags='modernc.org/...=-d=checkptr=0' -short
 # In the order of their imports.
 PROTOS := wire account chat room social group moment file core
 
@@ -50,11 +50,12 @@ production: ## run the plugins' tests on MySQL and Redis, which they start
 	FREEIM_TEST_STORES=production $(GO) test -vet=off $(BESIDE) -timeout 9m ./plugins/... ./core/plugin/...
 
 race: ## run the unit tests under the race detector
-	$(RACE) -timeout 12m $(WATCHED)
+	@if $(GO) env CGO_ENABLED | grep -q 1; then set -x; $(RACE) -timeout 12m $(WATCHED); \
+	else echo "SKIPPED: race detector: it needs a C compiler"; fi
 
-# Builds what race runs, beside tests that wait for databases, of processor time that they leave.
+# Builds what race runs, beside tests that wait for databases, of processor time that they leave. What fails, race tells.
 watched:
-	@$(if $(CGO),nice -n 19) $(RACE) -run '^$$' $(WATCHED) >/dev/null || true # race will say why
+	@nice -n 19 $(RACE) -run '^$$' $(WATCHED) >/dev/null 2>&1 || true
 
 check: format vet generated ## check format, vet, modern Go, generated code and the repository's rules
 	$(GO) fix -diff ./...

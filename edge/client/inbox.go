@@ -217,20 +217,15 @@ func (s *Session) synced(rep *chatpb.SyncReply, err error) {
 	if len(in.ahead) > 0 {
 		in.gapSince = time.Now()
 	}
-	switch {
-	case !rep.HasMore:
-		told := in.receipts
+	told := in.receipts
+	if !rep.HasMore {
 		s.receiptsSynced(rep)
-		if rep.MoreReceipts {
-			in.behind = true
-			if in.receipts == told { // as below
-				in.syncAt = time.Now().Add(syncRetry)
-			}
-		}
-	case in.head == before: // nothing new, and yet more: do not ask in a circle
-		in.behind, in.syncAt = true, time.Now().Add(syncRetry)
-	default:
+	}
+	if rep.HasMore || rep.MoreReceipts {
 		in.behind = true
+		if in.head == before && in.receipts == told { // nothing new, and yet more: do not ask in a circle
+			in.syncAt = time.Now().Add(syncRetry)
+		}
 	}
 }
 

@@ -270,18 +270,25 @@ func TestRefusedSyncIsTriedAgain(t *testing.T) {
 // TestEmptyPagesAreNoCircle: a server that promises more and gives nothing is
 // not asked all the time.
 func TestEmptyPagesAreNoCircle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, srv, _ := opened(t, forms()[1], nil)
-		peer := srv.Accept()
-		peer.Answer(peer.Expect(idl.ActionAuth, nil), auth("e1", 1))
-		start := time.Now()
-		for range 10 {
-			peer.AnswerSync("e1", &chatpb.SyncReply{HasMore: true, Head: 1})
-		}
-		if d := time.Since(start); d < 15*time.Second {
-			t.Errorf("ten pages in %v", d)
-		}
-	})
+	for name, page := range map[string]func() *chatpb.SyncReply{
+		"entries":  func() *chatpb.SyncReply { return &chatpb.SyncReply{HasMore: true, Head: 1} },
+		"receipts": func() *chatpb.SyncReply { return &chatpb.SyncReply{MoreReceipts: true, Head: 1} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, srv, _ := opened(t, forms()[1], nil)
+				peer := srv.Accept()
+				peer.Answer(peer.Expect(idl.ActionAuth, nil), auth("e1", 1))
+				start := time.Now()
+				for range 10 {
+					peer.AnswerSync("e1", page())
+				}
+				if d := time.Since(start); d < 15*time.Second {
+					t.Errorf("ten pages in %v", d)
+				}
+			})
+		})
+	}
 }
 
 // TestHandlerUsesItsSession: a handler may send and wait for the answer.

@@ -111,6 +111,10 @@ func TestReceipts(t *testing.T) {
 			answer()
 			p.Push(idl.ActionRead, &chatpb.Read{ConversationId: chat, UserId: bob, Seq: 3})
 		}, client.Delivered},
+		{"read before the answer", func(p *clienttest.Peer, answer func()) {
+			p.Push(idl.ActionRead, &chatpb.Read{ConversationId: chat, UserId: bob, Seq: 3})
+			answer()
+		}, client.Delivered},
 		{"read by me", func(p *clienttest.Peer, answer func()) {
 			answer()
 			p.Push(idl.ActionRead, &chatpb.Read{ConversationId: chat, UserId: me, Seq: 3})

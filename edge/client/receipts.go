@@ -12,20 +12,18 @@ func (s *Session) receiptPushed(r *chatpb.Receipt) {
 	s.received(r)
 }
 
-// readPushed is receiptPushed for what somebody has read.
+// readPushed is receiptPushed for what somebody has read, which may be told as delivered too.
 func (s *Session) readPushed(r *chatpb.Read) {
-	if s.events.room() == 0 {
+	if s.events.room() < 2 {
 		s.inbox.behind = true
 		return
 	}
 	s.read(r)
 }
 
-// read takes a position up to where somebody has read: whoever is not this person has received it too.
+// read takes a position up to where somebody has read. Whoever has read it has received it too, whether he said so or not.
 func (s *Session) read(r *chatpb.Read) {
-	if r.UserId != s.inbox.user {
-		s.outbox.delivered(r.ConversationId, r.Seq)
-	}
+	s.received(&chatpb.Receipt{ConversationId: r.ConversationId, UserId: r.UserId, Seq: r.Seq})
 	s.events.addRead(r)
 }
 

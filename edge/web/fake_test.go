@@ -347,17 +347,10 @@ func (s *fakeServer) deliver(p *person, m *chatpb.Message, except *fakeConn) {
 	}
 }
 
-const fakeReceipts = 2 // in an answer
-
 func (s *fakeServer) sync(c *fakeConn, r *chatpb.SyncRequest) *chatpb.SyncReply {
 	reply := &chatpb.SyncReply{Head: int64(len(c.who.inbox)), Floor: 1, Epoch: "e1", ReceiptsHead: int64(len(s.receipts))}
 	reply.Entries = c.who.inbox[min(r.AfterSeq, reply.Head):]
-	rest := s.receipts[min(r.ReceiptsAfter, reply.ReceiptsHead):]
-	if reply.MoreReceipts = len(rest) > fakeReceipts; reply.MoreReceipts {
-		rest = rest[:fakeReceipts]
-		reply.ReceiptsHead = r.ReceiptsAfter + fakeReceipts
-	}
-	for _, receipt := range rest {
+	for _, receipt := range s.receipts[min(r.ReceiptsAfter, reply.ReceiptsHead):] {
 		if receipt.UserId != c.who.id && strings.Contains(receipt.ConversationId, fmt.Sprint(c.who.id)) {
 			reply.Receipts = append(reply.Receipts, receipt)
 		}

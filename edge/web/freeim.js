@@ -2307,11 +2307,12 @@ export class Client extends EventTarget {
     if (this.#inbox.gap && !reply.has_more) this.#mendSoon();
     for (const receipt of reply.receipts ?? []) this.#takeReceipt(receipt);
     for (const read of reply.reads ?? []) this.#takeRead(read);
-    const others = reply.more_receipts && reply.receipts_head !== receiptsHead;
+    const told = this.#inbox.receiptsHead;
     if (reply.receipts_head) this.#inbox.receiptsHead = reply.receipts_head;
     this.#dirty = true;
     this.#settle();
-    return reply.has_more ? entries.length > 0 : Boolean(others);
+    if (reply.has_more) return entries.length > 0;
+    return Boolean(reply.more_receipts) && this.#inbox.receiptsHead !== told;
   }
 
   /** After an error on a live link: waits as told, or says what nobody else will. */
@@ -2358,14 +2359,15 @@ export class Client extends EventTarget {
     this.#deliverUpTo(conversation_id);
   }
 
-  /** Whoever has read it, and is not this person, has received it too. */
+  /** Whoever has read it has received it too, whether he said so or not. */
   #takeRead(read) {
-    if (read.user_id !== this.#me.user_id) this.#deliverUpTo(read.conversation_id, read.seq);
+    this.#takeReceipt(read);
     this.#emit('read', read);
   }
 
-  #deliverUpTo(conversationId, seq = this.deliveredSeq(conversationId)) {
+  #deliverUpTo(conversationId) {
     const waiting = this.#undelivered.get(conversationId) ?? [];
+    const seq = this.deliveredSeq(conversationId);
     this.#undelivered.set(conversationId, waiting.filter((out) => out.message.seq > seq));
     for (const out of waiting.filter((o) => o.message.seq <= seq)) {
       deliver(out);

@@ -65,8 +65,8 @@ type state struct {
 }
 
 // cache is what is used of otter's. An interface, because whoever imports a package
-// with a generic type in its structs compiles all methods of that type again: with
-// the caches themselves here, half of the time it took to build freeim.
+// with a generic type in its structs compiles all methods of that type again: with the
+// caches themselves here, more than half of what freeim's own packages took to build.
 type cache[K comparable, V any] interface {
 	GetIfPresent(key K) (V, bool)
 	Set(key K, value V) (V, bool)

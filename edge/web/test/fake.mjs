@@ -74,7 +74,8 @@ export class FakeServer {
   opened = 0; // connections, ever
   logs = new Map(); // conversation ID -> messages
   inboxes = new Map(); // user ID -> entries
-  receipts = []; // {position, to, receipt}
+  receipts = []; // {position, to, receipt or read}
+  mostReceipts = 1000; // in an answer
   requests = []; // {user, action, body}, all that arrived
   rooms = new Map(); // name -> {log, members: Set of sockets, closed}
 
@@ -319,7 +320,13 @@ export class FakeServer {
     if (reply.has_more) return reply;
     const since = restarted ? 0 : receipts_after;
     const moved = this.receipts.filter(({ to, position }) => to === user_id && position > since);
-    return { ...reply, receipts: moved.map(({ receipt }) => receipt), receipts_head: this.receipts.length };
+    const given = moved.slice(0, this.mostReceipts);
+    const more_receipts = given.length < moved.length;
+    const of = (kind) => given.filter((one) => one[kind]).map((one) => one[kind]);
+    return {
+      ...reply, receipts: of('receipt'), reads: of('read'), more_receipts,
+      receipts_head: more_receipts ? given.at(-1).position : this.receipts.length,
+    };
   }
 
   #ack({ user_id }, { conversation_id, seq }) {

@@ -251,6 +251,22 @@ test('more receipts than an answer holds come with the answers behind it', async
   assert.deepEqual(asked.map(({ body }) => body.receipts_after), [0, 3, 6]);
 });
 
+test('a new epoch whose first answer ends where the old cursor was is read on', async () => {
+  const { online, server, clock, alice } = world();
+  const file = (count) => {
+    server.receipts = Array.from({ length: count }, (_, i) => (
+      { position: i + 1, to: alice.user_id, receipt: { conversation_id: `c_1_${i + 100}`, user_id: i + 100, seq: 1 } }));
+  };
+  file(3);
+  const { seen } = await online('alice');
+  await clock.until(() => seen.receipts.length === 3);
+  server.epoch = 'another';
+  file(5);
+  server.mostReceipts = 3;
+  server.push(server.sessions(alice.user_id)[0], Action.SYNC, {});
+  await clock.until(() => seen.receipts.length === 3 + 5);
+});
+
 test('a server that promises more receipts and gives none is not asked in a circle', async () => {
   const { online, server, clock } = world();
   const { seen } = await online('alice');

@@ -171,13 +171,15 @@ type traffic struct {
 
 	sent []time.Time     // by message; each before it is sent
 	took []time.Duration // by the link's goroutine, as all callbacks
+
+	refused int // likewise
 }
 
-// begin makes a measurement of b.N messages, of which the watchers are pushed each one to one of them.
-func (s *sink) begin(b *testing.B, watchers []*caller, request func(from int) *chatpb.SendRequest) *traffic {
+// begin makes a measurement of so many messages, of which the watchers are pushed each one to one of them.
+func (s *sink) begin(b *testing.B, messages int, watchers []*caller, request func(from int) *chatpb.SendRequest) *traffic {
 	s.measured++
-	t := &traffic{sink: s, b: b, number: s.measured, request: request, finished: make(chan struct{}), sent: make([]time.Time, b.N), took: make([]time.Duration, 0, b.N)}
-	t.left.Store(2 * int64(b.N))
+	t := &traffic{sink: s, b: b, number: s.measured, request: request, finished: make(chan struct{}), sent: make([]time.Time, messages), took: make([]time.Duration, 0, messages)}
+	t.left.Store(2 * int64(messages))
 	for _, w := range watchers {
 		w.pushed = t.seen
 	}
@@ -190,7 +192,7 @@ const marked = "message "
 // message is the next one of a session, if there is to be one more.
 func (t *traffic) message(from int) (call session.Call, more bool) {
 	n := t.next.Add(1) - 1
-	if n >= int64(t.b.N) {
+	if n >= int64(len(t.sent)) {
 		return call, false
 	}
 	req := t.request(from)
@@ -214,7 +216,9 @@ func (t *traffic) seen(body []byte) {
 // accepted takes an answer.
 func (t *traffic) accepted(r session.Reply) {
 	if r.Action != idl.ActionMessage {
-		t.b.Errorf("refused: %q", r.Body)
+		if t.refused++; t.refused == 1 {
+			t.b.Errorf("refused: %q", r.Body)
+		}
 		t.over() // nobody will be pushed it
 	}
 	t.over()
@@ -268,8 +272,8 @@ func (t *traffic) paced(senders, perSecond int) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	began, from := time.Now(), 0
-	for sent := 0; sent < t.b.N; <-tick.C {
-		for due := int(time.Since(began).Seconds() * float64(perSecond)); sent < min(due, t.b.N); sent++ {
+	for sent, all := 0, len(t.sent); sent < all; <-tick.C {
+		for due := int(time.Since(began).Seconds() * float64(perSecond)); sent < min(due, all); sent++ {
 			call, _ := t.message(from)
 			t.links.Call(call)
 			from = (from + 1) % senders
@@ -286,10 +290,10 @@ func (t *traffic) measure(load func()) {
 	elapsed, spent := time.Since(began), cpu()-used
 	slices.Sort(t.took)
 	ms := func(percent int) float64 { return float64(t.took[(len(t.took)-1)*percent/100].Microseconds()) / 1000 }
-	t.b.ReportMetric(float64(t.b.N)/elapsed.Seconds(), "msgs/s")
+	t.b.ReportMetric(float64(len(t.sent))/elapsed.Seconds(), "msgs/s")
 	t.b.ReportMetric(ms(50), "p50-ms")
 	t.b.ReportMetric(ms(99), "p99-ms")
-	t.b.ReportMetric(float64(spent.Nanoseconds())/1000/float64(t.b.N), "cpu-µs/msg")
+	t.b.ReportMetric(float64(spent.Nanoseconds())/1000/float64(len(t.sent)), "cpu-µs/msg")
 	for _, c := range t.sessions {
 		c.done, c.pushed = nil, nil
 	}

@@ -19,6 +19,7 @@ import (
 	"freeim/conf/tracing"
 	"freeim/core/admin"
 	"freeim/core/command"
+	"freeim/core/heap"
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/plugins"
@@ -78,6 +79,7 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, core.Close(context.WithoutCancel(ctx))) }()
+	defer heap.Floor(cfg.Core.HeapFloor)()
 	if err := core.Start(); err != nil {
 		return err
 	}

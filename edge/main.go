@@ -21,6 +21,7 @@ import (
 	"freeim/conf/tracing"
 	"freeim/core/admin"
 	"freeim/core/command"
+	"freeim/core/heap"
 	"freeim/core/plugin"
 	"freeim/core/server"
 	"freeim/edge/gateway"
@@ -122,6 +123,7 @@ func serve(ctx context.Context, cfg config, all []plugin.Plugin, log *slog.Logge
 			return err
 		}
 		defer func() { err = errors.Join(err, core.Close(last)) }()
+		defer heap.Floor(cfg.Core.HeapFloor)()
 		shown.Alive["core"], shown.Checks["core"], shown.Lesser["presence"] = core.Alive, core.Ready, core.Degraded
 		shown.Lesser["durability"] = core.Durable
 		shown.Routes["GET /backup"] = admin.Page{Handler: core.Backup(), About: "a backup of the running stores, as an archive: curl -f -o FILE"}

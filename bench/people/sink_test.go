@@ -16,6 +16,8 @@ import (
 
 	"freeim/bench/cluster"
 	"freeim/bench/people"
+	"freeim/core/heap"
+	"freeim/core/server"
 	"freeim/edge/client"
 	"freeim/edge/room"
 	"freeim/edge/rpc"
@@ -56,6 +58,7 @@ func startSink(b *testing.B, sessions int) *sink {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = c.Close(context.WithoutCancel(b.Context())) })
+	b.Cleanup(heap.Floor(server.DefaultConfig().HeapFloor))
 	s := &sink{}
 	s.links, err = rpc.New(rpc.Options{Cores: []string{c.Cores[0].Server().Addr()}, EdgeID: "sink", Epoch: time.Now().UnixMicro(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

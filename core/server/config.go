@@ -40,6 +40,9 @@ type Config struct {
 	ActionTimeout time.Duration `yaml:"action_timeout"`
 	// DrainTimeout bounds the wait for actions under way at the end. 0: 10 s.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// HeapFloor is up to how many octets the heap of the process may grow before its garbage is collected: for
+	// whoever runs the process, by core/heap. A Server leaves the collector alone. 0: as soon as it has doubled.
+	HeapFloor int64 `yaml:"heap_floor"`
 }
 
 // Rules is the section core.rules.
@@ -187,6 +190,7 @@ func DefaultConfig() Config {
 	c.Register.Etcd.Prefix = "freeim"
 	c.Redis = redis.DefaultConfig()
 	c.Rules.Record.Every = 100
+	c.HeapFloor = 512 << 20
 	c.setDefaults()
 	c.ID = "" // it depends on Listen
 	return c
@@ -217,6 +221,9 @@ func (c *Config) validate() error {
 	}
 	if c.Data == "" {
 		return fmt.Errorf("core.data is empty: name the directory of the stores")
+	}
+	if c.HeapFloor < 0 {
+		return fmt.Errorf("core.heap_floor is %d: octets, or 0", c.HeapFloor)
 	}
 	if c.MySQL.Connections < 1 {
 		return fmt.Errorf("core.mysql.connections is %d: at least 1", c.MySQL.Connections)

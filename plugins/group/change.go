@@ -179,9 +179,13 @@ func (c *change) add(users []im.UserID, invitedBy im.UserID) error {
 	if err != nil {
 		return err
 	}
+	muted, err := c.takeMutes(users)
+	if err != nil {
+		return err
+	}
 	all := make([]member, len(users))
 	for i, u := range users {
-		all[i] = member{group: c.group.id, user: u, role: grouppb.GroupRole_GROUP_ROLE_MEMBER, joinedMs: c.nowMs, afterSeq: after, invitedBy: invitedBy}
+		all[i] = member{group: c.group.id, user: u, role: grouppb.GroupRole_GROUP_ROLE_MEMBER, mutedUntilMs: muted[u], joinedMs: c.nowMs, afterSeq: after, invitedBy: invitedBy}
 	}
 	if err := addMembers(c.ctx, c.tx, all); err != nil {
 		return err
@@ -209,7 +213,7 @@ func (c *change) floor() (int64, error) {
 // remove takes members out.
 func (c *change) remove(users ...im.UserID) error {
 	c.group.members -= len(users)
-	if err := c.unfollow(users); err != nil {
+	if err := errors.Join(c.unfollow(users), c.keepMutes(users)); err != nil {
 		return err
 	}
 	return dropMembers(c.ctx, c.tx, c.group.id, users...)

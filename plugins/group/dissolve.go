@@ -35,7 +35,7 @@ func (c *change) finish(by im.UserID) error {
 		return err
 	}
 	c.event(by, "dissolved", facts{"name": c.group.name})
-	told, tables := &c.events[len(c.events)-1], []string{"group_requests", "group_bans"}
+	told, tables := &c.events[len(c.events)-1], []string{"group_requests", "group_bans", "group_mutes", "group_lives"}
 	if large { // its members go behind that event
 		told.audience = toFollowers
 		c.later = append(c.later, posted{name: endRow})

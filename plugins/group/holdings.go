@@ -115,7 +115,7 @@ func (k kept) depart(ctx context.Context, id int64, user im.UserID) error {
 // forget deletes what is left of somebody who is in no group.
 func (k kept) forget(ctx context.Context, user im.UserID) error {
 	return k.host.Tx(ctx, func(tx *sql.Tx) error {
-		for _, table := range []string{"group_requests", "group_bans"} {
+		for _, table := range []string{"group_requests", "group_bans", "group_mutes"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE user_id = ?", int64(user)); err != nil {
 				return fmt.Errorf("delete rows of groups: %w", err)
 			}

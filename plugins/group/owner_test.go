@@ -170,6 +170,63 @@ func TestMuteOfAllEnds(t *testing.T) {
 	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
 }
 
+// TestMuteOutlivesAStay: who is muted, goes and comes back is muted until the same time, and no longer; of a dissolved group nothing is kept.
+func TestMuteOutlivesAStay(t *testing.T) {
+	w := start(t)
+	id := create(t, w, bob, carol)
+	opened := updating(id, "policy")
+	opened.Policy = grouppb.GroupPolicy_GROUP_POLICY_OPEN
+	ask[grouppb.UpdateGroupReply](t, w, alice, idl.ActionUpdateGroup, opened)
+	mute := func(u im.UserID, untilMs int64) {
+		t.Helper()
+		ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: id, UserId: int64(u), UntilMs: untilMs})
+	}
+	leave := func() {
+		ask[grouppb.LeaveGroupReply](t, w, bob, idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: id})
+	}
+	removed := func() { ask[grouppb.RemoveFromGroupReply](t, w, alice, idl.ActionRemoveFromGroup, removing(id, bob)) }
+	for _, test := range []struct {
+		name  string
+		until time.Duration // of the mute; 0: there is none; -1: for good
+		goes  func()
+		away  time.Duration
+		muted bool // when he is back
+	}{
+		{"leaves and comes", time.Minute, leave, time.Second, true},
+		{"is removed and comes", -1, removed, time.Hour, true},
+		{"comes when it is over", time.Minute, leave, time.Minute, false},
+		{"was not muted", 0, leave, 0, false},
+	} {
+		until := int64(test.until)
+		if test.until > 0 {
+			until = w.Now().Add(test.until).UnixMilli()
+		}
+		mute(bob, until)
+		test.goes()
+		w.Advance(test.away)
+		w.join(t, bob, id)
+		_, err := w.send(bob, id)
+		if test.muted {
+			wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
+		} else if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		info := ask[grouppb.GroupInfoReply](t, w, bob, idl.ActionGroupInfo, &grouppb.GroupInfoRequest{GroupId: id})
+		if got := info.Group.Me.MutedUntilMs; (got != 0) != test.muted || test.muted && got != until {
+			t.Errorf("%s: muted until %d, want %d, if at all: %t", test.name, got, until, test.muted)
+		}
+		if n := w.count(t, "SELECT COUNT(*) FROM group_mutes"); n != 0 {
+			t.Errorf("%s: %d mutes are kept of who is in", test.name, n)
+		}
+	}
+	mute(bob, -1)
+	leave()
+	ask[grouppb.DissolveGroupReply](t, w, alice, idl.ActionDissolveGroup, &grouppb.DissolveGroupRequest{GroupId: id})
+	if n := w.count(t, "SELECT (SELECT COUNT(*) FROM group_mutes) + (SELECT COUNT(*) FROM group_lives)"); n != 0 {
+		t.Errorf("%d rows are kept of a dissolved group", n)
+	}
+}
+
 // TestSlowModeIsForMessagesOfMembers has neither the owner nor admins wait, nor what is no new message.
 func TestSlowModeIsForMessagesOfMembers(t *testing.T) {
 	w := start(t)

@@ -1,0 +1,52 @@
+package group
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"freeim/core/im"
+	"freeim/core/plugin"
+)
+
+// This file is how a mute outlives a stay: to leave and come back is no way out of it.
+
+const mutesOf = "SELECT user_id, until_ms FROM group_mutes WHERE group_id = ? AND user_id IN "
+
+// keepMutes notes until when those are muted who go now.
+func (c *change) keepMutes(users []im.UserID) error {
+	if len(users) == 0 {
+		return nil
+	}
+	statement := "INSERT INTO group_mutes (group_id, user_id, until_ms) SELECT group_id, user_id, muted_until_ms FROM group_members " +
+		"WHERE group_id = ? AND (muted_until_ms = ? OR muted_until_ms > ?) AND user_id IN " + plugin.Marks(len(users))
+	if _, err := c.tx.ExecContext(c.ctx, statement, withUsers([]any{c.group.id, forGood, c.nowMs}, users)...); err != nil {
+		return fmt.Errorf("keep mutes: %w", err)
+	}
+	return nil
+}
+
+// takeMutes gives, of people who come in, those who are muted still, and forgets that they were away.
+func (c *change) takeMutes(users []im.UserID) (map[im.UserID]int64, error) {
+	until := map[im.UserID]int64{}
+	all, err := list(c.ctx, c.tx, func(m *mutedAway) []any { return []any{&m.user, &m.untilMs} }, mutesOf+plugin.Marks(len(users)), withUsers([]any{c.group.id}, users)...)
+	if err != nil || len(all) == 0 {
+		return until, err
+	}
+	for _, m := range all {
+		if holds(m.untilMs, c.nowMs) {
+			until[m.user] = m.untilMs
+		}
+	}
+	return until, dropMutes(c.ctx, c.tx, c.group.id, users)
+}
+
+// mutedAway is a row of group_mutes.
+type mutedAway struct {
+	user    im.UserID
+	untilMs int64
+}
+
+func dropMutes(ctx context.Context, tx *sql.Tx, id int64, users []im.UserID) error {
+	return drop(ctx, tx, "DELETE FROM group_mutes WHERE group_id = ? AND user_id IN ", id, users)
+}

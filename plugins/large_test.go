@@ -55,6 +55,7 @@ type site struct {
 	cores []*plugintest.Host
 	store *counted
 	keeps *plugintest.Host // whose store it is, by whose clock messages are written
+	apart bool             // each core has a store of its own, over the same servers
 	group int64
 	dir   string // the directory's
 }
@@ -62,7 +63,17 @@ type site struct {
 // newSite starts cores whose groups are large with more than line members, and makes an open group.
 func newSite(t testing.TB, cores, line, people int) *site {
 	t.Helper()
-	s := &site{t: t}
+	return found(t, &site{t: t}, cores, line, people)
+}
+
+// newSiteApart is newSite with a store for each core, as cores have it in production; embedded there is one.
+func newSiteApart(t testing.TB, cores, line, people int) *site {
+	t.Helper()
+	return found(t, &site{t: t, apart: plugintest.Production()}, cores, line, people)
+}
+
+func found(t testing.TB, s *site, cores, line, people int) *site {
+	t.Helper()
 	s.dir = t.TempDir()
 	first := plugintest.New(t, plugintest.Options{Dir: s.dir})
 	s.store, s.keeps = &counted{Store: first.Timelines()}, first
@@ -81,11 +92,15 @@ func (s *site) start(cores, line, people int) {
 		users[i] = owner + im.UserID(i)
 	}
 	s.cores = nil
+	store := timeline.Store(s.store)
+	if s.apart {
+		store = nil
+	}
 	for range cores {
 		g := group.New()
 		c := g.Config().(*group.Config)
 		c.WriteDiffusion, c.MaxMembers, c.ChangesPerMinute = line, 200_000, 0
-		s.cores = append(s.cores, plugintest.New(s.t, plugintest.Options{Dir: s.dir, Timelines: s.store,
+		s.cores = append(s.cores, plugintest.New(s.t, plugintest.Options{Dir: s.dir, Timelines: store,
 			Plugins: []plugin.Plugin{chat.New(), g}, Stubs: plugintest.NewPeople(users...).Stubs()}))
 	}
 }
@@ -622,19 +637,9 @@ func TestModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	s := newSite(t, 2, line, people)
-	head := func() int64 {
-		heads, _, err := s.store.Heads(t.Context(), []im.ConversationID{s.conversation()}, nil)
-		if err != nil {
-			t.Error(err)
-			return 0
-		}
-		return heads[0]
-	}
 	stays, devices := make([][]stay, people), make([][2]*device, people)
 	for i := range people {
-		for j := range devices[i] {
-			devices[i][j] = &device{session: s.cores[j].As(owner+im.UserID(i), im.DeviceID(fmt.Sprint("device", j)), idl.CodecProtobuf)}
-		}
+		devices[i] = s.both(i)
 	}
 	stays[0] = []stay{{}}
 	var sent sync.Map // text -> who
@@ -647,20 +652,20 @@ func TestModel(t *testing.T) {
 				core := rng.IntN(2)
 				switch what := rng.IntN(10); {
 				case !in && n%3 == 0:
-					open.from = head()
+					open.from = s.head()
 					if err := s.join(core, u); err != nil {
 						t.Errorf("%d joins: %v", u, err)
 						return
 					}
-					open.to = head()
+					open.to = s.head()
 					in = true
 				case in && i > 0 && what == 0:
-					out := window{from: head()}
+					out := window{from: s.head()}
 					if err := s.as(core, u).Call(idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: s.group}, nil); err != nil {
 						t.Errorf("%d leaves: %v", u, err)
 						return
 					}
-					out.to = head()
+					out.to = s.head()
 					stays[i] = append(stays[i], stay{open, out})
 					in = false
 				case in && what < 6:

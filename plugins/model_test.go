@@ -106,6 +106,9 @@ type person struct {
 	pushed  []*chatpb.InboxEntry
 	in      bool // the group
 	banned  bool
+	role    grouppb.GroupRole
+	may     int32     // of an admin: GroupPermission bits
+	muted   bool      // in the group; it outlives a stay
 	after   int64     // what he reads of the group is behind it
 	made    time.Time // when he came: what was announced before is not for him
 	read    map[im.ConversationID]int64
@@ -123,6 +126,7 @@ type messenger struct {
 	people []*person
 	id     int64
 	group  im.ConversationID
+	rules  groupRules
 	logs   map[im.ConversationID][]*said
 	all    []*said                    // those of people
 	lives  map[im.ConversationID]bool // in which what is said disappears
@@ -178,7 +182,7 @@ func newMessenger(t *testing.T, seed uint64) *messenger {
 		t.Fatal(err)
 	}
 	m.id, m.group = rep.Group.GroupId, im.ConversationID(rep.Group.ConversationId)
-	m.people[0].in = true
+	m.people[0].in, m.people[0].role = true, grouppb.GroupRole_GROUP_ROLE_OWNER
 	if err := m.absorb(); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +213,9 @@ func (m *messenger) step() error {
 	m.host.Advance(time.Millisecond)
 	p := m.anybody()
 	var err error
-	switch n := m.rng.IntN(108); {
+	switch n := m.rng.IntN(126); {
+	case n >= 108:
+		err = m.govern(p)
 	case n >= 100:
 		err = m.announce(p)
 	case n < 30:
@@ -404,7 +410,7 @@ func (m *messenger) send(p *person) error {
 	m.did(p, "sends %q to %s, naming %v", one.first, c, one.mentions)
 	var rep chatpb.SendReply
 	err := m.any(p).Call(idl.ActionMessage, one.request(one.first), &rep)
-	if !m.within(p, c) || c == im.ToAll {
+	if !m.within(p, c) || c == im.ToAll || !m.speaks(p, c) {
 		return wants(err, idl.CodePermissionDenied)
 	}
 	if err != nil {
@@ -581,7 +587,7 @@ func (m *messenger) settle(p *person) error {
 	m.did(p, "has messages of %s disappear after %d ms", c, ms)
 	err := m.any(p).Call(idl.ActionLifetime, &chatpb.LifetimeRequest{ConversationId: string(c), LifetimeMs: &ms}, nil)
 	switch {
-	case c == im.ToAll, !m.within(p, c), c == m.group && p != m.people[0]:
+	case c == im.ToAll, !m.within(p, c), c == m.group && !p.can(grouppb.GroupPermission_GROUP_PERMISSION_SETTINGS):
 		return wants(err, idl.CodePermissionDenied)
 	case im.CodeOf(err) == idl.CodeRateLimited:
 		return nil
@@ -602,7 +608,7 @@ func (m *messenger) edit(p *person) error {
 	text := fmt.Sprint("edited ", len(m.steps))
 	m.did(p, "edits %q to %q", one.first, text)
 	codes := m.refusals(p, one)
-	if one.sender != p.user {
+	if one.sender != p.user || !m.speaks(p, one.conversation) {
 		codes = append(codes, idl.CodePermissionDenied)
 	}
 	if one.recalled {
@@ -623,7 +629,7 @@ func (m *messenger) recall(p *person) error {
 	}
 	m.did(p, "recalls %q", one.first)
 	codes := m.refusals(p, one)
-	if one.sender != p.user && (one.conversation != m.group || p != m.people[0]) {
+	if one.sender != p.user && (one.conversation != m.group || !p.above(m.person(one.sender))) {
 		codes = append(codes, idl.CodePermissionDenied)
 	}
 	err := m.any(p).Call(idl.ActionRecall, &chatpb.RecallRequest{ConversationId: string(one.conversation), Seq: one.seq, MessageId: one.id}, nil)
@@ -644,6 +650,9 @@ func (m *messenger) react(p *person) error {
 	codes := m.refusals(p, one)
 	if one.recalled {
 		codes = append(codes, idl.CodeNotFound)
+	}
+	if !remove && !m.speaks(p, one.conversation) {
+		codes = append(codes, idl.CodePermissionDenied)
 	}
 	err := m.any(p).Call(idl.ActionReact, &chatpb.ReactRequest{ConversationId: string(one.conversation), Seq: one.seq, MessageId: one.id, Reaction: kind, Remove: remove}, nil)
 	if wrong := wants(err, codes...); wrong != nil || err != nil {
@@ -742,14 +751,14 @@ func (m *messenger) join(p *person) error {
 	if p.in {
 		return nil
 	}
-	p.in = true
+	p.in, p.role = true, grouppb.GroupRole_GROUP_ROLE_MEMBER
 	var info grouppb.GroupInfoReply
 	if err := p.devices[0].Call(idl.ActionGroupInfo, &grouppb.GroupInfoRequest{GroupId: m.id}, &info); err != nil {
 		return err
 	}
 	p.after = info.Group.GetMe().GetFirstSeq() - 1
-	if p.after != 0 && p.after < head {
-		return fmt.Errorf("who comes in at %d reads from %d", head, p.after+1)
+	if want := m.rules.floor(head); p.after != want {
+		return fmt.Errorf("who comes in at %d reads from %d, want %d", head, p.after+1, want+1)
 	}
 	return nil
 }
@@ -758,30 +767,32 @@ func (m *messenger) leave(p *person) error {
 	m.did(p, "leaves")
 	err := m.any(p).Call(idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: m.id}, nil)
 	switch {
-	case p == m.people[0]:
-		return wants(err, idl.CodeConflict, idl.CodePermissionDenied, idl.CodeInvalidArgument)
+	case p.role == grouppb.GroupRole_GROUP_ROLE_OWNER:
+		return wants(err, idl.CodePermissionDenied)
 	case !p.in:
-		return wants(err, idl.CodeNotFound, idl.CodePermissionDenied)
+		return wants(err, idl.CodePermissionDenied)
 	case err == nil:
-		p.in = false
+		p.goes()
 	}
 	return err
 }
 
 // ban has the owner put somebody out for good, or let him again.
 func (m *messenger) ban(p *person) error {
-	if p == m.people[0] {
+	by := m.owner()
+	if p == by {
 		return nil
 	}
 	until := int64(0)
 	if !p.banned {
 		until = -1
 	}
-	m.did(m.people[0], "bans %d until %d", p.user-owner, until)
-	err := m.any(m.people[0]).Call(idl.ActionBanFromGroup, &grouppb.BanFromGroupRequest{GroupId: m.id, UserId: int64(p.user), UntilMs: until}, nil)
+	m.did(by, "bans %d until %d", p.user-owner, until)
+	err := m.any(by).Call(idl.ActionBanFromGroup, &grouppb.BanFromGroupRequest{GroupId: m.id, UserId: int64(p.user), UntilMs: until}, nil)
 	if err == nil {
-		p.banned = !p.banned
-		p.in = p.in && !p.banned
+		if p.banned = !p.banned; p.banned {
+			p.goes()
+		}
 	}
 	return err
 }

@@ -186,7 +186,7 @@ func TestRestoreThenDissolve(t *testing.T) {
 	s.joins(dave)
 	s.restore(before, line, people)
 	s.must(s.as(0, owner), idl.ActionDissolveGroup, &grouppb.DissolveGroupRequest{GroupId: s.group}, nil)
-	s.emptied()
+	s.none("SELECT COUNT(*) FROM group_members")
 }
 
 // TestRestoreTwice has people ask for the first time after two restores: what a log shares with a life is up to where the

@@ -28,6 +28,7 @@ type ordeal struct {
 	cache    *cluster.Proxy         // between the cores and Redis
 	sentinel *engines.SentinelGroup // instead of redis and cache, or nil
 	people   *crowd
+	ledger   *ledger
 }
 
 // begin starts an ordeal that ends with the test.
@@ -43,8 +44,8 @@ func beginOn(ctx context.Context, t *testing.T, mariadb *engines.MariaDBServer, 
 
 // beginWith is beginOn at a site that is changed.
 func beginWith(ctx context.Context, t *testing.T, mariadb *engines.MariaDBServer, watched bool, change func(*cluster.SiteOptions)) *ordeal {
-	o := &ordeal{ctx: ctx, mariadb: mariadb}
-	options := cluster.SiteOptions{Edges: 2, Cores: 2, Weather: true}
+	o := &ordeal{ctx: ctx, mariadb: mariadb, ledger: newLedger(t)}
+	options := cluster.SiteOptions{Edges: 2, Cores: 2, Weather: true, CoreEnv: o.ledger.env(t)}
 	change(&options)
 	if watched {
 		o.sentinel = engines.Sentinel(t)
@@ -80,7 +81,7 @@ func between(t *testing.T, target string) *cluster.Proxy {
 }
 
 // suffer lets one fault happen while everybody talks, then audits everything
-// since the ordeal began.
+// since the ordeal began: also what webhooks told.
 func (o *ordeal) suffer(t *testing.T, fault func(*ordeal)) {
 	o.t, o.people.t = t, t
 	o.people.keepBooks(t)
@@ -88,6 +89,7 @@ func (o *ordeal) suffer(t *testing.T, fault func(*ordeal)) {
 	o.people.talkWhile(o.ctx, func() { fault(o) })
 	end := time.Now()
 	report := o.people.audit(o.ctx)
+	o.ledger.audit(o.ctx, t, o.people)
 	o.allRun()
 	o.routable()
 	t.Logf("%d messages acknowledged in this fault in %v, never later than %v after another; in all: %v",

@@ -7,12 +7,13 @@ import (
 )
 
 // One core and two edges on the embedded stores: an edge, then the core, is killed
-// under load; clients move to the other edge and nothing acknowledged is lost.
+// under load; clients move to the other edge, nothing acknowledged is lost, and a webhook is told of all of it.
 func TestKilledProcesses(t *testing.T) {
 	beside(t)
 	ctx, cancel := lasting(t)
 	defer cancel()
-	s := startSite(t, cluster.SiteOptions{Edges: 2})
+	told := newLedger(t)
+	s := startSite(t, cluster.SiteOptions{Edges: 2, CoreEnv: told.env(t)})
 	people := gatherNamed(t, "p", 3, 2, s.ways()...)
 	defer people.leave()
 	people.talkWhile(ctx, func() {
@@ -31,5 +32,6 @@ func TestKilledProcesses(t *testing.T) {
 		}
 	})
 	t.Log(people.audit(ctx))
+	told.audit(ctx, t, people)
 	s.allRun()
 }

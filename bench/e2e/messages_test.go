@@ -66,6 +66,13 @@ func (s *stage) quotes(ctx context.Context, d *device, w []string) error {
 	return d.put(ctx, client.Outgoing{Conversation: m.ConversationId, Text: w[1], ReplyTo: client.ReplyTo(m)}, w[3])
 }
 
+// names bob in climbing "text" as m2
+func (s *stage) names(ctx context.Context, d *device, w []string) error {
+	out := s.destination(w[2]).outgoing(w[3], "")
+	out.Mentions = []int64{s.people[w[0]].id}
+	return d.put(ctx, out, w[5])
+}
+
 // forwards m1 bob as m2
 func (s *stage) forwards(ctx context.Context, d *device, w []string) error {
 	m, err := s.message(ctx, w[0])

@@ -122,6 +122,9 @@ func (s *stage) hearsNothing(ctx context.Context, d *device, room string) error 
 // mutes bob in lobby | unmutes | bans | unbans | removes
 func moderates(verb roompb.ModerationVerb) func(*stage, context.Context, *device, []string) error {
 	return func(s *stage, ctx context.Context, d *device, w []string) error {
+		if s.groups[w[2]] != 0 {
+			return s.governs(ctx, d, verb, w)
+		}
 		_, err := d.session.ModerateRoom(ctx, w[2], &roompb.Moderation{Verb: verb, UserId: s.people[w[0]].id})
 		return refused(err, w[3:])
 	}

@@ -317,12 +317,22 @@ var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []
 	"accepts":     (*stage).accepts,
 	"applies":     (*stage).applies,
 	"approves":    (*stage).approves,
+	"declines":    (*stage).declines,
+	"invites":     (*stage).invites,
+	"spurns":      (*stage).spurns,
+	"enters":      (*stage).enters,
+	"makes":       (*stage).makes,
+	"rules":       (*stage).rules,
+	"wants":       (*stage).wants,
+	"musters":     (*stage).musters,
+	"dissolves":   (*stage).dissolves,
 	"quits":       (*stage).quits,
 	"expels":      (*stage).expels,
 	"recalls":     (*stage).recalls,
 	"edits":       (*stage).edits,
 	"reacts":      (*stage).reacts,
 	"quotes":      (*stage).quotes,
+	"names":       (*stage).names,
 	"forwards":    (*stage).forwards,
 	"sees":        (*stage).sees,
 	"settles":     (*stage).settles,
@@ -518,8 +528,7 @@ func (s *stage) reads(ctx context.Context, d *device, w []string) error {
 		return s.readsUpTo(ctx, d, w[2:])
 	}
 	if id := s.groups[w[2]]; id != 0 {
-		_, err := d.History(ctx, &chatpb.HistoryRequest{ConversationId: groupConversation(id)})
-		return refused(err, w[3:])
+		return s.readsGroup(ctx, d, id, w[3:])
 	}
 	rep, err := d.History(ctx, &chatpb.HistoryRequest{WithUserId: s.people[w[2]].id})
 	if err != nil {

@@ -199,7 +199,7 @@ func unknownNames(t *testing.T) {
 func rush(t *testing.T) {
 	ctx, cancel := lasting(t)
 	defer cancel()
-	s := startSite(t, cluster.SiteOptions{})
+	s := startSite(t, cluster.SiteOptions{CoreEnv: []string{"FREEIM_CORE_HEAP_FLOOR=0"}}) // what hashes leave is collected at once
 	people, accounts := times(30, 100), times(4, 100)
 	for n := range accounts {
 		patient(t, func() error {

@@ -33,9 +33,15 @@ const owner im.UserID = 100001
 type counted struct {
 	timeline.Store
 	appends, inboxes atomic.Int64
+	before           atomic.Pointer[func(timeline.Draft)] // is called once, before a person's message is committed; nil: nothing
 }
 
 func (c *counted) Append(ctx context.Context, d timeline.Draft) (timeline.Committed, error) {
+	if d.Version != 0 {
+		if before := c.before.Swap(nil); before != nil {
+			(*before)(d)
+		}
+	}
 	c.appends.Add(1)
 	c.inboxes.Add(int64(len(d.Inboxes)))
 	return c.Store.Append(ctx, d)
@@ -743,8 +749,8 @@ func (s *site) check(i int, devices [2]*device, stays []stay, log []im.Message) 
 		}
 		must, may := false, false
 		for _, stay := range stays {
-			must = must || m.Seq > stay.in.to && m.Seq <= stay.out.from && (content.Logged || stay.in.from == 0)
-			may = may || m.Seq > stay.in.from && (m.Seq <= stay.out.to || !content.Logged)
+			must = must || m.Seq > stay.in.to && m.Seq <= stay.out.from
+			may = may || m.Seq > stay.in.from && m.Seq <= stay.out.to
 		}
 		_, has := slices.BinarySearch(seqs, m.Seq)
 		if has && !may || must && !has {

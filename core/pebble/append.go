@@ -1,7 +1,9 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +20,7 @@ type appending struct {
 	timeline.Draft
 	value  []byte // of the log key; its end is the body
 	result timeline.Committed
+	raises bool // its Least is higher than that which there is
 	store  *Store
 	done   chan error // of length 1
 }
@@ -102,6 +105,13 @@ func (a *appending) stage(c *committer) error {
 		}
 		seqs[i]++
 	}
+	if a.Least != 0 {
+		least, err := c.least(a.Conversation)
+		if err != nil {
+			return err
+		}
+		a.raises = a.Least > least
+	}
 	// Nothing fails from here on, so every seq that is taken is used.
 	id := c.ids.Next(a.Conversation)
 	c.newest = id
@@ -115,6 +125,11 @@ func (a *appending) stage(c *committer) error {
 
 // conditions says whether the timelines are as the draft expects.
 func (a *appending) conditions(c *committer, head int64) error {
+	if a.Version != 0 {
+		if least, err := c.least(a.Conversation); err != nil || a.Version < least {
+			return cmp.Or(err, timeline.ErrStale)
+		}
+	}
 	if a.Expect != 0 && a.Expect != head+1 {
 		return timeline.ErrMoved
 	}
@@ -135,6 +150,11 @@ func (a *appending) write(c *committer) {
 	c.key = logKey(c.key[:0], a.Conversation, a.result.Seq)
 	c.writes.set(c.key, a.value)
 	c.logs.set(a.Conversation, a.result.Seq)
+	if a.raises {
+		c.key, c.val = versionKey(c.key[:0], a.Conversation), binary.AppendUvarint(c.val[:0], uint64(a.Least))
+		c.writes.set(c.key, c.val)
+		c.versions.set(a.Conversation, a.Least)
+	}
 
 	c.writes.enter(entry{ID: a.result.ID, Conversation: []byte(a.Conversation), Seq: a.result.Seq}, a.Inboxes, a.result.InboxSeqs)
 	for i, user := range a.Inboxes {

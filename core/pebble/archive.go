@@ -212,8 +212,8 @@ func (c *committer) whole(fn func() error) (err error) {
 func (c *committer) forget() {
 	c.letGo()
 	c.under = nil
-	c.logs, c.inboxes, c.receipts = newHeads[im.ConversationID](c.logs.limit),
-		newHeads[im.UserID](c.inboxes.limit), newHeads[im.UserID](c.receipts.limit)
+	c.logs, c.versions = newHeads[im.ConversationID](c.logs.limit), newHeads[im.ConversationID](c.versions.limit)
+	c.inboxes, c.receipts = newHeads[im.UserID](c.inboxes.limit), newHeads[im.UserID](c.receipts.limit)
 	if c.Broken() == nil {
 		c.views.publish(c.db.NewSnapshot())
 	}

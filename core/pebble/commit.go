@@ -30,6 +30,7 @@ type committer struct {
 	noRoom bool // on the disk, at the last batch
 
 	logs     heads[im.ConversationID]
+	versions heads[im.ConversationID] // the least of drafts
 	inboxes  heads[im.UserID]
 	receipts heads[im.UserID]
 
@@ -52,7 +53,7 @@ func startCommitter(s *Store, o Options, figures *figures) {
 	}
 	c := &committer{
 		Store: s, ids: o.IDs,
-		logs: newHeads[im.ConversationID](o.Heads), inboxes: newHeads[im.UserID](o.Heads),
+		logs: newHeads[im.ConversationID](o.Heads), versions: newHeads[im.ConversationID](o.Heads), inboxes: newHeads[im.UserID](o.Heads),
 		receipts: newHeads[im.UserID](o.Heads),
 		idle:     idle, flushes: flushes, spare: spare,
 	}
@@ -217,6 +218,7 @@ func (c *committer) begin() {
 	c.round = <-c.spare
 	c.reset()
 	c.logs.age()
+	c.versions.age()
 	c.inboxes.age()
 	c.receipts.age()
 }
@@ -318,6 +320,19 @@ func (c *committer) logHead(id im.ConversationID) (int64, error) {
 		c.logs.set(id, seq)
 	}
 	return seq, err
+}
+
+// least is the least version of drafts that a conversation takes, with what batches added; 0: any.
+func (c *committer) least(id im.ConversationID) (int64, error) {
+	if version, ok := c.versions.get(id); ok {
+		return version, nil
+	}
+	c.key = versionKey(c.key[:0], id)
+	version, err := c.integer(c.key)
+	if err == nil {
+		c.versions.set(id, version)
+	}
+	return version, err
 }
 
 // userHead is the newest seq of a timeline of user's, with what batches added.

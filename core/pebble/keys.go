@@ -18,6 +18,7 @@ import (
 //	d <sender 8> <client ID>       de-duplication: which message, its digest and inbox seqs
 //	p <by 8> <conversation>        up to which seq a person holds a conversation
 //	r <user 8> <receipt seq 8>     a receipt for user
+//	v <conversation>               the least version of drafts that are committed to it
 //	x <user 8> <by 8> <conversation>  where user's newest receipt of that person and conversation is
 //
 // Head seqs are not stored: they are the last key of their range.
@@ -29,6 +30,7 @@ const (
 	kindPosition = 'p'
 	kindReceipt  = 'r'
 	kindLatest   = 'x'
+	kindVersion  = 'v'
 )
 
 // maxName is the longest conversation ID or client ID in octets.
@@ -60,6 +62,10 @@ func userKey(dst []byte, kind byte, user im.UserID, seq int64) []byte {
 
 func dedupeKey(dst []byte, sender im.UserID, clientID string) []byte {
 	return append(appendInt(append(dst, kindDedupe), int64(sender)), clientID...)
+}
+
+func versionKey(dst []byte, c im.ConversationID) []byte {
+	return append(append(dst, kindVersion), c...)
 }
 
 func positionKey(dst []byte, by im.UserID, c im.ConversationID) []byte {

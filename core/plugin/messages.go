@@ -64,6 +64,8 @@ type Post struct {
 	// Audience is in whose inboxes it is written; nil: Inboxes of what the owner's Send gives.
 	Audience []im.UserID
 	Log      bool // in nobody's: it is for those who follow the log. Then there is no Audience
+	// Least is the least Audience.Version by which the owner has let messages pass that are committed behind it. 0: any.
+	Least int64
 }
 
 // ConversationOwner decides who may do what in conversations of one type. Its errors are
@@ -115,6 +117,7 @@ type Outgoing struct {
 	Kind        string      // as in Reviewed, or "event"; "edit", "reaction": of a message that is there, a new text or a reaction; "typing": none, but one may come
 	Mentions    []im.UserID // whom it names, each once: the owner refuses people who are not in c
 	MentionsAll bool        // and everybody, who may not name all
+	Again       bool        // the owner was asked about it before, and let it pass: what a message may take once it has taken
 }
 
 // Audience is to whom a message goes.
@@ -125,6 +128,9 @@ type Audience struct {
 	// Log has it committed to the log alone, for those who follow it: read diffusion. Once an owner has said so
 	// of a conversation, it does for good: what it wants in inboxes later is in the log all the same.
 	Log bool
+	// Version counts the changes of what the owner decided by, from 1: when it is less than the Least of a Post that is there by
+	// then, the message is not committed, but the owner asked again. 0: it is committed, whatever changed meanwhile.
+	Version int64
 }
 
 // ErrUnseen says that a message is to be committed as if all were well, but that nobody

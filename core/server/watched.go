@@ -33,7 +33,7 @@ func newErrors(r prometheus.Registerer) (*prometheus.CounterVec, error) {
 // done counts a fault of the store's and ends the span. A client ID used twice
 // is the client's fault, and a call that was given up is nobody's.
 func (w watched) done(operation string, s trace.Span, err error) {
-	fault := err != nil && !errors.Is(err, timeline.ErrConflict) && !errors.Is(err, timeline.ErrMoved) && !errors.Is(err, context.Canceled)
+	fault := err != nil && !errors.Is(err, timeline.ErrConflict) && !errors.Is(err, timeline.ErrMoved) && !errors.Is(err, timeline.ErrStale) && !errors.Is(err, context.Canceled)
 	if fault {
 		w.errors.WithLabelValues(operation).Inc()
 	}

@@ -89,6 +89,9 @@ func (a *recordAppending) touch(b *recordBatch) {
 	if a.Unless != "" {
 		b.touchLog(a.Unless)
 	}
+	if a.Version != 0 || a.Least != 0 {
+		b.touchVersions(a.Conversation)
+	}
 	b.touchPeople(a.Inboxes)
 }
 
@@ -104,6 +107,9 @@ func (a *recordAppending) stage(b *recordBatch, ids *im.IDGenerator) error {
 		return err
 	}
 	log := b.log(a.Conversation)
+	if a.Version != 0 && a.Version < b.versions[a.Conversation].least {
+		return timeline.ErrStale
+	}
 	if a.Expect != 0 && a.Expect != log.seq+1 || a.Unless != "" && b.log(a.Unless).seq > 0 {
 		return timeline.ErrMoved
 	}
@@ -116,6 +122,9 @@ func (a *recordAppending) stage(b *recordBatch, ids *im.IDGenerator) error {
 	}
 	id := ids.Next(a.Conversation)
 	log.seq, log.last, log.changed = log.seq+1, id, true
+	if a.Least > b.versions[a.Conversation].least {
+		b.versions[a.Conversation] = versions{least: a.Least, raised: true}
+	}
 	for _, user := range a.Inboxes {
 		p := b.person(user)
 		p.inbox, p.last = p.inbox+1, id

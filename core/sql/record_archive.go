@@ -135,7 +135,7 @@ func scanListed(scan func(...any) error) (timeline.Item, error) {
 }
 
 // recordTables are all that hold what was committed.
-var recordTables = []string{"record_messages", "record_inboxes", "record_positions", "record_receipts", "record_people", "record_conversations"}
+var recordTables = []string{"record_messages", "record_inboxes", "record_positions", "record_receipts", "record_people", "record_versions", "record_conversations"}
 
 // Import implements timeline.Importer. No core may have the record open.
 func (r *Record) Import(ctx context.Context, fill func(add func(timeline.Item) error) error) (err error) {

@@ -34,6 +34,12 @@ type position struct {
 	changed bool
 }
 
+// versions are those of drafts that a conversation takes.
+type versions struct {
+	least  int64
+	raised bool // by the batch
+}
+
 // filing is a receipt and its place among those of its reader.
 type filing struct{ seq, receiptSeq int64 }
 
@@ -45,11 +51,12 @@ type recordBatch struct {
 	people []personHead // in the order of their numbers
 	wide   bool         // one touches many people
 
-	drafts map[draftKey]*recordAppending // of the batch
-	stored map[draftKey]storedDraft      // what was committed before under a client ID of the batch
-	held   map[holderKey]position        // of the acknowledgements
-	filed  map[receiptKey]filing
-	resent bool // one was committed before
+	drafts   map[draftKey]*recordAppending  // of the batch
+	stored   map[draftKey]storedDraft       // what was committed before under a client ID of the batch
+	held     map[holderKey]position         // of the acknowledgements
+	versions map[im.ConversationID]versions // of drafts that have one, or raise the least
+	filed    map[receiptKey]filing
+	resent   bool // one was committed before
 
 	seqs  []byte           // scratch
 	alike map[growth][]int // scratch: places in people of those who grow alike
@@ -58,7 +65,7 @@ type recordBatch struct {
 func newRecordBatch() recordBatch {
 	return recordBatch{
 		drafts: map[draftKey]*recordAppending{}, stored: map[draftKey]storedDraft{},
-		held: map[holderKey]position{}, filed: map[receiptKey]filing{}, alike: map[growth][]int{},
+		held: map[holderKey]position{}, versions: map[im.ConversationID]versions{}, filed: map[receiptKey]filing{}, alike: map[growth][]int{},
 	}
 }
 
@@ -68,6 +75,7 @@ func (b *recordBatch) begin(ops []recordOp) {
 	clear(b.logs)
 	b.logs, b.people, b.wide = b.logs[:0], b.people[:0], false
 	clear(b.held)
+	clear(b.versions)
 	for _, o := range ops {
 		o.touch(b)
 	}
@@ -86,6 +94,8 @@ func (b *recordBatch) touchPeople(ids []im.UserID) {
 	b.wide = b.wide || len(ids) >= wide
 }
 
+func (b *recordBatch) touchVersions(id im.ConversationID) { b.versions[id] = versions{} }
+
 func (b *recordBatch) touchPosition(who holderKey) { b.held[who] = position{} }
 
 // reset forgets what an earlier attempt read and decided.
@@ -99,13 +109,16 @@ func (b *recordBatch) reset() {
 	for who := range b.held {
 		b.held[who] = position{}
 	}
+	for id := range b.versions {
+		b.versions[id] = versions{}
+	}
 	clear(b.drafts)
 	clear(b.stored)
 	clear(b.filed)
 	b.resent = false
 }
 
-// look writes the statements that read what else decides: positions and, with
+// look writes the statements that read what else decides: positions, versions and, with
 // check, what was committed under the client IDs. It comes after the locks, so
 // that it sees what another core has just committed.
 func (b *recordBatch) look(s *script, check bool) {
@@ -117,6 +130,12 @@ func (b *recordBatch) look(s *script, check bool) {
 		s.raw(",")
 		s.name(string(who.c))
 		s.raw(")")
+	}
+	s.end()
+	s.begin("SELECT conversation, least FROM record_versions WHERE conversation IN (", ")", b.readVersions)
+	for id := range b.versions {
+		s.row()
+		s.name(string(id))
 	}
 	s.end()
 	if !check {
@@ -139,6 +158,16 @@ func (b *recordBatch) readPosition(row []driver.Value) error {
 		return fmt.Errorf("position of %d: %w", who.by, err)
 	}
 	b.held[who] = position{seq: seq}
+	return nil
+}
+
+func (b *recordBatch) readVersions(row []driver.Value) error {
+	c := columns{row: row}
+	id, least := im.ConversationID(c.name()), c.int()
+	if err := c.end(); err != nil {
+		return fmt.Errorf("least version of conversation %s: %w", id, err)
+	}
+	b.versions[id] = versions{least: least}
 	return nil
 }
 
@@ -171,7 +200,23 @@ func (b *recordBatch) write(s *script) {
 		}
 	}
 	s.end()
+	b.writeVersions(s)
 	b.writePeople(s)
+}
+
+func (b *recordBatch) writeVersions(s *script) {
+	s.begin("INSERT INTO record_versions (conversation, least) VALUES ", " ON DUPLICATE KEY UPDATE least = VALUES(least)", nil)
+	for id, v := range b.versions {
+		if v.raised {
+			s.row()
+			s.raw("(")
+			s.name(string(id))
+			s.raw(",")
+			s.int(v.least)
+			s.raw(")")
+		}
+	}
+	s.end()
 }
 
 // writePeople writes the heads of people. Those of a large group grow alike: to

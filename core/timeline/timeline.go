@@ -20,6 +20,9 @@ var ErrConflict = errors.New("client ID used before for another message")
 // Nothing was committed.
 var ErrMoved = errors.New("the timelines are not as the draft expects")
 
+// ErrStale is returned by Append when what decided about the draft has changed since: Version. Nothing was committed.
+var ErrStale = errors.New("what decided about the draft is not so any more")
+
 // ErrCorrupt is in the error of a method that finds something stored that cannot
 // be read, or lacks what other things refer to: trying again does not help.
 var ErrCorrupt = errors.New("what is stored cannot be read")
@@ -49,6 +52,13 @@ type Draft struct {
 	// ErrMoved. Empty: no condition. So one message there ends all drafts of a kind, at one point
 	// of the order in which the store commits.
 	Unless im.ConversationID
+	// Version is that of what somebody read to decide about the draft, as he counts: it is ErrStale when a draft of its
+	// conversation was committed before with a higher Least. 0: no condition.
+	Version int64
+	// Least is the least Version of drafts of its conversation that are committed behind this one. So a change that is told in a
+	// conversation ends what was decided before it, at one point of the order in which the store commits. It never sinks; an
+	// import brings none: those who decided before it are gone. 0: as it is.
+	Least int64
 	// Queued, if set, may be called once, while Append waits: what is appended from then
 	// on comes behind this draft, should it be committed. A store that does not say so
 	// does not call it. It must not block for long.
@@ -110,13 +120,13 @@ type Receipt struct {
 
 // Store holds logs and inboxes. All methods are safe for concurrent use, honour
 // ctx, and return errors wrapped with what they were doing. A returned error of
-// Append other than ErrConflict and ErrMoved leaves it open whether the message will appear:
+// Append other than ErrConflict, ErrMoved and ErrStale leaves it open whether the message will appear:
 // the caller answers UNAVAILABLE and the client resends by the same client ID.
 type Store interface {
 	// Append commits d: it assigns ID and seqs, makes them durable (flushed to
 	// the disk), and only then returns. The ID is greater than that of every
 	// earlier message of the conversation.
-	// A duplicate whose conditions do not hold any more is either: Duplicate or ErrMoved.
+	// A duplicate whose conditions do not hold any more is either: Duplicate, or ErrMoved or ErrStale.
 	Append(ctx context.Context, d Draft) (Committed, error)
 
 	// AppendAll appends drafts of one caller in their order, without a wait between them, and gives the

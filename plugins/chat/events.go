@@ -35,22 +35,23 @@ func (p *Chat) Post(ctx context.Context, post plugin.Post) (timeline.Committed, 
 		}
 		to = audience
 	}
-	done, err := p.tell(ctx, post.Conversation, post.Actor, post.ClientID, post.Name, post.Data, to)
+	done, err := p.tell(ctx, post, to)
 	if err != nil {
 		return done, plugin.Stored(ctx, err)
 	}
 	return done, nil
 }
 
-// tell commits a message of the kind EVENT and has it pushed to all devices of those whom it goes to.
-func (p *Chat) tell(ctx context.Context, c im.ConversationID, actor im.UserID, clientID, name, data string, to plugin.Audience) (timeline.Committed, error) {
-	content := chatpb.Content{Kind: chatpb.MessageKind_MESSAGE_KIND_EVENT, Event: name, Data: data}
+// tell commits a message of the kind EVENT and has it pushed to all devices of those whom it goes to, whatever post says of them.
+func (p *Chat) tell(ctx context.Context, post plugin.Post, to plugin.Audience) (timeline.Committed, error) {
+	c := post.Conversation
+	content := chatpb.Content{Kind: chatpb.MessageKind_MESSAGE_KIND_EVENT, Event: post.Name, Data: post.Data}
 	body, err := content.Marshal(nil)
 	if err != nil {
 		return timeline.Committed{}, err
 	}
 	return p.file(ctx, timeline.Draft{
-		Conversation: c, Sender: actor, ClientID: clientID, Digest: sha256.Sum256(append([]byte(c), body...)), Inboxes: to.Inboxes,
+		Conversation: c, Sender: post.Actor, ClientID: post.ClientID, Digest: sha256.Sum256(append([]byte(c), body...)), Inboxes: to.Inboxes, Least: post.Least,
 		OnCommit: func(done timeline.Committed) { p.push(done, to.Inboxes, presence.SessionRef{}) },
 	}, &content, to.Log)
 }
@@ -223,7 +224,8 @@ func (p *Chat) tellOne(ctx context.Context, e filed) error {
 		return errors.Join(outbox{p}.Tell(ctx, plugin.Notice{About: e.about, ID: "~" + e.id, Name: e.Name, Data: e.Data})...)
 	}
 	for _, u := range e.Users {
-		if _, err := p.tell(ctx, im.NoticesOf(u), e.Actor, "~"+e.id+"."+u.String(), e.Name, e.Data, plugin.Audience{Inboxes: []im.UserID{u}}); err != nil {
+		notice := plugin.Post{Conversation: im.NoticesOf(u), Actor: e.Actor, ClientID: "~" + e.id + "." + u.String(), Name: e.Name, Data: e.Data}
+		if _, err := p.tell(ctx, notice, plugin.Audience{Inboxes: []im.UserID{u}}); err != nil {
 			return fmt.Errorf("tell %d of %s: %w", u, e.Name, err)
 		}
 	}

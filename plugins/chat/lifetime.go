@@ -133,7 +133,7 @@ func (p *Chat) tellLifetime(ctx context.Context, e filed) error {
 	if !ok || err != nil {
 		return err
 	}
-	_, err = p.tell(ctx, e.log, e.Actor, "~"+e.id, e.Name, e.Data, to)
+	_, err = p.tell(ctx, plugin.Post{Conversation: e.log, Actor: e.Actor, ClientID: "~" + e.id, Name: e.Name, Data: e.Data}, to)
 	return err
 }
 

@@ -60,12 +60,14 @@ func (p *Chat) admit(ctx context.Context, m *message) error {
 	if owner == nil { // held by a core that had one
 		return errNotYours
 	}
-	audience, err := owner.Send(ctx, m.conversation, m.sender, outgoing(&m.content))
+	asked := outgoing(&m.content)
+	asked.Again = m.version != 0
+	audience, err := owner.Send(ctx, m.conversation, m.sender, asked)
 	if err != nil {
 		return refusal(ctx, err)
 	}
 	m.people, err = senderFirst(audience.Inboxes, m.sender)
-	m.logged = audience.Log
+	m.logged, m.version = audience.Log, audience.Version
 	return err
 }
 

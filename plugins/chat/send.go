@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"freeim/core/im"
@@ -134,8 +135,11 @@ func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendR
 		return rep, err
 	}
 	committed, err := p.commit(ctx, m, call.Session, call.Placed)
+	for tries := 1; errors.Is(err, timeline.ErrStale) && tries < mostTries; tries++ {
+		committed, err = p.commitAgain(ctx, m, call.Session, admit)
+	}
 	if err != nil {
-		err = plugin.Stored(ctx, err)
+		err = refusal(ctx, err)
 	}
 	p.settleFiles(ctx, m, files, committed, err)
 	if err != nil {
@@ -163,6 +167,7 @@ type message struct {
 	sender       im.UserID
 	peer         im.UserID   // of a chat; 0: it is another conversation
 	people       []im.UserID // whom it is for, the sender first: set by admit
+	version      int64       // by which its owner said so: likewise
 	clientID     string
 	digest       [32]byte
 	content      chatpb.Content
@@ -194,14 +199,34 @@ func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionR
 	if m.shadowed && m.logged { // and so do its pushes
 		push = func(timeline.Committed) { p.Remind(m.sender) }
 	}
+	version := m.version
+	if m.shadowed { // its log is another
+		version = 0
+	}
 	done, err = p.file(ctx, timeline.Draft{
-		Conversation: log, Sender: m.sender, ClientID: m.clientID, Digest: m.digest, Inboxes: people, Queued: queued,
+		Conversation: log, Sender: m.sender, ClientID: m.clientID, Digest: m.digest, Inboxes: people, Queued: queued, Version: version,
 		OnCommit: push,
 	}, content, m.logged && !m.shadowed)
 	if err == nil && m.shadowed && !done.Duplicate && content.LifetimeMs > 0 {
 		p.sweepShadow(ctx, done, content.LifetimeMs)
 	}
 	return done, err
+}
+
+// mostTries is how often a message is tried while what its owner decided by changes.
+const mostTries = 8
+
+// commitAgain asks again whether a message may be committed, and does it, since what the owner said was old. If he says what he
+// said, his word stays older than what the log tells: his directory was restored, and the timelines were not. Then it holds.
+func (p *Chat) commitAgain(ctx context.Context, m *message, session presence.SessionRef, admit func(context.Context, *message) error) (done timeline.Committed, err error) {
+	was := m.version
+	if err := admit(ctx, m); err != nil {
+		return done, err
+	}
+	if m.version <= was {
+		m.version = 0
+	}
+	return p.commit(ctx, m, session, nil)
 }
 
 // mustExist refuses a message to nobody; target says that the rules chose u.

@@ -219,7 +219,7 @@ func (p *Chat) toMembers(ctx context.Context, m *message) error {
 	if err != nil {
 		return refusal(ctx, err)
 	}
-	m.people, m.logged, m.operators = to.Inboxes, to.Log, true
+	m.people, m.logged, m.version, m.operators = to.Inboxes, to.Log, to.Version, true
 	if slices.Contains(m.people, m.sender) {
 		m.people, err = senderFirst(m.people, m.sender)
 	}

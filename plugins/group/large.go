@@ -148,7 +148,7 @@ func (p *Group) those(ctx context.Context, now *membership, users []im.UserID) (
 // audience is to whom a message of a group goes.
 func (now *membership) audience() plugin.Audience {
 	if now.logged {
-		return plugin.Audience{Log: true}
+		return plugin.Audience{Log: true, Version: now.group.version}
 	}
-	return plugin.Audience{Inboxes: now.users}
+	return plugin.Audience{Inboxes: now.users, Version: now.group.version}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"freeim/core/im"
@@ -128,12 +129,32 @@ func (p *Group) postOne(ctx context.Context, e posted) error {
 	case len(to.Inboxes) == 0 && !to.Log:
 		return nil
 	}
-	_, err := p.messages.Post(ctx, plugin.Post{Conversation: conversation(e.group), Actor: e.actor, ClientID: fmt.Sprintf("~g%d.%d", e.group, e.number),
-		Name: e.name, Data: e.data, Audience: to.Inboxes, Log: to.Log})
+	least, err := p.least(ctx, e, to)
+	if err != nil {
+		return err
+	}
+	_, err = p.messages.Post(ctx, plugin.Post{Conversation: conversation(e.group), Actor: e.actor, ClientID: fmt.Sprintf("~g%d.%d", e.group, e.number),
+		Name: e.name, Data: e.data, Audience: to.Inboxes, Log: to.Log, Least: least})
 	if err != nil {
 		return fmt.Errorf("post event %d of group %d: %w", e.number, e.group, err)
 	}
 	return nil
+}
+
+// least is the version by which messages must have been allowed that come behind an event: that of its change, or a later one.
+// Who comes into a large group follows its log, and takes nothing from others: messages need not wait for the many who come.
+func (p *Group) least(ctx context.Context, e posted, to plugin.Audience) (version int64, err error) {
+	switch {
+	case to.Log && e.name == "group.joined":
+		return 0, nil
+	case to.Version != 0:
+		return to.Version, nil
+	}
+	version, there, err := p.memberships.version(ctx, e.group)
+	if err == nil && !there { // dissolved
+		version = math.MaxInt64
+	}
+	return version, err
 }
 
 // run posts what was left over and forgets requests that are over, until ctx ends.

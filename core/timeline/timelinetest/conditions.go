@@ -47,10 +47,92 @@ func testConditions(t *testing.T, open Open) {
 // moved appends a draft whose conditions do not hold.
 func (c *client) moved(d timeline.Draft) {
 	c.t.Helper()
+	c.refused(d, timeline.ErrMoved)
+}
+
+// refused appends a draft that is not committed, for that reason.
+func (c *client) refused(d timeline.Draft, want error) {
+	c.t.Helper()
 	d.OnCommit = func(timeline.Committed) { c.t.Errorf("%s was committed", d.ClientID) }
-	if _, err := c.store.Append(c.ctx, d); !errors.Is(err, timeline.ErrMoved) {
-		c.t.Errorf("%s: got %v, want ErrMoved", d.ClientID, err)
+	if _, err := c.store.Append(c.ctx, d); !errors.Is(err, want) {
+		c.t.Errorf("%s: got %v, want %v", d.ClientID, err, want)
 	}
+}
+
+func testVersions(t *testing.T, open Open) {
+	c := start(t, open)
+	decided := func(in im.ConversationID, id string, version, least int64) timeline.Draft {
+		d := draft(in, alice, id, alice)
+		d.Version, d.Least = version, least
+		return d
+	}
+	c.append(decided(group, "before any", 1, 0))
+	c.append(decided(group, "the third change", 0, 3))
+	c.refused(decided(group, "by the second", 2, 0), timeline.ErrStale)
+	c.append(decided(group, "by the third", 3, 0))
+	c.append(decided(group, "by the fourth, which is told later", 4, 0))
+	c.append(decided(group, "by nothing", 0, 0))
+	c.append(decided(chat, "elsewhere", 1, 0))
+	c.append(decided(group, "the second change, told late", 0, 2)) // which lowers nothing
+	c.refused(decided(group, "by the second again", 2, 0), timeline.ErrStale)
+	again := decided(group, "before any", 1, 0) // it was committed
+	if done, err := c.store.Append(c.ctx, again); !errors.Is(err, timeline.ErrStale) && (err != nil || !done.Duplicate || done.Seq != 1) {
+		t.Errorf("sent again: %+v, %v", done, err)
+	}
+	both := decided(group, "of both", 2, 0)
+	both.Expect = 1
+	c.refused(both, timeline.ErrStale)
+	wantSlice(t, "log", bodies(c.wholeLog(group)), "before any", "the third change", "by the third", "by the fourth, which is told later", "by nothing", "the second change, told late")
+	c.restart(open)
+	c.refused(decided(group, "by the second, after a restart", 2, 0), timeline.ErrStale)
+	c.append(decided(group, "by the third, after a restart", 3, 0))
+	for i, err := range c.store.AppendAll(c.ctx, []timeline.Draft{decided(group, "a", 3, 5), decided(group, "b", 4, 0), decided(group, "c", 5, 0)}) {
+		if stale := errors.Is(err, timeline.ErrStale); stale != (i == 1) || err != nil && !stale {
+			t.Errorf("draft %d of several: %v", i, err)
+		}
+	}
+}
+
+func testVersionsRace(t *testing.T, open Open) {
+	const writers, changes = 4, 20
+	c := start(t, open)
+	var all sync.WaitGroup
+	var version atomic.Int64
+	over := make(chan struct{})
+	for w := range writers {
+		all.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				d := draft(group, im.UserID(w+1), "", alice)
+				d.Version = max(version.Load(), 1)
+				d.Body = fmt.Append(nil, d.Version)
+				if _, err := c.store.Append(c.ctx, d); err != nil && !errors.Is(err, timeline.ErrStale) {
+					t.Errorf("append: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for n := int64(2); n < changes; n++ {
+		version.Store(n) // it is so, and then it is told
+		c.append(timeline.Draft{Conversation: group, Sender: bob, Least: n, Body: fmt.Append(nil, "change ", n)})
+	}
+	close(over)
+	all.Wait()
+	least := int64(1)
+	for _, m := range c.wholeLog(group) {
+		var of int64
+		if _, err := fmt.Sscanf(string(m.Body), "change %d", &of); err == nil {
+			least = of
+		} else if _, err := fmt.Sscan(string(m.Body), &of); err != nil || of < least {
+			t.Errorf("message %d was decided by version %d, behind change %d (%v)", m.Seq, of, least, err)
+		}
+	}
+	wantEqual(t, "the last change", least, changes-1)
 }
 
 func testExpectRace(t *testing.T, open Open) {

@@ -32,6 +32,8 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 		{"a draft whose conditions do not hold commits nothing", testConditions},
 		{"of drafts that expect one seq one is committed", testExpectRace},
 		{"a message ends the drafts that must not come behind it", testUnlessRace},
+		{"a message ends what was decided before", testVersions},
+		{"of drafts that race it none that was decided before is behind it", testVersionsRace},
 		{"many drafts of one caller keep their order", testAppendAll},
 		{"heads of many timelines", testHeads},
 		{"append gives back what was stored", testFields},

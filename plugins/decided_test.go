@@ -1,0 +1,127 @@
+package plugins_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"freeim/core/im"
+	"freeim/core/timeline"
+	"freeim/idl"
+	"freeim/idl/kitex_gen/chatpb"
+	"freeim/idl/kitex_gen/grouppb"
+)
+
+// TestDecidedAtTheCommit has a group change, by another core, between the moment in which a message was allowed and that in which it
+// is committed: what the change forbids is not committed behind it, and what it allows goes to whom it is for by then.
+func TestDecidedAtTheCommit(t *testing.T) {
+	const alice, bob, carol, dave = owner, owner + 1, owner + 2, owner + 3
+	for _, size := range []struct {
+		name string
+		line int
+	}{{"small", 500}, {"large", 2}} {
+		for _, test := range []struct {
+			name   string
+			change func(s *site) (by im.UserID, action idl.Action, req idl.Message)
+			code   idl.Code // what bob, who sends, is answered; 0: it is committed
+			gets   []im.UserID
+		}{
+			{"the sender is removed", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionRemoveFromGroup, &grouppb.RemoveFromGroupRequest{GroupId: s.group, UserIds: []int64{int64(bob)}}
+			}, idl.CodePermissionDenied, nil},
+			{"the sender is banned", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionBanFromGroup, &grouppb.BanFromGroupRequest{GroupId: s.group, UserId: int64(bob), UntilMs: -1}
+			}, idl.CodePermissionDenied, nil},
+			{"the sender is muted", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: s.group, UserId: int64(bob), UntilMs: -1}
+			}, idl.CodePermissionDenied, nil},
+			{"all are muted", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: s.group, UntilMs: -1}
+			}, idl.CodePermissionDenied, nil},
+			{"members may write no more", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"member_permissions"}}
+			}, idl.CodePermissionDenied, nil},
+			{"the group is dissolved", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionDissolveGroup, &grouppb.DissolveGroupRequest{GroupId: s.group}
+			}, idl.CodePermissionDenied, nil},
+			{"another is removed", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionRemoveFromGroup, &grouppb.RemoveFromGroupRequest{GroupId: s.group, UserIds: []int64{int64(carol)}}
+			}, 0, []im.UserID{alice, bob}},
+			{"another comes", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return dave, idl.ActionJoinGroup, &grouppb.JoinGroupRequest{GroupId: s.group}
+			}, 0, []im.UserID{alice, bob, carol, dave}},
+			{"the name changes", func(s *site) (im.UserID, idl.Action, idl.Message) {
+				return alice, idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"name"}, Name: "City"}
+			}, 0, []im.UserID{alice, bob, carol}},
+		} {
+			t.Run(size.name+"/"+test.name, func(t *testing.T) {
+				s := newSite(t, 2, size.line, 4)
+				for _, u := range []im.UserID{bob, carol} {
+					if err := s.join(0, u); err != nil {
+						t.Fatal(err)
+					}
+				}
+				// In slow mode, for a message may not wait for itself.
+				s.must(s.as(0, alice), idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"slow_mode_ms"}, SlowModeMs: 60_000}, nil)
+				s.settled()
+				change := func(timeline.Draft) {
+					by, action, req := test.change(s)
+					s.must(s.as(1, by), action, req, nil)
+					s.posted()
+				}
+				s.store.before.Store(&change)
+				rep, err := s.say(0, bob, "in between")
+				if s.store.before.Load() != nil {
+					t.Fatal("nothing happened in between")
+				}
+				if got := im.CodeOf(err); test.code != 0 && got != test.code || test.code == 0 && err != nil {
+					t.Fatalf("got %v, want %v", err, test.code)
+				}
+				log := s.log()
+				at := slices.IndexFunc(log, func(m im.Message) bool { return m.Sender == bob && m.ClientID == "in-between" })
+				if (at >= 0) != (test.code == 0) {
+					t.Fatalf("it is at %d of the log", at)
+				}
+				if at >= 0 && (at != len(log)-1 || rep.Seq != log[at].Seq) {
+					t.Errorf("it is at %d of %d, seq %d of %d: not behind the change", at, len(log), rep.Seq, log[at].Seq)
+				}
+				for u := alice; u <= dave; u++ {
+					d := &device{session: s.as(1, u)}
+					if err := d.sync(0); err != nil {
+						t.Fatal(err)
+					}
+					if got := slices.Contains(d.texts(s.conversation()), "in between"); got != slices.Contains(test.gets, u) {
+						t.Errorf("%d has it: %t", u, got)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestDirectoryTakenBack: where the directory was taken back to before a change that the timelines tell of, what it says now
+// holds, and the group goes on.
+func TestDirectoryTakenBack(t *testing.T) {
+	s := newSite(t, 1, 500, 2)
+	if err := s.join(0, owner+1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.store.Append(t.Context(), timeline.Draft{Conversation: s.conversation(), Sender: owner, Body: eventBody(t), Least: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := s.say(0, owner+1, fmt.Sprint("text ", i)); err != nil {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+}
+
+func eventBody(t *testing.T) []byte {
+	t.Helper()
+	body, err := (&chatpb.Content{Kind: chatpb.MessageKind_MESSAGE_KIND_EVENT, Event: "group.updated", Data: "{}"}).Marshal(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}

@@ -203,7 +203,8 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 	if err := p.present(ctx, &h.message); err != nil {
 		return err
 	}
-	if err := p.readmit(ctx, &h.message); final(err) {
+	admit := p.admission(&h.message)
+	if err := p.readmit(ctx, &h.message, admit); final(err) {
 		before, found := p.committed(ctx, h.id)
 		if found != nil {
 			return found
@@ -223,7 +224,7 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 		}
 		h.state = approved
 	}
-	committed, err := p.commit(ctx, &h.message, presence.SessionRef{}, nil)
+	committed, err := p.commitAdmitted(ctx, &h.message, presence.SessionRef{}, nil, admit)
 	if errors.Is(err, timeline.ErrConflict) {
 		_, err := p.refuse(ctx, h, "the client_id was used for another message")
 		return err
@@ -244,8 +245,19 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 	return err
 }
 
-// readmit says whom a held message is for, or refuses it, by what is so when it is released.
-func (p *Chat) readmit(ctx context.Context, m *message) error {
+// admission is what lets a held message pass, by what its note says of who sent it.
+func (p *Chat) admission(m *message) func(context.Context, *message) error {
+	switch {
+	case !m.content.Held.GetOperators():
+		return p.admit
+	case m.peer != 0:
+		return unasked
+	}
+	return p.toMembers
+}
+
+// readmit says by admit whom a held message is for, or refuses it, by what is so when it is released.
+func (p *Chat) readmit(ctx context.Context, m *message, admit func(context.Context, *message) error) error {
 	note := m.content.Held
 	m.content.Held = nil
 	if from := note.GetForwards(); from != nil {
@@ -260,13 +272,7 @@ func (p *Chat) readmit(ctx context.Context, m *message) error {
 			return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards has disappeared"}
 		}
 	}
-	switch {
-	case !note.GetOperators():
-		return p.admit(ctx, m)
-	case m.peer != 0:
-		return unasked(ctx, m)
-	}
-	return p.toMembers(ctx, m)
+	return admit(ctx, m)
 }
 
 // final reports whether an error says that a message may not be committed: later neither.

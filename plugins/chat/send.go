@@ -134,10 +134,7 @@ func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendR
 		}
 		return rep, err
 	}
-	committed, err := p.commit(ctx, m, call.Session, call.Placed)
-	for tries := 1; errors.Is(err, timeline.ErrStale) && tries < mostTries; tries++ {
-		committed, err = p.commitAgain(ctx, m, call.Session, admit)
-	}
+	committed, err := p.commitAdmitted(ctx, m, call.Session, call.Placed, admit)
 	if err != nil {
 		err = refusal(ctx, err)
 	}
@@ -176,6 +173,26 @@ type message struct {
 	logged       bool // it is in the log alone, for those who follow it: set by admit
 }
 
+// mostTries is how often a message is tried while what its owner decided by changes.
+const mostTries = 8
+
+// commitAdmitted is commit for a message that admit has let pass: it is asked again when what its owner said is older than what the
+// log tells by then. If he says it again, it stays so: his directory was restored, and the timelines were not. Then his word holds.
+func (p *Chat) commitAdmitted(ctx context.Context, m *message, session presence.SessionRef, queued func(), admit func(context.Context, *message) error) (done timeline.Committed, err error) {
+	done, err = p.commit(ctx, m, session, queued)
+	for tries := 1; errors.Is(err, timeline.ErrStale) && tries < mostTries; tries++ {
+		was := m.version
+		if err := admit(ctx, m); err != nil {
+			return done, err
+		}
+		if m.version <= was {
+			m.version = 0
+		}
+		done, err = p.commit(ctx, m, session, nil)
+	}
+	return done, err
+}
+
 // commit appends a message to its timelines, and has it pushed to all devices of those
 // whom it is for, but for the session that sent it.
 func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionRef, queued func()) (done timeline.Committed, err error) {
@@ -211,22 +228,6 @@ func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionR
 		p.sweepShadow(ctx, done, content.LifetimeMs)
 	}
 	return done, err
-}
-
-// mostTries is how often a message is tried while what its owner decided by changes.
-const mostTries = 8
-
-// commitAgain asks again whether a message may be committed, and does it, since what the owner said was old. If he says what he
-// said, his word stays older than what the log tells: his directory was restored, and the timelines were not. Then it holds.
-func (p *Chat) commitAgain(ctx context.Context, m *message, session presence.SessionRef, admit func(context.Context, *message) error) (done timeline.Committed, err error) {
-	was := m.version
-	if err := admit(ctx, m); err != nil {
-		return done, err
-	}
-	if m.version <= was {
-		m.version = 0
-	}
-	return p.commit(ctx, m, session, nil)
 }
 
 // mustExist refuses a message to nobody; target says that the rules chose u.

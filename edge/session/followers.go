@@ -38,9 +38,10 @@ type Wake struct {
 
 // followers are the sessions that follow logs. The zero value takes init.
 type followers struct {
-	hub     *Hub
-	perTick int           // how many are asked in one; 2 at least
-	signal  chan struct{} // of length 1: there is something to look at
+	hub       *Hub
+	perSecond int           // how many are asked, in ticks: 2 at least in each
+	rest      int           // of perSecond, what the last tick could not share out; owned by run
+	signal    chan struct{} // of length 1: there is something to look at
 
 	everybody everybody
 
@@ -84,7 +85,7 @@ type follower struct {
 }
 
 func (f *followers) init(h *Hub, perSecond int) {
-	f.hub, f.perTick, f.signal = h, perSecond/int(time.Second/wakeTick), make(chan struct{}, 1)
+	f.hub, f.perSecond, f.signal = h, perSecond, make(chan struct{}, 1)
 	f.bySession, f.byLog = map[ID]*follower{}, map[string]*followedLog{}
 }
 
@@ -261,12 +262,15 @@ func (f *followers) run() {
 // askSome asks as many as one tick may; more says that others are due. While everybody is asked, who follows logs has half
 // of the tick at most.
 func (f *followers) askSome() (more bool) {
-	most := f.perTick
+	const ticks = int(time.Second / wakeTick)
+	inTick := (f.perSecond + f.rest) / ticks
+	f.rest = (f.perSecond + f.rest) % ticks
+	most := inTick
 	if f.everybody.under() {
 		most /= 2
 	}
 	asked, more := f.some(time.Now(), most)
-	asked = append(asked, f.everybody.next(&f.hub.sessions, f.perTick-len(asked))...)
+	asked = append(asked, f.everybody.next(&f.hub.sessions, inTick-len(asked))...)
 	more = more || f.everybody.under()
 	out := outgoing{hub: f.hub, push: Push{Action: idl.ActionSync}}
 	for _, s := range asked {

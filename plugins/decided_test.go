@@ -99,6 +99,57 @@ func TestDecidedAtTheCommit(t *testing.T) {
 	}
 }
 
+// inBetween has bob send in a group of three, and fn happen between the moment in which his message is let pass and that in which it
+// is committed.
+func inBetween(t *testing.T, fn func(s *site, text string)) (s *site, rep *chatpb.SendReply, err error) {
+	t.Helper()
+	s = newSite(t, 2, 500, 3)
+	for _, u := range []im.UserID{owner + 1, owner + 2} {
+		if err := s.join(0, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.settled()
+	const text = "in between"
+	change := func(timeline.Draft) { fn(s, text) }
+	s.store.before.Store(&change)
+	rep, err = s.say(0, owner+1, text)
+	return s, rep, err
+}
+
+// TestAnotherTryWasFaster: a message that another try has committed is answered as that one, though its sender was put out since.
+func TestAnotherTryWasFaster(t *testing.T) {
+	var first *chatpb.SendReply
+	s, rep, err := inBetween(t, func(s *site, text string) {
+		var err error
+		if first, err = s.say(1, owner+1, text); err != nil {
+			t.Error(err)
+		}
+		s.must(s.as(1, owner), idl.ActionRemoveFromGroup, &grouppb.RemoveFromGroupRequest{GroupId: s.group, UserIds: []int64{int64(owner + 1)}}, nil)
+		s.posted()
+	})
+	if err != nil || !rep.Duplicate || rep.Seq != first.GetSeq() || rep.MessageId != first.GetMessageId() {
+		t.Errorf("got %+v, %v, want %+v", rep, err, first)
+	}
+	if log := s.log(); log[len(log)-1].Sender != owner {
+		t.Errorf("behind the removal there is %+v", log[len(log)-1])
+	}
+}
+
+// TestSlowModeBegins: a message that slow mode began before takes its turn, as any other.
+func TestSlowModeBegins(t *testing.T) {
+	s, _, err := inBetween(t, func(s *site, _ string) {
+		s.must(s.as(1, owner), idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"slow_mode_ms"}, SlowModeMs: 60_000}, nil)
+		s.posted()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.say(0, owner+1, "at once"); im.CodeOf(err) != idl.CodeRateLimited {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
 // TestDirectoryTakenBack: where the directory was taken back to before a change that the timelines tell of, what it says now
 // holds, and the group goes on.
 func TestDirectoryTakenBack(t *testing.T) {

@@ -129,7 +129,7 @@ func (l *ledger) audit(ctx context.Context, t *testing.T, c *crowd) {
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil || len(l.faults) > 0 {
+	if err != nil || len(l.faults) > 0 || len(promised) == 0 {
 		t.Errorf("the ledger misses %d of %d messages: %v; %d faults: %.3q", missing, len(promised), err, len(l.faults), l.faults[:min(3, len(l.faults))])
 	}
 	t.Logf("the ledger has %d messages by %d deliveries; %d came more than once", len(l.seen), l.deliveries, l.again)

@@ -7,6 +7,7 @@ package heap
 import (
 	"math"
 	"os"
+	"path"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -87,12 +88,13 @@ func (f *floor) end() {
 	debug.SetGCPercent(f.usual)
 }
 
-// available is how many octets of memory this process may use: of the machine, or of its control group. Where neither is told, as
-// many as there can be.
+// available is how many octets of memory this process may use: of the machine, of its control groups, or of GOMEMLIMIT. Where
+// nothing is told, as many as there can be.
 func available() int64 {
-	all := int64(math.MaxInt64)
-	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		if text, err := os.ReadFile(path); err == nil {
+	all := debug.SetMemoryLimit(-1) // GOMEMLIMIT
+	groups, _ := os.ReadFile("/proc/self/cgroup")
+	for _, file := range limits(string(groups)) {
+		if text, err := os.ReadFile(file); err == nil {
 			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
 				all = min(all, n)
 			}
@@ -102,6 +104,22 @@ func available() int64 {
 		all = min(all, total(string(text)))
 	}
 	return all
+}
+
+// limits are the files that may say how much memory control groups let a process use, of its own and of those above it, by the text of
+// its /proc/self/cgroup: version 2, and version 1 as containers show it.
+func limits(groups string) (paths []string) {
+	paths = append(paths, "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+	for line := range strings.Lines(groups) {
+		if own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/"); ok {
+			for at := path.Join("/", own); ; at = path.Dir(at) {
+				if paths = append(paths, path.Join("/sys/fs/cgroup", at, "memory.max")); at == "/" {
+					break
+				}
+			}
+		}
+	}
+	return paths
 }
 
 // total reads how much memory there is from the text of /proc/meminfo.

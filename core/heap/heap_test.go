@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"testing"
 )
 
@@ -76,7 +77,7 @@ func TestFloorOff(t *testing.T) {
 	}
 }
 
-func TestTotal(t *testing.T) {
+func TestAvailable(t *testing.T) {
 	for text, want := range map[string]int64{
 		"MemTotal:       49382816 kB\nMemFree: 1 kB\n": 49382816 << 10,
 		"MemFree: 1 kB\nMemTotal: 5 kB":                5 << 10,
@@ -85,6 +86,15 @@ func TestTotal(t *testing.T) {
 	} {
 		if got := total(text); got != want {
 			t.Errorf("%q: got %d, want %d", text, got, want)
+		}
+	}
+	for groups, want := range map[string][]string{
+		"0::/\n": {"/sys/fs/cgroup/memory.max"},
+		"12:memory:/x\n0::/system.slice/freeim.service\n": {"/sys/fs/cgroup/system.slice/freeim.service/memory.max", "/sys/fs/cgroup/system.slice/memory.max", "/sys/fs/cgroup/memory.max"},
+		"": nil,
+	} {
+		if got := limits(groups)[1:]; !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", groups, got, want)
 		}
 	}
 	if n := available(); n <= 0 {

@@ -102,7 +102,7 @@ func (c *Call) Bound() *Identity { return c.bound }
 func (c *Call) OnPlaced(fn func()) { c.placed = fn }
 
 // Placed says that what this call does has its place: what the next call of the session
-// does comes behind it. A handler of an action that Joins may call it, while it waits for
+// does comes behind it, but for a message that must be asked about again (timeline.ErrStale). A handler of an action that Joins may call it, while it waits for
 // the commit (timeline.Draft.Queued); whoever called dispatch does so in the end.
 func (c *Call) Placed() {
 	if fn := c.placed; fn != nil {

@@ -117,7 +117,7 @@ type Outgoing struct {
 	Kind        string      // as in Reviewed, or "event"; "edit", "reaction": of a message that is there, a new text or a reaction; "typing": none, but one may come
 	Mentions    []im.UserID // whom it names, each once: the owner refuses people who are not in c
 	MentionsAll bool        // and everybody, who may not name all
-	Again       bool        // the owner was asked about it before, and let it pass: what a message may take once it has taken
+	Taken       bool        // the owner said before that he took what is taken once for a message (Audience.Taken)
 }
 
 // Audience is to whom a message goes.
@@ -131,6 +131,9 @@ type Audience struct {
 	// Version counts the changes of what the owner decided by, from 1: when it is less than the Least of a Post that is there by
 	// then, the message is not committed, but the owner asked again. 0: it is committed, whatever changed meanwhile.
 	Version int64
+	// Taken says that the owner took something for the message, as its turn in slow mode, which he is not to take again when he is
+	// asked again.
+	Taken bool
 }
 
 // ErrUnseen says that a message is to be committed as if all were well, but that nobody

@@ -229,6 +229,10 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 		_, err := p.refuse(ctx, h, "the client_id was used for another message")
 		return err
 	}
+	if refused, ok := errors.AsType[*im.Error](err); ok && final(err) { // it was let pass, and then was not
+		_, err := p.refuse(ctx, h, refused.Reason)
+		return err
+	}
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (p *Chat) owned(c im.ConversationID) bool {
 }
 
 // admit says whom a message is for, or refuses it: the owner of its conversation, or the guards
-// of chats. Asked once for each commit.
+// of chats. Asked before each commit, and again when what he said is too old by then.
 func (p *Chat) admit(ctx context.Context, m *message) error {
 	if m.peer != 0 {
 		m.people = both(m.sender, m.peer)
@@ -61,13 +61,13 @@ func (p *Chat) admit(ctx context.Context, m *message) error {
 		return errNotYours
 	}
 	asked := outgoing(&m.content)
-	asked.Again = m.version != 0
+	asked.Taken = m.taken
 	audience, err := owner.Send(ctx, m.conversation, m.sender, asked)
 	if err != nil {
 		return refusal(ctx, err)
 	}
 	m.people, err = senderFirst(audience.Inboxes, m.sender)
-	m.logged, m.version = audience.Log, audience.Version
+	m.logged, m.version, m.taken = audience.Log, audience.Version, m.taken || audience.Taken
 	return err
 }
 

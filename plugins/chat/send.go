@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -165,6 +166,7 @@ type message struct {
 	peer         im.UserID   // of a chat; 0: it is another conversation
 	people       []im.UserID // whom it is for, the sender first: set by admit
 	version      int64       // by which its owner said so: likewise
+	taken        bool        // its owner took for it what is taken once: likewise
 	clientID     string
 	digest       [32]byte
 	content      chatpb.Content
@@ -181,9 +183,14 @@ const mostTries = 8
 func (p *Chat) commitAdmitted(ctx context.Context, m *message, session presence.SessionRef, queued func(), admit func(context.Context, *message) error) (done timeline.Committed, err error) {
 	done, err = p.commit(ctx, m, session, queued)
 	for tries := 1; errors.Is(err, timeline.ErrStale) && tries < mostTries; tries++ {
+		select {
+		case <-time.After(time.Millisecond << tries): // what is busy changing is given some time
+		case <-ctx.Done():
+			return done, ctx.Err()
+		}
 		was := m.version
 		if err := admit(ctx, m); err != nil {
-			return done, err
+			return p.committedBefore(ctx, m, err)
 		}
 		if m.version <= was {
 			m.version = 0
@@ -191,6 +198,24 @@ func (p *Chat) commitAdmitted(ctx context.Context, m *message, session presence.
 		done, err = p.commit(ctx, m, session, nil)
 	}
 	return done, err
+}
+
+// committedBefore gives the message that another try has committed, if one has, or else the refusal of this one.
+func (p *Chat) committedBefore(ctx context.Context, m *message, refusal error) (timeline.Committed, error) {
+	if m.clientID == "" {
+		return timeline.Committed{}, refusal
+	}
+	done, digest, found, err := p.timelines.Find(ctx, m.sender, m.clientID)
+	switch {
+	case err != nil:
+		return done, err
+	case !found:
+		return done, refusal
+	case digest != m.digest:
+		return timeline.Committed{}, timeline.ErrConflict
+	}
+	done.Duplicate = true
+	return done, nil
 }
 
 // commit appends a message to its timelines, and has it pushed to all devices of those

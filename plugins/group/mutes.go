@@ -13,10 +13,17 @@ import (
 
 const mutesOf = "SELECT user_id, until_ms FROM group_mutes WHERE group_id = ? AND user_id IN "
 
-// keepMutes notes until when those are muted who go now.
+// keepMutes notes until when those are muted who go now, and forgets the mutes that are over. A core of before may have left one of
+// somebody who came back.
 func (c *change) keepMutes(users []im.UserID) error {
 	if len(users) == 0 {
 		return nil
+	}
+	if err := dropMutes(c.ctx, c.tx, c.group.id, users); err != nil {
+		return err
+	}
+	if _, err := c.tx.ExecContext(c.ctx, "DELETE FROM group_mutes WHERE group_id = ? AND until_ms >= 0 AND until_ms <= ?", c.group.id, c.nowMs); err != nil {
+		return fmt.Errorf("forget mutes: %w", err)
 	}
 	statement := "INSERT INTO group_mutes (group_id, user_id, until_ms) SELECT group_id, user_id, muted_until_ms FROM group_members " +
 		"WHERE group_id = ? AND (muted_until_ms = ? OR muted_until_ms > ?) AND user_id IN " + plugin.Marks(len(users))

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"freeim/core/im"
@@ -141,20 +140,31 @@ func (p *Group) postOne(ctx context.Context, e posted) error {
 	return nil
 }
 
-// least is the version by which messages must have been allowed that come behind an event: that of its change, or a later one.
-// Who comes into a large group follows its log, and takes nothing from others: messages need not wait for the many who come.
+// least is the version by which messages must have been allowed that come behind an event: that of its change, or a later one; 0: any.
 func (p *Group) least(ctx context.Context, e posted, to plugin.Audience) (version int64, err error) {
 	switch {
-	case to.Log && e.name == "group.joined":
+	case !decides(e.name, to.Log):
 		return 0, nil
 	case to.Version != 0:
 		return to.Version, nil
 	}
-	version, there, err := p.memberships.version(ctx, e.group)
-	if err == nil && !there { // dissolved
-		version = math.MaxInt64
+	err = p.host.DB().QueryRowContext(ctx, "SELECT version FROM group_groups WHERE id = ?", e.group).Scan(&version) // also of one that is dissolved
+	if err != nil {
+		return 0, fmt.Errorf("look up the version of group %d: %w", e.group, err)
 	}
-	return version, err
+	return version, nil
+}
+
+// decides reports whether an event tells of who may write, or of whom messages are for. Who comes into a large group follows its log, and
+// takes nothing from others: messages need not wait for the many who come.
+func decides(event string, large bool) bool {
+	switch event {
+	case "group.joined":
+		return !large
+	case "group.left", "group.removed", "group.banned", "group.muted", "group.muted_all", "group.role", "group.transferred", "group.settings", "group.dissolved":
+		return true
+	}
+	return false
 }
 
 // run posts what was left over and forgets requests that are over, until ctx ends.

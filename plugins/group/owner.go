@@ -53,11 +53,14 @@ func (o owner) Send(ctx context.Context, c im.ConversationID, user im.UserID, m 
 		return plugin.Audience{}, denied("mentions_all", "you may not mention everybody")
 	case len(named) < len(m.Mentions):
 		return plugin.Audience{}, im.Invalid("mentions", "not all are members")
-	case g.slowModeMs > 0 && !m.Again && m.Kind != "edit" && m.Kind != "reaction" && m.Kind != "typing" && me.role == grouppb.GroupRole_GROUP_ROLE_MEMBER:
+	case g.slowModeMs > 0 && !m.Taken && m.Kind != "edit" && m.Kind != "reaction" && m.Kind != "typing" && me.role == grouppb.GroupRole_GROUP_ROLE_MEMBER:
 		wait := o.slow.TakeAt(ctx, 1, time.Duration(g.slowModeMs)*time.Millisecond, user.String()+" "+string(c))
 		if wait > 0 {
 			return plugin.Audience{}, limited(wait, "the group is in slow mode")
 		}
+		to := now.audience()
+		to.Taken = true
+		return to, nil
 	}
 	return now.audience(), nil
 }

@@ -220,7 +220,13 @@ func TestMuteOutlivesAStay(t *testing.T) {
 		}
 	}
 	mute(bob, -1)
+	if _, err := w.DB().ExecContext(t.Context(), "INSERT INTO group_mutes (group_id, user_id, until_ms) VALUES (?, ?, 1), (?, ?, 1)", id, int64(bob), id, int64(dave)); err != nil {
+		t.Fatal(err) // as a core of before leaves one, and one that is over
+	}
 	leave()
+	if n := w.count(t, "SELECT COUNT(*) FROM group_mutes WHERE until_ms = -1"); n != 1 || w.count(t, "SELECT COUNT(*) FROM group_mutes") != 1 {
+		t.Errorf("%d mutes are kept for good of one who went, and others", n)
+	}
 	ask[grouppb.DissolveGroupReply](t, w, alice, idl.ActionDissolveGroup, &grouppb.DissolveGroupRequest{GroupId: id})
 	if n := w.count(t, "SELECT (SELECT COUNT(*) FROM group_mutes) + (SELECT COUNT(*) FROM group_lives)"); n != 0 {
 		t.Errorf("%d rows are kept of a dissolved group", n)

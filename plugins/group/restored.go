@@ -28,7 +28,11 @@ func (p *Group) adopt(ctx context.Context, id int64) error {
 	}
 	err = p.host.Tx(ctx, func(tx *sql.Tx) error {
 		// The update locks the group's row, as that of change does: nobody comes in between the log's end and the places.
-		if _, err := tx.ExecContext(ctx, "UPDATE group_groups SET id = id WHERE id = ?", id); err != nil {
+		locked, err := tx.ExecContext(ctx, "UPDATE group_groups SET id = id WHERE id = ? AND dissolved = 0", id)
+		if err != nil {
+			return err
+		}
+		if n, err := locked.RowsAffected(); err != nil || n == 0 { // nobody reads one that is dissolved
 			return err
 		}
 		if first, err := enterLife(ctx, tx, id, epoch); err != nil || !first {

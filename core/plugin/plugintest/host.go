@@ -10,6 +10,7 @@ import (
 	"context"
 	stdsql "database/sql"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -59,6 +60,7 @@ type Stub struct {
 type Host struct {
 	// Static after New.
 	directory  *sql.Directory
+	copied     bool // the directory, from a template
 	timelines  timeline.Store
 	borrowed   bool          // the timelines, of another host, which closes them
 	redis      *redis.Client // nil with the embedded stores
@@ -119,7 +121,14 @@ func Start(t testing.TB, o Options) (*Host, error) {
 			t.Logf("log of the host:\n%s", h.Logs())
 		}
 	})
-	if err := h.open(t, o.Dir); err != nil {
+	if len(o.Stubs) > 0 {
+		o.Plugins = append([]plugin.Plugin{stubbed(o.Stubs)}, o.Plugins...)
+	}
+	var err error
+	if h.plugins, err = plugin.NewSet(o.Plugins); err != nil {
+		return nil, err
+	}
+	if err := h.open(t, o.Dir, o.Plugins); err != nil {
 		return nil, err
 	}
 	h.observed = presence.Observe(h.registry)
@@ -139,13 +148,6 @@ func Start(t testing.TB, o Options) (*Host, error) {
 }
 
 func (h *Host) start(o Options) (err error) {
-	plugins := o.Plugins
-	if len(o.Stubs) > 0 {
-		plugins = append([]plugin.Plugin{stubbed(o.Stubs)}, plugins...)
-	}
-	if h.plugins, err = plugin.NewSet(plugins); err != nil {
-		return err
-	}
 	if o.Scripts != nil {
 		h.rules = hooks.New()
 		for _, service := range []string{"account.rules", "room.rules", "group.rules", "chat.rules"} {
@@ -153,7 +155,7 @@ func (h *Host) start(o Options) (err error) {
 		}
 		o.Hooks = h.rules
 	}
-	specs, err := h.plugins.Start(h.ctx, h.hostFor, h.directory.Migrate)
+	specs, err := h.plugins.Start(h.ctx, h.hostFor, h.migrate)
 	if err != nil {
 		return err
 	}
@@ -168,6 +170,14 @@ func (h *Host) start(o Options) (err error) {
 	}
 	h.dispatcher, err = dispatch.New(options)
 	return err
+}
+
+// migrate is Migrate of the directory, but for one that has all tables from its template.
+func (h *Host) migrate(ctx context.Context, name string, files fs.FS) error {
+	if h.copied {
+		return nil
+	}
+	return h.directory.Migrate(ctx, name, files)
 }
 
 // openRules loads scripts from a directory that nobody watches.

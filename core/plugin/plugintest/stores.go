@@ -10,6 +10,7 @@ import (
 
 	"freeim/core/engines"
 	"freeim/core/pebble"
+	"freeim/core/plugin"
 	"freeim/core/presence"
 	"freeim/core/redis"
 	"freeim/core/sql"
@@ -20,13 +21,13 @@ import (
 // these are not installed; else the embedded stores.
 const Stores = "FREEIM_TEST_STORES"
 
-func (h *Host) open(t testing.TB, dir string) error {
+func (h *Host) open(t testing.TB, dir string, plugins []plugin.Plugin) error {
 	t.Helper()
 	switch profile := os.Getenv(Stores); profile {
 	case "production":
 		return h.openProduction(t, dir)
 	case "", "embedded":
-		return h.openEmbedded(dir)
+		return h.openEmbedded(dir, plugins)
 	default:
 		return fmt.Errorf("%s is %q: use production or embedded", Stores, profile)
 	}
@@ -34,11 +35,15 @@ func (h *Host) open(t testing.TB, dir string) error {
 
 // openEmbedded opens a SQLite file in dir, which outlives hosts but not the machine, and the rest in
 // memory. That commits are durable core/sql and bench/e2e show.
-func (h *Host) openEmbedded(dir string) (err error) {
+func (h *Host) openEmbedded(dir string, plugins []plugin.Plugin) (err error) {
 	if h.registry == nil {
 		h.registry = presence.NewMemory()
 	}
-	if h.directory, err = sql.Open(sql.Options{Path: filepath.Join(dir, "directory.db"), Unsynced: true, Log: h.log}); err != nil {
+	path := filepath.Join(dir, "directory.db")
+	if h.copied, err = migrated.copyTo(path, plugins); err != nil {
+		return err
+	}
+	if h.directory, err = sql.Open(sql.Options{Path: path, Unsynced: true, Log: h.log}); err != nil {
 		return err
 	}
 	h.timelines, err = pebble.Open(pebble.Options{Dir: "timelines", Memory: true, IDs: h.ids, Log: h.log,

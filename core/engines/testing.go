@@ -186,6 +186,7 @@ type sharedMariaDB struct {
 	mu        sync.Mutex // guards the fields below; held while the server starts, which all wait for
 	dir       string     // with an empty installation
 	remover   io.Closer  // open as long as this process lives
+	scratch   io.Closer  // likewise, for the server's directory
 	server    *MariaDBServer
 	databases int
 }
@@ -206,7 +207,11 @@ func (c *sharedMariaDB) database(ctx context.Context) (*MariaDBServer, string, e
 		if err != nil {
 			return nil, "", err
 		}
-		own := filepath.Join(filepath.Dir(dir), "shared")
+		own, remover, err := temporaryIn(scratch(), "freeim-mariadb-")
+		if err != nil {
+			return nil, "", err
+		}
+		c.scratch = remover
 		if err := os.CopyFS(filepath.Join(own, "data"), os.DirFS(filepath.Join(dir, "data"))); err != nil {
 			return nil, "", err
 		}
@@ -244,8 +249,11 @@ func (c *sharedMariaDB) install(ctx context.Context) (string, error) {
 }
 
 // temporary makes a directory that is removed when this process ends.
-func temporary(prefix string) (dir string, remover io.Closer, err error) {
-	if dir, err = os.MkdirTemp("", prefix); err != nil {
+func temporary(prefix string) (dir string, remover io.Closer, err error) { return temporaryIn("", prefix) }
+
+// temporaryIn is temporary in a directory; empty: where temporary files are.
+func temporaryIn(parent, prefix string) (dir string, remover io.Closer, err error) {
+	if dir, err = os.MkdirTemp(parent, prefix); err != nil {
 		return "", nil, err
 	}
 	if remover, err = removeAtEnd(dir); err != nil {

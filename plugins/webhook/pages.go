@@ -227,7 +227,7 @@ func (p *Webhook) retry(r *http.Request, e *endpoint) (any, error) {
 	}
 	sum := tried{}
 	for _, l := range letters {
-		one, err := p.again(r.Context(), e, l)
+		one, err := p.redeliver(r.Context(), e, l)
 		if err != nil {
 			return nil, err
 		}
@@ -239,8 +239,8 @@ func (p *Webhook) retry(r *http.Request, e *endpoint) (any, error) {
 	return sum, nil
 }
 
-// again delivers a dead letter, and forgets it if it is taken.
-func (p *Webhook) again(ctx context.Context, e *endpoint, l letter) (tried, error) {
+// redeliver delivers a dead letter, and forgets it if it is taken.
+func (p *Webhook) redeliver(ctx context.Context, e *endpoint, l letter) (tried, error) {
 	at := position{l.feed, l.place}
 	page, err := p.outbox.Fed(ctx, l.feed, l.place-1, 1)
 	if err != nil {

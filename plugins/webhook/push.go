@@ -56,20 +56,24 @@ type pushes struct {
 
 // alert is step for an endpoint of offline pushes.
 func (s *shard) alert(ctx context.Context, page timeline.Page[plugin.Fed]) (more bool, err error) {
-	s.seen(page, nil)
 	if len(page.Items) == 0 {
+		s.seenThrough(page)
 		return false, s.pass(ctx, plugin.Fed{}) // what nobody was told of is noted some time
 	}
 	old, due, wait := s.due(page)
 	switch {
 	case old > 0:
 		s.skip(page.Items[:old])
-		return true, s.pass(ctx, page.Items[old-1])
+		err = s.pass(ctx, page.Items[old-1])
+		s.seen(page, 0)
+		return true, err
 	case len(due) == 0:
+		s.seen(page, 0)
 		s.wait(ctx, min(wait, s.config().Poll), false)
 		return true, nil
 	}
-	if d := s.endpoint.closed(); d > 0 { // what is looked up now would not be so when it is told
+	if d := s.endpoint.closed(); d > 0 { // what is looked up now would not be so when it is told; what waited waits on
+		s.pending.Store(max(0, page.Head-s.at.place))
 		s.wait(ctx, min(d, s.config().Poll), false)
 		return true, nil
 	}
@@ -85,9 +89,11 @@ func (s *shard) alert(ctx context.Context, page timeline.Page[plugin.Fed]) (more
 		}
 	}
 	if len(events) == 0 {
-		return true, s.over(ctx, through, len(alerts) > 0)
+		err = s.over(ctx, through, len(alerts) > 0)
+		s.seen(page, 0)
+		return true, err
 	}
-	s.oldestMs.Store(events[0].TimeMs)
+	s.seen(page, events[0].TimeMs)
 	for looked := time.Now(); len(events) > 0; {
 		if time.Since(looked) > lookAgain { // some may have read it, or it was recalled
 			return true, nil
@@ -215,5 +221,5 @@ func (s *shard) tellPushes(ctx context.Context, events []event) (took bool, err 
 		s.at.tries, s.since, s.most = 0, time.Time{}, s.config().Batch
 		return true, nil
 	}
-	return false, s.again(ctx, events, r)
+	return false, s.backOff(ctx, events, r)
 }

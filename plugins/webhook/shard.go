@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,7 @@ type shard struct {
 	stored int64     // the place that is
 	most   int       // events in the next delivery
 	since  time.Time // when what comes next failed first; zero: it did not
+	untold []int64   // places that are told nobody, in order, and not counted yet
 	push   pushes    // of an endpoint for those
 }
 
@@ -52,7 +54,7 @@ func (s *shard) awake() {
 
 // run delivers until ctx ends, or there is a reason that concerns the whole endpoint.
 func (s *shard) run(ctx context.Context, l *lease) error {
-	s.lease, s.most, s.since, s.push = l, s.config().Batch, time.Time{}, pushes{}
+	s.lease, s.most, s.since, s.untold, s.push = l, s.config().Batch, time.Time{}, nil, pushes{}
 	for loaded, failing := false, false; ; {
 		var more bool
 		err := error(nil)
@@ -131,8 +133,23 @@ func (s *shard) save(ctx context.Context) error {
 	if err := s.endpoint.plugin.store.move(ctx, s.endpoint.Name, s.lease.fence, s.at, nil); err != nil {
 		return err
 	}
-	s.stored, s.saved = s.at.place, time.Now()
+	s.noted()
 	return nil
+}
+
+// noted remembers that where the shard is is stored. What is told nobody is counted only now: whoever goes on from the place
+// that was stored before passes it over again.
+func (s *shard) noted() {
+	s.stored, s.saved = s.at.place, time.Now()
+	n := s.behind()
+	s.endpoint.crowded.Add(int64(n))
+	s.untold = s.untold[n:]
+}
+
+// behind is how many of the places that are told nobody the shard has passed.
+func (s *shard) behind() int {
+	n, _ := slices.BinarySearch(s.untold, s.at.place+1)
+	return n
 }
 
 // flush stores what was passed over, at the end: if that fails it is looked at again.
@@ -159,23 +176,20 @@ func (s *shard) step(ctx context.Context) (more bool, err error) {
 	if s.endpoint.Push != nil {
 		return s.alert(ctx, page)
 	}
-	s.skipCrowded(&page)
-	events, crowded, through, err := s.pick(page)
+	s.untold = s.untold[:s.behind()] // what is not passed is picked anew
+	rest := s.skipCrowded(page)
+	events, crowded, through, err := s.pick(rest)
 	if err != nil {
 		return false, err
 	}
-	s.seen(page, events)
-	if more = len(events) > 0; more {
-		err = s.tell(ctx, events, through)
-	} else {
-		more, err = page.HasMore, s.pass(ctx, through)
+	s.untold = append(s.untold, crowded...)
+	if len(events) == 0 {
+		err = s.pass(ctx, through)
+		s.seenThrough(page)
+		return page.HasMore, err
 	}
-	for _, place := range crowded {
-		if place <= s.at.place {
-			s.endpoint.crowded.Add(1)
-		}
-	}
-	return more, err
+	s.seen(page, events[0].TimeMs)
+	return true, s.tell(ctx, events, through)
 }
 
 // roomMessage is the event of which there may be more than an endpoint takes: what else is in its feed does not wait for all.
@@ -187,30 +201,36 @@ func (s *shard) crowded(head int64, item plugin.Fed) bool {
 	return most > 0 && item.Event == roomMessage && head-item.Position > most && item.Time.UnixMilli() >= s.at.floorMs && wants(s.endpoint.Events, item.Event)
 }
 
-// skipCrowded moves on over the first items of a page that are told nobody: what failed of them is tried no more.
-func (s *shard) skipCrowded(page *timeline.Page[plugin.Fed]) {
+// skipCrowded moves on over the first items of a page that are told nobody, and gives the rest: what failed of them is tried no more.
+func (s *shard) skipCrowded(page timeline.Page[plugin.Fed]) timeline.Page[plugin.Fed] {
 	n := 0
 	for n < len(page.Items) && s.crowded(page.Head, page.Items[n]) {
+		s.untold = append(s.untold, page.Items[n].Position)
 		n++
 	}
-	if n == 0 {
-		return
+	if n > 0 {
+		last := page.Items[n-1]
+		s.at.place, s.lastID, s.at.tries = last.Position, last.ID.String(), 0
+		s.since, s.most = time.Time{}, s.config().Batch
+		page.Items = page.Items[n:]
 	}
-	last := page.Items[n-1]
-	s.at.place, s.lastID, s.at.tries = last.Position, last.ID.String(), 0
-	s.since, s.most = time.Time{}, s.config().Batch
-	s.endpoint.crowded.Add(int64(n))
-	page.Items = page.Items[n:]
+	return page
 }
 
-// seen notes figures.
-func (s *shard) seen(page timeline.Page[plugin.Fed], events []event) {
+// seen notes figures: what waits behind the shard's place, and since when; 0: nothing that is to be told.
+func (s *shard) seen(page timeline.Page[plugin.Fed], oldestMs int64) {
 	s.pending.Store(max(0, page.Head-s.at.place))
-	oldest := int64(0)
-	if len(events) > 0 {
-		oldest = events[0].TimeMs
+	s.oldestMs.Store(oldestMs)
+}
+
+// seenThrough is seen when nothing of a page is to be told: what waits is behind it, and may be as old as its last item.
+func (s *shard) seenThrough(page timeline.Page[plugin.Fed]) {
+	if !page.HasMore || len(page.Items) == 0 {
+		s.pending.Store(0)
+		s.oldestMs.Store(0)
+		return
 	}
-	s.oldestMs.Store(oldest)
+	s.seen(page, page.Items[len(page.Items)-1].Time.UnixMilli())
 }
 
 // pick takes the events of a page that concern the endpoint, as many as one delivery may have.
@@ -240,7 +260,6 @@ func (s *shard) pass(ctx context.Context, through plugin.Fed) error {
 	if through.Position > s.at.place {
 		s.at.place, s.lastID = through.Position, through.ID.String()
 	}
-	s.pending.Store(0)
 	if passed := s.at.place - s.stored; passed == 0 || passed < lazy && time.Since(s.saved) < lazyTime {
 		return nil
 	}
@@ -333,7 +352,7 @@ func (s *shard) failed(ctx context.Context, events []event, r result) error {
 	if given > 0 {
 		return s.giveUp(ctx, events[:given], r.reason)
 	}
-	return s.again(ctx, events, r)
+	return s.backOff(ctx, events, r)
 }
 
 // noteFailure counts a failure of what comes next.
@@ -348,8 +367,8 @@ func (s *shard) hopeless(events []event, r result) bool {
 	return len(events) == 1 && s.at.tries >= s.config().Tries && (r.verdict == refused || s.endpoint.goodSince(s.since))
 }
 
-// again has what failed tried again after a pause, less of it at once if it was too much.
-func (s *shard) again(ctx context.Context, events []event, r result) error {
+// backOff has what failed tried again after a pause, less of it at once if it was too much.
+func (s *shard) backOff(ctx context.Context, events []event, r result) error {
 	if r.verdict == refused || s.at.tries > 2 {
 		s.most = max(1, len(events)/2)
 	}
@@ -365,17 +384,18 @@ func (s *shard) giveUp(ctx context.Context, events []event, why string) error {
 	s.endpoint.plugin.host.Log().Error("events could not be delivered: they are dead letters", "webhook", s.endpoint.Name, "from", events[0].Position,
 		"events", len(events), "why", why)
 	last := events[len(events)-1]
-	s.at.place, s.lastID, s.at.tries = last.place, last.itemID.String(), 0
-	s.at.lastID = s.lastID
-	s.since, s.most = time.Time{}, s.config().Batch
+	at := s.at
+	at.place, at.lastID, at.tries = last.place, last.itemID.String(), 0
 	letters := make([]letter, len(events))
 	for i, e := range events {
 		letters[i] = letter{feed: s.feed, place: e.place, id: e.ID, event: e.Event, diedMs: s.endpoint.plugin.host.Now().UnixMilli(), reason: why}
 	}
-	if err := s.endpoint.plugin.store.move(ctx, s.endpoint.Name, s.lease.fence, s.at, letters); err != nil {
-		return err
+	if err := s.endpoint.plugin.store.move(ctx, s.endpoint.Name, s.lease.fence, at, letters); err != nil {
+		return err // they are nowhere else: the shard stays before them
 	}
-	s.stored, s.saved = s.at.place, time.Now()
+	s.at, s.lastID = at, at.lastID
+	s.since, s.most = time.Time{}, s.config().Batch
+	s.noted()
 	s.endpoint.dead.Add(int64(len(letters)))
 	n, err := s.endpoint.plugin.store.countDead(ctx, s.endpoint.Name, s.config().MostDead)
 	if err == nil && n >= s.config().MostDead {

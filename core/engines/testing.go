@@ -249,7 +249,9 @@ func (c *sharedMariaDB) install(ctx context.Context) (string, error) {
 }
 
 // temporary makes a directory that is removed when this process ends.
-func temporary(prefix string) (dir string, remover io.Closer, err error) { return temporaryIn("", prefix) }
+func temporary(prefix string) (dir string, remover io.Closer, err error) {
+	return temporaryIn("", prefix)
+}
 
 // temporaryIn is temporary in a directory; empty: where temporary files are.
 func temporaryIn(parent, prefix string) (dir string, remover io.Closer, err error) {

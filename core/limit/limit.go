@@ -73,12 +73,19 @@ func (l *Limiter) take(r rate, keys []string) time.Duration {
 }
 
 // GiveBack implements plugin.Limiter.
-func (l *Limiter) GiveBack(_ context.Context, keys ...string) {
+func (l *Limiter) GiveBack(_ context.Context, keys ...string) { l.giveBack(l.rate, keys) }
+
+// GiveBackAt implements plugin.Limiter.
+func (l *Limiter) GiveBackAt(_ context.Context, n int, per time.Duration, keys ...string) {
+	l.giveBack(rateOf(n, per), keys)
+}
+
+func (l *Limiter) giveBack(r rate, keys []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, key := range keys {
 		if at, known := l.full[key]; known {
-			l.full[key] = at.Add(-l.rate.interval)
+			l.full[key] = at.Add(-r.interval)
 		}
 	}
 }

@@ -57,6 +57,12 @@ func TestTakeAt(t *testing.T) {
 	if wait := l.TakeAt(ctx, 5, time.Minute, "a"); wait != 12*time.Second {
 		t.Errorf("got %v, want 12s: five a minute", wait)
 	}
+	l.GiveBackAt(ctx, 5, time.Minute, "a")
+	for i := range 2 {
+		if wait := l.TakeAt(ctx, 5, time.Minute, "a"); (wait != 0) != (i == 1) {
+			t.Errorf("one of 5 was given back: event %d waits %v", i, wait)
+		}
+	}
 	if wait := l.TakeAt(ctx, 1, time.Hour, "b"); wait != 0 {
 		t.Errorf("another key waits %v", wait)
 	}

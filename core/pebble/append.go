@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -126,8 +125,11 @@ func (a *appending) stage(c *committer) error {
 // conditions says whether the timelines are as the draft expects.
 func (a *appending) conditions(c *committer, head int64) error {
 	if a.Version != 0 {
-		if least, err := c.least(a.Conversation); err != nil || a.Version < least {
-			return cmp.Or(err, timeline.ErrStale)
+		switch least, err := c.least(a.Conversation); {
+		case err != nil:
+			return err
+		case a.Version < least:
+			return &timeline.StaleError{Least: least}
 		}
 	}
 	if a.Expect != 0 && a.Expect != head+1 {

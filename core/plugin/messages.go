@@ -87,6 +87,21 @@ type Keeper interface {
 	Members(ctx context.Context, c im.ConversationID) (Audience, error)
 }
 
+// Versioned is a Keeper whose Audiences have a Version.
+type Versioned interface {
+	// Version gives the version of c, which stays so until tx ends, with all that the owner decides by about c; 0: there is no c.
+	Version(ctx context.Context, tx *sql.Tx, c im.ConversationID) (int64, error)
+	// Raise has the version of c be least at least, unless there is no c: c's log asks for it, since the owner's tables were
+	// taken back to before a change that the log tells of.
+	Raise(ctx context.Context, c im.ConversationID, least int64) error
+}
+
+// Returning is a ConversationOwner that takes something for messages (Audience.Taken).
+type Returning interface {
+	// Return gives back what was taken for a message of user's that was not committed.
+	Return(ctx context.Context, c im.ConversationID, user im.UserID)
+}
+
 // Roll is a Keeper of conversations with more members than Members names (Audience.Log).
 type Roll interface {
 	// Present gives those of the users who are in c now, in any order.

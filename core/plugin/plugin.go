@@ -144,6 +144,8 @@ type Limiter interface {
 	TakeAt(ctx context.Context, n int, per time.Duration, keys ...string) time.Duration
 	// GiveBack takes one event of every key back.
 	GiveBack(ctx context.Context, keys ...string)
+	// GiveBackAt is GiveBack of what was taken at another rate than the limit's own.
+	GiveBackAt(ctx context.Context, n int, per time.Duration, keys ...string)
 }
 
 // Push is a server-initiated frame on its way to people.

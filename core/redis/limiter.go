@@ -131,6 +131,13 @@ func (l *Limiter) GiveBack(ctx context.Context, keys ...string) {
 	}
 }
 
+// GiveBackAt implements plugin.Limiter.
+func (l *Limiter) GiveBackAt(ctx context.Context, n int, per time.Duration, keys ...string) {
+	if _, ok := l.run(ctx, "give", rateOf(n, per), keys); !ok {
+		l.alone.GiveBackAt(ctx, n, per, keys...)
+	}
+}
+
 func longest(waits []time.Duration) (wait time.Duration) {
 	for _, w := range waits {
 		wait = max(wait, w)

@@ -49,6 +49,12 @@ func TestLimiter(t *testing.T) {
 				t.Errorf("event %d of 5 waits %s", i, wait)
 			}
 		}
+		one.GiveBackAt(ctx, 5, time.Hour, "own")
+		for i := range 2 {
+			if wait := two.TakeAt(ctx, 5, time.Hour, "own"); (wait != 0) != (i == 1) {
+				t.Errorf("one of 5 was given back: event %d waits %s", i, wait)
+			}
+		}
 		one.GiveBack(ctx, "a", "b")
 		if wait := two.Take(ctx, "a", "b"); wait != 0 {
 			t.Errorf("after giving back: waits %s", wait)

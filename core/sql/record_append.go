@@ -107,8 +107,8 @@ func (a *recordAppending) stage(b *recordBatch, ids *im.IDGenerator) error {
 		return err
 	}
 	log := b.log(a.Conversation)
-	if a.Version != 0 && a.Version < b.versions[a.Conversation].least {
-		return timeline.ErrStale
+	if least := b.versions[a.Conversation].least; a.Version != 0 && a.Version < least {
+		return &timeline.StaleError{Least: least}
 	}
 	if a.Expect != 0 && a.Expect != log.seq+1 || a.Unless != "" && b.log(a.Unless).seq > 0 {
 		return timeline.ErrMoved

@@ -8,6 +8,7 @@ package timeline
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"freeim/core/im"
 )
@@ -20,8 +21,15 @@ var ErrConflict = errors.New("client ID used before for another message")
 // Nothing was committed.
 var ErrMoved = errors.New("the timelines are not as the draft expects")
 
-// ErrStale is returned by Append when what decided about the draft has changed since: Version. Nothing was committed.
+// ErrStale is in the error of Append, a *StaleError, when what decided about the draft has changed since: Version. Nothing was
+// committed.
 var ErrStale = errors.New("what decided about the draft is not so any more")
+
+// StaleError is ErrStale, and says what the conversation asks of a draft.
+type StaleError struct{ Least int64 } // Version of a draft that is not stale
+
+func (e *StaleError) Error() string { return fmt.Sprintf("%v: want version %d", ErrStale, e.Least) }
+func (e *StaleError) Unwrap() error { return ErrStale }
 
 // ErrCorrupt is in the error of a method that finds something stored that cannot
 // be read, or lacks what other things refer to: trying again does not help.

@@ -142,7 +142,7 @@ func (p *Chat) recallAnnouncement(ctx context.Context, r *http.Request) (show sh
 	if err != nil {
 		return nil, 0, err
 	}
-	if _, err := p.takeBack(ctx, t, t.Sender); err != nil {
+	if _, err := p.takeBack(ctx, t, t.Sender, nil); err != nil {
 		return nil, t.shownSeq, err
 	}
 	return p.announcedNow(t), t.shownSeq, nil
@@ -168,7 +168,7 @@ func (p *Chat) editAnnouncement(ctx context.Context, r *http.Request) (show show
 	if err := p.mayBecome(t, req.Text); err != nil {
 		return nil, t.shownSeq, err
 	}
-	_, err = p.change(ctx, t, t.Sender, eventEdited, true, func(ctx context.Context, c *changing) (string, error) {
+	_, err = p.change(ctx, t, t.Sender, eventEdited, nil, true, func(ctx context.Context, c *changing) (string, error) {
 		return "", c.edit(ctx, &t.content, req)
 	})
 	if err != nil {

@@ -74,11 +74,35 @@ type noted struct {
 }
 
 // change runs fn on what became of a message, and has everybody told by an event of that name, whose data
-// fn gives. When it returns nil all is committed; but not if heard is false: then all is only answered so.
-func (p *Chat) change(ctx context.Context, t *target, actor im.UserID, event string, heard bool, fn func(ctx context.Context, c *changing) (data string, err error)) (now *became, err error) {
+// fn gives. When it returns nil all is committed, and who did it was permitted to as it was; but not if heard is false: then all is only
+// answered so.
+func (p *Chat) change(ctx context.Context, t *target, actor im.UserID, event string, permit may, heard bool, fn func(ctx context.Context, c *changing) (data string, err error)) (now *became, err error) {
+	for tries := 1; ; tries++ {
+		holds, err := p.permitted(ctx, t.conversation, permit)
+		if err != nil {
+			return nil, err
+		}
+		now, err = p.changeIf(ctx, holds, t, actor, event, heard, fn)
+		if !errors.Is(err, errChanged) {
+			return now, err
+		}
+		if tries == mostTries {
+			return nil, plugin.Stored(ctx, err)
+		}
+		if err := again(ctx, tries); err != nil {
+			return nil, plugin.Stored(ctx, err)
+		}
+	}
+}
+
+// changeIf is change, if what was permitted holds.
+func (p *Chat) changeIf(ctx context.Context, holds func(context.Context, *sql.Tx) error, t *target, actor im.UserID, event string, heard bool, fn func(ctx context.Context, c *changing) (data string, err error)) (now *became, err error) {
 	at := stored{t.Message.Conversation, t.Message.Seq}
 	for range 3 {
 		err = p.host.Tx(ctx, func(tx *sql.Tx) error {
+			if err := holds(ctx, tx); err != nil {
+				return err
+			}
 			b, err := p.changes.lock(ctx, tx, at, t.ID.String())
 			if err != nil {
 				return err
@@ -103,7 +127,7 @@ func (p *Chat) change(ctx context.Context, t *target, actor im.UserID, event str
 			}
 			return p.events.addTo(ctx, tx, at.log, actor, event, string(note))
 		})
-		if _, refused := errors.AsType[*im.Error](err); err == nil || refused || errors.Is(err, errSame) || errors.Is(err, errUnheard) || ctx.Err() != nil {
+		if _, refused := errors.AsType[*im.Error](err); err == nil || refused || errors.Is(err, errSame) || errors.Is(err, errUnheard) || errors.Is(err, errChanged) || ctx.Err() != nil {
 			break
 		}
 		// Two that begin the same row break its key: the second time the other one is seen.
@@ -114,6 +138,8 @@ func (p *Chat) change(ctx context.Context, t *target, actor im.UserID, event str
 		return now, nil
 	case errors.Is(err, errUnheard):
 		return now, nil
+	case errors.Is(err, errChanged):
+		return nil, err
 	case err != nil:
 		return nil, refusal(ctx, err)
 	}
@@ -164,13 +190,18 @@ func (p *Chat) alterable(ctx context.Context, user im.UserID, conversation strin
 	return t, keeper, err
 }
 
-// mayWrite asks the owner of a conversation whether user may say something there of a message that is there: its
+// mayWrite asks the owner of a conversation, if it has one, whether user may say something there of a message that is there: its
 // mentions are not asked about again, some of them may have left.
-func (p *Chat) mayWrite(ctx context.Context, t *target, user im.UserID, kind string) error {
-	if _, err := p.owners[t.conversation.Type()].Send(ctx, t.conversation, user, plugin.Outgoing{Kind: kind}); err != nil {
-		return refusal(ctx, err)
+func (p *Chat) mayWrite(t *target, user im.UserID, kind string) may {
+	if t.peer != 0 {
+		return nil
 	}
-	return nil
+	return func(ctx context.Context) error {
+		if _, err := p.owners[t.conversation.Type()].Send(ctx, t.conversation, user, plugin.Outgoing{Kind: kind}); err != nil {
+			return refusal(ctx, err)
+		}
+		return nil
+	}
 }
 
 // mayLook bounds how often one person asks what costs the directory more than a page of messages.
@@ -210,10 +241,10 @@ func (p *Chat) tellChange(ctx context.Context, e filed) error {
 	if err := json.Unmarshal([]byte(e.Data), &note); err != nil {
 		return fmt.Errorf("%w: event %s: %w", timeline.ErrCorrupt, e.id, err)
 	}
-	to, ok, err := p.audience(ctx, e.log, e.Actor)
-	if !ok || err != nil {
-		return err
-	}
+	return p.toAudience(ctx, e.log, e.Actor, func(to plugin.Audience) error { return p.tellChangeTo(ctx, e, note, to) })
+}
+
+func (p *Chat) tellChangeTo(ctx context.Context, e filed, note noted, to plugin.Audience) error {
 	now, err := p.changes.one(ctx, p.host.DB(), stored{e.log, note.Stored}, note.ID)
 	if err != nil {
 		return err
@@ -243,7 +274,7 @@ func (p *Chat) tellChange(ctx context.Context, e filed) error {
 	}
 	_, err = p.file(ctx, timeline.Draft{
 		Conversation: e.log, Sender: e.Actor, ClientID: "~" + e.id, Digest: sha256.Sum256(append([]byte(e.log), said...)), Inboxes: to.Inboxes,
-		OnCommit: push,
+		Version: to.Version, OnCommit: push,
 	}, &content, to.Log)
 	return err
 }

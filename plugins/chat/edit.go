@@ -22,18 +22,12 @@ func (p *Chat) validateEdit(_ *plugin.Call, req *chatpb.EditRequest) error {
 	return im.CheckText("text", req.Text, 0, p.config.MaxText)
 }
 
-// edited is what permitEdit found.
-type editing struct {
-	*target
-	keeper plugin.Keeper
-}
-
 // permitEdit refuses who may not edit a message, before the rules are asked about the text.
 func (p *Chat) permitEdit(ctx context.Context, call *plugin.Call, req *chatpb.EditRequest) error {
 	if err := p.mayChange(ctx, call.User); err != nil {
 		return err
 	}
-	t, keeper, err := p.alterable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
+	t, _, err := p.alterable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
 	if err != nil {
 		return err
 	}
@@ -48,7 +42,7 @@ func (p *Chat) permitEdit(ctx context.Context, call *plugin.Call, req *chatpb.Ed
 	if err := p.mayBecome(t, req.Text); err != nil {
 		return err
 	}
-	call.Found = &editing{t, keeper}
+	call.Found = t
 	return nil
 }
 
@@ -63,26 +57,21 @@ func (p *Chat) mayBecome(t *target, text string) error {
 
 // reviewedEdit shows the rules the new text, as that of a message.
 func reviewedEdit(call *plugin.Call, req *chatpb.EditRequest) plugin.Reviewed {
-	t := call.Found.(*editing)
+	t := call.Found.(*target)
 	return plugin.Reviewed{Conversation: t.conversation, Kind: kindName(t.content.Kind), Text: &req.Text}
 }
 
 // edit gives a message another text.
 func (p *Chat) edit(ctx context.Context, call *plugin.Call, req *chatpb.EditRequest) (*chatpb.EditReply, error) {
-	t := call.Found.(*editing)
+	t := call.Found.(*target)
 	if call.Shadowed || call.Hold != nil || call.Target != nil {
 		return nil, &im.Error{Code: idl.CodeRejected, Field: "text", Reason: "a message may not become that"}
 	}
-	if t.keeper != nil {
-		if err := p.mayWrite(ctx, t.target, call.User, "edit"); err != nil {
-			return nil, err
-		}
-	}
-	heard, err := p.heard(ctx, t.target, call.User)
+	heard, err := p.heard(ctx, t, call.User)
 	if err != nil {
 		return nil, err
 	}
-	now, err := p.change(ctx, t.target, call.User, eventEdited, heard, func(ctx context.Context, c *changing) (string, error) {
+	now, err := p.change(ctx, t, call.User, eventEdited, p.mayWrite(t, call.User, "edit"), heard, func(ctx context.Context, c *changing) (string, error) {
 		return "", c.edit(ctx, &t.content, req)
 	})
 	if err != nil {

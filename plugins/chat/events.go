@@ -34,6 +34,7 @@ func (p *Chat) Post(ctx context.Context, post plugin.Post) (timeline.Committed, 
 			return timeline.Committed{}, refusal(ctx, err)
 		}
 		to = audience
+		to.Version = 0 // it is told, whatever has changed
 	}
 	done, err := p.tell(ctx, post, to)
 	if err != nil {
@@ -51,7 +52,8 @@ func (p *Chat) tell(ctx context.Context, post plugin.Post, to plugin.Audience) (
 		return timeline.Committed{}, err
 	}
 	return p.file(ctx, timeline.Draft{
-		Conversation: c, Sender: post.Actor, ClientID: post.ClientID, Digest: sha256.Sum256(append([]byte(c), body...)), Inboxes: to.Inboxes, Least: post.Least,
+		Conversation: c, Sender: post.Actor, ClientID: post.ClientID, Digest: sha256.Sum256(append([]byte(c), body...)), Inboxes: to.Inboxes,
+		Version: to.Version, Least: post.Least,
 		OnCommit: func(done timeline.Committed) { p.push(done, to.Inboxes, presence.SessionRef{}) },
 	}, &content, to.Log)
 }

@@ -200,11 +200,8 @@ func (p *Chat) step(ctx context.Context, l line) (done bool, err error) {
 // release commits a message, then takes it out of its line: who repeats it commits
 // nothing.
 func (p *Chat) release(ctx context.Context, h *held) error {
-	if err := p.present(ctx, &h.message); err != nil {
-		return err
-	}
-	admit := p.admission(&h.message)
-	if err := p.readmit(ctx, &h.message, admit); final(err) {
+	admit := p.readmission(&h.message)
+	if err := admit(ctx, &h.message); final(err) {
 		before, found := p.committed(ctx, h.id)
 		if found != nil {
 			return found
@@ -249,6 +246,22 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 	return err
 }
 
+// readmission is what lets a held message pass by what is so when it is released, and says whom it is for. The note is taken off the
+// message.
+func (p *Chat) readmission(m *message) func(context.Context, *message) error {
+	note, admit := m.content.Held, p.admission(m)
+	m.content.Held = nil
+	return func(ctx context.Context, m *message) error {
+		if err := p.present(ctx, m); err != nil {
+			return err
+		}
+		if err := p.forwardable(ctx, note); err != nil {
+			return err
+		}
+		return admit(ctx, m)
+	}
+}
+
 // admission is what lets a held message pass, by what its note says of who sent it.
 func (p *Chat) admission(m *message) func(context.Context, *message) error {
 	switch {
@@ -260,23 +273,23 @@ func (p *Chat) admission(m *message) func(context.Context, *message) error {
 	return p.toMembers
 }
 
-// readmit says by admit whom a held message is for, or refuses it, by what is so when it is released.
-func (p *Chat) readmit(ctx context.Context, m *message, admit func(context.Context, *message) error) error {
-	note := m.content.Held
-	m.content.Held = nil
-	if from := note.GetForwards(); from != nil {
-		was, err := p.changes.one(ctx, p.host.DB(), stored{im.ConversationID(from.ConversationId), from.Seq}, from.MessageId)
-		if err != nil {
-			return err
-		}
-		if was.recalled() {
-			return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards was recalled"}
-		}
-		if at := note.ExpiresMs; at != 0 && p.host.Now().UnixMilli() >= at {
-			return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards has disappeared"}
-		}
+// forwardable refuses what a held message forwards if that was recalled, or has disappeared, since.
+func (p *Chat) forwardable(ctx context.Context, note *chatpb.HeldNote) error {
+	from := note.GetForwards()
+	if from == nil {
+		return nil
 	}
-	return admit(ctx, m)
+	was, err := p.changes.one(ctx, p.host.DB(), stored{im.ConversationID(from.ConversationId), from.Seq}, from.MessageId)
+	if err != nil {
+		return err
+	}
+	if was.recalled() {
+		return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards was recalled"}
+	}
+	if at := note.ExpiresMs; at != 0 && p.host.Now().UnixMilli() >= at {
+		return &im.Error{Code: idl.CodeNotFound, Field: "forward", Reason: "what it forwards has disappeared"}
+	}
+	return nil
 }
 
 // final reports whether an error says that a message may not be committed: later neither.

@@ -129,12 +129,10 @@ func (p *Chat) settleLifetime(ctx context.Context, want lifetime) (now lifetime,
 
 // tellLifetime commits the event of a change to the conversation's log. Done again it commits nothing.
 func (p *Chat) tellLifetime(ctx context.Context, e filed) error {
-	to, ok, err := p.audience(ctx, e.log, e.Actor)
-	if !ok || err != nil {
+	return p.toAudience(ctx, e.log, e.Actor, func(to plugin.Audience) error {
+		_, err := p.tell(ctx, plugin.Post{Conversation: e.log, Actor: e.Actor, ClientID: "~" + e.id, Name: e.Name, Data: e.Data}, to)
 		return err
-	}
-	_, err = p.tell(ctx, plugin.Post{Conversation: e.log, Actor: e.Actor, ClientID: "~" + e.id, Name: e.Name, Data: e.Data}, to)
-	return err
+	})
 }
 
 // limit gives a message that is about to be committed its lifetime.

@@ -48,20 +48,19 @@ func (p *Chat) react(ctx context.Context, call *plugin.Call, req *chatpb.ReactRe
 	if err := p.mayChange(ctx, call.User); err != nil {
 		return nil, err
 	}
-	t, keeper, err := p.alterable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
+	t, _, err := p.alterable(ctx, call.User, req.ConversationId, req.Seq, req.MessageId)
 	if err != nil {
 		return nil, err
 	}
-	if keeper != nil && !req.Remove {
-		if err := p.mayWrite(ctx, t, call.User, "reaction"); err != nil {
-			return nil, err
-		}
+	var permit may // whoever reads it may take his reactions away
+	if !req.Remove {
+		permit = p.mayWrite(t, call.User, "reaction")
 	}
 	heard, err := p.heard(ctx, t, call.User)
 	if err != nil {
 		return nil, err
 	}
-	now, err := p.change(ctx, t, call.User, eventReacted, heard, func(ctx context.Context, c *changing) (string, error) {
+	now, err := p.change(ctx, t, call.User, eventReacted, permit, heard, func(ctx context.Context, c *changing) (string, error) {
 		if err := c.react(ctx, call.User, req.Reaction, req.Remove); err != nil {
 			return "", err
 		}

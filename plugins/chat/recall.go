@@ -28,19 +28,16 @@ func (p *Chat) recall(ctx context.Context, call *plugin.Call, req *chatpb.Recall
 	if err != nil {
 		return nil, err
 	}
-	if err := p.mayRecall(ctx, t, keeper, call.User); err != nil {
-		return nil, err
-	}
-	now, err := p.takeBack(ctx, t, call.User)
+	now, err := p.takeBack(ctx, t, call.User, func(ctx context.Context) error { return p.mayRecall(ctx, t, keeper, call.User) })
 	if err != nil {
 		return nil, err
 	}
 	return &chatpb.RecallReply{Became: now.shown()}, nil
 }
 
-// takeBack recalls a message in somebody's name, who may.
-func (p *Chat) takeBack(ctx context.Context, t *target, by im.UserID) (*became, error) {
-	return p.change(ctx, t, by, eventRecalled, true, func(ctx context.Context, c *changing) (string, error) {
+// takeBack recalls a message in somebody's name.
+func (p *Chat) takeBack(ctx context.Context, t *target, by im.UserID, permit may) (*became, error) {
+	return p.change(ctx, t, by, eventRecalled, permit, true, func(ctx context.Context, c *changing) (string, error) {
 		if c.now.recalled() {
 			return "", errSame
 		}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -126,11 +124,13 @@ func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendR
 	}
 	files, err := p.useFiles(ctx, m)
 	if err != nil {
+		p.giveBack(ctx, m)
 		return nil, err
 	}
 	reaching(ctx, call)
 	if rep, err := p.hold(ctx, call, m); rep != nil || err != nil {
 		if refused(err) {
+			p.giveBack(ctx, m)
 			p.dropFiles(ctx, m, files.begun)
 		}
 		return rep, err
@@ -173,49 +173,6 @@ type message struct {
 	shadowed     bool // nobody but the sender is to see it: also set by admit
 	operators    bool // it is the operator's, about which nobody is asked: set by unasked and toMembers
 	logged       bool // it is in the log alone, for those who follow it: set by admit
-}
-
-// mostTries is how often a message is tried while what its owner decided by changes.
-const mostTries = 8
-
-// commitAdmitted is commit for a message that admit has let pass: it is asked again when what its owner said is older than what the
-// log tells by then. If he says it again, it stays so: his directory was restored, and the timelines were not. Then his word holds.
-func (p *Chat) commitAdmitted(ctx context.Context, m *message, session presence.SessionRef, queued func(), admit func(context.Context, *message) error) (done timeline.Committed, err error) {
-	done, err = p.commit(ctx, m, session, queued)
-	for tries := 1; errors.Is(err, timeline.ErrStale) && tries < mostTries; tries++ {
-		select {
-		case <-time.After(time.Millisecond << tries): // what is busy changing is given some time
-		case <-ctx.Done():
-			return done, ctx.Err()
-		}
-		was := m.version
-		if err := admit(ctx, m); err != nil {
-			return p.committedBefore(ctx, m, err)
-		}
-		if m.version <= was {
-			m.version = 0
-		}
-		done, err = p.commit(ctx, m, session, nil)
-	}
-	return done, err
-}
-
-// committedBefore gives the message that another try has committed, if one has, or else the refusal of this one.
-func (p *Chat) committedBefore(ctx context.Context, m *message, refusal error) (timeline.Committed, error) {
-	if m.clientID == "" {
-		return timeline.Committed{}, refusal
-	}
-	done, digest, found, err := p.timelines.Find(ctx, m.sender, m.clientID)
-	switch {
-	case err != nil:
-		return done, err
-	case !found:
-		return done, refusal
-	case digest != m.digest:
-		return timeline.Committed{}, timeline.ErrConflict
-	}
-	done.Duplicate = true
-	return done, nil
 }
 
 // commit appends a message to its timelines, and has it pushed to all devices of those

@@ -2,6 +2,9 @@ package group
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -54,7 +57,7 @@ func (o owner) Send(ctx context.Context, c im.ConversationID, user im.UserID, m 
 	case len(named) < len(m.Mentions):
 		return plugin.Audience{}, im.Invalid("mentions", "not all are members")
 	case g.slowModeMs > 0 && !m.Taken && m.Kind != "edit" && m.Kind != "reaction" && m.Kind != "typing" && me.role == grouppb.GroupRole_GROUP_ROLE_MEMBER:
-		wait := o.slow.TakeAt(ctx, 1, time.Duration(g.slowModeMs)*time.Millisecond, user.String()+" "+string(c))
+		wait := o.slow.TakeAt(ctx, 1, g.turn(), slowKey(c, user))
 		if wait > 0 {
 			return plugin.Audience{}, limited(wait, "the group is in slow mode")
 		}
@@ -169,6 +172,61 @@ func (o owner) Present(ctx context.Context, c im.ConversationID, users []im.User
 	}
 	return there, nil
 }
+
+// Version implements plugin.Versioned: each change of the group counts it up first, and waits for who holds the row.
+func (o owner) Version(ctx context.Context, tx *sql.Tx, c im.ConversationID) (version int64, err error) {
+	id, ok := number(c)
+	if !ok {
+		return 0, notYours()
+	}
+	// On SQLite nobody else writes while tx does; MySQL reads what the comment says.
+	err = tx.QueryRowContext(ctx, "SELECT version FROM group_groups WHERE id = ? AND dissolved = 0 /*! LOCK IN SHARE MODE */", id).Scan(&version)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("hold the version of group %d: %w", id, err)
+	}
+	return version, nil
+}
+
+// Raise implements plugin.Versioned.
+func (o owner) Raise(ctx context.Context, c im.ConversationID, least int64) error {
+	id, ok := number(c)
+	if !ok {
+		return notYours()
+	}
+	var raised int64
+	err := o.host.Tx(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, "UPDATE group_groups SET version = ? WHERE id = ? AND version < ? AND dissolved = 0", least, id, least)
+		if err == nil {
+			raised, err = result.RowsAffected()
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("raise the version of group %d: %w", id, err)
+	}
+	if raised > 0 {
+		o.host.Log().Warn("a group's log tells of changes that the directory does not have: what the directory says holds", "group", id, "version", least)
+	}
+	return nil
+}
+
+// Return implements plugin.Returning: the turn in slow mode. If the rate has changed since, what comes back is as long as a turn is now.
+func (o owner) Return(ctx context.Context, c im.ConversationID, user im.UserID) {
+	id, ok := number(c)
+	if !ok {
+		return
+	}
+	now, err := o.memberships.get(ctx, id)
+	if err != nil || now.group.slowModeMs == 0 {
+		return // he waits: nobody else is concerned
+	}
+	o.slow.GiveBackAt(ctx, 1, now.group.turn(), slowKey(c, user))
+}
+
+// turn is how long a member waits for his next message in slow mode.
+func (g *group) turn() time.Duration { return time.Duration(g.slowModeMs) * time.Millisecond }
+
+func slowKey(c im.ConversationID, user im.UserID) string { return user.String() + " " + string(c) }
 
 // member gives a group and a member of it as they are now. Of a group that is not there
 // strangers hear the same as of any other.

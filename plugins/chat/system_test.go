@@ -26,33 +26,7 @@ func TestSystemMessages(t *testing.T) {
 	bobs, carols := h.As(bob, "phone", idl.CodecJSON), h.As(carol, "phone", idl.CodecProtobuf)
 	post := func(form url.Values) (status int, sent []string) {
 		t.Helper()
-		for _, page := range p.Pages() {
-			if page.Pattern != "POST /messages" {
-				continue
-			}
-			req := httptest.NewRequest(http.MethodPost, "/messages", strings.NewReader(form.Encode()))
-			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			rec := httptest.NewRecorder()
-			page.Handler.ServeHTTP(rec, req)
-			var got struct {
-				Sent []struct {
-					To, Code, Reason string
-					Seq              int64
-					Duplicate        bool
-				}
-			}
-			if rec.Code == http.StatusOK {
-				if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil {
-					t.Fatalf("%s: %v", rec.Body, err)
-				}
-			}
-			for _, one := range got.Sent {
-				sent = append(sent, fmt.Sprint(one.To, " ", one.Seq, " ", one.Duplicate, " ", one.Code, " ", one.Reason))
-			}
-			return rec.Code, sent
-		}
-		t.Fatal("there is no such page")
-		return 0, nil
+		return postMessages(t, p, form)
 	}
 	form := func(values ...string) url.Values {
 		f := url.Values{"from": {alice.String()}, "client_id": {"news-1"}}
@@ -158,4 +132,36 @@ func TestReactionsOfWhoMayNotWrite(t *testing.T) {
 	if err := react("👍", true); err != nil {
 		t.Errorf("his own stays: %v", err)
 	}
+}
+
+// postMessages is a request of a program's of the operator's to send, and what is answered of each message.
+func postMessages(t *testing.T, p *chat.Chat, form url.Values) (status int, sent []string) {
+	t.Helper()
+	for _, page := range p.Pages() {
+		if page.Pattern != "POST /messages" {
+			continue
+		}
+		req := httptest.NewRequest(http.MethodPost, "/messages", strings.NewReader(form.Encode()))
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		rec := httptest.NewRecorder()
+		page.Handler.ServeHTTP(rec, req)
+		var got struct {
+			Sent []struct {
+				To, Code, Reason string
+				Seq              int64
+				Duplicate        bool
+			}
+		}
+		if rec.Code == http.StatusOK {
+			if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil {
+				t.Fatalf("%s: %v", rec.Body, err)
+			}
+		}
+		for _, one := range got.Sent {
+			sent = append(sent, fmt.Sprint(one.To, " ", one.Seq, " ", one.Duplicate, " ", one.Code, " ", one.Reason))
+		}
+		return rec.Code, sent
+	}
+	t.Fatal("there is no such page")
+	return 0, nil
 }

@@ -23,6 +23,7 @@ type governed struct {
 	*company
 	version  atomic.Int64
 	returned atomic.Int64           // what was given back
+	ended    atomic.Bool            // there is no such conversation any more
 	looked   atomic.Pointer[func()] // is called as a change of a message looks whether what permitted it holds; nil: nothing
 }
 
@@ -40,6 +41,9 @@ func (g *governed) Send(ctx context.Context, c im.ConversationID, user im.UserID
 }
 
 func (g *governed) Members(ctx context.Context, c im.ConversationID) (plugin.Audience, error) {
+	if g.ended.Load() {
+		return plugin.Audience{}, errOut
+	}
 	to, err := g.company.Members(ctx, c)
 	to.Version = g.version.Load()
 	return to, err
@@ -210,13 +214,13 @@ func TestEventsAreDecidedAtTheCommit(t *testing.T) {
 			}
 		})
 	}
-	// When nobody is there any more, nothing is told, and nothing waits for that.
+	// When nothing is there any more, nothing is told, and nothing waits for that.
 	g.set(func() { g.members = []im.UserID{alice, bob} })
 	last, err := sendTo(bobs, "g_1", "m2", "last")
 	if err != nil {
 		t.Fatal(err)
 	}
-	happened := store.once(g, tellsOf("chat.reacted"), func() { g.members = nil })
+	happened := store.once(g, tellsOf("chat.reacted"), func() { g.ended.Store(true) })
 	if _, err := react(bobs, last, "👍", false); err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +231,9 @@ func TestEventsAreDecidedAtTheCommit(t *testing.T) {
 		}
 		return happened.Load() && left == 0
 	})
+	if page, err := h.Timelines().Log(t.Context(), "g_1", 0, 100); err != nil || page.Head != last.Seq {
+		t.Errorf("the log ends at %d, want %d: %v", page.Head, last.Seq, err)
+	}
 }
 
 // TestOperatorsAreDecidedAtTheCommit: so is a message of the operator's.

@@ -150,13 +150,49 @@ func TestSlowModeBegins(t *testing.T) {
 	}
 }
 
-// TestDirectoryTakenBack: where the directory was taken back to before a change that the timelines tell of, what it says now
-// holds, and the group goes on.
-func TestDirectoryTakenBack(t *testing.T) {
-	s := newSite(t, 1, 500, 2)
-	if err := s.join(0, owner+1); err != nil {
-		t.Fatal(err)
+// TestTurnComesBack: a message that could not be committed while the group changed all the time may be sent again at once, in slow
+// mode too.
+func TestTurnComesBack(t *testing.T) {
+	s := newSite(t, 2, 500, 3)
+	for _, u := range []im.UserID{owner + 1, owner + 2} {
+		if err := s.join(0, u); err != nil {
+			t.Fatal(err)
+		}
 	}
+	s.must(s.as(0, owner), idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"slow_mode_ms"}, SlowModeMs: 60_000}, nil)
+	s.settled()
+	tries := 0
+	var change func(timeline.Draft)
+	change = func(timeline.Draft) {
+		tries++
+		s.must(s.as(1, owner), idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: s.group, UserId: int64(owner + 2), UntilMs: -int64(tries % 2)}, nil)
+		s.posted()
+		s.store.before.Store(&change)
+	}
+	s.store.before.Store(&change)
+	_, err := s.say(0, owner+1, "once")
+	s.store.before.Store(nil)
+	if im.CodeOf(err) != idl.CodeUnavailable || tries < 2 {
+		t.Fatalf("tried %d times: %v", tries, err)
+	}
+	if _, err := s.say(0, owner+1, "once"); err != nil {
+		t.Errorf("sent again: %v", err)
+	}
+	if _, err := s.say(0, owner+1, "twice"); im.CodeOf(err) != idl.CodeRateLimited {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+// TestDirectoryTakenBack: where the directory was taken back to before a change that the timelines tell of, what it says now
+// holds, and the group goes on: also what changes from then on is decided at the commit.
+func TestDirectoryTakenBack(t *testing.T) {
+	s := newSite(t, 2, 500, 3)
+	for _, u := range []im.UserID{owner + 1, owner + 2} {
+		if err := s.join(0, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.settled()
 	_, err := s.store.Append(t.Context(), timeline.Draft{Conversation: s.conversation(), Sender: owner, Body: eventBody(t), Least: 1 << 40})
 	if err != nil {
 		t.Fatal(err)
@@ -165,6 +201,17 @@ func TestDirectoryTakenBack(t *testing.T) {
 		if _, err := s.say(0, owner+1, fmt.Sprint("text ", i)); err != nil {
 			t.Errorf("message %d: %v", i, err)
 		}
+	}
+	mute := func(timeline.Draft) {
+		s.must(s.as(1, owner), idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: s.group, UserId: int64(owner + 1), UntilMs: -1}, nil)
+		s.posted()
+	}
+	s.store.before.Store(&mute)
+	if _, err := s.say(0, owner+1, "under way at the mute"); im.CodeOf(err) != idl.CodePermissionDenied {
+		t.Errorf("who was muted meanwhile: %v", err)
+	}
+	if _, err := s.say(0, owner+2, "of another"); err != nil {
+		t.Errorf("another: %v", err)
 	}
 }
 

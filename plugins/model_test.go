@@ -19,6 +19,7 @@ import (
 	"freeim/core/im"
 	"freeim/core/plugin"
 	"freeim/core/plugin/plugintest"
+	"freeim/core/presence"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
 	"freeim/idl/kitex_gen/grouppb"
@@ -28,7 +29,8 @@ import (
 
 // This file has people with several devices do at random whatever messengers let them do, and compares what the plugins chat and
 // group say with a model that is as simple as it can be: logs as lists, and who was there when something was said.
-// An operator announces to all of them, one of whom has come later. A run is its seed: the same seed does the same. One that fails is made shorter, and its last steps are told.
+// An operator announces to all of them, one of whom has come later. Every second run is of two cores, and every third has pages of few octets.
+// A run is its seed: the same seed does the same. One that fails is made shorter, and its last steps are told.
 
 // modelSeeds is how many runs there are, modelSteps how long each is. FREEIM_MODEL_SEED=n runs one seed alone.
 const (
@@ -77,6 +79,7 @@ type said struct {
 	seq          int64
 	id           string
 	event        string // of no person's
+	about        int64  // the seq of what it says that something became of; 0: it says something else
 	sender       im.UserID
 	clientID     string
 	first, text  string // as it was sent, and as it reads
@@ -101,7 +104,7 @@ type place struct {
 type person struct {
 	user    im.UserID
 	devices [2]*plugintest.Session
-	cursors [2]int64
+	screens [2]screen
 	inbox   []place // as the first of his devices got it
 	pushed  []*chatpb.InboxEntry
 	in      bool // the group
@@ -111,7 +114,10 @@ type person struct {
 	muted   bool      // in the group; it outlives a stay
 	after   int64     // what he reads of the group is behind it
 	made    time.Time // when he came: what was announced before is not for him
+	quiet   bool      // he keeps from others what he has read
 	read    map[im.ConversationID]int64
+	told    map[im.ConversationID]int64 // up to where the other of a chat knows that he has read
+	acked   map[im.ConversationID]int64 // up to where his devices hold a chat
 	floor   map[im.ConversationID]int64
 	hidden  map[im.ConversationID]int64 // the inbox seq up to which it is
 	mute    map[im.ConversationID]chatpb.Mute
@@ -121,8 +127,8 @@ type person struct {
 type messenger struct {
 	t      *testing.T
 	rng    *rand.Rand
-	host   *plugintest.Host
-	chat   *chat.Chat
+	cores  []*plugintest.Host // over one directory and one store
+	chats  []*chat.Chat       // of each of them
 	people []*person
 	id     int64
 	group  im.ConversationID
@@ -157,19 +163,15 @@ func newMessenger(t *testing.T, seed uint64) *messenger {
 	for i := range users {
 		users[i] = owner + im.UserID(i)
 	}
-	g, c := group.New(), chat.New()
-	of := g.Config().(*group.Config)
-	of.WriteDiffusion, of.MaxMembers, of.ChangesPerMinute = modelLine, 1000, 0
-	says := c.Config().(*chat.Config)
-	says.ChangesPerMinute, says.AnnouncementsPerHour, says.RecallWindow, says.KeepRecalled = 6000, 10_000, 24*time.Hour, time.Minute
 	directory := plugintest.NewPeople(users...)
-	m.chat, m.host = c, plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{c, g}, Stubs: directory.Stubs()})
-	late := m.host.Now().Add(modelLate)
+	m.start(seed, directory)
+	late := m.cores[0].Now().Add(modelLate)
 	directory.Register(users[modelPeople-1], late)
 	for i, u := range users {
-		p := &person{user: u, read: map[im.ConversationID]int64{}, floor: map[im.ConversationID]int64{}, hidden: map[im.ConversationID]int64{}, mute: map[im.ConversationID]chatpb.Mute{}}
+		p := &person{user: u, read: map[im.ConversationID]int64{}, told: map[im.ConversationID]int64{}, acked: map[im.ConversationID]int64{},
+			floor: map[im.ConversationID]int64{}, hidden: map[im.ConversationID]int64{}, mute: map[im.ConversationID]chatpb.Mute{}}
 		for i := range p.devices {
-			p.devices[i] = m.host.As(u, im.DeviceID(fmt.Sprint("device", i)), idl.CodecProtobuf)
+			p.devices[i] = m.connect(p, i)
 		}
 		if i == modelPeople-1 {
 			p.made = late
@@ -187,6 +189,39 @@ func newMessenger(t *testing.T, seed uint64) *messenger {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// start starts the cores of a run.
+func (m *messenger) start(seed uint64, directory *plugintest.People) {
+	o := plugintest.Options{Dir: m.t.TempDir(), Stubs: directory.Stubs()}
+	for range 1 + (seed+1)%2 {
+		g, c := group.New(), chat.New()
+		of := g.Config().(*group.Config)
+		of.WriteDiffusion, of.MaxMembers, of.ChangesPerMinute = modelLine, 1000, 0
+		says := c.Config().(*chat.Config)
+		says.ChangesPerMinute, says.SearchesPerMinute, says.AnnouncementsPerHour, says.RecallWindow, says.KeepRecalled = 6000, 6000, 10_000, 24*time.Hour, time.Minute
+		if seed%3 == 0 {
+			says.PageBytes = 1 << 10
+		}
+		o.Plugins, o.Presence = []plugin.Plugin{c, g}, presence.NewMemory() // a core's edge is its own here
+		host := plugintest.New(m.t, o)
+		if !plugintest.Production() { // where each core has a store of its own
+			o.Timelines = host.Timelines()
+		}
+		m.cores, m.chats = append(m.cores, host), append(m.chats, c)
+	}
+}
+
+// connect has one of p's devices connect, to any core.
+func (m *messenger) connect(p *person, device int) *plugintest.Session {
+	return m.cores[m.rng.IntN(len(m.cores))].As(p.user, im.DeviceID(fmt.Sprint("device", device)), idl.CodecProtobuf)
+}
+
+// advance has time pass, for all cores.
+func (m *messenger) advance(d time.Duration) {
+	for _, core := range m.cores {
+		core.Advance(d)
+	}
 }
 
 func (m *messenger) anybody() *person { return m.people[m.rng.IntN(len(m.people))] }
@@ -210,10 +245,16 @@ func (m *messenger) did(p *person, format string, args ...any) {
 
 // step does something at random.
 func (m *messenger) step() error {
-	m.host.Advance(time.Millisecond)
+	m.advance(time.Millisecond)
 	p := m.anybody()
 	var err error
-	switch n := m.rng.IntN(126); {
+	switch n := m.rng.IntN(142); {
+	case n >= 140:
+		err = m.keepReads(p)
+	case n >= 134:
+		err = m.ack(p)
+	case n >= 126:
+		err = m.search(p)
 	case n >= 108:
 		err = m.govern(p)
 	case n >= 100:
@@ -250,7 +291,7 @@ func (m *messenger) step() error {
 		i := m.rng.IntN(len(p.devices))
 		m.did(p, "comes again with device %d", i)
 		p.devices[i].Close()
-		p.devices[i] = m.host.As(p.user, im.DeviceID(fmt.Sprint("device", i)), idl.CodecProtobuf)
+		p.devices[i] = m.connect(p, i)
 	default:
 		err = m.sync(p, m.rng.IntN(len(p.devices)))
 	}
@@ -261,7 +302,7 @@ func (m *messenger) step() error {
 func (m *messenger) absorb() error {
 	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		var n int
-		if err := m.host.DB().QueryRowContext(m.t.Context(), "SELECT (SELECT COUNT(*) FROM chat_events) + (SELECT COUNT(*) FROM group_outbox)").Scan(&n); err != nil {
+		if err := m.cores[0].DB().QueryRowContext(m.t.Context(), "SELECT (SELECT COUNT(*) FROM chat_events) + (SELECT COUNT(*) FROM group_outbox)").Scan(&n); err != nil {
 			return err
 		}
 		if n == 0 {
@@ -272,7 +313,7 @@ func (m *messenger) absorb() error {
 		}
 	}
 	for _, c := range m.conversations() {
-		page, err := m.host.Timelines().Log(m.t.Context(), c, int64(len(m.logs[c])), 500)
+		page, err := m.cores[0].Timelines().Log(m.t.Context(), c, int64(len(m.logs[c])), 500)
 		if err != nil {
 			return err
 		}
@@ -281,7 +322,10 @@ func (m *messenger) absorb() error {
 			if err := content.Unmarshal(stored.Body); err != nil {
 				return err
 			}
-			one := &said{conversation: c, seq: stored.Seq, id: stored.ID.String(), event: content.Event, sender: stored.Sender}
+			one := &said{conversation: c, seq: stored.Seq, id: stored.ID.String(), event: content.Event, about: content.About.GetSeq(), sender: stored.Sender}
+			if one.about > 0 {
+				one.inboxes = m.listeners(c, one.id)
+			}
 			if content.Event == "" {
 				return fmt.Errorf("%s has a message that nobody sent: %+v", c, content.Text)
 			}
@@ -302,6 +346,9 @@ func (m *messenger) absorb() error {
 func (m *messenger) hear(p *person) error {
 	for i, d := range p.devices {
 		for _, r := range d.Pushes() {
+			if err := m.moved(p, r); err != nil {
+				return fmt.Errorf("device %d of %d: %w", i, p.user-owner, err)
+			}
 			if r.Action != idl.ActionMessage {
 				continue
 			}
@@ -318,7 +365,7 @@ func (m *messenger) hear(p *person) error {
 			if e.Message.Seq < 1 || e.Message.Seq > int64(len(log)) || log[e.Message.Seq-1].id != e.Message.Id {
 				return fmt.Errorf("device %d of %d was pushed %+v, which is not in the log", i, p.user-owner, e)
 			}
-			if one := log[e.Message.Seq-1]; one.event == "" && !slices.Contains(one.inboxes, p.user) {
+			if one := log[e.Message.Seq-1]; one.isFor() && !slices.Contains(one.inboxes, p.user) {
 				return fmt.Errorf("device %d of %d was pushed %q, said where he was not", i, p.user-owner, one.first)
 			}
 		}
@@ -379,6 +426,19 @@ func (m *messenger) after(p *person, id string) bool {
 	}
 	return of.Time().After(p.made)
 }
+
+// listeners are those to whom goes what is said in c now.
+func (m *messenger) listeners(c im.ConversationID, id string) (users []im.UserID) {
+	for _, p := range m.people {
+		if m.within(p, c) && (c != im.ToAll || m.after(p, id)) {
+			users = append(users, p.user)
+		}
+	}
+	return users
+}
+
+// isFor reports whether the model knows to whom something went: to what is said of the group itself it listens only.
+func (s *said) isFor() bool { return s.event == "" || s.about > 0 }
 
 // within reports whether p may read in c.
 func (m *messenger) within(p *person, c im.ConversationID) bool {
@@ -486,11 +546,7 @@ func (m *messenger) announce(p *person) error {
 		return err
 	}
 	one := &said{conversation: im.ToAll, seq: rep.Seq, id: rep.MessageID, sender: p.user, clientID: form.Get("client_id"), first: form.Get("text"), text: form.Get("text")}
-	for _, other := range m.people {
-		if m.after(other, one.id) {
-			one.inboxes = append(one.inboxes, other.user)
-		}
-	}
+	one.inboxes = m.listeners(im.ToAll, one.id)
 	return m.add(one)
 }
 
@@ -530,12 +586,13 @@ func (m *messenger) announceAgain(one *said) error {
 
 // page calls a page of the administrative port.
 func (m *messenger) page(pattern string, form url.Values, into any) (status int, err error) {
-	at := slices.IndexFunc(m.chat.Pages(), func(p plugin.Page) bool { return p.Pattern == pattern })
+	pages := m.chats[m.rng.IntN(len(m.chats))].Pages()
+	at := slices.IndexFunc(pages, func(p plugin.Page) bool { return p.Pattern == pattern })
 	method, path, _ := strings.Cut(pattern, " ")
 	r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	rec := httptest.NewRecorder()
-	m.chat.Pages()[at].Handler.ServeHTTP(rec, r)
+	pages[at].Handler.ServeHTTP(rec, r)
 	return rec.Code, json.Unmarshal(rec.Body.Bytes(), into)
 }
 
@@ -574,12 +631,15 @@ const (
 // pass has a moment pass.
 func (m *messenger) pass() {
 	m.steps = append(m.steps, "a moment passes")
-	m.host.Advance(modelMoment)
+	m.advance(modelMoment)
 	m.now++
 }
 
 // settle has messages disappear, or stay, from now on.
 func (m *messenger) settle(p *person) error {
+	if len(m.cores) > 1 && !plugintest.Production() {
+		return nil // SQLite has one core, which remembers lifetimes
+	}
 	c, ms := m.somewhere(p), int64(0)
 	if !m.lives[c] {
 		ms = modelLife.Milliseconds()
@@ -664,30 +724,6 @@ func (m *messenger) react(p *person) error {
 	if one.reactions[kind][p.user] = true; remove {
 		delete(one.reactions[kind], p.user)
 	}
-	return nil
-}
-
-func (m *messenger) readUpTo(p *person) error {
-	c := m.somewhere(p)
-	head, least := int64(len(m.logs[c])), int64(0)
-	if c == m.group {
-		least = p.after
-	}
-	seq := least + 1 + m.rng.Int64N(head-min(least, head)+2)
-	m.did(p, "reads %s up to %d", c, seq)
-	var rep chatpb.ReadReply
-	err := m.any(p).Call(idl.ActionRead, &chatpb.ReadRequest{ConversationId: string(c), Seq: seq}, &rep)
-	switch {
-	case !m.within(p, c):
-		return wants(err, idl.CodePermissionDenied)
-	case seq > head:
-		return wants(err, idl.CodeInvalidArgument)
-	case err != nil:
-		return err
-	case rep.Moved != (seq > p.read[c]):
-		return fmt.Errorf("moved is %t, he had read up to %d", rep.Moved, p.read[c])
-	}
-	p.read[c] = max(p.read[c], seq)
 	return nil
 }
 
@@ -808,7 +844,7 @@ func (m *messenger) reads(p *person, got *chatpb.Message) error {
 		return fmt.Errorf("got %+v, want %s %s", got, one.id, one.event)
 	}
 	if one.event != "" {
-		return nil
+		return m.tells(one, got)
 	}
 	text, became, recalled := one.text, got.Became, one.recalled || m.over(one)
 	if recalled {
@@ -838,141 +874,6 @@ func (m *messenger) reads(p *person, got *chatpb.Message) error {
 		if count != int64(len(people)) {
 			return fmt.Errorf("%q has %d times %q, want %d", one.first, count, kind, len(people))
 		}
-	}
-	return nil
-}
-
-// sync has a device read the inbox to its end, from where it is or from anywhere, and compares it with the model.
-func (m *messenger) sync(p *person, which int) error {
-	from, limit := p.cursors[which], int32(1+m.rng.IntN(20))
-	if m.rng.IntN(4) == 0 {
-		from = m.rng.Int64N(int64(len(p.inbox)) + 1)
-	}
-	m.did(p, "syncs device %d from %d by %d", which, from, limit)
-	d := &device{session: p.devices[which], cursor: from}
-	if err := d.sync(limit); err != nil {
-		return err
-	}
-	for _, e := range d.got {
-		c := im.ConversationID(e.Message.ConversationId)
-		if e.InboxSeq <= int64(len(p.inbox)) {
-			if was := p.inbox[e.InboxSeq-1]; was.id != e.Message.Id {
-				return fmt.Errorf("place %d has %s, and had %s", e.InboxSeq, e.Message.Id, was.id)
-			}
-		} else {
-			one := place{id: e.Message.Id, conversation: c, seq: e.Message.Seq, quiet: e.Message.About != nil}
-			if e.Message.Event == "chat.recalled" {
-				one.recalls = e.Message.About.GetSeq()
-			}
-			p.inbox = append(p.inbox, one)
-		}
-		if c.Type() == im.Notices {
-			continue
-		}
-		if err := m.reads(p, e.Message); err != nil {
-			return fmt.Errorf("place %d: %w", e.InboxSeq, err)
-		}
-	}
-	p.cursors[which] = max(p.cursors[which], d.cursor)
-	return m.has(p)
-}
-
-// has compares what came into somebody's inbox with what was said where he was: all of that, once, in its order, and nothing else.
-func (m *messenger) has(p *person) error {
-	for _, c := range m.conversations() {
-		var want, got []int64
-		for _, one := range m.logs[c] {
-			if one.event == "" && slices.Contains(one.inboxes, p.user) {
-				want = append(want, one.seq)
-			}
-		}
-		last := int64(0)
-		for _, e := range p.inbox {
-			if e.conversation != c {
-				continue
-			}
-			if e.seq <= last {
-				return fmt.Errorf("%s: %d comes behind %d", c, e.seq, last)
-			}
-			if last = e.seq; m.logs[c][e.seq-1].event == "" {
-				got = append(got, e.seq)
-			}
-		}
-		if !slices.Equal(got, want) {
-			return fmt.Errorf("%s: %d has %v, want %v", c, p.user-owner, got, want)
-		}
-	}
-	return nil
-}
-
-// history compares the pages of a conversation with what p may read of it.
-func (m *messenger) history(p *person, c im.ConversationID) error {
-	forward, limit := m.rng.IntN(2) == 0, int32(1+m.rng.IntN(20))
-	m.did(p, "reads the history of %s by %d, forward %t", c, limit, forward)
-	var want, got []int64
-	for _, one := range m.logs[c] {
-		if m.sees(p, c, one.seq) {
-			want = append(want, one.seq)
-		}
-	}
-	if forward && m.within(p, c) {
-		return m.onward(p, c, limit, want)
-	}
-	req := &chatpb.HistoryRequest{ConversationId: string(c), Limit: limit}
-	for more := true; more; {
-		var rep chatpb.HistoryReply
-		err := m.any(p).Call(idl.ActionHistory, req, &rep)
-		if !m.within(p, c) {
-			return wants(err, idl.CodePermissionDenied)
-		}
-		if err != nil {
-			return err
-		}
-		for _, one := range rep.Messages {
-			if err := m.reads(p, one); err != nil {
-				return err
-			}
-			got = append(got, one.Seq)
-		}
-		if more = rep.HasMore; more && len(rep.Messages) == 0 {
-			return errors.New("there is more, and nothing came")
-		}
-		if len(got) == 0 {
-			break
-		}
-		req.BeforeSeq = got[len(got)-1]
-	}
-	slices.Reverse(got)
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("got %v, want %v", got, want)
-	}
-	return nil
-}
-
-// onward reads a history from its beginning to its end.
-func (m *messenger) onward(p *person, c im.ConversationID, limit int32, want []int64) error {
-	var got []int64
-	if len(want) == 0 {
-		return nil
-	}
-	for after, more := want[0], true; more; {
-		var rep chatpb.HistoryReply
-		if err := m.any(p).Call(idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: string(c), Limit: limit, AfterSeq: after}, &rep); err != nil {
-			return err
-		}
-		for _, one := range rep.Messages {
-			if err := m.reads(p, one); err != nil {
-				return err
-			}
-			got = append(got, one.Seq)
-			after = one.Seq
-		}
-		if more = rep.HasMore; more && len(rep.Messages) == 0 {
-			return errors.New("there is more, and nothing came")
-		}
-	}
-	if !slices.Equal(got, want[1:]) {
-		return fmt.Errorf("onward: got %v, want %v", got, want[1:])
 	}
 	return nil
 }
@@ -1052,6 +953,9 @@ func (m *messenger) compare() error {
 				return err
 			}
 		}
+		if err := m.fresh(p); err != nil {
+			return err
+		}
 		if err := m.heard(p); err != nil {
 			return err
 		}
@@ -1060,7 +964,7 @@ func (m *messenger) compare() error {
 		}
 		for _, c := range m.conversations() {
 			if m.within(p, c) || c == m.group {
-				if err := m.history(p, c); err != nil {
+				if err := errors.Join(m.history(p, c), m.find(p, &chatpb.SearchMessagesRequest{Text: "t", ConversationId: string(c)})); err != nil {
 					return err
 				}
 			}

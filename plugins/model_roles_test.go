@@ -64,9 +64,12 @@ func (m *messenger) speaks(p *person, c im.ConversationID) bool {
 	return !p.muted && (p.can(grouppb.GroupPermission_GROUP_PERMISSION_SEND) || p.role == memberOf && !m.rules.silent && !m.rules.mutedAll)
 }
 
-// govern has p, whoever he is, do what only some may.
+// govern has p, whoever he is, or the owner, do what only some may.
 func (m *messenger) govern(p *person) error {
 	other := m.anybody()
+	if m.rng.IntN(3) == 0 {
+		p = m.owner()
+	}
 	switch m.rng.IntN(7) {
 	case 0:
 		return m.setRole(p, other)

@@ -338,7 +338,7 @@ func (m *messenger) onward(p *person, c im.ConversationID, limit int32, want []i
 }
 
 func (m *messenger) readUpTo(p *person) error {
-	c := m.somewhere(p)
+	c := m.talked(p)
 	head, least := int64(len(m.logs[c])), int64(0)
 	if c == m.group {
 		least = p.after
@@ -365,7 +365,7 @@ func (m *messenger) readUpTo(p *person) error {
 
 // ack says that a device of p's holds a conversation up to a seq.
 func (m *messenger) ack(p *person) error {
-	c := m.somewhere(p)
+	c := m.talked(p)
 	head := int64(len(m.logs[c]))
 	seq := 1 + m.rng.Int64N(head+1)
 	m.did(p, "holds %s up to %d", c, seq)

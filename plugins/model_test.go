@@ -34,7 +34,7 @@ import (
 
 // modelSeeds is how many runs there are, modelSteps how long each is. FREEIM_MODEL_SEED=n runs one seed alone.
 const (
-	modelSeeds, modelSteps = 6, 150
+	modelSeeds, modelSteps = 10, 200
 	modelPeople            = 5
 	modelLate              = modelSteps / 3 * time.Millisecond // so late the last of them has come; each step takes a millisecond
 	modelLine              = 3                                 // with more members the group is large, and its members follow its log
@@ -239,6 +239,16 @@ func (m *messenger) somewhere(p *person) im.ConversationID {
 	return im.ChatOf(p.user, m.anybody().user)
 }
 
+// talked is one in which something came to p, mostly.
+func (m *messenger) talked(p *person) im.ConversationID {
+	if len(p.inbox) > 0 && m.rng.IntN(4) > 0 {
+		if c := p.inbox[m.rng.IntN(len(p.inbox))].conversation; c.Type() != im.Notices {
+			return c
+		}
+	}
+	return m.somewhere(p)
+}
+
 func (m *messenger) did(p *person, format string, args ...any) {
 	m.steps = append(m.steps, fmt.Sprintf("%d: %d %s", len(m.steps)+1, p.user-owner, fmt.Sprintf(format, args...)))
 }
@@ -248,8 +258,8 @@ func (m *messenger) step() error {
 	m.advance(time.Millisecond)
 	p := m.anybody()
 	var err error
-	switch n := m.rng.IntN(142); {
-	case n >= 140:
+	switch n := m.rng.IntN(148); {
+	case n >= 144:
 		err = m.keepReads(p)
 	case n >= 134:
 		err = m.ack(p)

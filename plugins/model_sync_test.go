@@ -270,7 +270,7 @@ func (m *messenger) history(p *person, c im.ConversationID) error {
 			return wants(err, idl.CodePermissionDenied)
 		}
 		if err != nil || rep.Floor != m.bottom(p, c) {
-			return fmt.Errorf("floor %d, %w, want %d", rep.Floor, err, m.bottom(p, c))
+			return fmt.Errorf("floor %d, %v, want %d", rep.Floor, err, m.bottom(p, c))
 		}
 		for _, one := range rep.Messages {
 			if err := m.reads(p, one); err != nil {
@@ -318,7 +318,7 @@ func (m *messenger) onward(p *person, c im.ConversationID, limit int32, want []i
 	for after, more := want[0], true; more; {
 		var rep chatpb.HistoryReply
 		if err := m.any(p).Call(idl.ActionHistory, &chatpb.HistoryRequest{ConversationId: string(c), Limit: limit, AfterSeq: after}, &rep); err != nil || rep.Floor != m.bottom(p, c) {
-			return fmt.Errorf("floor %d, %w, want %d", rep.Floor, err, m.bottom(p, c))
+			return fmt.Errorf("floor %d, %v, want %d", rep.Floor, err, m.bottom(p, c))
 		}
 		for _, one := range rep.Messages {
 			if err := m.reads(p, one); err != nil {

@@ -34,7 +34,7 @@ import (
 
 // modelSeeds is how many runs there are, modelSteps how long each is. FREEIM_MODEL_SEED=n runs one seed alone.
 const (
-	modelSeeds, modelSteps = 10, 200
+	modelSeeds, modelSteps = 6, 200
 	modelPeople            = 5
 	modelLate              = modelSteps / 3 * time.Millisecond // so late the last of them has come; each step takes a millisecond
 	modelLine              = 3                                 // with more members the group is large, and its members follow its log

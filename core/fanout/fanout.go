@@ -89,11 +89,12 @@ type Fanout struct {
 	began atomic.Int64 // when the batch under way was begun, in unix nanoseconds; 0: none is
 
 	// Owned by the worker.
-	jobs  []job       // the batch
-	users []im.UserID // of the batch's pushes, one after the other
-	away  time.Time   // until then the registry is not asked
-	lost  bool        // pushes were lost since the last Resync
-	calm  time.Time   // until then no Resync
+	jobs    []job       // the batch
+	users   []im.UserID // of the batch's pushes, one after the other
+	scratch []byte      // for encoding
+	away    time.Time   // until then the registry is not asked
+	lost    bool        // pushes were lost since the last Resync
+	calm    time.Time   // until then no Resync
 }
 
 // job is a push, or a kick when routes is set.
@@ -316,7 +317,7 @@ func (f *Fanout) push(p plugin.Push, routes [][]presence.Route) error {
 		return fmt.Errorf("%d inbox seqs for %d users", len(p.InboxSeqs), len(p.Users))
 	}
 	groups := group(p, routes)
-	if err := encode(p.Body, groups); err != nil {
+	if err := encode(p.Body, groups, &f.scratch); err != nil {
 		return err
 	}
 	for _, g := range groups {

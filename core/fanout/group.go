@@ -68,18 +68,18 @@ func find(groups []*edgeGroup, r presence.Route) *edgeGroup {
 }
 
 // encode gives each group the body in the codecs that it wants, encoded once. A
-// body without fields is empty in protobuf, but not nil.
-func encode(body idl.Message, groups []*edgeGroup) error {
+// body without fields is empty in protobuf, but not nil. scratch is memory that the encoding may use.
+func encode(body idl.Message, groups []*edgeGroup, scratch *[]byte) error {
 	var protobuf, json []byte
 	for _, g := range groups {
 		if g.wantsPB {
-			if err := once(&protobuf, idl.CodecProtobuf, body); err != nil {
+			if err := once(&protobuf, idl.CodecProtobuf, body, scratch); err != nil {
 				return err
 			}
 			g.Protobuf = protobuf
 		}
 		if g.wantsJSON {
-			if err := once(&json, idl.CodecJSON, body); err != nil {
+			if err := once(&json, idl.CodecJSON, body, scratch); err != nil {
 				return err
 			}
 			g.JSON = json
@@ -88,15 +88,21 @@ func encode(body idl.Message, groups []*edgeGroup) error {
 	return nil
 }
 
-// usualBody is the room for a push's body, in octets; a longer one takes more.
-const usualBody = 384
+// keptScratch bounds the scratch memory that is kept, in octets.
+const keptScratch = 64 << 10
 
-func once(encoded *[]byte, c idl.Codec, body idl.Message) (err error) {
+// once encodes the body, if it is not, into memory of just its size.
+func once(encoded *[]byte, c idl.Codec, body idl.Message, scratch *[]byte) error {
 	if *encoded != nil {
 		return nil
 	}
-	if *encoded, err = idl.Append(make([]byte, 0, usualBody), c, body); err != nil {
+	b, err := idl.Append((*scratch)[:0], c, body)
+	if err != nil {
 		return fmt.Errorf("encode the body as %s: %w", c, err)
+	}
+	*encoded = append(make([]byte, 0, len(b)), b...)
+	if cap(b) <= keptScratch {
+		*scratch = b
 	}
 	return nil
 }

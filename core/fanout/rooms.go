@@ -365,8 +365,9 @@ func frameOf(b plugin.Broadcast) (RoomFrame, error) {
 }
 
 func bothCodecs(body idl.Message) (protobuf, json []byte, err error) {
-	if err := once(&protobuf, idl.CodecProtobuf, body); err != nil {
+	var scratch []byte
+	if err := once(&protobuf, idl.CodecProtobuf, body, &scratch); err != nil {
 		return nil, nil, err
 	}
-	return protobuf, json, once(&json, idl.CodecJSON, body)
+	return protobuf, json, once(&json, idl.CodecJSON, body, &scratch)
 }

@@ -11,6 +11,7 @@ import (
 
 	"freeim/core/im"
 	"freeim/core/plugin"
+	"freeim/core/presence"
 	"freeim/core/timeline"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/chatpb"
@@ -255,7 +256,7 @@ func (p *Chat) tellChangeTo(ctx context.Context, e filed, note noted, to plugin.
 	if err != nil {
 		return err
 	}
-	push := func(done timeline.Committed) { p.pushNow(done, to.Inboxes, now) }
+	push := func(done timeline.Committed) { p.pushNow(done, &content, to.Inboxes, presence.SessionRef{}, now) }
 	content.AboutExpiresMs = note.Expires // not in the digest: a core of before tells the same event
 	if of, shadow := e.log.Shadowed(); shadow {
 		if content.ShadowSeq, err = p.nextSeq(ctx, of); err != nil {

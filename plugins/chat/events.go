@@ -54,7 +54,7 @@ func (p *Chat) tell(ctx context.Context, post plugin.Post, to plugin.Audience) (
 	return p.file(ctx, timeline.Draft{
 		Conversation: c, Sender: post.Actor, ClientID: post.ClientID, Digest: sha256.Sum256(append([]byte(c), body...)), Inboxes: to.Inboxes,
 		Version: to.Version, Least: post.Least,
-		OnCommit: func(done timeline.Committed) { p.push(done, to.Inboxes, presence.SessionRef{}) },
+		OnCommit: func(done timeline.Committed) { p.push(done, &content, to.Inboxes, presence.SessionRef{}) },
 	}, &content, to.Log)
 }
 

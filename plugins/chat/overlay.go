@@ -173,11 +173,8 @@ func (o *opened) shown() *chatpb.Message {
 }
 
 // shown is a message that was committed just now, as clients see it: nothing became of it.
-func shown(m im.Message) (*chatpb.Message, error) { return shownNow(m, nil) }
-
-// shownNow is shown for an event about a message of which that became.
-func shownNow(m im.Message, now *became) (*chatpb.Message, error) {
-	o := opened{Message: m, now: now}
+func shown(m im.Message) (*chatpb.Message, error) {
+	o := opened{Message: m}
 	if err := o.content.Unmarshal(m.Body); err != nil {
 		return nil, fmt.Errorf("body of message %s: %w", m.ID, err)
 	}

@@ -143,7 +143,10 @@ func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendR
 	if err != nil {
 		return nil, err
 	}
-	return sent(committed)
+	if committed.Duplicate {
+		return sent(committed, nil)
+	}
+	return sent(committed, &m.content)
 }
 
 // body fills in what a message is beside its text.
@@ -194,7 +197,7 @@ func (p *Chat) commit(ctx context.Context, m *message, session presence.SessionR
 			}
 		}
 	}
-	push := func(done timeline.Committed) { p.push(done, people, session) }
+	push := func(done timeline.Committed) { p.push(done, content, people, session) }
 	if m.shadowed && m.logged { // and so do its pushes
 		push = func(timeline.Committed) { p.Remind(m.sender) }
 	}

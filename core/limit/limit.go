@@ -67,7 +67,7 @@ func (l *Limiter) take(r rate, keys []string) time.Duration {
 	}
 	for _, key := range keys {
 		l.makeRoom(now, key)
-		l.full[key] = later(l.full[key], now).Add(r.interval)
+		l.full[key] = l.fullLocked(now, r, key).Add(r.interval)
 	}
 	return 0
 }
@@ -81,11 +81,15 @@ func (l *Limiter) GiveBackAt(_ context.Context, n int, per time.Duration, keys .
 }
 
 func (l *Limiter) giveBack(r rate, keys []string) {
+	if r.burst == 0 {
+		return
+	}
+	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, key := range keys {
-		if at, known := l.full[key]; known {
-			l.full[key] = at.Add(-r.interval)
+		if _, known := l.full[key]; known {
+			l.full[key] = l.fullLocked(now, r, key).Add(-r.interval)
 		}
 	}
 }
@@ -97,9 +101,24 @@ func (l *Limiter) waitLocked(now time.Time, r rate, keys []string) (longest time
 	}
 	room := time.Duration(r.burst-1) * r.interval // how far from full a key may be
 	for _, key := range keys {
-		longest = max(longest, later(l.full[key], now).Sub(now)-room)
+		longest = max(longest, l.fullLocked(now, r, key).Sub(now)-room)
 	}
 	return longest
+}
+
+// fullLocked is when a key is full again, now at the earliest. At this rate an empty bucket takes no longer than burst
+// intervals, whatever it was taken at before, or if the clock was set back since: that is noted, since who waits as long as
+// he is told must have waited for it; l.mu must be held.
+func (l *Limiter) fullLocked(now time.Time, r rate, key string) time.Time {
+	full, most := l.full[key], now.Add(time.Duration(r.burst)*r.interval)
+	switch {
+	case full.After(most):
+		l.full[key] = most
+		return most
+	case full.After(now):
+		return full
+	}
+	return now
 }
 
 // makeRoom forgets a key when there are too many and key is a new one; l.mu must
@@ -121,11 +140,4 @@ func (l *Limiter) makeRoom(now time.Time, key string) {
 		}
 	}
 	delete(l.full, victim)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

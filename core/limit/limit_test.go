@@ -74,6 +74,37 @@ func TestTakeAt(t *testing.T) {
 	}
 }
 
+// TestRateChanges: who waits at a slow rate waits no longer than a new one has him, and gets back no more than he had.
+func TestRateChanges(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	ctx := t.Context()
+	l := New(1, time.Second, func() time.Time { return now })
+	l.TakeAt(ctx, 1, time.Hour, "a")
+	l.TakeAt(ctx, 1, time.Hour, "b")
+	if wait := l.TakeAt(ctx, 1, 10*time.Second, "a"); wait != 10*time.Second {
+		t.Errorf("got %v, want 10s: an hour was what it took before", wait)
+	}
+	now = now.Add(4 * time.Second)
+	if wait := l.TakeAt(ctx, 1, 10*time.Second, "a"); wait != 6*time.Second {
+		t.Errorf("got %v, want 6s: what he was told, less what has passed", wait)
+	}
+	now = now.Add(6 * time.Second)
+	if wait := l.TakeAt(ctx, 1, 10*time.Second, "a"); wait != 0 {
+		t.Errorf("got %v after as long as he was told", wait)
+	}
+	l.GiveBackAt(ctx, 1, 10*time.Second, "b")
+	if wait := l.TakeAt(ctx, 1, 10*time.Second, "b"); wait != 0 {
+		t.Errorf("given back at the new rate: got %v", wait)
+	}
+	if wait := l.TakeAt(ctx, 1, 10*time.Second, "b"); wait != 10*time.Second {
+		t.Errorf("got %v, want 10s: one was given back", wait)
+	}
+	now = now.Add(-time.Hour)
+	if wait := l.TakeAt(ctx, 1, 10*time.Second, "b"); wait != 10*time.Second {
+		t.Errorf("got %v, want 10s: the clock was set back", wait)
+	}
+}
+
 func TestNoLimit(t *testing.T) {
 	l := New(0, time.Minute, nil)
 	for range 1000 {

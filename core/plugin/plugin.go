@@ -140,7 +140,8 @@ type Limiter interface {
 	// Take counts one event of every key, or of none and gives the time to wait.
 	Take(ctx context.Context, keys ...string) time.Duration
 	// TakeAt is Take at another rate than the limit's own, for one that users set. The
-	// rate of a key should stay the same for a while.
+	// rate of a key should stay the same for a while; when it changes, nobody waits for
+	// longer than the new one has him.
 	TakeAt(ctx context.Context, n int, per time.Duration, keys ...string) time.Duration
 	// GiveBack takes one event of every key back.
 	GiveBack(ctx context.Context, keys ...string)

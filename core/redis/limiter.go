@@ -51,6 +51,9 @@ func NewLimiter(c *Client, name string, n int, per time.Duration) *Limiter {
 //	KEYS[1] the key; ARGV: wait, take or give; in how many µs an event comes back;
 //	how many there are.
 //
+// What was taken at a slower rate is cut to what this one has a key wait for at most, and that is kept:
+// who waits as long as he is told must have waited for it.
+//
 // It returns how many µs to wait; 0: none.
 const limitScript = `
 local time = redis.call('TIME')
@@ -62,7 +65,12 @@ if type(full) == 'table' then
   full = false
 end
 full = tonumber(string.match(full or '', '^%d+$') or 0)
-full = math.min(math.max(full, now), now + interval * burst)
+full = math.max(full, now)
+local most = now + interval * burst
+if full > most then
+  full = most
+  redis.call('SET', key, string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+end
 if ARGV[1] == 'give' then
   full = full - interval
 else

@@ -55,6 +55,14 @@ func TestLimiter(t *testing.T) {
 				t.Errorf("one of 5 was given back: event %d waits %s", i, wait)
 			}
 		}
+		one.TakeAt(ctx, 1, time.Hour, "changed")
+		if wait := two.TakeAt(ctx, 1, time.Minute, "changed"); wait <= 0 || wait > time.Minute {
+			t.Errorf("the rate has changed to one a minute: waits %s", wait)
+		}
+		one.TakeAt(ctx, 1, time.Hour, "faster")
+		until(t, "who waits as long as the new rate has him may go on", func() bool {
+			return two.TakeAt(ctx, 1, 50*time.Millisecond, "faster") == 0
+		})
 		one.GiveBack(ctx, "a", "b")
 		if wait := two.Take(ctx, "a", "b"); wait != 0 {
 			t.Errorf("after giving back: waits %s", wait)

@@ -117,6 +117,16 @@ func TestSlowMode(t *testing.T) {
 	if err := send(bob); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
+	// Who waits when the wait is made shorter waits for that, and may write then.
+	req.SlowModeMs = 2_000
+	ask[grouppb.UpdateGroupReply](t, w, alice, idl.ActionUpdateGroup, req)
+	if refused, ok = errors.AsType[*im.Error](send(bob)); !ok || refused.Code != idl.CodeRateLimited || refused.RetryAfter != 2*time.Second {
+		t.Errorf("got %v, want a refusal for 2 s", refused)
+	}
+	w.Advance(2 * time.Second)
+	if err := send(bob); err != nil {
+		t.Errorf("after as long as he was told: %v", err)
+	}
 }
 
 // TestMuteOfAllEnds has a mute of all hold until its time, for members, and never for the owner and admins.

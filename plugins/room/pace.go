@@ -27,7 +27,7 @@ func newPace(now func() time.Time) *pace {
 func (p *pace) take(k key, interval time.Duration, burst int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	full, wait := p.look(k, interval, burst)
+	full, wait, _ := p.look(k, interval, burst)
 	if wait > 0 {
 		return wait
 	}
@@ -38,29 +38,32 @@ func (p *pace) take(k key, interval time.Duration, burst int) time.Duration {
 	return 0
 }
 
-// wait gives what take would, and counts nothing.
-func (p *pace) wait(k key, interval time.Duration, burst int) time.Duration {
+// wait gives what take would, and counts nothing. cut says that it was longer until now, at
+// another rate.
+func (p *pace) wait(k key, interval time.Duration, burst int) (wait time.Duration, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, wait := p.look(k, interval, burst)
-	return wait
+	_, wait, cut = p.look(k, interval, burst)
+	return wait, cut
 }
 
 // look gives when k may have everything again, and how long it has to wait for one; p.mu
-// must be held.
-func (p *pace) look(k key, interval time.Duration, burst int) (full time.Time, wait time.Duration) {
-	now := p.now()
-	full, known := p.young[k]
+// must be held. That is no later than this rate has it: what is cut is noted, since who waits
+// as long as he is told must have waited for it.
+func (p *pace) look(k key, interval time.Duration, burst int) (full time.Time, wait time.Duration, cut bool) {
+	now, kept := p.now(), p.young
+	full, known := kept[k]
 	if !known {
-		full = p.old[k]
+		kept = p.old
+		full = kept[k]
 	}
 	if full.Before(now) {
 		full = now
 	}
 	if most := now.Add(time.Duration(burst) * interval); full.After(most) {
-		full = most // the clock stepped back
+		full, kept[k], cut = most, most, true // the clock stepped back, or the rate is another one
 	}
-	return full, min(full.Sub(now)-time.Duration(burst-1)*interval, interval)
+	return full, min(full.Sub(now)-time.Duration(burst-1)*interval, interval), cut
 }
 
 // maxOwed bounds the turns that are owed: past it nobody is owed one any more.

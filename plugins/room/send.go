@@ -107,7 +107,10 @@ func (p *Room) keepPace(ctx context.Context, r room, role roompb.RoomRole, u im.
 	}
 	slow, turn, now := time.Duration(r.slowModeMs)*time.Millisecond, key{r.name, u}, p.host.Now()
 	if slow > 0 && !p.owed.is(turn, now) {
-		if wait := p.paces.wait(turn, slow, 1); wait > 0 { // nothing of the room's is used up for it
+		if wait, cut := p.paces.wait(turn, slow, 1); wait > 0 { // nothing of the room's is used up for it
+			if cut { // and the cores together are to wait no longer either
+				wait = max(wait, p.slow.TakeAt(ctx, 1, slow, turn.limited()))
+			}
 			return limited(wait, slowMode)
 		}
 	}
@@ -161,8 +164,11 @@ func (p *Room) take(ctx context.Context, l plugin.Limiter, k key, n int, per tim
 	if wait := p.paces.take(k, per/time.Duration(n), n); wait > 0 {
 		return wait
 	}
-	return l.TakeAt(ctx, n, per, k.user.String()+" "+k.room)
+	return l.TakeAt(ctx, n, per, k.limited())
 }
+
+// limited is what a Limiter counts the key by.
+func (k key) limited() string { return k.user.String() + " " + k.room }
 
 // kinds are what the rules know of a message.
 var kinds = map[roompb.RoomKind]string{

@@ -193,6 +193,17 @@ func TestSlowMode(t *testing.T) {
 	say(t, a, "club", "2", "at once again")
 	h.Advance(10 * time.Second)
 	say(t, b, "club", "2", "x")
+	// Who waits when the wait is made shorter waits for that, and may write then.
+	if err := a.Call(idl.ActionUpdateRoom, &roompb.UpdateRoomRequest{Room: "club", Fields: []string{"slow_mode_ms"}, SlowModeMs: 2_000}, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err = said(b, &roompb.RoomSendRequest{Room: "club", ClientId: "3", Text: "x"})
+	wantRefusal(t, err, idl.CodeRateLimited, "")
+	if refused := err.(*im.Error); refused.RetryAfter != 2*time.Second {
+		t.Errorf("to try again after %v", refused.RetryAfter)
+	}
+	h.Advance(2 * time.Second)
+	say(t, b, "club", "3", "x")
 }
 
 // TestSlowedRoom: where the rule for overload is to slow senders, chat beyond the

@@ -277,7 +277,7 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// is told bob "hello" badge 2 [silent] [mention] | is told nothing more
+// is told bob "hello" badge 2 [silent] [mention] [on phone desk] | is told nothing more
 func (s *stage) isTold(ctx context.Context, w []string) error {
 	if nobody(w[0]) {
 		return s.isToldNothing(ctx)
@@ -291,6 +291,14 @@ func (s *stage) isTold(ctx context.Context, w []string) error {
 		}
 		if p.Mention {
 			words = append(words, "mention")
+		}
+		var on []string
+		for _, d := range p.Devices {
+			on = append(on, string(d.Device))
+		}
+		if slices.Contains(w, "on") {
+			slices.Sort(on)
+			words = append(append(words, "on"), on...)
 		}
 		if !slices.Equal(words, w) || p.CollapseKey != string(p.Conversation) {
 			return fmt.Errorf("got %q, %+v", words, p)

@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -76,7 +78,7 @@ func play(t *testing.T, file string, form form, on stores) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{form: form, people: map[string]*person{}, groups: map[string]int64{}, devices: map[string]*device{}, announced: map[string]*announced{}, moments: map[string]*shared{}, comments: map[string]string{},
+	s := &stage{began: time.Now(), form: form, people: map[string]*person{}, groups: map[string]int64{}, devices: map[string]*device{}, announced: map[string]*announced{}, moments: map[string]*shared{}, comments: map[string]string{},
 		scheduled: map[string]string{}, written: map[string]url.Values{}}
 	on.Dir, on.Rules, on.Edges = t.TempDir(), true, 2
 	if err := s.prepare(t, steps, &on); err != nil {
@@ -107,6 +109,7 @@ func play(t *testing.T, file string, form form, on stores) {
 
 // stage is where a scenario plays.
 type stage struct {
+	began   time.Time
 	cluster *cluster.Cluster
 	form    form
 	people  map[string]*person
@@ -325,6 +328,7 @@ var deviceSteps = map[string]func(s *stage, ctx context.Context, d *device, w []
 	"rules":       (*stage).rules,
 	"wants":       (*stage).wants,
 	"musters":     (*stage).musters,
+	"looks":       (*stage).looksUp,
 	"dissolves":   (*stage).dissolves,
 	"quits":       (*stage).quits,
 	"expels":      (*stage).expels,
@@ -463,13 +467,22 @@ func (s *stage) resends(ctx context.Context, d *device, w []string) error {
 	return nil
 }
 
-// tries bob "text" and is refused CODE: once, where a session would try again.
+// tries bob "text" and is refused CODE [for 1h]: once, where a session would try again; it is told to wait for so long, less
+// what has passed since the story began.
 func (s *stage) tries(ctx context.Context, d *device, w []string) error {
 	_, err := d.resend(ctx, s.destination(w[0]).outgoing(w[1], d.owner.name+"-try"))
-	if client.CodeOf(err).String() != "CODE_"+w[len(w)-1] {
+	no, ok := errors.AsType[*client.Refusal](err)
+	if !ok || no.Code.String() != "CODE_"+w[5] {
 		return fmt.Errorf("got %v", err)
 	}
-	return nil
+	if len(w) <= 6 {
+		return nil
+	}
+	most, err := time.ParseDuration(w[7])
+	if err == nil && (no.RetryAfter > most || no.RetryAfter <= 0 || no.RetryAfter < most-time.Since(s.began)) {
+		err = fmt.Errorf("told to wait %v", no.RetryAfter)
+	}
+	return err
 }
 
 // outgoing is a message as any of its sender's devices sent it.
@@ -482,7 +495,7 @@ func (s *stage) outgoing(owner *person, as string) client.Outgoing {
 	return client.Outgoing{}
 }
 
-// gets "text" from alice | gets nothing more
+// gets "text" from alice | gets group.avatar from alice with "/a.png" | gets nothing more
 func (s *stage) gets(ctx context.Context, d *device, w []string) error {
 	if w[0] == "nothing" {
 		return s.getsNothing(ctx, d)
@@ -495,10 +508,20 @@ func (s *stage) gets(ctx context.Context, d *device, w []string) error {
 		if from := s.people[w[2]]; e.Text+e.Event != w[0] || e.SenderId != from.id {
 			return fmt.Errorf("got %q from %d", e.Text+e.Event, e.SenderId)
 		}
+		if len(w) > 4 && !tells(e.Data, w[4]) {
+			return fmt.Errorf("got it with %s", e.Data)
+		}
 		return nil
 	case <-ctx.Done():
 		return errors.New("got nothing")
 	}
+}
+
+// tells reports whether an event's data has that value.
+func tells(data, value string) bool {
+	var all map[string]any
+	err := json.Unmarshal([]byte(data), &all)
+	return err == nil && slices.Contains(slices.Collect(maps.Values(all)), any(value))
 }
 
 // getsNothing waits until the device holds its whole inbox, then nothing may be

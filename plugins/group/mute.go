@@ -45,6 +45,11 @@ func (p *Group) mute(ctx context.Context, call *plugin.Call, req *grouppb.MuteIn
 			c.event(call.User, "muted_all", facts{"until_ms": req.UntilMs, "reason": req.Reason})
 			return nil
 		}
+		if req.UntilMs == 0 {
+			if away, err := c.unmuteAway(call.User, im.UserID(req.UserId), req.Reason); err != nil || away {
+				return err
+			}
+		}
 		m, err := c.below(me, im.UserID(req.UserId))
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 
 	"freeim/core/im"
 	"freeim/core/plugin"
+	"freeim/idl/kitex_gen/grouppb"
 )
 
 // This file is how a mute outlives a stay: to leave and come back is no way out of it.
@@ -33,7 +34,7 @@ func (c *change) keepMutes(users []im.UserID) error {
 	return nil
 }
 
-// takeMutes gives, of people who come in, those who are muted still, and forgets that they were away.
+// takeMutes gives, of people who are away, those who are muted still, and forgets that they were.
 func (c *change) takeMutes(users []im.UserID) (map[im.UserID]int64, error) {
 	until := map[im.UserID]int64{}
 	all, err := list(c.ctx, c.tx, func(m *mutedAway) []any { return []any{&m.user, &m.untilMs} }, mutesOf+plugin.Marks(len(users)), withUsers([]any{c.group.id}, users)...)
@@ -46,6 +47,24 @@ func (c *change) takeMutes(users []im.UserID) (map[im.UserID]int64, error) {
 		}
 	}
 	return until, dropMutes(c.ctx, c.tx, c.group.id, users)
+}
+
+// unmuteAway lifts the mute of somebody who is away, who has no role that he could be above; away is false when he is not.
+// Of who is not muted it is done already.
+func (c *change) unmuteAway(by, u im.UserID, reason string) (away bool, err error) {
+	m, err := c.member(u)
+	if err != nil || m.role != grouppb.GroupRole_GROUP_ROLE_NONE {
+		return false, err
+	}
+	until, err := c.takeMutes([]im.UserID{u})
+	if err != nil {
+		return true, err
+	}
+	if _, is := until[u]; !is {
+		return true, errSame
+	}
+	c.event(by, "muted", facts{"user_id": u, "until_ms": 0, "reason": reason})
+	return true, nil
 }
 
 // mutedAway is a row of group_mutes.

@@ -70,3 +70,22 @@ func TestMuteOfWhoIsAwayIsOver(t *testing.T) {
 	ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, muting(id, bob, 0))
 	wantEqual(t, "told", w.told(n), nil)
 }
+
+// TestAdminStaysMuted when his permissions change, or are set to what they are; who becomes an admin is muted no more.
+func TestAdminStaysMuted(t *testing.T) {
+	w := start(t)
+	id := create(t, w, bob)
+	setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_ADMIN, 0)
+	ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, muting(id, bob, -1))
+	n := len(w.messages.Posts())
+	setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_ADMIN, 0)
+	wantEqual(t, "told of nothing", w.told(n), nil)
+	setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_ADMIN, int32(grouppb.GroupPermission_GROUP_PERMISSION_SEND))
+	_, err := w.send(bob, id)
+	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
+	setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_MEMBER, 0)
+	setRole(t, w, id, bob, grouppb.GroupRole_GROUP_ROLE_ADMIN, 0)
+	if _, err := w.send(bob, id); err != nil {
+		t.Errorf("a new admin sends: %v", err)
+	}
+}

@@ -48,7 +48,10 @@ func (p *Group) setRole(ctx context.Context, call *plugin.Call, req *grouppb.Set
 		was := m
 		m.role, m.permissions = req.Role, 0
 		if req.Role == grouppb.GroupRole_GROUP_ROLE_ADMIN {
-			m.permissions, m.mutedUntilMs = cmp.Or(req.Permissions, usualAdmin), 0
+			m.permissions = cmp.Or(req.Permissions, usualAdmin)
+			if was.role != m.role { // an admin who is muted stays so
+				m.mutedUntilMs = 0
+			}
 		}
 		if m == was {
 			return errSame

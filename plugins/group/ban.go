@@ -45,11 +45,12 @@ func (p *Group) ban(ctx context.Context, call *plugin.Call, req *grouppb.BanFrom
 		if err != nil {
 			return err
 		}
-		if req.UntilMs != 0 {
-			return c.exclude(me, u, req)
-		}
-		if _, is := kept[u]; !is {
+		was, is := kept[u]
+		switch {
+		case !is && req.UntilMs == 0, is && was.untilMs == req.UntilMs && was.reason == req.Reason:
 			return errSame
+		case req.UntilMs != 0:
+			return c.exclude(me, u, req)
 		}
 		c.event(call.User, "unbanned", facts{"user_id": u})
 		c.notice(call.User, "unbanned", nil, u)

@@ -65,6 +65,11 @@ func TestSearchInMembers(t *testing.T) {
 		{"user 1050", []im.UserID{1050}},
 		{"USER105", []im.UserID{1050, 1051, 1052, 1053, 1054, 1055, 1056, 1057, 1058, 1059}},
 		{"%", nil},
+		{"_", nil},
+		{"\\", nil},
+		{"user_1050", nil},
+		{"É", []im.UserID{1007}},
+		{"e\u0301dith", []im.UserID{1007}},
 		{"nobody", nil},
 	} {
 		var got []im.UserID
@@ -77,6 +82,69 @@ func TestSearchInMembers(t *testing.T) {
 			more, req.Cursor = rep.HasMore, rep.Cursor
 		}
 		wantEqual(t, test.query, got, test.want)
+	}
+}
+
+// TestMembersAtTheEndOfAPage has no page that is empty, nor one announced behind as many as there are.
+func TestMembersAtTheEndOfAPage(t *testing.T) {
+	w := start(t, never)
+	id, _ := crowded(t, w, 15)
+	for _, query := range []string{"", "user101"} {
+		n := map[string]int{"": 16, "user101": 5}[query]
+		for limit := 1; limit <= n+1; limit++ {
+			req, pages, seen := &grouppb.GroupMembersRequest{GroupId: id, Limit: int32(limit), Query: query}, 0, 0
+			for more := true; more; pages++ {
+				rep := ask[grouppb.GroupMembersReply](t, w, alice, idl.ActionGroupMembers, req)
+				if len(rep.Members) == 0 {
+					t.Fatalf("%q by %d: page %d is empty", query, limit, pages)
+				}
+				seen, more, req.Cursor = seen+len(rep.Members), rep.HasMore, rep.Cursor
+			}
+			if want := (n + limit - 1) / limit; pages != want || seen != n {
+				t.Errorf("%q by %d: %d members in %d pages, want %d in %d", query, limit, seen, pages, n, want)
+			}
+		}
+	}
+}
+
+// TestMembersLeaveBetweenPages: who stays is on one page, also when the one leaves behind whom the next page begins.
+func TestMembersLeaveBetweenPages(t *testing.T) {
+	for _, query := range []string{"", "USER"} {
+		w := start(t, never)
+		id, all := crowded(t, w, 12)
+		var got []im.UserID
+		gone := map[im.UserID]bool{}
+		req := &grouppb.GroupMembersRequest{GroupId: id, Limit: 3, Query: query}
+		for more := true; more; {
+			rep := ask[grouppb.GroupMembersReply](t, w, alice, idl.ActionGroupMembers, req)
+			for _, m := range rep.Members {
+				if gone[im.UserID(m.UserId)] {
+					t.Errorf("%d is gone", m.UserId)
+				}
+				if m.UserId != int64(alice) {
+					got = append(got, im.UserID(m.UserId))
+				}
+			}
+			more, req.Cursor = rep.HasMore, rep.Cursor
+			if !more {
+				break
+			}
+			last := got[len(got)-1]
+			leave := []im.UserID{last} // the last of this page, and the first of the next
+			if i := slices.Index(all, last); i+2 < len(all) {
+				leave = append(leave, all[i+1])
+			}
+			for _, u := range leave {
+				gone[u] = true
+				ask[grouppb.LeaveGroupReply](t, w, u, idl.ActionLeaveGroup, leaving(id))
+			}
+		}
+		for _, u := range all {
+			n := len(slices.DeleteFunc(slices.Clone(got), func(one im.UserID) bool { return one != u }))
+			if !gone[u] && n != 1 || n > 1 {
+				t.Errorf("%q: %d is on %d pages", query, u, n)
+			}
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func TestBansInPages(t *testing.T) {
 			}
 			for _, b := range rep.Bans {
 				if got[b.UserId]++; b.UserId <= req.AfterUserId {
-					t.Errorf("limit %d: %d behind %d", limit, b.UserId, req.AfterUserId)
+					t.Fatalf("limit %d: %d behind %d", limit, b.UserId, req.AfterUserId)
 				}
 			}
 			more, req.AfterUserId = rep.HasMore, rep.Bans[len(rep.Bans)-1].UserId

@@ -29,6 +29,7 @@ func Listings() map[string]Listing {
 		"requests that are over":  {waiting + requestsOver, []any{1, 64}},
 		"bans":                    {"SELECT " + banColumns + " FROM group_bans b " + bansOfGroup, []any{100001, 0, 1, 101}},
 		"mutes of those who come": {mutesOf + plugin.Marks(2), []any{100001, 200001, 200002}},
+		"mutes of one":            {mutesOfOne, []any{200001, 200001}},
 		"events of a group":       {eventsOf, []any{100001, 64}},
 		"groups with events":      {groupsWithEvents, []any{0, 64}},
 	}

@@ -1,10 +1,12 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"freeim/core/im"
 	"freeim/idl"
@@ -14,13 +16,13 @@ import (
 // kept is what the plugin keeps of people: a plugin.Holdings.
 type kept struct{ *Group }
 
-// exported is a group, an invitation, an application or a ban of somebody's.
+// exported is a group, an invitation, an application, a ban or a mute of somebody's.
 type exported struct {
 	Group     int64  `json:"group_id"`
 	Name      string `json:"name,omitempty"`
 	Role      string `json:"role,omitempty"`
 	Alias     string `json:"alias,omitempty"`
-	SinceMs   int64  `json:"since_ms"`
+	SinceMs   int64  `json:"since_ms,omitempty"`
 	UntilMs   int64  `json:"until_ms,omitempty"`
 	InvitedBy int64  `json:"invited_by,omitempty"`
 	Text      string `json:"text,omitempty"`
@@ -33,7 +35,7 @@ var roles = map[grouppb.GroupRole]string{
 
 // Export implements plugin.Holdings.
 func (k kept) Export(ctx context.Context, user im.UserID) (any, error) {
-	out := map[string][]exported{"groups": {}, "waiting": {}, "bans": {}}
+	out := map[string][]exported{"groups": {}, "waiting": {}, "bans": {}, "mutes": {}}
 	for after := int64(0); ; {
 		all, err := list(ctx, k.host.DB(), (*mine).fields, ownGroups, int64(user), after, mostPage)
 		if err != nil {
@@ -59,6 +61,12 @@ func (k kept) Export(ctx context.Context, user im.UserID) (any, error) {
 	for _, b := range excluded {
 		out["bans"] = append(out["bans"], exported{Group: b.group, SinceMs: b.createdMs, UntilMs: b.untilMs, Text: b.reason})
 	}
+	if err != nil {
+		return nil, err
+	}
+	mutes, err := list(ctx, k.host.DB(), func(m *exported) []any { return []any{&m.Group, &m.UntilMs} }, mutesOfOne, int64(user), int64(user))
+	slices.SortFunc(mutes, func(a, b exported) int { return cmp.Compare(a.Group, b.Group) })
+	out["mutes"] = append(out["mutes"], mutes...)
 	return out, err
 }
 

@@ -15,6 +15,12 @@ func TestExport(t *testing.T) {
 	id := create(t, w, bob)
 	other := createBy(t, w, &grouppb.CreateGroupRequest{ClientId: "two", Name: "Skiing"})
 	ask[grouppb.JoinGroupReply](t, w, bob, idl.ActionJoinGroup, &grouppb.JoinGroupRequest{GroupId: other, Remark: "me too"})
+	left := createBy(t, w, &grouppb.CreateGroupRequest{ClientId: "three", Name: "Diving", Policy: grouppb.GroupPolicy_GROUP_POLICY_OPEN})
+	ask[grouppb.JoinGroupReply](t, w, bob, idl.ActionJoinGroup, joining(left))
+	for _, group := range []int64{id, left} {
+		ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: group, UserId: int64(bob), UntilMs: -1})
+	}
+	ask[grouppb.LeaveGroupReply](t, w, bob, idl.ActionLeaveGroup, &grouppb.LeaveGroupRequest{GroupId: left})
 	got, err := w.people.Holdings()["group"].Export(t.Context(), bob)
 	if err != nil {
 		t.Fatal(err)
@@ -22,6 +28,9 @@ func TestExport(t *testing.T) {
 	text, err := json.Marshal(got)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), `"until_ms":-1`); n != 2 {
+		t.Errorf("%s has %d mutes, want that where he is in, and that where he is away", text, n)
 	}
 	for _, want := range []string{im.UserID(id).String(), `"Climbing"`, `"member"`, "me too"} {
 		if !strings.Contains(string(text), want) {

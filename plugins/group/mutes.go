@@ -67,6 +67,10 @@ func (c *change) unmuteAway(by, u im.UserID, reason string) (away bool, err erro
 	return true, nil
 }
 
+// mutesOfOne are somebody's, where he is in and where he is away; also those that are over, until they are forgotten.
+const mutesOfOne = "SELECT group_id, muted_until_ms AS until_ms FROM group_members WHERE user_id = ? AND muted_until_ms <> 0 " +
+	"UNION ALL SELECT group_id, until_ms FROM group_mutes WHERE user_id = ?"
+
 // mutedAway is a row of group_mutes.
 type mutedAway struct {
 	user    im.UserID

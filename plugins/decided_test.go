@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/timeline"
@@ -212,6 +213,116 @@ func TestDirectoryTakenBack(t *testing.T) {
 	}
 	if _, err := s.say(0, owner+2, "of another"); err != nil {
 		t.Errorf("another: %v", err)
+	}
+}
+
+// failedOver is a site of alice, bob and carol whose directory has lost its last change, of which the log tells: that carol was removed.
+func failedOver(t *testing.T) *site {
+	t.Helper()
+	const bob, carol = owner + 1, owner + 2
+	s := newSite(t, 2, 500, 3)
+	for _, u := range []im.UserID{bob, carol} {
+		if err := s.join(0, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.settled()
+	s.posted()
+	db := s.cores[0].DB()
+	var version, events, members int64
+	if err := db.QueryRow("SELECT version, events, members FROM group_groups WHERE id = ?", s.group).Scan(&version, &events, &members); err != nil {
+		t.Fatal(err)
+	}
+	exec := func(statement string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(statement, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("CREATE TABLE saved_members AS SELECT * FROM group_members WHERE group_id = ?", s.group)
+	s.must(s.as(1, owner), idl.ActionRemoveFromGroup, &grouppb.RemoveFromGroupRequest{GroupId: s.group, UserIds: []int64{int64(carol)}}, nil)
+	s.posted()
+	for core := range s.cores { // both remember it
+		if _, err := s.say(core, bob, fmt.Sprint("before by core ", core)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("DELETE FROM group_members WHERE group_id = ?", s.group)
+	exec("INSERT INTO group_members SELECT * FROM saved_members")
+	exec("DROP TABLE saved_members")
+	exec("UPDATE group_groups SET version = ?, events = ?, members = ? WHERE id = ?", version, events, members, s.group)
+	for _, h := range s.cores {
+		h.Advance(time.Second)
+	}
+	return s
+}
+
+// TestLastChangeLost: cores that remember a change which the directory has lost go by the directory, in all that they do.
+func TestLastChangeLost(t *testing.T) {
+	const bob, carol = owner + 1, owner + 2
+	has := func(s *site, u im.UserID, text string) bool {
+		t.Helper()
+		d := &device{session: s.as(1, u)}
+		if err := d.sync(0); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(d.texts(s.conversation()), text)
+	}
+	t.Run("messages", func(t *testing.T) {
+		s := failedOver(t)
+		for core := range s.cores {
+			text := fmt.Sprint("behind by core ", core)
+			if _, err := s.say(core, bob, text); err != nil || !has(s, carol, text) {
+				t.Errorf("core %d: %v; carol, who is in, has it: %t", core, err, has(s, carol, text))
+			}
+			if _, err := s.say(core, carol, fmt.Sprint("of carol by core ", core)); err != nil {
+				t.Errorf("core %d: carol: %v", core, err)
+			}
+		}
+	})
+	t.Run("edits", func(t *testing.T) {
+		s := failedOver(t)
+		log := s.log()
+		m := log[len(log)-1]
+		err := s.as(0, m.Sender).Call(idl.ActionEdit, &chatpb.EditRequest{ConversationId: string(s.conversation()), Seq: m.Seq, MessageId: m.ID.String(), Text: "edited"}, nil)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("changes", func(t *testing.T) {
+		s := failedOver(t)
+		s.must(s.as(1, owner), idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: s.group, UserId: int64(bob), UntilMs: -1}, nil)
+		s.must(s.as(1, owner), idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"name"}, Name: "City"}, nil)
+		s.posted() // the log takes them
+		if _, err := s.say(0, bob, "muted"); im.CodeOf(err) != idl.CodePermissionDenied {
+			t.Errorf("who is muted: %v", err)
+		}
+		if _, err := s.say(0, carol, "of carol"); err != nil {
+			t.Errorf("carol: %v", err)
+		}
+	})
+}
+
+// TestTurnOfWhoIsRefused: whose message was refused at the second question has not lost his turn.
+func TestTurnOfWhoIsRefused(t *testing.T) {
+	mute := func(s *site, untilMs int64) {
+		s.must(s.as(1, owner), idl.ActionMuteInGroup, &grouppb.MuteInGroupRequest{GroupId: s.group, UserId: int64(owner + 1), UntilMs: untilMs}, nil)
+		s.posted()
+	}
+	s := newSite(t, 2, 500, 3)
+	if err := s.join(0, owner+1); err != nil {
+		t.Fatal(err)
+	}
+	s.must(s.as(0, owner), idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: s.group, Fields: []string{"slow_mode_ms"}, SlowModeMs: 60_000}, nil)
+	s.settled()
+	change := func(timeline.Draft) { mute(s, -1) }
+	s.store.before.Store(&change)
+	if _, err := s.say(0, owner+1, "once"); im.CodeOf(err) != idl.CodePermissionDenied {
+		t.Fatalf("muted in between: %v", err)
+	}
+	mute(s, 0)
+	if _, err := s.say(0, owner+1, "once"); err != nil {
+		t.Errorf("sent again: %v", err)
 	}
 }
 

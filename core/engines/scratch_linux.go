@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -22,10 +24,20 @@ func scratch() string {
 	if syscall.Statfs(inMemory, &there) != nil || int64(there.Type) != tmpfsMagic || there.Bavail*uint64(there.Bsize) < roomThere {
 		return ""
 	}
-	if available() < roomAtAll {
+	if available() < roomAtAll || limited() {
 		return ""
 	}
 	return inMemory
+}
+
+// limited reports whether a container may have so little memory that the files, which it pays for, would be much of it.
+func limited() bool {
+	text, err := os.ReadFile("/sys/fs/cgroup/memory.max")
+	if err != nil {
+		return false
+	}
+	octets, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return err == nil && octets>>10 < roomAtAll
 }
 
 // available is how much memory the machine has to give, in KiB; 0 if that is not known.

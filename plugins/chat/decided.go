@@ -75,21 +75,21 @@ func (p *Chat) raiseVersion(ctx context.Context, c im.ConversationID, least int6
 
 // commitAdmitted is commit for a message that admit has let pass.
 func (p *Chat) commitAdmitted(ctx context.Context, m *message, session presence.SessionRef, queued func(), admit func(context.Context, *message) error) (done timeline.Committed, err error) {
-	var refused error
+	var refused, last error
 	ask := func() (int64, error) {
 		refused = admit(ctx, m)
 		return m.version, refused
 	}
 	commit := func() (err error) {
-		done, err = p.commit(ctx, m, session, queued)
+		done, last = p.commit(ctx, m, session, queued)
 		queued = nil
-		return err
+		return last
 	}
 	err = p.whileStale(ctx, m.conversation, commit(), ask, commit)
 	if refused != nil {
-		return p.committedBefore(ctx, m, refused)
+		done, err = p.committedBefore(ctx, m, refused)
 	}
-	if errors.Is(err, timeline.ErrStale) {
+	if err != nil && (errors.Is(last, timeline.ErrStale) || errors.Is(last, timeline.ErrConflict)) { // else nobody knows whether it is committed
 		p.giveBack(ctx, m)
 	}
 	return done, err

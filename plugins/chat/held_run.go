@@ -217,6 +217,7 @@ func (p *Chat) release(ctx context.Context, h *held) error {
 	}
 	if h.state == behind {
 		if mine, err := p.held.claim(ctx, *h); !mine || err != nil {
+			p.giveBack(ctx, &h.message)
 			return err
 		}
 		h.state = approved

@@ -36,8 +36,10 @@ var errSame = errors.New("nothing to change")
 // When it returns nil all is committed; what was to be told is told, or will be.
 func (p *Group) change(ctx context.Context, id int64, fn func(c *change) error) error {
 	err := p.host.Tx(ctx, func(tx *sql.Tx) error {
-		// The update locks the group's row, on SQLite the directory.
-		result, err := tx.ExecContext(ctx, "UPDATE group_groups SET version = version + 1 WHERE id = ? AND dissolved = 0", id)
+		// The update locks the group's row, on SQLite the directory. Versions count on by the clock: one that was lost with its change,
+		// where the directory was taken back, is not given to another change.
+		now := p.host.Now().UnixMilli()
+		result, err := tx.ExecContext(ctx, "UPDATE group_groups SET version = CASE WHEN version < ? THEN ? ELSE version + 1 END WHERE id = ? AND dissolved = 0", now, now, id)
 		if err != nil {
 			return fmt.Errorf("count a group's changes: %w", err)
 		}
@@ -48,7 +50,7 @@ func (p *Group) change(ctx context.Context, id int64, fn func(c *change) error) 
 		if err != nil {
 			return err
 		}
-		c := &change{Group: p, ctx: ctx, tx: tx, group: g, nowMs: p.host.Now().UnixMilli()}
+		c := &change{Group: p, ctx: ctx, tx: tx, group: g, nowMs: now}
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -68,7 +70,7 @@ func (p *Group) change(ctx context.Context, id int64, fn func(c *change) error) 
 func (c *change) end() error {
 	c.events = append(c.events, c.later...)
 	for i := range c.events {
-		c.group.events++
+		c.group.events = max(c.group.events+1, c.nowMs) // by the clock, as versions: the log knows the events that the directory has lost
 		c.events[i].group, c.events[i].number = c.group.id, c.group.events
 	}
 	if err := writeGroup(c.ctx, c.tx, c.group); err != nil {

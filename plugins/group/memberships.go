@@ -89,9 +89,22 @@ func (s *memberships) get(ctx context.Context, id int64) (*membership, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		// A reading that began before the version was read may have found an older one.
-		if r.err != nil || r.found.group.version >= version {
+		switch {
+		case r.err != nil || r.found.group.version == version:
 			return r.found, r.err
+		case r.found.group.version < version: // the reading began before the version was read
+			continue
+		}
+		// The group has changed since the version was read, or the tables were taken back to before what was found.
+		if version, there, err = s.version(ctx, id); err != nil {
+			return nil, err
+		}
+		if there && version >= r.found.group.version {
+			return r.found, nil
+		}
+		s.forget(id)
+		if !there {
+			return nil, errUnknown
 		}
 	}
 }

@@ -195,7 +195,8 @@ func (o owner) Raise(ctx context.Context, c im.ConversationID, least int64) erro
 	}
 	var raised int64
 	err := o.host.Tx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, "UPDATE group_groups SET version = ? WHERE id = ? AND version < ? AND dissolved = 0", least, id, least)
+		to := max(least+1, o.host.Now().UnixMilli()) // who remembers the version that was lost is not to take it for this
+		result, err := tx.ExecContext(ctx, "UPDATE group_groups SET version = ? WHERE id = ? AND version < ? AND dissolved = 0", to, id, least)
 		if err == nil {
 			raised, err = result.RowsAffected()
 		}

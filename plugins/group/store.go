@@ -41,7 +41,7 @@ type group struct {
 	members           int
 	dissolved         bool
 	createdMs         int64
-	version           int64 // how often the group, its members or their roles changed
+	version           int64 // grows with each change of the group, its members or their roles; about the ms of the last one
 	events            int64 // how many events it had
 }
 

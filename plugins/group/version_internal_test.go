@@ -56,8 +56,8 @@ func TestVersionHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = p.host.Tx(t.Context(), func(tx *sql.Tx) error {
-		if now := version(c, tx); now != held+1 {
-			t.Errorf("after the change it is %d, want %d", now, held+1)
+		if now := version(c, tx); now <= held {
+			t.Errorf("after the change it is %d, and was %d", now, held)
 		}
 		return nil
 	})

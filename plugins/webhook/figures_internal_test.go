@@ -159,3 +159,24 @@ func TestFiguresOfPushesThatWait(t *testing.T) {
 		t.Errorf("%d wait, the oldest for %v", pending, oldest)
 	}
 }
+
+// What was too old to be told does not make what is left seem new.
+func TestFiguresBehindWhatIsTooOld(t *testing.T) {
+	s := looking(t)
+	p := s.endpoint.plugin
+	s.endpoint.Push = &Push{}
+	s.endpoint.failures, s.endpoint.until = breakAt, time.Now().Add(time.Hour)
+	p.config.Poll = time.Millisecond
+	page := pageOf(p.host.Now(), 3, "message.committed", "message.committed", "message.committed")
+	page.Items[0].Time = p.host.Now().Add(-1000 * time.Hour)
+	for range 2 { // the second look is behind it
+		p.outbox = shownPage{page: page}
+		if _, err := s.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		page.Items = page.Items[int(s.at.place):]
+	}
+	if pending, oldest := s.endpoint.lags(); pending != 2 || oldest != 59*time.Second {
+		t.Errorf("%d wait, the oldest for %v", pending, oldest)
+	}
+}

@@ -65,7 +65,11 @@ func (s *shard) alert(ctx context.Context, page timeline.Page[plugin.Fed]) (more
 	case old > 0:
 		s.skip(page.Items[:old])
 		err = s.pass(ctx, page.Items[old-1])
-		s.seen(page, 0)
+		oldestMs := int64(0)
+		if old < len(page.Items) { // it is nearly as old
+			oldestMs = page.Items[old].Time.UnixMilli()
+		}
+		s.seen(page, oldestMs)
 		return true, err
 	case len(due) == 0:
 		s.seen(page, 0)

@@ -42,7 +42,7 @@ type group struct {
 	dissolved         bool
 	createdMs         int64
 	version           int64 // grows with each change of the group, its members or their roles; about the ms of the last one
-	events            int64 // how many events it had
+	events            int64 // the number of its last event
 }
 
 const groupColumns = "g.id, g.creator_id, g.client_id, g.name, g.avatar, g.description, g.announcement, g.owner_id, g.policy, g.question, g.answer, " +

@@ -88,6 +88,9 @@ func encode(body idl.Message, groups []*edgeGroup, scratch *[]byte) error {
 	return nil
 }
 
+// usualBody is the room for a body's encoding, in octets; a longer one takes more.
+const usualBody = 512
+
 // keptScratch bounds the scratch memory that is kept, in octets.
 const keptScratch = 64 << 10
 

@@ -365,7 +365,7 @@ func frameOf(b plugin.Broadcast) (RoomFrame, error) {
 }
 
 func bothCodecs(body idl.Message) (protobuf, json []byte, err error) {
-	var scratch []byte
+	scratch := make([]byte, 0, usualBody)
 	if err := once(&protobuf, idl.CodecProtobuf, body, &scratch); err != nil {
 		return nil, nil, err
 	}

@@ -180,6 +180,21 @@ func TestChangesAreDecidedAtTheCommit(t *testing.T) {
 	}
 }
 
+// TestOwnRecall: nobody is asked about the recall of one's own, whatever changes.
+func TestOwnRecall(t *testing.T) {
+	h, g, _ := governing(t, nil)
+	bobs := h.As(bob, "phone", idl.CodecJSON)
+	m, err := sendTo(bobs, "g_1", "m1", "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := func() { g.becomes(func() {}) }
+	g.looked.Store(&looked)
+	if _, err := recall(bobs, m); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestEventsAreDecidedAtTheCommit: what became of a message is told those who are there as that is committed.
 func TestEventsAreDecidedAtTheCommit(t *testing.T) {
 	h, g, store := governing(t, nil)

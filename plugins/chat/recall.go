@@ -28,7 +28,7 @@ func (p *Chat) recall(ctx context.Context, call *plugin.Call, req *chatpb.Recall
 	if err != nil {
 		return nil, err
 	}
-	now, err := p.takeBack(ctx, t, call.User, func(ctx context.Context) error { return p.mayRecall(ctx, t, keeper, call.User) })
+	now, err := p.takeBack(ctx, t, call.User, p.mayRecall(t, keeper, call.User))
 	if err != nil {
 		return nil, err
 	}
@@ -51,21 +51,23 @@ func (p *Chat) takeBack(ctx context.Context, t *target, by im.UserID, permit may
 	})
 }
 
-// mayRecall refuses who may not take a message back.
-func (p *Chat) mayRecall(ctx context.Context, t *target, keeper plugin.Keeper, user im.UserID) error {
-	age := p.host.Now().Sub(t.Time)
-	switch {
-	case t.Sender == user && age < p.config.RecallWindow:
+// mayRecall is the permission to take a message back; nobody is asked about one's own within the window.
+func (p *Chat) mayRecall(t *target, keeper plugin.Keeper, user im.UserID) may {
+	if t.Sender == user && p.host.Now().Sub(t.Time) < p.config.RecallWindow {
 		return nil
-	case keeper != nil:
-		if err := keeper.Recall(ctx, t.conversation, user, t.Sender); err != nil {
-			return refusal(ctx, err)
-		}
-		return nil
-	case t.Sender == user:
-		return late(p.config.RecallWindow)
 	}
-	return &im.Error{Code: idl.CodePermissionDenied, Field: "message_id", Reason: "not a message of yours"}
+	return func(ctx context.Context) error {
+		switch {
+		case keeper != nil:
+			if err := keeper.Recall(ctx, t.conversation, user, t.Sender); err != nil {
+				return refusal(ctx, err)
+			}
+			return nil
+		case t.Sender == user:
+			return late(p.config.RecallWindow)
+		}
+		return &im.Error{Code: idl.CodePermissionDenied, Field: "message_id", Reason: "not a message of yours"}
+	}
 }
 
 // late is the refusal of who comes too late.

@@ -50,7 +50,7 @@ func (p *Group) change(ctx context.Context, id int64, fn func(c *change) error) 
 		if err != nil {
 			return err
 		}
-		c := &change{Group: p, ctx: ctx, tx: tx, group: g, nowMs: now}
+		c := &change{Group: p, ctx: ctx, tx: tx, group: g, nowMs: p.host.Now().UnixMilli()}
 		if err := fn(c); err != nil {
 			return err
 		}

@@ -101,14 +101,17 @@ func testVersionsRace(t *testing.T, open Open) {
 	over := make(chan struct{})
 	for w := range writers {
 		all.Go(func() {
-			for i := 0; ; i++ {
+			for i, decided := 0, int64(1); ; i++ {
 				select {
 				case <-over:
 					return
 				default:
 				}
+				if i%2 == 0 { // the other one is late: the group has changed meanwhile, mostly
+					decided = max(version.Load(), 1)
+				}
 				d := draft(group, im.UserID(w+1), "", alice)
-				d.Version = max(version.Load(), 1)
+				d.Version = decided
 				d.Body = fmt.Append(nil, d.Version)
 				switch _, err := c.store.Append(c.ctx, d); {
 				case err == nil:

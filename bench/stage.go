@@ -18,6 +18,7 @@ import (
 	"freeim/bench/people"
 	"freeim/bench/proc"
 	"freeim/bench/report"
+	"freeim/core/engines"
 )
 
 // perProcess is how many connections one edge or one load worker is given: open
@@ -102,10 +103,12 @@ func (s *stage) openSite(ctx context.Context, o stageOptions) error {
 	}
 	echo := ""
 	if o.echo {
-		var err error
-		if echo, err = cluster.FreeAddress(); err != nil {
+		port, err := engines.FreePort()
+		if err != nil {
 			return err
 		}
+		defer port.Close()
+		echo = port.Addr()
 		site.EdgeEnv = append(site.EdgeEnv, "FREEIM_EDGE_WS_ECHO="+echo)
 	}
 	var err error

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"freeim/core/engines"
 )
 
 const (
@@ -57,7 +59,8 @@ type Process struct {
 	Admin  string // HOST:PORT of the administrative port
 
 	program string
-	env     []string // beside this process's own, without what configures a server
+	env     []string        // beside this process's own, without what configures a server
+	ports   []*engines.Port // those of its addresses that it has to itself between its runs too
 
 	// Of the run under way; nil between runs.
 	cmd  *exec.Cmd
@@ -128,7 +131,7 @@ func (p *Process) Move() error {
 	if err != nil {
 		return err
 	}
-	address, err := FreeAddress()
+	port, err := engines.FreePort()
 	if err != nil {
 		return err
 	}
@@ -136,8 +139,8 @@ func (p *Process) Move() error {
 	if p.Listen == "" || strings.Count(string(text), from) != 1 {
 		return fmt.Errorf("%s does not listen for edges at one address", p.Name)
 	}
-	p.Listen = address
-	return os.WriteFile(p.Config, []byte(strings.Replace(string(text), from, fmt.Sprintf("listen: %q", address), 1)), 0o600)
+	p.Listen, p.ports = port.Addr(), append(p.ports, port)
+	return os.WriteFile(p.Config, []byte(strings.Replace(string(text), from, fmt.Sprintf("listen: %q", p.Listen), 1)), 0o600)
 }
 
 // AwaitReady waits until the program says that nothing keeps it from serving.

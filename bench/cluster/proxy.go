@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"freeim/core/engines"
 )
 
 // Proxy stands between a TCP client and a server on this machine and makes the
@@ -249,24 +251,13 @@ func (p *Proxy) arrive(pair *passage, next piece) bool {
 	}
 }
 
-// FreeAddress is an address of the loopback where nothing listens, and which the
-// kernel gives to no connection.
-func FreeAddress() (string, error) {
-	l, err := listenLow()
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
 // listenLow listens on a free port outside the range from which the kernel gives
-// out ports, so that no connection takes it while its server is down.
+// out ports.
 func listenLow() (net.Listener, error) {
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(17000)))
-		if err == nil {
-			return l, nil
-		}
+	port, err := engines.FreePort()
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.New("found no free port between 15000 and 32000")
+	defer port.Close()
+	return net.Listen("tcp", port.Addr())
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"freeim/core/engines"
 )
 
 // SiteOptions describe a site: cores and edges as processes of their own.
@@ -37,8 +39,6 @@ type SiteOptions struct {
 	Level string
 	// CoreEnv and EdgeEnv set further keys, as FREEIM_CORE_DRAIN_TIMEOUT=5s.
 	CoreEnv, EdgeEnv []string
-
-	given map[string]bool // addresses, to processes that may not listen yet
 }
 
 // Site is cores and edges as processes. Its methods are called by one goroutine.
@@ -59,7 +59,6 @@ const (
 // When it fails, nothing is left running.
 func StartSite(ctx context.Context, o SiteOptions) (_ *Site, err error) {
 	o.Cores, o.Edges = max(o.Cores, 1), max(o.Edges, 1)
-	o.given = map[string]bool{}
 	if o.Level == "" {
 		o.Level = "warn"
 	}
@@ -170,10 +169,10 @@ func (o *SiteOptions) core(i int) (*Process, error) {
 	}
 	if o.Unix {
 		p.Listen = "unix:" + strings.TrimSuffix(p.Config, ".yaml") + ".sock"
-	} else if p.Listen, err = o.port(corePort + i); err != nil {
+	} else if p.Listen, err = p.take(o.Fixed, corePort+i); err != nil {
 		return nil, err
 	}
-	if p.Admin, err = o.port(coreAdminPort + i); err != nil {
+	if p.Admin, err = p.take(o.Fixed, coreAdminPort+i); err != nil {
 		return nil, err
 	}
 	data := filepath.Join(o.Dir, "stores")
@@ -214,10 +213,10 @@ func (o *SiteOptions) edge(i int, cores []string) (*Process, error) {
 		return nil, err
 	}
 	for _, port := range []struct {
-		usual int
-		take  *string
+		usual   int
+		address *string
 	}{{tcpPort + 10*i, &p.TCP}, {httpPort + i, &p.HTTP}, {edgeAdminPort + i, &p.Admin}} {
-		if *port.take, err = o.port(port.usual); err != nil {
+		if *port.address, err = p.take(o.Fixed, port.usual); err != nil {
 			return nil, err
 		}
 	}
@@ -244,20 +243,19 @@ func (o *SiteOptions) head(p *Process) string {
 	return fmt.Sprintf("log:\n  level: %s\nadmin:\n  listen: %q\n", o.Level, p.Admin)
 }
 
-// port is a free address of the loopback: the usual one if it is wanted and free.
-func (o *SiteOptions) port(usual int) (string, error) {
-	if address := net.JoinHostPort("127.0.0.1", strconv.Itoa(usual)); o.Fixed {
+// take takes an address of the loopback for the process: the usual port if it is wanted and free.
+func (p *Process) take(fixed bool, usual int) (string, error) {
+	if address := net.JoinHostPort("127.0.0.1", strconv.Itoa(usual)); fixed {
 		if l, err := net.Listen("tcp", address); err == nil {
 			return address, l.Close()
 		}
 	}
-	for {
-		address, err := FreeAddress()
-		if err != nil || !o.given[address] {
-			o.given[address] = true
-			return address, err
-		}
+	port, err := engines.FreePort()
+	if err != nil {
+		return "", err
 	}
+	p.ports = append(p.ports, port)
+	return port.Addr(), nil
 }
 
 func quotedList(items []string) string {

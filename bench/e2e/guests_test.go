@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"freeim/bench/cluster"
+	"freeim/core/engines"
 	"freeim/core/server"
 	"freeim/edge/client"
 	"freeim/idl"
@@ -373,18 +374,18 @@ func TestRoomsOverCutLinks(t *testing.T) {
 	o := production(t)
 	o.Dir = t.TempDir()
 	lines := make([]*cluster.Proxy, o.Cores)
-	listen := make([]string, o.Cores)
+	listen := make([]*engines.Port, o.Cores)
 	for i := range lines {
 		var err error
-		if listen[i], err = cluster.FreeAddress(); err != nil {
+		if listen[i], err = engines.FreePort(); err != nil {
 			t.Fatal(err)
 		}
-		lines[i] = between(t, listen[i])
+		lines[i] = between(t, listen[i].Addr())
 	}
 	stores := o.Core
 	o.Core = func(i int, s *server.Options) {
 		stores(i, s)
-		s.Config.Listen = listen[i]
+		s.Config.Listen = listen[i].Addr()
 	}
 	o.Via = func(i int) string { return lines[i].Addr() }
 	c := startClusterWith(t, roomy(o, unbounded))

@@ -90,7 +90,7 @@ var inside = map[string]sees{
 
 	// The places that join edge and core: nothing imports them.
 	"edge":              {"edge/limits conf conf/etcd conf/tracing core/admin core/command core/heap core/plugin core/server edge/api edge/certs edge/files edge/gateway edge/hooks edge/rpc edge/session edge/web plugins plugins/account plugins/file idl idl/files", bodies + " core/engines edge/client edge/frame"},
-	"bench/cluster":     {"core/server edge/api edge/files edge/gateway edge/rpc edge/session edge/web idl/files plugins plugins/file", ""},
+	"bench/cluster":     {"core/engines core/server edge/api edge/files edge/gateway edge/rpc edge/session edge/web idl/files plugins plugins/file", ""},
 	"bench":             {"bench/cluster bench/e2e/browser bench/limit bench/load bench/people bench/proc bench/report core/engines edge/client " + bodies, ""},
 	"bench/history":     {"", ""},
 	"bench/limit":       {"edge/frame " + bodies, ""},

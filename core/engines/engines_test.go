@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -240,6 +241,37 @@ func TestPortInUse(t *testing.T) {
 	_, err := StartRedis(t.Context(), RedisOptions{Dir: t.TempDir(), Port: first.ports[0]})
 	if err == nil {
 		t.Error("two servers have one port")
+	}
+}
+
+// TestFreePorts: a port that was given belongs to whoever has it, whether a server listens on it or not.
+func TestFreePorts(t *testing.T) {
+	p, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := func() bool {
+		held, err := hold(p.Number)
+		if err == nil && held != nil {
+			held.Close()
+		}
+		return err != nil
+	}
+	for range 2 {
+		if runtime.GOOS == "linux" && !taken() {
+			t.Error("it is given to another while nothing listens")
+		}
+		l, err := net.Listen("tcp", p.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !taken() {
+			t.Error("it is given to another while a server listens")
+		}
+		l.Close()
+	}
+	if err := p.Close(); err != nil || taken() {
+		t.Errorf("it is not given back: %v", err)
 	}
 }
 

@@ -16,12 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -40,6 +38,7 @@ type server struct {
 	name  string // of the program, as found
 	dir   string // where it works; its log is server.log in it
 	ports []int
+	taken []*Port // of ports, those that are its own between its runs too
 	args  []string
 	ready func(ctx context.Context) error // nil error: it serves
 
@@ -54,12 +53,11 @@ type server struct {
 // port was taken by somebody faster, it tries others.
 func start(ctx context.Context, s *server, fixed []int, arguments func(ports []int) ([]string, error)) error {
 	for try := 0; ; try++ {
-		ports, err := freePorts(fixed)
+		err := s.takePorts(fixed)
 		if err != nil {
 			return err
 		}
-		s.ports = ports
-		if s.args, err = arguments(ports); err != nil {
+		if s.args, err = arguments(s.ports); err != nil {
 			return err
 		}
 		if err = s.run(ctx); err == nil || try == 4 || ctx.Err() != nil || !s.logHas("in use") {
@@ -68,30 +66,21 @@ func start(ctx context.Context, s *server, fixed []int, arguments func(ports []i
 	}
 }
 
-// freePorts fills in the zeros of fixed. It keeps out of the range from which the
-// kernel gives out ports, so that no connection takes one while a server is down.
-func freePorts(fixed []int) ([]int, error) {
-	ports := make([]int, len(fixed))
-	for i, port := range fixed {
-		for tries := 0; port == 0; tries++ {
-			if tries == 1000 {
-				return nil, errors.New("found no free port between 15000 and 32000")
-			}
-			if candidate := 15000 + rand.IntN(17000); free(candidate) {
-				port = candidate
-			}
+// takePorts takes those that fixed says, and free ones for its zeros.
+func (s *server) takePorts(fixed []int) error {
+	s.ports, s.taken = slices.Clone(fixed), nil
+	for i, port := range s.ports {
+		if port != 0 {
+			continue
 		}
-		ports[i] = port
+		p, err := FreePort()
+		if err != nil {
+			return err
+		}
+		s.ports[i], s.taken = p.Number, append(s.taken, p)
 	}
-	return ports, nil
+	return nil
 }
-
-func free(port int) bool {
-	l, err := net.Listen("tcp", loopback(port))
-	return err == nil && l.Close() == nil
-}
-
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // run starts the program and waits until it is ready.
 func (s *server) run(ctx context.Context) error {

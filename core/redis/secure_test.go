@@ -2,7 +2,6 @@ package redis_test
 
 import (
 	"log/slog"
-	"net"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -42,18 +41,16 @@ func health(t *testing.T, config redis.Config) error {
 // not.
 func TestTLSAndPassword(t *testing.T) {
 	files, strange := engines.MakeCertificates(t), engines.MakeCertificates(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := engines.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	free.Close()
 	server := engines.RedisWith(t, engines.RedisOptions{Config: []string{
-		"tls-port " + port, "tls-auth-clients no", "tls-ca-cert-file " + strconv.Quote(files.CA),
+		"tls-port " + strconv.Itoa(port.Number), "tls-auth-clients no", "tls-ca-cert-file " + strconv.Quote(files.CA),
 		"tls-cert-file " + strconv.Quote(files.Cert), "tls-key-file " + strconv.Quote(files.Key),
 	}})
 	locked(t, server.Addr())
-	good := redis.Config{Addresses: []string{"127.0.0.1:" + port}, TLS: true, TLSCA: files.CA, Username: "app", Password: "opensesame"}
+	good := redis.Config{Addresses: []string{port.Addr()}, TLS: true, TLSCA: files.CA, Username: "app", Password: "opensesame"}
 	if err := health(t, good); err != nil {
 		t.Errorf("with everything: %v", err)
 	}

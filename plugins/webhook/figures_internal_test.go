@@ -180,3 +180,30 @@ func TestFiguresBehindWhatIsTooOld(t *testing.T) {
 		t.Errorf("%d wait, the oldest for %v", pending, oldest)
 	}
 }
+
+// What is too old to be told is counted when it is stored that it was passed, once: not by a core that lost the lease.
+func TestExpiredIsCountedWhenStored(t *testing.T) {
+	for name, tries := range map[string]int{"expired": 0, "dead": 2} {
+		t.Run(name, func(t *testing.T) {
+			s := looking(t)
+			p := s.endpoint.plugin
+			s.endpoint.Push = &Push{}
+			page := pageOf(p.host.Now(), 2, "message.committed", "message.committed")
+			for i := range page.Items {
+				page.Items[i].Time = p.host.Now().Add(-1000 * time.Hour)
+			}
+			p.outbox = shownPage{page: page}
+			s.at.tries = tries
+			counted := map[string]func() int64{"expired": s.endpoint.expired.Load, "dead": s.endpoint.dead.Load}[name]
+			fence := s.lease.fence
+			s.lease.fence--
+			if _, err := s.step(t.Context()); !errors.Is(err, errFenced) || counted() != 0 || s.at.place != 0 {
+				t.Errorf("%d are counted by who lost the lease, at %d: %v", counted(), s.at.place, err)
+			}
+			s.lease.fence = fence
+			if _, err := s.step(t.Context()); err != nil || counted() != 2 || s.stored != 2 || s.at.tries != 0 {
+				t.Errorf("%d are counted, want 2; %d is stored: %v", counted(), s.stored, err)
+			}
+		})
+	}
+}

@@ -63,14 +63,15 @@ func (s *shard) alert(ctx context.Context, page timeline.Page[plugin.Fed]) (more
 	old, due, wait := s.due(page)
 	switch {
 	case old > 0:
-		s.skip(page.Items[:old])
-		err = s.pass(ctx, page.Items[old-1])
+		if err = s.skip(ctx, page.Items[:old]); err != nil {
+			return false, err
+		}
 		oldestMs := int64(0)
 		if old < len(page.Items) { // it is nearly as old
 			oldestMs = page.Items[old].Time.UnixMilli()
 		}
 		s.seen(page, oldestMs)
-		return true, err
+		return true, nil
 	case len(due) == 0:
 		s.seen(page, 0)
 		s.wait(ctx, min(wait, s.config().Poll), false)
@@ -124,15 +125,18 @@ func (s *shard) over(ctx context.Context, through plugin.Fed, told bool) error {
 	return s.done(ctx, through.Position, through.ID)
 }
 
-// skip counts items that are too old: given up if they were tried, else expired.
-func (s *shard) skip(items []plugin.Fed) {
+// skip moves on over items that are too old, and counts them: given up if they were tried, else expired.
+func (s *shard) skip(ctx context.Context, items []plugin.Fed) error {
+	tried, last := s.at.tries > 0, items[len(items)-1]
+	if err := s.leave(ctx, last.Position, last.ID, nil); err != nil {
+		return err
+	}
 	clear(s.push.told)
-	if s.at.tries > 0 {
+	if tried {
 		s.endpoint.plugin.host.Log().Error("offline pushes could not be delivered in time: they are given up", "webhook", s.endpoint.Name, "feed", -s.feed,
 			"items", len(items))
 		s.endpoint.dead.Add(int64(len(items)))
-		s.at.tries, s.since = 0, time.Time{}
-		return
+		return nil
 	}
 	said := 0
 	for _, item := range items {
@@ -145,6 +149,7 @@ func (s *shard) skip(items []plugin.Fed) {
 		s.endpoint.plugin.host.Log().Warn("messages were too old when their turn came: nobody is told of them", "webhook", s.endpoint.Name, "feed", -s.feed, "messages", said)
 		s.endpoint.expired.Add(int64(said))
 	}
+	return nil
 }
 
 // due gives how many of the first items nobody need be told of any more and, if there are none, those whose time

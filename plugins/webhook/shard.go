@@ -383,23 +383,31 @@ func (s *shard) backOff(ctx context.Context, events []event, r result) error {
 func (s *shard) giveUp(ctx context.Context, events []event, why string) error {
 	s.endpoint.plugin.host.Log().Error("events could not be delivered: they are dead letters", "webhook", s.endpoint.Name, "from", events[0].Position,
 		"events", len(events), "why", why)
-	last := events[len(events)-1]
-	at := s.at
-	at.place, at.lastID, at.tries = last.place, last.itemID.String(), 0
 	letters := make([]letter, len(events))
 	for i, e := range events {
 		letters[i] = letter{feed: s.feed, place: e.place, id: e.ID, event: e.Event, diedMs: s.endpoint.plugin.host.Now().UnixMilli(), reason: why}
 	}
-	if err := s.endpoint.plugin.store.move(ctx, s.endpoint.Name, s.lease.fence, at, letters); err != nil {
-		return err // they are nowhere else: the shard stays before them
+	last := events[len(events)-1]
+	if err := s.leave(ctx, last.place, last.itemID, letters); err != nil {
+		return err // they are nowhere else
 	}
-	s.at, s.lastID = at, at.lastID
-	s.since, s.most = time.Time{}, s.config().Batch
-	s.noted()
 	s.endpoint.dead.Add(int64(len(letters)))
 	n, err := s.endpoint.plugin.store.countDead(ctx, s.endpoint.Name, s.config().MostDead)
 	if err == nil && n >= s.config().MostDead {
 		return s.stop(ctx, fmt.Sprintf("it has %d dead letters", n))
 	}
 	return err
+}
+
+// leave moves on over what is told no more, of which letters are kept; the shard stays before it until that is stored.
+func (s *shard) leave(ctx context.Context, place int64, id im.MessageID, letters []letter) error {
+	at := s.at
+	at.place, at.lastID, at.tries = place, id.String(), 0
+	if err := s.endpoint.plugin.store.move(ctx, s.endpoint.Name, s.lease.fence, at, letters); err != nil {
+		return err
+	}
+	s.at, s.lastID = at, at.lastID
+	s.since, s.most = time.Time{}, s.config().Batch
+	s.noted()
+	return nil
 }

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,6 @@ func (s *Store) page(ctx context.Context, c im.ConversationID, limit int,
 func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
 	p := timeline.Page[timeline.Entry]{Floor: floor}
 	err := s.read(ctx, func(v *view) error {
-		var logs [][]byte // the key of each entry's message
 		err := scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) error {
 			seen := max(after, 0)
 			var run []entry
@@ -129,9 +129,7 @@ func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit in
 				rest, first := from(run, iter.Key(), seen+1)
 				rest = rest[:min(len(rest), limit-len(p.Items))]
 				for i, e := range rest {
-					c := im.ConversationID(e.Conversation)
-					p.Items = append(p.Items, timeline.Entry{InboxSeq: first + int64(i), Message: im.Message{Conversation: c, Seq: e.Seq}})
-					logs = append(logs, logKey(nil, c, e.Seq))
+					p.Items = append(p.Items, e.at(first+int64(i)))
 				}
 				seen = first + int64(len(rest)) - 1
 			}
@@ -142,12 +140,80 @@ func (s *Store) Inbox(ctx context.Context, user im.UserID, after int64, limit in
 		if err != nil {
 			return err
 		}
-		return fill(v, p.Items, logs)
+		return fill(v, p.Items)
 	})
 	if err != nil {
 		return timeline.Page[timeline.Entry]{}, fmt.Errorf("inbox of %d: %w", user, err)
 	}
 	return p, nil
+}
+
+// InboxAt implements timeline.Store.
+func (s *Store) InboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]timeline.Entry, error) {
+	entries := make([]timeline.Entry, len(seqs))
+	order := make([]int, len(seqs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(seqs[a], seqs[b]) })
+	err := s.read(ctx, func(v *view) error {
+		err := scan(v, userPrefix(nil, kindInbox, user), func(iter *db.Iterator, prefix []byte) (err error) {
+			var run []entry // which ends at the key of iter
+			end := int64(0)
+			for _, i := range order {
+				seq := seqs[i]
+				if seq < floor {
+					continue
+				}
+				if seq > end {
+					if !seekAfter(iter, prefix, seq-1) {
+						return nil // what is left is beyond the end
+					}
+					end = seqOf(iter.Key())
+					if run, err = decodeRun(run[:0], iter.Value(), end); err != nil {
+						return err
+					}
+				}
+				if rest, first := from(run, iter.Key(), seq); first == seq {
+					entries[i] = rest[0].at(seq)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return fill(v, entries)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("inbox of %d: %w", user, err)
+	}
+	return entries, nil
+}
+
+// Messages implements timeline.Store.
+func (s *Store) Messages(ctx context.Context, places []timeline.Ref) ([]im.Message, error) {
+	messages := make([]im.Message, len(places))
+	for i, at := range places {
+		if at.Seq >= floor && len(at.Conversation) <= maxName {
+			messages[i] = im.Message{Conversation: at.Conversation, Seq: at.Seq}
+		}
+	}
+	err := s.read(ctx, func(v *view) error {
+		return fetch(v, len(messages), func(i int) *im.Message { return &messages[i] }, func(m *im.Message) error {
+			*m = im.Message{}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("messages by their places: %w", err)
+	}
+	return messages, nil
+}
+
+// at is the entry at a seq of an inbox, with a message that says so far where it is.
+func (e *entry) at(seq int64) timeline.Entry {
+	return timeline.Entry{InboxSeq: seq, Message: im.Message{Conversation: im.ConversationID(e.Conversation), Seq: e.Seq}}
 }
 
 // from is what the run of an inbox key has from seq on, which is not behind it, and the seq of the first of those.
@@ -157,24 +223,35 @@ func from(run []entry, key []byte, seq int64) (rest []entry, first int64) {
 	return run[first-begin:], first
 }
 
-// fill reads the message of each entry, which says so far where it is, as its key does. It
-// reads them in the order of their keys: an iterator finds the next one near the last, in a block that
-// is decoded already, where a Get of each starts from nothing. Between two it lets others go first: pages
-// of thousands may be read at once, and an acknowledgement is a matter of several short steps.
-func fill(v *view, entries []timeline.Entry, keys [][]byte) error {
-	order := make([]int, len(entries))
-	for i := range order {
-		order[i] = i
+// fill reads the message of each entry, all of which must be there.
+func fill(v *view, entries []timeline.Entry) error {
+	return fetch(v, len(entries), func(i int) *im.Message { return &entries[i].Message }, func(m *im.Message) error {
+		return missing(m.Conversation, m.Seq)
+	})
+}
+
+// fetch reads n messages, each of which says so far where it is, but for those of seq 0; absent is told of
+// one that is not there. It reads them in the order of their keys: an iterator finds the next one near the
+// last, in a block that is decoded already, where a Get of each starts from nothing. Between two it lets
+// others go first: pages of thousands may be read at once, and an acknowledgement is a matter of several
+// short steps.
+func fetch(v *view, n int, message func(i int) *im.Message, absent func(m *im.Message) error) error {
+	order, keys := make([]int, 0, n), make([][]byte, n)
+	for i := range n {
+		if m := message(i); m.Seq > 0 {
+			order, keys[i] = append(order, i), logKey(nil, m.Conversation, m.Seq)
+		}
 	}
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(keys[a], keys[b]) })
 	return scan(v, []byte{kindLog}, func(iter *db.Iterator, _ []byte) (err error) {
 		for _, i := range order {
 			runtime.Gosched()
-			m := &entries[i].Message
+			m := message(i)
 			if !iter.SeekGE(keys[i]) || !bytes.Equal(iter.Key(), keys[i]) {
-				return errors.Join(missing(m.Conversation, m.Seq), iter.Error())
-			}
-			if *m, err = decodeMessage(slices.Clone(iter.Value()), m.Conversation, m.Seq); err != nil {
+				if err := errors.Join(iter.Error(), absent(m)); err != nil {
+					return err
+				}
+			} else if *m, err = decodeMessage(slices.Clone(iter.Value()), m.Conversation, m.Seq); err != nil {
 				return err
 			}
 		}

@@ -27,7 +27,7 @@ func (t *Timelines) eraseCopies(ctx context.Context, gone []timeline.Erasure) er
 	if err != nil || len(refs) == 0 {
 		return err
 	}
-	messages, err := t.Messages(ctx, refs)
+	messages, err := t.Record.Messages(ctx, refs)
 	if err != nil {
 		return err
 	}

@@ -110,6 +110,19 @@ func (h *house) check(n int) (asked int64) {
 		h.t.Fatal(err)
 	}
 	slices.Reverse(backward.Items)
+	var seqs []int64
+	var places []timeline.Ref
+	for seq := int64(1); seq <= int64(n); seq++ {
+		seqs, places = append(seqs, seq), append(places, timeline.Ref{Conversation: chat, Seq: seq})
+	}
+	entries, err := h.store.InboxAt(h.t.Context(), bob, seqs)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	messages, err := h.store.Messages(h.t.Context(), places)
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	asked = h.record.asked() - before
 	want, err := h.record.Store.Inbox(h.t.Context(), bob, 0, n+5)
 	if err != nil || len(want.Items) != n {
@@ -119,10 +132,10 @@ func (h *house) check(n int) (asked int64) {
 		h.t.Fatalf("got %d, %d and %d items, want %d", len(inbox.Items), len(forward.Items), len(backward.Items), n)
 	}
 	for i, e := range want.Items {
-		if inbox.Items[i].InboxSeq != e.InboxSeq {
-			h.t.Errorf("entry %d: got inbox seq %d", e.InboxSeq, inbox.Items[i].InboxSeq)
+		if inbox.Items[i].InboxSeq != e.InboxSeq || entries[i].InboxSeq != e.InboxSeq {
+			h.t.Errorf("entry %d: got inbox seqs %d, %d", e.InboxSeq, inbox.Items[i].InboxSeq, entries[i].InboxSeq)
 		}
-		for _, got := range []im.Message{inbox.Items[i].Message, forward.Items[i], backward.Items[i]} {
+		for _, got := range []im.Message{inbox.Items[i].Message, forward.Items[i], backward.Items[i], entries[i].Message, messages[i]} {
 			if got.ID != e.ID || got.Seq != e.Seq || got.Sender != e.Sender || string(got.Body) != string(e.Body) ||
 				got.ClientID != e.ClientID || !got.Time.Equal(e.Time) || got.Conversation != e.Conversation {
 				h.t.Errorf("entry %d: got %+v, want %+v", e.InboxSeq, got, e.Message)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -207,14 +208,115 @@ func (t *Timelines) wholePage(ctx context.Context, user im.UserID, after int64, 
 	if err != nil {
 		return p, err
 	}
-	refs, messages := make([]timeline.EntryRef, len(p.Items)), make([]im.Message, len(p.Items))
-	for i, e := range p.Items {
-		refs[i] = timeline.EntryRef{InboxSeq: e.InboxSeq, ID: e.ID, Ref: timeline.Ref{Conversation: e.Conversation, Seq: e.Seq}}
-		messages[i] = e.Message
-	}
-	t.writer.fillInbox(user, p.Head, refs)
-	t.writer.fillLogs(messages)
+	t.fill(user, p.Head, p.Items)
 	return p, nil
+}
+
+// fill puts those entries of an inbox into Redis that are among its newest, with their messages.
+func (t *Timelines) fill(user im.UserID, head int64, entries []timeline.Entry) {
+	var refs []timeline.EntryRef
+	var messages []im.Message
+	for _, e := range entries {
+		if e.InboxSeq > max(0, head-t.keep) {
+			refs = append(refs, timeline.EntryRef{InboxSeq: e.InboxSeq, ID: e.ID, Ref: timeline.Ref{Conversation: e.Conversation, Seq: e.Seq}})
+			messages = append(messages, e.Message)
+		}
+	}
+	if len(refs) > 0 {
+		slices.SortFunc(refs, func(a, b timeline.EntryRef) int { return cmp.Compare(a.InboxSeq, b.InboxSeq) })
+		t.writer.fillInbox(user, head, refs)
+		t.writer.fillLogs(messages)
+	}
+}
+
+// InboxAt implements timeline.Store.
+func (t *Timelines) InboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]timeline.Entry, error) {
+	entries, err := t.inboxAt(ctx, user, seqs)
+	if err != nil {
+		return nil, fmt.Errorf("inbox of %d: %w", user, err)
+	}
+	return entries, nil
+}
+
+func (t *Timelines) inboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]timeline.Entry, error) {
+	_, heads, err := t.Heads(ctx, nil, []im.UserID{user})
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]timeline.Entry, len(seqs))
+	refs := t.cachedAt(ctx, user, heads[0], seqs)
+	var there, absent []int // indexes of seqs: those in Redis, and the others
+	for i, seq := range seqs {
+		switch {
+		case refs[i].InboxSeq > 0:
+			there = append(there, i)
+		case seq >= floor && seq <= heads[0]:
+			absent = append(absent, i)
+		}
+	}
+	t.client.figures.looked("inbox", len(there), len(absent))
+	if len(absent) > 0 {
+		found, err := t.Record.InboxAt(ctx, user, chosen(seqs, absent))
+		if err != nil {
+			return nil, err
+		}
+		for i, at := range absent {
+			entries[at] = found[i]
+		}
+		t.fill(user, heads[0], found)
+	}
+	named := chosen(refs, there)
+	messages, err := t.messages(ctx, named)
+	if err != nil || !agree(named, messages) { // as of a page
+		whole, err := t.Record.InboxAt(ctx, user, seqs)
+		if err == nil {
+			t.forget(ctx, user)
+		}
+		return whole, err
+	}
+	for i, at := range there {
+		entries[at] = timeline.Entry{InboxSeq: named[i].InboxSeq, Message: messages[i]}
+	}
+	return entries, nil
+}
+
+// chosen are the elements of all at the indexes.
+func chosen[T any](all []T, at []int) []T {
+	some := make([]T, len(at))
+	for i, index := range at {
+		some[i] = all[index]
+	}
+	return some
+}
+
+// Messages implements timeline.Store.
+func (t *Timelines) Messages(ctx context.Context, places []timeline.Ref) ([]im.Message, error) {
+	logs := make([]im.ConversationID, len(places))
+	for i, at := range places {
+		logs[i] = at.Conversation
+	}
+	slices.Sort(logs)
+	logs = slices.Compact(logs)
+	heads, _, err := t.Heads(ctx, logs, nil)
+	if err != nil {
+		return nil, fmt.Errorf("messages by their places: %w", err)
+	}
+	var there []int // indexes of the places that hold a message: logs are dense
+	var refs []timeline.EntryRef
+	for i, at := range places {
+		if of, _ := slices.BinarySearch(logs, at.Conversation); at.Seq >= floor && at.Seq <= heads[of] {
+			there, refs = append(there, i), append(refs, timeline.EntryRef{Ref: at})
+		}
+	}
+	found, err := t.messages(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]im.Message, len(places))
+	for i, at := range there {
+		messages[at] = found[i]
+	}
+	return messages, nil
 }
 
 // entries reads what is missing of a span of an inbox from the record.
@@ -240,6 +342,11 @@ func (t *Timelines) cachedEntries(ctx context.Context, user im.UserID, wanted sp
 		t.client.failed("timelines", err)
 		return
 	}
+	t.readEntries(user, members, wanted, refs)
+}
+
+// readEntries puts what members are of a span of an inbox into refs.
+func (t *Timelines) readEntries(user im.UserID, members []string, wanted span, refs []timeline.EntryRef) {
 	var s seal
 	s.atInbox(user)
 	for _, member := range members {
@@ -252,8 +359,38 @@ func (t *Timelines) cachedEntries(ctx context.Context, user im.UserID, wanted sp
 	}
 }
 
+// cachedAt gives what Redis has of an inbox at seqs, in their order; what it does not have is zero.
+func (t *Timelines) cachedAt(ctx context.Context, user im.UserID, head int64, seqs []int64) []timeline.EntryRef {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	refs := make([]timeline.EntryRef, len(seqs))
+	replies := make([]*goredis.StringSliceCmd, len(seqs))
+	pipe := t.client.db.Pipeline()
+	for i, seq := range seqs {
+		if one := (span{seq, seq}); seq >= floor && seq <= head && t.hot(one, head) {
+			replies[i] = pipe.ZRangeByScore(ctx, t.keys.inbox(t.Epoch(), user), one.by())
+		}
+	}
+	if pipe.Len() == 0 {
+		return refs
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		t.client.failed("timelines", err)
+	}
+	for i, seq := range seqs {
+		if replies[i] == nil {
+			continue
+		}
+		if members, err := replies[i].Result(); err == nil {
+			t.readEntries(user, members, span{seq, seq}, refs[i:i+1])
+		}
+	}
+	return refs
+}
+
 // messages gives the messages that the refs name, in their order: from Redis in one
-// pipeline, and the others from the record in one query.
+// pipeline, and the others from the record in one query. A ref without an ID names
+// whichever message is at its place.
 func (t *Timelines) messages(ctx context.Context, refs []timeline.EntryRef) ([]im.Message, error) {
 	messages := make([]im.Message, len(refs))
 	t.cachedMessages(ctx, refs, messages)
@@ -267,7 +404,7 @@ func (t *Timelines) messages(ctx context.Context, refs []timeline.EntryRef) ([]i
 	if len(absent) == 0 {
 		return messages, nil
 	}
-	found, err := t.Messages(ctx, absent)
+	found, err := t.Record.Messages(ctx, absent)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +415,7 @@ func (t *Timelines) messages(ctx context.Context, refs []timeline.EntryRef) ([]i
 			next++
 		}
 	}
-	t.writer.fillLogs(found)
+	t.writer.fillLogs(slices.DeleteFunc(found, func(m im.Message) bool { return m.Seq == 0 }))
 	return messages, nil
 }
 
@@ -307,7 +444,7 @@ func pieces(refs []timeline.EntryRef) (all []*piece) {
 }
 
 // cachedMessages puts what Redis has of the messages into place. One whose ID is
-// not the ref's is not taken.
+// not the ref's, if that has one, is not taken.
 func (t *Timelines) cachedMessages(ctx context.Context, refs []timeline.EntryRef, messages []im.Message) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -333,7 +470,7 @@ func (t *Timelines) cachedMessages(ctx context.Context, refs []timeline.EntryRef
 				t.client.figures.corrupt.Inc()
 				continue
 			}
-			if at := p.at[m.Seq-p.first]; m.ID == refs[at].ID {
+			if at := p.at[m.Seq-p.first]; refs[at].ID == (im.MessageID{}) || m.ID == refs[at].ID {
 				messages[at] = m
 			}
 		}

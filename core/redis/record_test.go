@@ -3,7 +3,6 @@ package redis_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -47,22 +46,20 @@ func (r *record) Heads(ctx context.Context, logs []im.ConversationID, inboxes []
 	return logSeqs, inboxSeqs, nil
 }
 
-func (r *record) Messages(ctx context.Context, refs []timeline.Ref) (ms []im.Message, err error) {
+func (r *record) Messages(ctx context.Context, places []timeline.Ref) ([]im.Message, error) {
 	r.messages.Add(1)
 	if r.away.Load() {
 		return nil, errRecordAway
 	}
-	for _, ref := range refs {
-		p, err := r.Store.Log(ctx, ref.Conversation, ref.Seq-1, 1)
-		if err != nil {
-			return nil, err
-		}
-		if len(p.Items) == 0 {
-			return nil, fmt.Errorf("no message %d in %s", ref.Seq, ref.Conversation)
-		}
-		ms = append(ms, p.Items[0])
+	return r.Store.Messages(ctx, places)
+}
+
+func (r *record) InboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]timeline.Entry, error) {
+	r.pages.Add(1)
+	if r.away.Load() {
+		return nil, errRecordAway
 	}
-	return ms, nil
+	return r.Store.InboxAt(ctx, user, seqs)
 }
 
 func (r *record) Entries(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.EntryRef], error) {

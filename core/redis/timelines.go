@@ -16,10 +16,6 @@ import (
 type Record interface {
 	timeline.Store
 
-	// Messages gives the messages at the places, in their order. That one is not
-	// there is an error.
-	Messages(ctx context.Context, refs []timeline.Ref) ([]im.Message, error)
-
 	// Entries is Inbox without the messages.
 	Entries(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.EntryRef], error)
 }

@@ -96,6 +96,22 @@ func (w watched) Inbox(ctx context.Context, user im.UserID, after int64, limit i
 	return page, err
 }
 
+// InboxAt implements timeline.Store.
+func (w watched) InboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]timeline.Entry, error) {
+	ctx, s := span(ctx, "timeline.inbox")
+	entries, err := w.Store.InboxAt(ctx, user, seqs)
+	w.done("inbox", s, err)
+	return entries, err
+}
+
+// Messages implements timeline.Store.
+func (w watched) Messages(ctx context.Context, places []timeline.Ref) ([]im.Message, error) {
+	ctx, s := span(ctx, "timeline.log")
+	messages, err := w.Store.Messages(ctx, places)
+	w.done("log", s, err)
+	return messages, err
+}
+
 // Locate implements timeline.Store.
 func (w watched) Locate(ctx context.Context, user im.UserID, id im.MessageID) (int64, error) {
 	ctx, s := span(ctx, "timeline.locate")

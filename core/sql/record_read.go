@@ -139,19 +139,25 @@ func (s *script) between(column string, part span) {
 	s.int(part.upTo)
 }
 
+// selectEntries selects what readEntry reads.
+const selectEntries = "SELECT STRAIGHT_JOIN i.seq, " + messageColumns + " FROM record_inboxes i JOIN record_messages m " +
+	"ON m.conversation = i.conversation AND m.seq = i.conversation_seq"
+
+func readEntry(row []driver.Value) (timeline.Entry, error) {
+	c := columns{row: row[:1]}
+	m, err := readMessage(row[1:])
+	return timeline.Entry{InboxSeq: c.int(), Message: m}, errors.Join(err, c.end())
+}
+
 // Inbox implements timeline.Store.
 func (r *Record) Inbox(ctx context.Context, user im.UserID, after int64, limit int) (timeline.Page[timeline.Entry], error) {
 	p := timeline.Page[timeline.Entry]{Floor: floor}
 	s := script{limit: math.MaxInt}
-	part, err := r.inbox(ctx, &s, user, after, limit, &p.Head, &p.HasMore,
-		"SELECT STRAIGHT_JOIN i.seq, "+messageColumns+" FROM record_inboxes i JOIN record_messages m "+
-			"ON m.conversation = i.conversation AND m.seq = i.conversation_seq",
-		func(row []driver.Value) error {
-			c := columns{row: row[:1]}
-			m, err := readMessage(row[1:])
-			p.Items = append(p.Items, timeline.Entry{InboxSeq: c.int(), Message: m})
-			return errors.Join(err, c.end())
-		})
+	part, err := r.inbox(ctx, &s, user, after, limit, &p.Head, &p.HasMore, selectEntries, func(row []driver.Value) error {
+		e, err := readEntry(row)
+		p.Items = append(p.Items, e)
+		return err
+	})
 	if err == nil && part.len() > 0 {
 		err = r.complete(ctx, &s, func() int64 { return int64(len(p.Items)) - part.len() })
 	}
@@ -198,13 +204,39 @@ func (r *Record) inbox(ctx context.Context, s *script, user im.UserID, after int
 	return part, nil
 }
 
-// Messages gives the messages at the places, in their order. That one is not
-// there is an error.
-func (r *Record) Messages(ctx context.Context, refs []timeline.Ref) ([]im.Message, error) {
-	if len(refs) == 0 {
+// InboxAt implements timeline.Store.
+func (r *Record) InboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]timeline.Entry, error) {
+	if len(seqs) == 0 {
 		return nil, r.refusal(ctx)
 	}
-	found := make(map[timeline.Ref]im.Message, len(refs))
+	found := make(map[int64]timeline.Entry, len(seqs))
+	s := script{limit: math.MaxInt}
+	s.begin(selectEntries+" WHERE i.person = "+user.String()+" AND i.seq IN (", ")", func(row []driver.Value) error {
+		e, err := readEntry(row)
+		found[e.InboxSeq] = e
+		return err
+	})
+	for _, seq := range seqs {
+		s.row()
+		s.int(seq)
+	}
+	s.end()
+	if err := r.query(ctx, &s); err != nil {
+		return nil, fmt.Errorf("inbox of %d: %w", user, err)
+	}
+	entries := make([]timeline.Entry, len(seqs))
+	for i, seq := range seqs {
+		entries[i] = found[seq]
+	}
+	return entries, nil
+}
+
+// Messages implements timeline.Store.
+func (r *Record) Messages(ctx context.Context, places []timeline.Ref) ([]im.Message, error) {
+	if len(places) == 0 {
+		return nil, r.refusal(ctx)
+	}
+	found := make(map[timeline.Ref]im.Message, len(places))
 	s := script{limit: r.packet / 4}
 	s.begin("SELECT "+messageColumns+" FROM record_messages m WHERE (m.conversation, m.seq) IN (", ")",
 		func(row []driver.Value) error {
@@ -212,27 +244,23 @@ func (r *Record) Messages(ctx context.Context, refs []timeline.Ref) ([]im.Messag
 			found[timeline.Ref{Conversation: m.Conversation, Seq: m.Seq}] = m
 			return err
 		})
-	for _, ref := range refs {
+	for _, at := range places {
 		s.row()
 		s.raw("(")
-		s.name(string(ref.Conversation))
+		s.name(string(at.Conversation))
 		s.raw(",")
-		s.int(ref.Seq)
+		s.int(at.Seq)
 		s.raw(")")
 	}
 	s.end()
 	if err := r.query(ctx, &s); err != nil {
 		return nil, fmt.Errorf("messages by their places: %w", err)
 	}
-	ms := make([]im.Message, len(refs))
-	for i, ref := range refs {
-		m, ok := found[ref]
-		if !ok {
-			return nil, fmt.Errorf("message %d of conversation %s: %w", ref.Seq, ref.Conversation, errMissing)
-		}
-		ms[i] = m
+	messages := make([]im.Message, len(places))
+	for i, at := range places {
+		messages[i] = found[at]
 	}
-	return ms, nil
+	return messages, nil
 }
 
 // locateStep is how many places of an inbox one query of Locate looks at.

@@ -154,6 +154,11 @@ type Store interface {
 	// Limit 0, here and below, reads none: the page says where the timeline ends.
 	Inbox(ctx context.Context, user im.UserID, after int64, limit int) (Page[Entry], error)
 
+	// InboxAt gives the entries of user's inbox at seqs, Messages the messages at places of any logs: all
+	// that is asked for at once, in its order. One that is not there is zero.
+	InboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]Entry, error)
+	Messages(ctx context.Context, places []Ref) ([]im.Message, error)
+
 	// Locate gives an inbox seq such that every entry of user's inbox whose
 	// message has an ID greater than id comes after it: for sync by message ID.
 	Locate(ctx context.Context, user im.UserID, id im.MessageID) (int64, error)

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"freeim/core/im"
@@ -27,7 +26,6 @@ const (
 	mostListed  = 100
 	mostPinned  = 100
 	mostDraft   = 500 // characters
-	lastAtOnce  = 16  // last messages that are read at the same time
 )
 
 // listPlace is where a page of a list begins: behind a conversation, among those that are pinned or not.
@@ -120,23 +118,9 @@ func (p *Chat) listPage(ctx context.Context, u im.UserID, from listPlace, limit 
 // shownListed are conversations as their person sees them, with their last messages, and about what each takes in
 // codec codec.
 func (p *Chat) shownListed(ctx context.Context, u im.UserID, page []*listed, codec idl.Codec) (out []*chatpb.Conversation, sizes []int, err error) {
-	sizes = make([]int, len(page))
-	out = make([]*chatpb.Conversation, len(page))
-	lasts, faults := make([]im.Message, len(page)), make([]error, len(page))
-	var reading sync.WaitGroup
-	for first := range min(lastAtOnce, len(page)) {
-		reading.Go(func() {
-			for i := first; i < len(page); i += lastAtOnce {
-				out[i] = shownConversation(page[i], p.host.Now())
-				lasts[i], faults[i] = p.last(ctx, u, page[i])
-			}
-		})
-	}
-	reading.Wait()
-	for _, err := range faults {
-		if err != nil {
-			return nil, nil, err
-		}
+	lasts, err := p.lasts(ctx, u, page)
+	if err != nil {
+		return nil, nil, plugin.Stored(ctx, err)
 	}
 	some := slices.DeleteFunc(slices.Clone(lasts), func(m im.Message) bool { return m.Seq == 0 })
 	all, err := p.open(ctx, u, some)
@@ -151,7 +135,10 @@ func (p *Chat) shownListed(ctx context.Context, u im.UserID, page []*listed, cod
 	if err != nil {
 		return nil, nil, plugin.Stored(ctx, err)
 	}
+	sizes = make([]int, len(page))
+	out = make([]*chatpb.Conversation, len(page))
 	for i, m := range lasts {
+		out[i] = shownConversation(page[i], p.host.Now())
 		out[i].LifetimeMs = lifetimes[page[i].conversation]
 		sizes[i] = plugin.SizeOf(out[i].Draft, codec) + 2*perMessage
 		if m.Seq == 0 {
@@ -170,19 +157,24 @@ func shownConversation(l *listed, now time.Time) *chatpb.Conversation {
 		Pinned: l.pinned, Mute: chatpb.Mute(l.mute), Draft: l.draft, Hidden: l.lastInbox <= l.hidden}
 }
 
-// last is the newest message of a conversation; its seq is 0 when there is none.
-func (p *Chat) last(ctx context.Context, u im.UserID, l *listed) (m im.Message, err error) {
-	if l.lastInbox == 0 {
-		return m, nil
+// lasts are the newest messages of conversations, in their order; the seq is 0 where there is none, or it was trimmed.
+func (p *Chat) lasts(ctx context.Context, u im.UserID, page []*listed) ([]im.Message, error) {
+	seqs := make([]int64, len(page))
+	for i, l := range page {
+		seqs[i] = l.lastInbox
 	}
-	page, err := p.entries(ctx, u, l.lastInbox-1, 1)
+	entries, err := p.timelines.InboxAt(ctx, u, seqs)
 	if err != nil {
-		return m, plugin.Stored(ctx, err)
+		return nil, err
 	}
-	if len(page.Items) == 0 || page.Items[0].InboxSeq != l.lastInbox {
-		return m, nil // trimmed
+	if err := p.fillPlaces(ctx, entries); err != nil {
+		return nil, err
 	}
-	return page.Items[0].Message, nil
+	lasts := make([]im.Message, len(page))
+	for i, e := range entries {
+		lasts[i] = e.Message
+	}
+	return lasts, nil
 }
 
 // changed is what a change of a conversation tells the person's devices: what is different.

@@ -20,9 +20,9 @@ func (p *Chat) standAll(ctx context.Context, u im.UserID, news map[im.Conversati
 	all := slices.Collect(maps.Values(news))
 	faults := make([]error, len(all))
 	var looking sync.WaitGroup
-	for first := range min(lastAtOnce, len(all)) {
+	for first := range min(lookAtOnce, len(all)) {
 		looking.Go(func() {
-			for i := first; i < len(all); i += lastAtOnce {
+			for i := first; i < len(all); i += lookAtOnce {
 				faults[i] = p.stands(ctx, u, all[i])
 			}
 		})

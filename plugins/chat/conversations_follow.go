@@ -269,12 +269,16 @@ func (p *Chat) restart(ctx context.Context, u im.UserID, at followed, epoch stri
 		if err != nil {
 			return err
 		}
-		for _, l := range deleted {
-			end, err := p.timelines.Log(ctx, l.conversation, 0, 0)
-			if err != nil {
-				return err
-			}
-			ends[l.conversation] = end.Head
+		names := make([]im.ConversationID, len(deleted))
+		for i, l := range deleted {
+			names[i] = l.conversation
+		}
+		heads, _, err := p.timelines.Heads(ctx, names, nil)
+		if err != nil {
+			return err
+		}
+		for i, c := range names {
+			ends[c] = heads[i]
 		}
 	}
 	err := p.host.Tx(ctx, func(tx *sql.Tx) error {

@@ -26,6 +26,9 @@ import (
 // people can name holds it.
 const placeMark = "\x1c"
 
+// lookAtOnce is how many look-ups in timelines one call has under way.
+const lookAtOnce = 16
+
 // places names the log of u's places for f.
 func (f follow) places(u im.UserID) im.ConversationID {
 	return im.ConversationID(fmt.Sprintf("%s%s%d.%d", f.conversation, placeMark, u, f.after))
@@ -185,9 +188,9 @@ func (p *Chat) readParts(ctx context.Context, parts []*part, room int) error {
 	each := int64(max(least, room/len(parts)+1))
 	faults := make([]error, len(parts))
 	var reading sync.WaitGroup
-	for first := range min(lastAtOnce, len(parts)) {
+	for first := range min(lookAtOnce, len(parts)) {
 		reading.Go(func() {
-			for i := first; i < len(parts); i += lastAtOnce {
+			for i := first; i < len(parts); i += lookAtOnce {
 				faults[i] = p.readPart(ctx, parts[i], each)
 			}
 		})
@@ -250,35 +253,32 @@ func (p *Chat) entries(ctx context.Context, u im.UserID, after int64, limit int)
 	if err != nil {
 		return page, err
 	}
-	wanted := map[im.ConversationID][]int{} // of each log the indexes of its places, by seq
-	var places []stored
-	for i, e := range page.Items {
-		at, ok := placed(e.Message)
-		places = append(places, at)
-		if ok {
-			wanted[at.log] = append(wanted[at.log], i)
+	return page, p.fillPlaces(ctx, page.Items)
+}
+
+// fillPlaces has entries be of the messages for which their places stand.
+func (p *Chat) fillPlaces(ctx context.Context, entries []timeline.Entry) error {
+	var of []int // the indexes of those that are places
+	var refs []timeline.Ref
+	for i, e := range entries {
+		if at, is := placed(e.Message); is {
+			of, refs = append(of, i), append(refs, timeline.Ref{Conversation: at.log, Seq: at.seq})
 		}
 	}
-	for c, at := range wanted {
-		for len(at) > 0 {
-			n := 1
-			for n < len(at) && places[at[n]].seq == places[at[0]].seq+int64(n) {
-				n++
-			}
-			run, err := p.timelines.Log(ctx, c, places[at[0]].seq-1, n)
-			if err != nil {
-				return page, err
-			}
-			if len(run.Items) < n {
-				return page, fmt.Errorf("%w: log %s from %d on: %d messages of %d", timeline.ErrCorrupt, c, places[at[0]].seq, len(run.Items), n)
-			}
-			for i, m := range run.Items {
-				page.Items[at[i]].Message = m
-			}
-			at = at[n:]
-		}
+	if len(of) == 0 {
+		return nil
 	}
-	return page, nil
+	messages, err := p.timelines.Messages(ctx, refs)
+	if err != nil {
+		return err
+	}
+	for i, m := range messages {
+		if m.Seq == 0 {
+			return fmt.Errorf("%w: a place stands for message %d of log %s, which is not there", timeline.ErrCorrupt, refs[i].Seq, refs[i].Conversation)
+		}
+		entries[of[i]].Message = m
+	}
+	return nil
 }
 
 // locate gives a place in an inbox such that what comes behind it is all that somebody has not, who has message id and what

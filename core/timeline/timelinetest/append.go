@@ -120,6 +120,8 @@ func testAliasing(t *testing.T, open Open) {
 	spoil(c.wholeLog(chat)[0])
 	spoil(c.logBefore(chat, 0, 1).Items[0])
 	spoil(c.wholeInbox(bob)[0].Message)
+	spoil(c.inboxAt(bob, 1)[0].Message)
+	spoil(c.messages(timeline.Ref{Conversation: chat, Seq: 1})[0])
 	for i := range d.Body { // the draft is its maker's again
 		d.Body[i] = '!'
 	}

@@ -25,6 +25,14 @@ func calls(s timeline.Store, ctx context.Context) map[string]func() error {
 			_, err := s.Inbox(ctx, alice, 0, 10)
 			return err
 		},
+		"InboxAt": func() error {
+			_, err := s.InboxAt(ctx, alice, []int64{1})
+			return err
+		},
+		"Messages": func() error {
+			_, err := s.Messages(ctx, []timeline.Ref{{Conversation: chat, Seq: 1}})
+			return err
+		},
 		"Locate": func() error {
 			_, err := s.Locate(ctx, alice, im.MessageID{})
 			return err

@@ -3,6 +3,7 @@ package timelinetest
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"freeim/core/im"
@@ -132,6 +133,44 @@ func testInboxEmpty(t *testing.T, open Open) {
 	c := start(t, open)
 	wantEqual(t, "inbox", describe(c.inbox(alice, 0, 10)).String(), "0 items, more false, head 0, floor 1")
 	wantEqual(t, "beyond", describe(c.inbox(alice, 5, 10)).String(), "0 items, more false, head 0, floor 1")
+}
+
+func testPlaces(t *testing.T, open Open) {
+	c := filled(t, open)
+	for name, row := range map[string]struct {
+		seqs []int64
+		want []string
+	}{
+		"none":                      {nil, nil},
+		"one":                       {[]int64{5}, []string{"5"}},
+		"in the order asked for":    {[]int64{7, 2, 9}, []string{"7", "2", "9"}},
+		"one twice":                 {[]int64{3, 3, 4}, []string{"3", "3", "4"}},
+		"all, backwards":            {[]int64{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}, []string{"10", "9", "8", "7", "6", "5", "4", "3", "2", "1"}},
+		"beyond both ends":          {[]int64{11, 1, 0, 10, -1}, []string{"", "1", "", "10", ""}},
+		"the last and first number": {[]int64{math.MaxInt64, math.MinInt64, 6}, []string{"", "", "6"}},
+	} {
+		var places []timeline.Ref
+		for i, e := range c.inboxAt(bob, row.seqs...) {
+			if wantEqual(t, name+": body", string(e.Body), row.want[i]); row.want[i] == "" {
+				wantEqual(t, name+": seq of none", e.InboxSeq, 0)
+				wantEqual(t, name+": ID of none", e.ID, im.MessageID{})
+			} else {
+				wantEqual(t, name+": seq", e.InboxSeq, row.seqs[i])
+			}
+			places = append(places, timeline.Ref{Conversation: chat, Seq: row.seqs[i]})
+		}
+		for i, m := range c.messages(places...) {
+			if wantEqual(t, name+": message", string(m.Body), row.want[i]); row.want[i] == "" {
+				wantEqual(t, name+": seq of no message", m.Seq, 0)
+			}
+		}
+	}
+	wantSlice(t, "conversations mixed in alice's inbox", entryBodies(c.inboxAt(alice, 6, 1, 4)), "y1", "x0", "x1")
+	wantEqual(t, "nobody's inbox", c.inboxAt(999999, 1)[0].InboxSeq, 0)
+	long := im.ConversationID("g_" + strings.Repeat("x", 5000))
+	wantSlice(t, "messages of several logs", bodies(c.messages(timeline.Ref{Conversation: "c_100001_1000020", Seq: 2}, timeline.Ref{Conversation: long, Seq: 1},
+		timeline.Ref{Conversation: "g_none", Seq: 1}, timeline.Ref{Conversation: chat, Seq: 3}, timeline.Ref{}, timeline.Ref{Conversation: "c_100001_10000", Seq: 1})),
+		"y1", "", "", "3", "", "x0")
 }
 
 func testNames(t *testing.T, open Open) {

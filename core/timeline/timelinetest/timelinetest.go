@@ -57,6 +57,7 @@ func Run(t *testing.T, newPlace func(t *testing.T) Open) {
 		{"log of nothing", testLogEmpty},
 		{"inbox pages", testInbox},
 		{"inbox of nothing", testInboxEmpty},
+		{"entries and messages by their places", testPlaces},
 		{"similar names are different timelines", testNames},
 		{"locate by message ID", testLocate},
 		{"acknowledge only moves forward", testAcknowledge},
@@ -202,6 +203,24 @@ func (c *client) inbox(user im.UserID, after int64, limit int) timeline.Page[tim
 	return p
 }
 
+func (c *client) inboxAt(user im.UserID, seqs ...int64) []timeline.Entry {
+	c.t.Helper()
+	entries, err := c.store.InboxAt(c.ctx, user, seqs)
+	if err != nil || len(entries) != len(seqs) {
+		c.t.Fatalf("InboxAt(%d, %v): %d entries, %v", user, seqs, len(entries), err)
+	}
+	return entries
+}
+
+func (c *client) messages(places ...timeline.Ref) []im.Message {
+	c.t.Helper()
+	messages, err := c.store.Messages(c.ctx, places)
+	if err != nil || len(messages) != len(places) {
+		c.t.Fatalf("Messages(%v): %d messages, %v", places, len(messages), err)
+	}
+	return messages
+}
+
 func (c *client) locate(user im.UserID, id im.MessageID) int64 {
 	c.t.Helper()
 	after, err := c.store.Locate(c.ctx, user, id)
@@ -238,7 +257,7 @@ func (c *client) receipts(user im.UserID, since int64) ([]timeline.Receipt, int6
 	return rs, next
 }
 
-// wholeLog reads a log in pages of a few, and checks what every page must say.
+// wholeLog reads a log in pages of a few, and checks what every page must say, and that places find the same.
 func (c *client) wholeLog(id im.ConversationID) []im.Message {
 	c.t.Helper()
 	var all []im.Message
@@ -247,6 +266,13 @@ func (c *client) wholeLog(id im.ConversationID) []im.Message {
 		all = append(all, p.Items...)
 		if !p.HasMore {
 			c.wantDense("log of "+string(id), seqs(all), p.Head)
+			places := make([]timeline.Ref, len(all))
+			for i, m := range all {
+				places[i] = timeline.Ref{Conversation: id, Seq: m.Seq}
+			}
+			for i, m := range c.messages(places...) {
+				wantMessage(c.t, "by its place", m, all[i])
+			}
 			return all
 		}
 		if len(p.Items) == 0 {
@@ -265,6 +291,10 @@ func (c *client) wholeInbox(user im.UserID) []timeline.Entry {
 		all = append(all, p.Items...)
 		if !p.HasMore {
 			c.wantDense("inbox of "+user.String(), inboxSeqs(all), p.Head)
+			for i, e := range c.inboxAt(user, inboxSeqs(all)...) {
+				wantEqual(c.t, "place of an entry", e.InboxSeq, all[i].InboxSeq)
+				wantMessage(c.t, "by its place in the inbox of "+user.String(), e.Message, all[i].Message)
+			}
 			return all
 		}
 		if len(p.Items) == 0 {

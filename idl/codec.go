@@ -2,6 +2,7 @@ package idl
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,7 +67,10 @@ func Decode(body []byte, c Codec, m Message) error {
 	default:
 		return &BodyError{Reason: fmt.Sprintf("codec %d is not known", c)}
 	}
-	return check(reflect.ValueOf(m).Elem(), "")
+	if fault := check(reflect.ValueOf(m).Elem()); fault != nil {
+		return fault
+	}
+	return nil
 }
 
 func decodeJSON(body []byte, m Message) error {
@@ -87,24 +91,24 @@ func decodeJSON(body []byte, m Message) error {
 	return nil
 }
 
-// check walks a decoded body for what neither codec refuses by itself.
-func check(v reflect.Value, path string) error {
+// check walks a decoded body for what neither codec refuses by itself. The field of what it gives is named from v on.
+func check(v reflect.Value) *BodyError {
 	switch v.Kind() {
 	case reflect.String:
 		if !utf8.ValidString(v.String()) {
-			return &BodyError{Field: path, Reason: "not UTF-8"}
+			return &BodyError{Reason: "not UTF-8"}
 		}
 	case reflect.Int64, reflect.Int32:
 		if n := v.Int(); n > MaxSafeInteger || n < -MaxSafeInteger {
-			return &BodyError{Field: path, Reason: "beyond 2^53-1"}
+			return &BodyError{Reason: "beyond 2^53-1"}
 		}
 	case reflect.Uint64:
 		if v.Uint() > MaxSafeInteger {
-			return &BodyError{Field: path, Reason: "beyond 2^53-1"}
+			return &BodyError{Reason: "beyond 2^53-1"}
 		}
 	case reflect.Pointer, reflect.Interface:
 		if !v.IsNil() {
-			return check(v.Elem(), path)
+			return check(v.Elem())
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
@@ -112,25 +116,23 @@ func check(v reflect.Value, path string) error {
 		}
 		for i := range v.Len() {
 			if item := v.Index(i); item.Kind() == reflect.Pointer && item.IsNil() {
-				return &BodyError{Field: path, Reason: "null in a list"}
+				return &BodyError{Reason: "null in a list"}
 			}
-			if err := check(v.Index(i), path); err != nil {
-				return err
+			if fault := check(v.Index(i)); fault != nil {
+				return fault
 			}
 		}
 	case reflect.Map:
 		for it := v.MapRange(); it.Next(); {
-			if err := check(it.Key(), path); err != nil {
-				return err
-			}
-			if err := check(it.Value(), path); err != nil {
-				return err
+			if fault := cmp.Or(check(it.Key()), check(it.Value())); fault != nil {
+				return fault
 			}
 		}
 	case reflect.Struct:
 		for i, name := range fieldNames(v.Type()) {
-			if err := check(v.Field(i), join(path, name)); err != nil {
-				return err
+			if fault := check(v.Field(i)); fault != nil {
+				fault.Field = join(name, fault.Field)
+				return fault
 			}
 		}
 	}

@@ -115,7 +115,7 @@ const mostSpans = 250
 func (s changeStore) of(ctx context.Context, user im.UserID, messages []stored) (map[stored]*became, error) {
 	found := map[stored]*became{}
 	reacted := false
-	err := spans(messages, func(where string, args []any) error {
+	err := spans(s.host.Dialect(), messages, func(where string, args []any) error {
 		all, err := s.list(ctx, s.host.DB(), selectBecame+where, args...)
 		for _, b := range all {
 			found[b.stored] = b
@@ -132,30 +132,47 @@ func (s changeStore) of(ctx context.Context, user im.UserID, messages []stored) 
 			messages = append(messages, at)
 		}
 	}
-	return found, spans(messages, func(where string, args []any) error { return s.mine(ctx, user, found, where, args) })
+	return found, spans(s.host.Dialect(), messages, func(where string, args []any) error { return s.mine(ctx, user, found, where, args) })
 }
 
 // spans calls ask with the condition that finds messages, in parts.
-func spans(messages []stored, ask func(where string, args []any) error) error {
+func spans(dialect string, messages []stored, ask func(where string, args []any) error) error {
 	slices.SortFunc(messages, func(a, b stored) int {
 		return cmp.Or(strings.Compare(string(a.log), string(b.log)), cmp.Compare(a.seq, b.seq))
 	})
-	var where []string
-	var args []any
+	var alone, runs []any // arguments: log and seq; log, first and last seq
 	for i := 0; i < len(messages); {
 		first, last := messages[i], messages[i]
 		for i++; i < len(messages) && messages[i].log == first.log && messages[i].seq <= last.seq+1; i++ {
 			last = messages[i]
 		}
-		where, args = append(where, selectSpan), append(args, string(first.log), first.seq, last.seq)
-		if len(where) == mostSpans || i == len(messages) {
-			if err := ask(strings.Join(where, " OR "), args); err != nil {
+		if first == last {
+			alone = append(alone, string(first.log), first.seq)
+		} else {
+			runs = append(runs, string(first.log), first.seq, last.seq)
+		}
+		if len(alone)/2+len(runs)/3 == mostSpans || i == len(messages) {
+			if err := ask(whereSpans(dialect, len(alone)/2, len(runs)/3), append(alone, runs...)); err != nil {
 				return err
 			}
-			where, args = nil, nil
+			alone, runs = nil, nil
 		}
 	}
 	return nil
+}
+
+// whereSpans is the condition for so many messages that stand alone, and so many runs. The first are one list: each term of an OR
+// is planned by itself.
+func whereSpans(dialect string, alone, runs int) string {
+	var terms []string
+	if alone > 0 {
+		list := strings.TrimSuffix(strings.Repeat("(?, ?), ", alone), ", ")
+		if dialect == "sqlite" {
+			list = "VALUES " + list
+		}
+		terms = append(terms, "(conversation, seq) IN ("+list+")")
+	}
+	return strings.Join(append(terms, slices.Repeat([]string{selectSpan}, runs)...), " OR ")
 }
 
 // one is of for one message; nil: nothing became of it.

@@ -202,7 +202,7 @@ func (p *Chat) sweepMessages(ctx context.Context, gone []im.Message) error {
 		}
 	}
 	err := p.host.Tx(ctx, func(tx *sql.Tx) error {
-		return spans(places, func(where string, args []any) error { return p.changes.clear(ctx, tx, where, args) })
+		return spans(p.host.Dialect(), places, func(where string, args []any) error { return p.changes.clear(ctx, tx, where, args) })
 	})
 	if err != nil {
 		return err

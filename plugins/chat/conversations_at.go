@@ -15,6 +15,9 @@ import (
 // This file is where conversations stand in a list whose messages come into the inbox when their person asks: by
 // when the newest was written, among the others by when they came.
 
+// lookAtOnce is how many look-ups in timelines one call has under way.
+const lookAtOnce = 16
+
 // standAll finds where conversations stand.
 func (p *Chat) standAll(ctx context.Context, u im.UserID, news map[im.ConversationID]*news) error {
 	all := slices.Collect(maps.Values(news))

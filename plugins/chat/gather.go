@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -25,9 +24,6 @@ import (
 // placeMark stands in the name of a log of places between the conversation and whose it is. No conversation that
 // people can name holds it.
 const placeMark = "\x1c"
-
-// lookAtOnce is how many look-ups in timelines one call has under way.
-const lookAtOnce = 16
 
 // places names the log of u's places for f.
 func (f follow) places(u im.UserID) im.ConversationID {
@@ -185,29 +181,39 @@ func firsts(parts []*part) (first []*part, more bool) {
 // readParts begins to read each part: so much that of parts alike the oldest of all are among it.
 func (p *Chat) readParts(ctx context.Context, parts []*part, room int) error {
 	const least = 2
-	each := int64(max(least, room/len(parts)+1))
-	faults := make([]error, len(parts))
-	var reading sync.WaitGroup
-	for first := range min(lookAtOnce, len(parts)) {
-		reading.Go(func() {
-			for i := first; i < len(parts); i += lookAtOnce {
-				faults[i] = p.readPart(ctx, parts[i], each)
-			}
-		})
-	}
-	reading.Wait()
-	return errors.Join(faults...)
+	return p.readOn(ctx, int64(max(least, room/len(parts)+1)), parts...)
 }
 
-// readPart reads up to n more messages of a part.
-func (p *Chat) readPart(ctx context.Context, one *part, n int64) error {
-	one.step, n = n, min(n, one.end-one.at)
-	page, err := p.timelines.Log(ctx, one.conversation, one.at, int(n))
-	if err == nil && int64(len(page.Items)) < n {
-		err = fmt.Errorf("%w: log %s from %d to %d", timeline.ErrCorrupt, one.conversation, one.at+1, one.end)
+// readOn reads up to n more messages of each part, of all at once.
+func (p *Chat) readOn(ctx context.Context, n int64, parts ...*part) error {
+	var places []timeline.Ref
+	for _, one := range parts {
+		one.step = n
+		for seq := one.at + 1; seq <= min(one.at+n, one.end); seq++ {
+			places = append(places, timeline.Ref{Conversation: one.conversation, Seq: seq})
+		}
 	}
-	one.messages, one.cut = page.Items, n < one.end-one.at
-	return err
+	messages, err := p.messages(ctx, places)
+	if err != nil {
+		return err
+	}
+	for _, one := range parts {
+		left := one.end - one.at
+		k := min(n, left)
+		one.messages, one.cut, messages = messages[:k:k], k < left, messages[k:]
+	}
+	return nil
+}
+
+// messages reads messages that must be there.
+func (p *Chat) messages(ctx context.Context, places []timeline.Ref) ([]im.Message, error) {
+	messages, err := p.timelines.Messages(ctx, places)
+	for i, m := range messages {
+		if m.Seq == 0 {
+			return nil, fmt.Errorf("%w: message %d of log %s is not there", timeline.ErrCorrupt, places[i].Seq, places[i].Conversation)
+		}
+	}
+	return messages, err
 }
 
 // draftPlaces makes a place for each of the oldest messages of all parts; more says that others are left. What was
@@ -238,7 +244,7 @@ func (p *Chat) draftPlaces(ctx context.Context, u im.UserID, parts []*part, room
 		// Entries have the IDs of their places: the newest message that somebody has may have another core's ID.
 		p.host.MessageIDs().Observe(m.ID)
 		if room := int64(room - len(drafts)); len(next.messages) == 0 && next.cut && room > 0 {
-			if err := p.readPart(ctx, next, min(2*next.step, room)); err != nil {
+			if err := p.readOn(ctx, min(2*next.step, room), next); err != nil {
 				return nil, false, err
 			}
 		}
@@ -268,17 +274,11 @@ func (p *Chat) fillPlaces(ctx context.Context, entries []timeline.Entry) error {
 	if len(of) == 0 {
 		return nil
 	}
-	messages, err := p.timelines.Messages(ctx, refs)
-	if err != nil {
-		return err
-	}
+	messages, err := p.messages(ctx, refs)
 	for i, m := range messages {
-		if m.Seq == 0 {
-			return fmt.Errorf("%w: a place stands for message %d of log %s, which is not there", timeline.ErrCorrupt, refs[i].Seq, refs[i].Conversation)
-		}
 		entries[of[i]].Message = m
 	}
-	return nil
+	return err
 }
 
 // locate gives a place in an inbox such that what comes behind it is all that somebody has not, who has message id and what

@@ -131,7 +131,7 @@ func (p *Chat) shownListed(ctx context.Context, u im.UserID, page []*listed, cod
 	for i, l := range page {
 		names[i] = l.conversation
 	}
-	lifetimes, err := p.lifetimes.some(ctx, names)
+	lifetimes, err := p.lifetimes.ofAll(ctx, names)
 	if err != nil {
 		return nil, nil, plugin.Stored(ctx, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -64,6 +65,36 @@ func (l *lifetimes) of(ctx context.Context, c im.ConversationID) (int64, error) 
 		l.remember(c, ms, changes)
 	}
 	return ms, err
+}
+
+// ofAll is of for many, without those for which none was settled.
+func (l *lifetimes) ofAll(ctx context.Context, conversations []im.ConversationID) (map[im.ConversationID]int64, error) {
+	found := map[im.ConversationID]int64{}
+	var unknown []im.ConversationID
+	l.mu.Lock()
+	for _, c := range conversations {
+		if ms, known := l.known[c]; !known {
+			unknown = append(unknown, c)
+		} else if ms != 0 {
+			found[c] = ms
+		}
+	}
+	changes := l.changes
+	l.mu.Unlock()
+	if len(unknown) == 0 {
+		return found, nil
+	}
+	read, err := l.some(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(found, read)
+	if l.alone {
+		for _, c := range unknown {
+			l.remember(c, read[c], changes)
+		}
+	}
+	return found, nil
 }
 
 func (l *lifetimes) remember(c im.ConversationID, ms, changes int64) {

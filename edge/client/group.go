@@ -26,7 +26,7 @@ func (a Actions) Groups(ctx context.Context, req *grouppb.ListGroupsRequest) (*g
 }
 
 // GroupMembers lists the members of a group, those with a role first, or those whose names hold
-// a text.
+// a text: then a page may be short, or empty, while there are more.
 func (a Actions) GroupMembers(ctx context.Context, req *grouppb.GroupMembersRequest) (*grouppb.GroupMembersReply, error) {
 	return ask[grouppb.GroupMembersReply](ctx, a.call, idl.ActionGroupMembers, req)
 }

@@ -1757,7 +1757,7 @@ export class Client extends EventTarget {
     return { groups, has_more };
   }
 
-  /** Members, those with a role first, or those whose names hold a text; `cursor` is that of the page before. */
+  /** Members, those with a role first, or those whose names hold a text, where a page may be short, or empty, while there are more; `cursor` is that of the page before. */
   async groupMembers(group, { query = '', cursor = '', limit = 0 } = {}) {
     const rep = await this.request(Action.GROUP_MEMBERS, { group_id: group, query, cursor, limit });
     return { members: [], has_more: false, cursor: '', ...rep };

@@ -11,8 +11,12 @@ import (
 	"freeim/idl/kitex_gen/grouppb"
 )
 
-// askPeople is how many people's names are asked for at once. Source: plugin.People.
-const askPeople = 1000
+const (
+	// askPeople is how many people's names are asked for at once. Source: plugin.People.
+	askPeople = 1000
+	// mostSearched is how many members' names one search looks at. Source: idl/group.proto.
+	mostSearched = 2000
+)
 
 // pageOfMembers begins after a role and a user: of that role those with a greater ID, of later
 // roles all.
@@ -39,10 +43,14 @@ func (p *Group) listMembers(ctx context.Context, call *plugin.Call, req *grouppb
 		return nil, g.outside(me)
 	}
 	rep := &grouppb.GroupMembersReply{Version: g.version}
-	for len(rep.Members) <= limit { // several readings only for a text that few names hold
+	for searched := 0; len(rep.Members) <= limit; { // several readings only for a text that few names hold
 		ask := limit + 1
 		if req.Query != "" {
 			ask = askPeople
+		}
+		if searched == mostSearched { // who asks on goes on there
+			rep.HasMore, rep.Cursor = true, cursorAt(role, user)
+			return rep, nil
 		}
 		all, err := members(ctx, p.host.DB(), pageOfMembers, g.id, int32(role), int32(role), int64(user), ask)
 		if err != nil {
@@ -56,23 +64,26 @@ func (p *Group) listMembers(ctx context.Context, call *plugin.Call, req *grouppb
 		if len(all) < ask {
 			break
 		}
-		role, user = all[len(all)-1].role, all[len(all)-1].user
+		role, user, searched = all[len(all)-1].role, all[len(all)-1].user, searched+ask
 	}
 	if rep.HasMore = len(rep.Members) > limit; rep.HasMore {
 		rep.Members = rep.Members[:limit]
 	}
 	if n := len(rep.Members); n > 0 {
-		rep.Cursor = fmt.Sprintf("%d.%d", rep.Members[n-1].Role, rep.Members[n-1].UserId)
+		rep.Cursor = cursorAt(rep.Members[n-1].Role, im.UserID(rep.Members[n-1].UserId))
 	}
 	return rep, nil
 }
+
+// cursorAt is the cursor behind a member.
+func cursorAt(role grouppb.GroupRole, user im.UserID) string { return fmt.Sprintf("%d.%d", role, user) }
 
 // placeOf reads a cursor.
 func placeOf(cursor string) (role grouppb.GroupRole, user im.UserID, err error) {
 	if cursor == "" {
 		return 0, 0, nil
 	}
-	if n, err := fmt.Sscanf(cursor, "%d.%d", &role, &user); n != 2 || err != nil || fmt.Sprintf("%d.%d", role, user) != cursor ||
+	if n, err := fmt.Sscanf(cursor, "%d.%d", &role, &user); n != 2 || err != nil || cursorAt(role, user) != cursor ||
 		grouppb.GroupRole_name[int32(role)] == "" || user < 0 {
 		return 0, 0, im.Invalid("cursor", "is not one that was given")
 	}

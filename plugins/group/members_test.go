@@ -1,11 +1,15 @@
 package group_test
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"freeim/core/im"
+	"freeim/core/plugin"
+	"freeim/core/plugin/plugintest"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/grouppb"
 	"freeim/plugins/group"
@@ -243,4 +247,67 @@ func TestChangesAreLimited(t *testing.T) {
 	id := create(t, w)
 	ask[grouppb.InviteToGroupReply](t, w, alice, idl.ActionInviteToGroup, inviting(id, bob))
 	refuse(t, w, alice, idl.ActionInviteToGroup, inviting(id, bob), idl.CodeRateLimited, "")
+}
+
+// counting counts the people whose names are asked for.
+type counting struct {
+	known *plugintest.People
+	asked int
+}
+
+func (c *counting) People(ctx context.Context, users []im.UserID) (map[im.UserID]plugin.Person, error) {
+	c.asked += len(users)
+	return c.known.People(ctx, users)
+}
+
+// TestSearchInManyMembers has a search look at so many names in one call, and go on with its cursor: to those whom it looks for
+// at either side of where a call ends, to nobody twice, and to an end.
+func TestSearchInManyMembers(t *testing.T) {
+	const most = 2000
+	for _, n := range []int{most - 1, most, 2*most + 500} { // beside the owner
+		people := &counting{known: plugintest.NewPeople(alice)}
+		w := &world{messages: &plugintest.Messages{}, people: people.known}
+		p := group.New()
+		w.Host = plugintest.New(t, plugintest.Options{Plugins: []plugin.Plugin{p}, Stubs: append([]plugintest.Stub{
+			{Name: plugin.ServicePeople, Service: people}, {Name: plugin.ServiceHoldings, Service: people.known}}, w.messages.Stub())})
+		id := create(t, w)
+		var want []im.UserID
+		for first := 0; first < n; first += 500 {
+			var rows []string
+			for i := first; i < min(n, first+500); i++ {
+				u, name := im.UserID(200000+i), "Mallory"
+				if i%most < 3 || i%most > most-3 {
+					name, want = "Trudy", append(want, u)
+				}
+				people.known.Add(plugin.Person{User: u, Nickname: name})
+				rows = append(rows, fmt.Sprintf("(%d, %d, 3, 0, '', 0, 0, 1, 0, 0)", id, u))
+			}
+			_, err := w.DB().ExecContext(t.Context(), "INSERT INTO group_members (group_id, user_id, role, permissions, alias, notify, muted_until_ms, joined_ms, after_seq, invited_by) VALUES "+
+				strings.Join(rows, ", "))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for query, want := range map[string][]im.UserID{"trudy": want, "nobody": nil} {
+			for _, limit := range []int32{1, 3, 200} {
+				var got []im.UserID
+				req := &grouppb.GroupMembersRequest{GroupId: id, Query: query, Limit: limit}
+				for more, calls := true, 0; more; calls++ {
+					people.asked = 0
+					rep := ask[grouppb.GroupMembersReply](t, w, alice, idl.ActionGroupMembers, req)
+					if people.asked > most {
+						t.Fatalf("%d members: a call for %q asked for %d names, want at most %d", n+1, query, people.asked, most)
+					}
+					if calls > len(want)+n/most+1 || rep.HasMore && rep.Cursor == req.Cursor {
+						t.Fatalf("%d members: the search for %q does not end: call %d, cursor %q", n+1, query, calls, rep.Cursor)
+					}
+					for _, m := range rep.Members {
+						got = append(got, im.UserID(m.UserId))
+					}
+					more, req.Cursor = rep.HasMore, rep.Cursor
+				}
+				wantEqual(t, fmt.Sprintf("%q among %d by %d", query, n+1, limit), got, want)
+			}
+		}
+	}
 }

@@ -729,7 +729,8 @@ func (x *ListGroupsReply) GetHasMore() bool {
 }
 
 // GroupMembersRequest lists members: the owner, admins, then members, each by user ID; or those
-// whose alias, nickname or handle holds a text.
+// whose alias, nickname or handle holds a text. For a text one call looks at 2,000 members: its page
+// may have fewer than limit, or none, and has_more all the same; cursor goes on behind the last one looked at.
 type GroupMembersRequest struct {
 	GroupId int64  `protobuf:"varint,1,opt,name=group_id" json:"group_id,omitempty"`
 	Query   string `protobuf:"bytes,2,opt,name=query" json:"query,omitempty"`   // 1-64 characters; letters in any case. Empty: all

@@ -66,3 +66,18 @@ func TestAdminsAreBelowTheOwner(t *testing.T) {
 	}
 	refuse(t, w, bob, idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: id, Fields: []string{"policy"}, Policy: 1}, idl.CodePermissionDenied, "policy")
 }
+
+// TestTransferKeepsTheBoundOfAdmins: who was the owner becomes an admin, so groups do not get more of them by changing hands.
+func TestTransferKeepsTheBoundOfAdmins(t *testing.T) {
+	w := start(t, never)
+	id, all := crowded(t, w, 102)
+	for _, u := range all[:100] {
+		setRole(t, w, id, u, grouppb.GroupRole_GROUP_ROLE_ADMIN, 0)
+	}
+	refuse(t, w, alice, idl.ActionTransferGroup, transferring(id, all[100]), idl.CodeLimitExceeded, "role")
+	ask[grouppb.TransferGroupReply](t, w, alice, idl.ActionTransferGroup, transferring(id, all[0])) // an admin: his place is free
+	refuse(t, w, all[0], idl.ActionTransferGroup, transferring(id, all[100]), idl.CodeLimitExceeded, "role")
+	demote := &grouppb.SetGroupRoleRequest{GroupId: id, UserId: int64(alice), Role: grouppb.GroupRole_GROUP_ROLE_MEMBER}
+	ask[grouppb.SetGroupRoleReply](t, w, all[0], idl.ActionSetGroupRole, demote)
+	ask[grouppb.TransferGroupReply](t, w, all[0], idl.ActionTransferGroup, transferring(id, all[100]))
+}

@@ -26,7 +26,13 @@ func (p *Group) transfer(ctx context.Context, call *plugin.Call, req *grouppb.Tr
 		if err != nil {
 			return err
 		}
+		was := me
 		me.role, me.permissions = grouppb.GroupRole_GROUP_ROLE_ADMIN, allBits
+		if next.role != me.role { // else that place becomes free
+			if err := c.roomForAdmin(was, me); err != nil {
+				return err
+			}
+		}
 		if err := writeMember(ctx, c.tx, me); err != nil {
 			return err
 		}

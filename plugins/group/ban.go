@@ -36,6 +36,12 @@ func (p *Group) ban(ctx context.Context, call *plugin.Call, req *grouppb.BanFrom
 	if _, exists := known[u]; !exists && req.UntilMs != 0 {
 		return nil, &im.Error{Code: idl.CodeNotFound, Field: "user_id", Reason: "no such user"}
 	}
+	blocks := false
+	if req.UntilMs == 0 {
+		if blocks, err = p.relations.Blocks(ctx, u, call.User); err != nil {
+			return nil, refusal(ctx, fmt.Errorf("ask about blocks: %w", err))
+		}
+	}
 	err = p.change(ctx, req.GroupId, func(c *change) error {
 		me, err := c.actor(call.User, grouppb.GroupPermission_GROUP_PERMISSION_BAN)
 		if err != nil {
@@ -53,7 +59,9 @@ func (p *Group) ban(ctx context.Context, call *plugin.Call, req *grouppb.BanFrom
 			return c.exclude(me, u, req)
 		}
 		c.event(call.User, "unbanned", facts{"user_id": u})
-		c.notice(call.User, "unbanned", nil, u)
+		if !blocks {
+			c.notice(call.User, "unbanned", nil, u)
+		}
 		return dropBan(ctx, c.tx, c.group.id, u)
 	})
 	if err != nil {
@@ -62,9 +70,14 @@ func (p *Group) ban(ctx context.Context, call *plugin.Call, req *grouppb.BanFrom
 	return &grouppb.BanFromGroupReply{}, nil
 }
 
-// exclude puts somebody out and keeps him out.
+// exclude puts somebody out and keeps him out. He is told if he is in, or waits to be: to strangers a ban would be a way of
+// writing, past whom they block and who may write to them.
 func (c *change) exclude(me member, u im.UserID, req *grouppb.BanFromGroupRequest) error {
 	m, err := c.member(u)
+	if err != nil {
+		return err
+	}
+	_, told, err := readRequest(c.ctx, c.tx, c.group.id, u, c.nowMs)
 	switch {
 	case err != nil:
 		return err
@@ -72,6 +85,7 @@ func (c *change) exclude(me member, u im.UserID, req *grouppb.BanFromGroupReques
 	case m.role <= me.role:
 		return denied("user_id", "not below you")
 	default:
+		told = true
 		if err := c.remove(u); err != nil {
 			return err
 		}
@@ -80,7 +94,9 @@ func (c *change) exclude(me member, u im.UserID, req *grouppb.BanFromGroupReques
 		return err
 	}
 	c.event(me.user, "banned", facts{"user_id": u, "until_ms": req.UntilMs, "reason": req.Reason})
-	c.notice(me.user, "banned", facts{"until_ms": req.UntilMs, "reason": req.Reason}, u)
+	if told {
+		c.notice(me.user, "banned", facts{"until_ms": req.UntilMs, "reason": req.Reason}, u)
+	}
 	return c.putBan(ban{group: c.group.id, user: u, untilMs: req.UntilMs, by: me.user, reason: req.Reason, createdMs: c.nowMs})
 }
 

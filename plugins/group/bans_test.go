@@ -135,3 +135,21 @@ func TestBanAgain(t *testing.T) {
 	ask[grouppb.BanFromGroupReply](t, w, alice, idl.ActionBanFromGroup, banningUntil(id, dave, 0))
 	wantEqual(t, "told of who was not banned", w.told(n+3), nil)
 }
+
+// TestBansTellNoStrangers: a ban carries a text, and is no way to write to whom one may not. erin blocks alice.
+func TestBansTellNoStrangers(t *testing.T) {
+	w := start(t)
+	id := createBy(t, w, withPolicy(grouppb.GroupPolicy_GROUP_POLICY_APPROVAL))
+	w.filed(t)
+	for _, u := range []im.UserID{erin, dave} {
+		ask[grouppb.BanFromGroupReply](t, w, alice, idl.ActionBanFromGroup, banningUntil(id, u, -1))
+	}
+	wantEqual(t, "strangers who are told", w.filed(t)["group.banned"], nil)
+	for _, u := range []im.UserID{erin, dave} {
+		ask[grouppb.BanFromGroupReply](t, w, alice, idl.ActionBanFromGroup, banningUntil(id, u, 0))
+	}
+	wantEqual(t, "told of the end, but for her who blocks", w.filed(t)["group.unbanned"], []im.UserID{dave})
+	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, joining(id))
+	ask[grouppb.BanFromGroupReply](t, w, alice, idl.ActionBanFromGroup, banningUntil(id, dave, -1))
+	wantEqual(t, "told, since he waits to come in", w.filed(t)["group.banned"], []im.UserID{dave})
+}

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"time"
 
 	"freeim/core/im"
 	"freeim/core/plugin"
@@ -24,6 +25,16 @@ func (p *Group) checkUntil(untilMs int64) error {
 		return im.Invalid("until_ms", "must lie ahead, or be -1: for good, or 0: not any more")
 	}
 	return nil
+}
+
+// unmuted refuses a muted member a text that the group would be told: it would be a way of writing.
+func (c *change) unmuted(m member, field string) error {
+	if !holds(m.mutedUntilMs, c.nowMs) {
+		return nil
+	}
+	refused := muted(m.mutedUntilMs, time.UnixMilli(c.nowMs), "muted in the group")
+	refused.Field = field
+	return refused
 }
 
 // mute has a member, or all but owner and admins, write nothing until some time, or write

@@ -89,3 +89,24 @@ func TestAdminStaysMuted(t *testing.T) {
 		t.Errorf("a new admin sends: %v", err)
 	}
 }
+
+// TestTheMutedWriteNoOtherWay: an alias, or a text of the group's, is told to all as a message is.
+func TestTheMutedWriteNoOtherWay(t *testing.T) {
+	w := start(t)
+	id := create(t, w, bob)
+	ask[grouppb.UpdateGroupReply](t, w, alice, idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: id, Fields: []string{"member_permissions"}, MemberPermissions: 1 | 8})
+	ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, muting(id, bob, w.Now().Add(time.Hour).UnixMilli()))
+	alias := &grouppb.SetGroupSelfRequest{GroupId: id, Fields: []string{"alias", "notify"}, Alias: "you all", Notify: grouppb.NotifyLevel_NOTIFY_LEVEL_SILENT}
+	texts := &grouppb.UpdateGroupRequest{GroupId: id, Fields: []string{"name", "announcement"}, Name: "you", Announcement: "all"}
+	n := len(w.messages.Posts())
+	refuse(t, w, bob, idl.ActionSetGroupSelf, alias, idl.CodePermissionDenied, "alias")
+	refuse(t, w, bob, idl.ActionUpdateGroup, texts, idl.CodePermissionDenied, "name")
+	ask[grouppb.SetGroupSelfReply](t, w, bob, idl.ActionSetGroupSelf, &grouppb.SetGroupSelfRequest{GroupId: id, Fields: []string{"notify"}, Notify: grouppb.NotifyLevel_NOTIFY_LEVEL_SILENT})
+	if told := w.told(n); len(told) > 0 {
+		t.Errorf("the group is told %v", told)
+	}
+	w.Advance(time.Hour)
+	ask[grouppb.SetGroupSelfReply](t, w, bob, idl.ActionSetGroupSelf, alias)
+	ask[grouppb.UpdateGroupReply](t, w, bob, idl.ActionUpdateGroup, texts)
+	wantEqual(t, "events", w.told(n), []string{"group.alias", "group.renamed", "group.announced"})
+}

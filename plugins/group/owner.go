@@ -254,7 +254,7 @@ func (o owner) member(ctx context.Context, c im.ConversationID, user im.UserID) 
 func notYours() error { return denied("conversation_id", "not a conversation of yours") }
 
 // muted is the refusal while a mute lasts.
-func muted(untilMs int64, now time.Time, reason string) error {
+func muted(untilMs int64, now time.Time, reason string) *im.Error {
 	e := &im.Error{Code: idl.CodePermissionDenied, Field: "conversation_id", Reason: reason}
 	if untilMs != forGood {
 		e.RetryAfter = time.UnixMilli(untilMs).Sub(now)

@@ -56,6 +56,9 @@ func (p *Group) setSelf(ctx context.Context, call *plugin.Call, req *grouppb.Set
 			return errSame
 		}
 		if me.alias != was.alias {
+			if err := c.unmuted(was, "alias"); err != nil {
+				return err
+			}
 			c.event(call.User, "alias", facts{"user_id": me.user, "alias": me.alias})
 		}
 		if me.notify != was.notify {

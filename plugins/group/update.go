@@ -108,6 +108,9 @@ func (p *Group) update(ctx context.Context, call *plugin.Call, req *grouppb.Upda
 			switch {
 			case c.group == before:
 			case one.event != "":
+				if err := c.unmuted(me, field); err != nil {
+					return err
+				}
 				c.event(call.User, one.event, one.tell(&c.group))
 			default:
 				told = append(told, field)

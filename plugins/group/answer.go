@@ -51,12 +51,14 @@ func (p *Group) answer(ctx context.Context, call *plugin.Call, req *grouppb.Answ
 }
 
 // stands reports whether an invitation is one: who made it may still invite.
-func (c *change) stands(r request) (bool, error) {
+func (c *change) stands(r request) (bool, error) { return stands(c.ctx, c.tx, &c.group, r) }
+
+func stands(ctx context.Context, q querier, g *group, r request) (bool, error) {
 	if r.invitedBy == 0 {
 		return false, nil
 	}
-	by, err := c.member(r.invitedBy)
-	return c.group.permissions(by)&bitInvite != 0, err
+	by, err := readMember(ctx, q, g.id, r.invitedBy)
+	return g.permissions(by)&bitInvite != 0, err
 }
 
 // accept makes a member of one who is invited.

@@ -53,3 +53,19 @@ func TestInviteOnlyIsNotThere(t *testing.T) {
 		})
 	}
 }
+
+// TestHiddenFromWhoseInvitationIsVoid: an invitation of one who has gone lets nobody in, and shows nobody the group.
+func TestHiddenFromWhoseInvitationIsVoid(t *testing.T) {
+	w := start(t)
+	id := createBy(t, w, withPolicy(grouppb.GroupPolicy_GROUP_POLICY_INVITE_ONLY))
+	ask[grouppb.InviteToGroupReply](t, w, alice, idl.ActionInviteToGroup, inviting(id, carol))
+	ask[grouppb.InviteToGroupReply](t, w, carol, idl.ActionInviteToGroup, inviting(id, dave))
+	look := &grouppb.GroupInfoRequest{GroupId: id}
+	if rep := ask[grouppb.GroupInfoReply](t, w, dave, idl.ActionGroupInfo, look); !rep.Invited || rep.Group.Members != 2 {
+		t.Errorf("invited, got %v", rep)
+	}
+	ask[grouppb.LeaveGroupReply](t, w, carol, idl.ActionLeaveGroup, leaving(id))
+	refuse(t, w, dave, idl.ActionJoinGroup, joining(id), idl.CodeNotFound, "group_id")
+	refuse(t, w, dave, idl.ActionGroupInfo, look, idl.CodeNotFound, "group_id")
+	ask[grouppb.InviteToGroupReply](t, w, alice, idl.ActionInviteToGroup, inviting(id, dave))
+}

@@ -26,7 +26,10 @@ func (p *Group) info(ctx context.Context, call *plugin.Call, req *grouppb.GroupI
 	if err != nil {
 		return nil, refusal(ctx, err)
 	}
-	rep.Invited, rep.Applied = waits && r.invitedBy != 0, waits && r.invitedBy == 0
+	if rep.Invited, err = stands(ctx, p.host.DB(), &g, r); err != nil {
+		return nil, refusal(ctx, err)
+	}
+	rep.Applied = waits && r.invitedBy == 0
 	if g.policy == grouppb.GroupPolicy_GROUP_POLICY_INVITE_ONLY && !rep.Invited {
 		return nil, noSuchGroup()
 	}

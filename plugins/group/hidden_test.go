@@ -67,5 +67,11 @@ func TestHiddenFromWhoseInvitationIsVoid(t *testing.T) {
 	ask[grouppb.LeaveGroupReply](t, w, carol, idl.ActionLeaveGroup, leaving(id))
 	refuse(t, w, dave, idl.ActionJoinGroup, joining(id), idl.CodeNotFound, "group_id")
 	refuse(t, w, dave, idl.ActionGroupInfo, look, idl.CodeNotFound, "group_id")
-	ask[grouppb.InviteToGroupReply](t, w, alice, idl.ActionInviteToGroup, inviting(id, dave))
+	// Another invitation takes its place.
+	if rep := ask[grouppb.InviteToGroupReply](t, w, alice, idl.ActionInviteToGroup, inviting(id, dave)); rep.Invited[0].Outcome != grouppb.InviteOutcome_INVITE_OUTCOME_INVITED {
+		t.Errorf("invited again: %v", rep)
+	}
+	if rep := ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, joining(id)); !rep.Joined {
+		t.Errorf("invited again, got %v", rep)
+	}
 }

@@ -191,7 +191,11 @@ func (c *change) places(guests []guest) (p places, err error) {
 		return p, err
 	}
 	for _, r := range waiting {
-		if r.expiresMs > c.nowMs {
+		stands, err := c.stands(r)
+		if err != nil {
+			return p, err
+		}
+		if r.expiresMs > c.nowMs && (stands || r.invitedBy == 0) { // in the place of a void invitation comes another
 			p.requests[r.user] = r
 		}
 	}

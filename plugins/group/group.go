@@ -132,12 +132,15 @@ func (p *Group) Start(context.Context) error {
 func (p *Group) Register(r *plugin.Registrar) {
 	plugin.Handle(r, idl.ActionCreateGroup, "create", p.create,
 		plugin.Validate[grouppb.CreateGroupRequest, grouppb.CreateGroupReply](validateCreate),
-		plugin.Rewrite[grouppb.CreateGroupRequest, grouppb.CreateGroupReply]("name", maxName))
+		plugin.Rewrite[grouppb.CreateGroupRequest, grouppb.CreateGroupReply]("name", maxName),
+		plugin.Rewrite[grouppb.CreateGroupRequest, grouppb.CreateGroupReply]("description", maxDescription))
 	plugin.Handle(r, idl.ActionGroupInfo, "info", p.info)
 	plugin.Handle(r, idl.ActionListGroups, "list", p.list)
 	plugin.Handle(r, idl.ActionGroupMembers, "members", p.listMembers)
 	plugin.Handle(r, idl.ActionUpdateGroup, "update", p.update,
 		plugin.Validate[grouppb.UpdateGroupRequest, grouppb.UpdateGroupReply](validateUpdate),
+		plugin.Rewrite[grouppb.UpdateGroupRequest, grouppb.UpdateGroupReply]("name", maxName),
+		plugin.Rewrite[grouppb.UpdateGroupRequest, grouppb.UpdateGroupReply]("description", maxDescription),
 		plugin.Rewrite[grouppb.UpdateGroupRequest, grouppb.UpdateGroupReply]("announcement", maxAnnouncement))
 	plugin.Handle(r, idl.ActionDissolveGroup, "dissolve", p.dissolve)
 	plugin.Handle(r, idl.ActionInviteToGroup, "invite", p.invite,

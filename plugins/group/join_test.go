@@ -146,7 +146,7 @@ func TestJoinRefuses(t *testing.T) {
 	refuse(t, w, carol, idl.ActionJoinGroup, &grouppb.JoinGroupRequest{GroupId: second, Remark: "a\x00"}, idl.CodeInvalidArgument, "remark")
 }
 
-// TestRulesOnJoin has scripts judge those who come in by themselves, and only them.
+// TestRulesOnJoin has scripts judge those who come in by themselves, and only them, and a group's texts.
 func TestRulesOnJoin(t *testing.T) {
 	w := startIn(t, plugintest.Options{Scripts: map[string]string{"a.lua": `local im = require("im")
 im.on_join(function(c)
@@ -155,11 +155,23 @@ end, {name = "join", on_error = "closed"})
 im.before("group.create", function(c)
 	if c.req.name == "Bad" then return im.deny("rejected") end
 	c.req.name = c.req.name .. "!"
-end, {name = "names", on_error = "closed"})`}})
+end, {name = "names", on_error = "closed"})
+im.before("group.update", function(c)
+	if c.req.name == "Bad" then return im.deny("rejected") end
+	for _, text in ipairs{"name", "description", "announcement"} do
+		if c.req[text] ~= "" then c.req[text] = c.req[text] .. "?" end
+	end
+end, {name = "texts", on_error = "closed"})`}})
 	refuse(t, w, alice, idl.ActionCreateGroup, &grouppb.CreateGroupRequest{ClientId: "bad", Name: "Bad"}, idl.CodeRejected, "")
 	id := createBy(t, w, withPolicy(grouppb.GroupPolicy_GROUP_POLICY_OPEN))
 	if g := ask[grouppb.GroupInfoReply](t, w, alice, idl.ActionGroupInfo, &grouppb.GroupInfoRequest{GroupId: id}).Group; g.Name != "Climbing!" {
 		t.Errorf("got the name %q", g.Name)
+	}
+	refuse(t, w, alice, idl.ActionUpdateGroup, &grouppb.UpdateGroupRequest{GroupId: id, Fields: []string{"name"}, Name: "Bad"}, idl.CodeRejected, "")
+	g := ask[grouppb.UpdateGroupReply](t, w, alice, idl.ActionUpdateGroup,
+		&grouppb.UpdateGroupRequest{GroupId: id, Fields: []string{"name", "description", "announcement"}, Name: "Walking", Description: "Slowly", Announcement: "Now"}).Group
+	if g.Name != "Walking?" || g.Description != "Slowly?" || g.Announcement != "Now?" {
+		t.Errorf("got %q, %q, %q", g.Name, g.Description, g.Announcement)
 	}
 	refuse(t, w, dave, idl.ActionJoinGroup, joining(id), idl.CodeRejected, "")
 	ask[grouppb.JoinGroupReply](t, w, carol, idl.ActionJoinGroup, joining(id))

@@ -30,7 +30,11 @@ func (p *Chat) read(ctx context.Context, call *plugin.Call, req *chatpb.ReadRequ
 		return nil, err
 	}
 	if peer == 0 {
-		if err := p.mayAck(ctx, c, call.User, req.Seq); err != nil {
+		err := p.mayAck(ctx, c, call.User, req.Seq)
+		if im.CodeOf(err) == idl.CodePermissionDenied {
+			err = p.hasStill(ctx, c, call.User, req.Seq, err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -58,4 +62,20 @@ func (p *Chat) read(ctx context.Context, call *plugin.Call, req *chatpb.ReadRequ
 		p.host.Push(plugin.Push{Action: idl.ActionRead, Body: body, Users: people, Except: call.Session})
 	}
 	return &chatpb.ReadReply{Moved: moved}, nil
+}
+
+// hasStill lets somebody read what he got of a conversation before it was closed to him, which stays in his list: else that is
+// unread for good. Of what he never got it gives refused.
+func (p *Chat) hasStill(ctx context.Context, c im.ConversationID, user im.UserID, seq int64, refused error) error {
+	if err := p.upToDate(ctx, user); err != nil {
+		return err
+	}
+	rows, err := p.lists.some(ctx, p.host.DB(), user, []im.ConversationID{c})
+	if err != nil {
+		return plugin.Stored(ctx, err)
+	}
+	if l := rows[c]; l == nil || seq > l.lastSeq {
+		return refused
+	}
+	return nil
 }

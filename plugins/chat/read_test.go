@@ -115,6 +115,34 @@ func TestReadInOwned(t *testing.T) {
 	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
 }
 
+// Who is out of a conversation reads what he got of it before, so that it is not unread for good; not a seq more.
+func TestReadOfWhatWasLeft(t *testing.T) {
+	h, c := found(t, nil)
+	alices := h.As(alice, "phone", idl.CodecJSON)
+	phone, desk := h.As(bob, "phone", idl.CodecProtobuf), h.As(bob, "desk", idl.CodecJSON)
+	for i := range 3 {
+		if _, err := sendTo(alices, "g_1", fmt.Sprint("m", i), "hi"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.set(func() { c.members = []im.UserID{alice} })
+	if _, err := sendTo(alices, "g_1", "m3", "not for bob"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := read(phone, "g_1", 4)
+	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
+	_, err = read(h.As(carol, "phone", idl.CodecJSON), "g_1", 1)
+	wantRefusal(t, err, idl.CodePermissionDenied, "conversation_id")
+	wantList(t, phone, "g_1 3 hi")
+	if moved, err := read(phone, "g_1", 3); err != nil || !moved {
+		t.Errorf("got %v, %v", moved, err)
+	}
+	if got := reads(t, desk); !slices.Equal(got, []string{"100002 3"}) {
+		t.Errorf("the other device got %v", got)
+	}
+	wantList(t, desk, "g_1 0 hi")
+}
+
 // Who keeps from others what he has read tells his own devices only.
 func TestReadReceiptsOff(t *testing.T) {
 	h := start(t, nil)

@@ -33,18 +33,21 @@ func (p *Chat) readers(ctx context.Context, call *plugin.Call, req *chatpb.Reade
 	if err != nil {
 		return nil, refusal(ctx, err)
 	}
-	own, err := p.shadows(ctx, c, call.User, call.Codec)
+	page, _, err := p.log(ctx, c, 0, call.User, plugin.Span{BeforeSeq: req.Seq + 1}, 1)
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(own, func(m *chatpb.Message) bool { return m.Seq == req.Seq }) { // as one that nobody has read yet
-		return &chatpb.ReadersReply{Of: int32(len(slices.DeleteFunc(people, func(u im.UserID) bool { return u == call.User })))}, nil
+	there := len(page.Items) > 0 && page.Items[0].Seq == req.Seq
+	if !there || page.Items[0].Sender != call.User { // one's own that others see goes before one of that seq that nobody sees
+		own, err := p.shadows(ctx, c, call.User, call.Codec)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(own, func(m *chatpb.Message) bool { return m.Seq == req.Seq }) { // as one that nobody has read yet
+			return &chatpb.ReadersReply{Of: int32(len(slices.DeleteFunc(people, func(u im.UserID) bool { return u == call.User })))}, nil
+		}
 	}
-	page, _, err := p.log(ctx, c, 0, call.User, plugin.Span{BeforeSeq: req.Seq + 1}, 1)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(page.Items) == 0 || page.Items[0].Seq != req.Seq:
+	if !there {
 		return nil, &im.Error{Code: idl.CodeNotFound, Field: "seq", Reason: "no message that you may read"}
 	}
 	people = slices.DeleteFunc(people, func(u im.UserID) bool { return u == page.Items[0].Sender })

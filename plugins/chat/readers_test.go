@@ -111,6 +111,29 @@ im.on_message(function(c) if c.text == "spam" then return im.shadow() end end, {
 	want("when others wrote")
 }
 
+// TestReadersOfTheNextOne: who wrote one that nobody else sees, and behind it one that all see, which has the same seq, hears who
+// has read that.
+func TestReadersOfTheNextOne(t *testing.T) {
+	h, _ := found(t, map[string]string{"a.lua": `local im = require("im")
+im.on_message(function(c) if c.text == "spam" then return im.shadow() end end, {name = "x", on_error = "closed"})`})
+	a, b := h.As(alice, "phone", idl.CodecJSON), h.As(bob, "phone", idl.CodecProtobuf)
+	spam, err := sendTo(a, "g_1", "1", "spam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := sendTo(a, "g_1", "2", "hello")
+	if err != nil || plain.Seq != spam.Seq {
+		t.Fatalf("the next has seq %d, that before %d: %v", plain.Seq, spam.Seq, err)
+	}
+	if _, err := read(b, "g_1", plain.Seq); err != nil {
+		t.Fatal(err)
+	}
+	var rep chatpb.ReadersReply
+	if err := a.Call(idl.ActionReaders, &chatpb.ReadersRequest{ConversationId: "g_1", Seq: plain.Seq}, &rep); err != nil || rep.Of != 1 || !slices.Equal(rep.UserIds, []int64{int64(bob)}) {
+		t.Errorf("got %v, %v, want bob", &rep, err)
+	}
+}
+
 // In a group of few those who are there see who types; who may not write shows nothing, and in a larger one nobody.
 func TestTypingInGroups(t *testing.T) {
 	h, c := small(t)

@@ -71,8 +71,8 @@ func (p *Group) shown(g group, me member) *grouppb.GroupInfo {
 		return info
 	}
 	info.Announcement, info.History, info.HistoryLast, info.SlowModeMs = g.announcement, g.history, g.historyLast, g.slowModeMs
-	info.MutedUntilMs, info.MemberPermissions, info.Version = g.mutedUntilMs, g.memberPermissions, g.version
-	info.Me = shownMember(&g, me)
+	info.MutedUntilMs, info.MemberPermissions, info.Version = p.lasting(g.mutedUntilMs), g.memberPermissions, g.version
+	info.Me = p.shownMember(&g, me)
 	info.Me.Notify, info.Me.FirstSeq = me.notify, me.afterSeq+1
 	if info.Me.Permissions&bitSettings != 0 {
 		info.Question, info.Answer = g.question, g.answer
@@ -81,7 +81,15 @@ func (p *Group) shown(g group, me member) *grouppb.GroupInfo {
 }
 
 // shownMember is a member as others see him.
-func shownMember(g *group, m member) *grouppb.GroupMember {
-	return &grouppb.GroupMember{UserId: int64(m.user), Role: m.role, Permissions: g.permissions(m), Alias: m.alias, MutedUntilMs: m.mutedUntilMs,
+func (p *Group) shownMember(g *group, m member) *grouppb.GroupMember {
+	return &grouppb.GroupMember{UserId: int64(m.user), Role: m.role, Permissions: g.permissions(m), Alias: m.alias, MutedUntilMs: p.lasting(m.mutedUntilMs),
 		JoinedMs: m.joinedMs, InvitedBy: int64(m.invitedBy)}
+}
+
+// lasting is until when a mute holds that is kept; 0: its time is over, or there is none.
+func (p *Group) lasting(untilMs int64) int64 {
+	if !holds(untilMs, p.host.Now().UnixMilli()) {
+		return 0
+	}
+	return untilMs
 }

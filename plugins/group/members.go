@@ -109,7 +109,7 @@ func (p *Group) named(ctx context.Context, g *group, all []member, text string) 
 		if text != "" && !slices.ContainsFunc([]string{m.alias, who.Nickname, who.Handle}, holds) {
 			continue
 		}
-		one := shownMember(g, m)
+		one := p.shownMember(g, m)
 		one.Nickname, one.Handle, one.Avatar = who.Nickname, who.Handle, who.Avatar
 		shown = append(shown, one)
 	}

@@ -71,6 +71,25 @@ func TestMuteOfWhoIsAwayIsOver(t *testing.T) {
 	wantEqual(t, "told", w.told(n), nil)
 }
 
+// TestMuteThatIsOver is shown to nobody: not to who was muted, not in the list of members, not of all.
+func TestMuteThatIsOver(t *testing.T) {
+	w := start(t)
+	id := create(t, w, bob)
+	until := w.Now().Add(time.Minute).UnixMilli()
+	ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, muting(id, bob, until))
+	ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, muting(id, 0, until))
+	shown := func(want int64) {
+		t.Helper()
+		info := ask[grouppb.GroupInfoReply](t, w, bob, idl.ActionGroupInfo, &grouppb.GroupInfoRequest{GroupId: id}).Group
+		wantEqual(t, "all, and he himself", []int64{info.MutedUntilMs, info.Me.MutedUntilMs}, []int64{want, want})
+		members := ask[grouppb.GroupMembersReply](t, w, alice, idl.ActionGroupMembers, &grouppb.GroupMembersRequest{GroupId: id}).Members
+		wantEqual(t, "in the list", []int64{members[0].MutedUntilMs, members[1].MutedUntilMs}, []int64{0, want})
+	}
+	shown(until)
+	w.Advance(time.Minute)
+	shown(0)
+}
+
 // TestAdminStaysMuted when his permissions change, or are set to what they are; who becomes an admin is muted no more.
 func TestAdminStaysMuted(t *testing.T) {
 	w := start(t)

@@ -50,7 +50,7 @@ func (p *Group) setSelf(ctx context.Context, call *plugin.Call, req *grouppb.Set
 				me.notify = req.Notify
 			}
 		}
-		rep.Me = shownMember(&c.group, me)
+		rep.Me = p.shownMember(&c.group, me)
 		rep.Me.Notify, rep.Me.FirstSeq = me.notify, me.afterSeq+1
 		if me == was {
 			return errSame

@@ -49,7 +49,7 @@ func (p *Group) mute(ctx context.Context, call *plugin.Call, req *grouppb.MuteIn
 			return err
 		}
 		if req.UserId == 0 {
-			if c.group.mutedUntilMs == req.UntilMs {
+			if p.lasting(c.group.mutedUntilMs) == req.UntilMs {
 				return errSame
 			}
 			c.group.mutedUntilMs = req.UntilMs
@@ -65,7 +65,7 @@ func (p *Group) mute(ctx context.Context, call *plugin.Call, req *grouppb.MuteIn
 		if err != nil {
 			return err
 		}
-		if m.mutedUntilMs == req.UntilMs {
+		if p.lasting(m.mutedUntilMs) == req.UntilMs {
 			return errSame
 		}
 		m.mutedUntilMs = req.UntilMs

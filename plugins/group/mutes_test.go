@@ -71,7 +71,7 @@ func TestMuteOfWhoIsAwayIsOver(t *testing.T) {
 	wantEqual(t, "told", w.told(n), nil)
 }
 
-// TestMuteThatIsOver is shown to nobody: not to who was muted, not in the list of members, not of all.
+// TestMuteThatIsOver is shown to nobody: not to who was muted, not in the list of members, not of all; and lifting it tells nobody.
 func TestMuteThatIsOver(t *testing.T) {
 	w := start(t)
 	id := create(t, w, bob)
@@ -88,6 +88,10 @@ func TestMuteThatIsOver(t *testing.T) {
 	shown(until)
 	w.Advance(time.Minute)
 	shown(0)
+	n := len(w.messages.Posts())
+	ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, muting(id, bob, 0))
+	ask[grouppb.MuteInGroupReply](t, w, alice, idl.ActionMuteInGroup, muting(id, 0, 0))
+	wantEqual(t, "told", w.told(n), nil)
 }
 
 // TestAdminStaysMuted when his permissions change, or are set to what they are; who becomes an admin is muted no more.

@@ -344,11 +344,18 @@ func (m *messenger) readUpTo(p *person) error {
 		least = p.after
 	}
 	seq := least + 1 + m.rng.Int64N(head-min(least, head)+2)
+	left := !m.within(p, c)
+	if left {
+		if err := m.sync(p, 1); err != nil {
+			return err
+		}
+	}
+	has, _ := p.ends(c)
 	m.did(p, "reads %s up to %d", c, seq)
 	var rep chatpb.ReadReply
 	err := m.any(p).Call(idl.ActionRead, &chatpb.ReadRequest{ConversationId: string(c), Seq: seq}, &rep)
 	switch {
-	case !m.within(p, c):
+	case left && seq > has: // what he got before he is out he may read
 		return wants(err, idl.CodePermissionDenied)
 	case seq > head:
 		return wants(err, idl.CodeInvalidArgument)

@@ -21,6 +21,11 @@ func TestTexts(t *testing.T) {
 		{"at the bound", strings.Repeat("界", 30), true, true},
 		{"over it", strings.Repeat("x", 31), false, false},
 		{"nothing", "", false, false},
+		{"spaces", " \u00a0\u3000", false, false},
+		{"lines of nothing", "\n\t\n", false, false},
+		{"what is invisible", "\u200b\u2060\u3164\ufe0f\U000e0041", false, false},
+		{"a flag's tags", "🏴\U000e0067\U000e007f", true, true},
+		{"a dot between", "\u200b.\u200b", true, true},
 		{"lines", "a\nb\r\nc\td", true, false},
 		{"a line separator", "a\u2028b", true, false},
 		{"a paragraph separator", "a\u2029b", true, false},
@@ -47,5 +52,18 @@ func TestTexts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A text that may be missing may be blank, as a draft is; a line is a name that people are to see.
+func TestBlankTexts(t *testing.T) {
+	if err := im.CheckText("f", " \n", 0, 5); err != nil {
+		t.Error(err)
+	}
+	if err := im.CheckLine("f", "", 0, 5); err != nil {
+		t.Error(err)
+	}
+	if err := im.CheckLine("f", " ", 0, 5); im.CodeOf(err) != idl.CodeInvalidArgument {
+		t.Errorf("got %v", err)
 	}
 }

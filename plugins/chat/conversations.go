@@ -276,6 +276,7 @@ func (l *listed) change(req *chatpb.UpdateConversationRequest) {
 	}
 	if req.Delete {
 		l.floor, l.hidden, l.draft = max(l.floor, l.lastSeq), l.lastInbox, ""
+		l.pinned = req.Pinned != nil && *req.Pinned
 	}
 	if req.Hidden != nil {
 		l.hidden = 0

@@ -246,7 +246,8 @@ func TestUpdateConversation(t *testing.T) {
 		{&chatpb.UpdateConversationRequest{}, "true 1 830 false 0 2", ""},
 		{&chatpb.UpdateConversationRequest{Hidden: new(true), Pinned: new(false), Draft: new("")}, "false 1 0 true 0 2", `"pinned":false,"draft":"","hidden":true`},
 		{&chatpb.UpdateConversationRequest{Hidden: new(false)}, "false 1 0 false 0 2", `"hidden":false`},
-		{&chatpb.UpdateConversationRequest{Delete: true}, "false 1 0 true 2 0", `"hidden":true,"floor":2`},
+		{&chatpb.UpdateConversationRequest{Pinned: new(true)}, "true 1 0 false 0 2", `"pinned":true`},
+		{&chatpb.UpdateConversationRequest{Delete: true}, "false 1 0 true 2 0", `"pinned":false,"hidden":true,"floor":2`},
 	} {
 		row.req.ConversationId = id
 		c, err := update(bobs, row.req)

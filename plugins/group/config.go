@@ -39,6 +39,9 @@ type Config struct {
 	// AnswersPerHour bounds the wrong answers of one person to the question of a group. 0:
 	// no bound. Default 5.
 	AnswersPerHour int `yaml:"answers_per_hour"`
+	// ApplicationsPerHour bounds the applications of one person to one group, of each of which all who decide are told. 0: no
+	// bound. Default 10.
+	ApplicationsPerHour int `yaml:"applications_per_hour"`
 	// CacheMembers is about how many members of groups a core remembers, 48 octets each.
 	// Default 500,000.
 	CacheMembers int `yaml:"cache_members"`
@@ -62,7 +65,7 @@ const (
 func defaultConfig() Config {
 	return Config{
 		MaxMembers: 100_000, WriteDiffusion: 500, MaxGroups: 1000, Invite: inviteAnybody, Confirm: confirmStrangers, RequestLife: 7 * 24 * time.Hour,
-		PendingOfGroup: 1000, PendingOfUser: 200, CreationsPerHour: 60, ChangesPerMinute: 120, LooksPerMinute: 60, AnswersPerHour: 5,
+		PendingOfGroup: 1000, PendingOfUser: 200, CreationsPerHour: 60, ChangesPerMinute: 120, LooksPerMinute: 60, AnswersPerHour: 5, ApplicationsPerHour: 10,
 		CacheMembers: 500_000,
 	}
 }
@@ -85,6 +88,7 @@ func (c *Config) validate() error {
 		{c.ChangesPerMinute >= 0, "changes_per_minute", "must be 0 (no bound) or more"},
 		{c.LooksPerMinute >= 0, "looks_per_minute", "must be 0 (no bound) or more"},
 		{c.AnswersPerHour >= 0, "answers_per_hour", "must be 0 (no bound) or more"},
+		{c.ApplicationsPerHour >= 0, "applications_per_hour", "must be 0 (no bound) or more"},
 		{c.CacheMembers >= mostInboxes && c.CacheMembers <= 100_000_000, "cache_members", "must be 2000-100000000"},
 	}
 	for _, check := range checks {

@@ -60,6 +60,7 @@ type Group struct {
 	changes     plugin.Limiter // by user
 	looks       plugin.Limiter // by user
 	answers     plugin.Limiter // by user and group
+	applied     plugin.Limiter // by user and group
 	slow        plugin.Limiter // by user and group, at the groups' rates
 }
 
@@ -116,6 +117,7 @@ func (p *Group) Provision(_ context.Context, h plugin.Host) (err error) {
 	p.changes = h.Limiter("changes", p.config.ChangesPerMinute, time.Minute)
 	p.looks = h.Limiter("looks", p.config.LooksPerMinute, time.Minute)
 	p.answers = h.Limiter("answers", p.config.AnswersPerHour, time.Hour)
+	p.applied = h.Limiter("applications", p.config.ApplicationsPerHour, time.Hour)
 	p.slow = h.Limiter("slow_mode", 1, time.Second)
 	p.messages.Own(im.Group, owner{p})
 	holdings.Hold("group", kept{p})

@@ -75,7 +75,7 @@ func startIn(t testing.TB, o plugintest.Options, change ...func(*group.Config)) 
 	w := &world{messages: &plugintest.Messages{}, people: plugintest.NewPeople(alice, bob, carol, dave, erin)}
 	p := group.New()
 	c := p.Config().(*group.Config)
-	c.ChangesPerMinute = 0
+	c.ChangesPerMinute, c.ApplicationsPerHour = 0, 0
 	for _, set := range change {
 		set(c)
 	}
@@ -109,6 +109,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		{"negative changes", func(c *group.Config) { c.ChangesPerMinute = -1 }, "group.changes_per_minute"},
 		{"negative looks", func(c *group.Config) { c.LooksPerMinute = -1 }, "group.looks_per_minute"},
 		{"negative answers", func(c *group.Config) { c.AnswersPerHour = -1 }, "group.answers_per_hour"},
+		{"negative applications", func(c *group.Config) { c.ApplicationsPerHour = -1 }, "group.applications_per_hour"},
 		{"no memory", func(c *group.Config) { c.CacheMembers = 0 }, "group.cache_members"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

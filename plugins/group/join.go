@@ -26,7 +26,7 @@ func (p *Group) join(ctx context.Context, call *plugin.Call, req *grouppb.JoinGr
 	if err := p.rules.OnJoin(ctx, call, conversation(req.GroupId)); err != nil {
 		return nil, err
 	}
-	tries := call.User.String() + " " + string(conversation(req.GroupId))
+	tries := tried(call.User, req.GroupId)
 	if req.Answer != "" { // counted before it is compared, and forgotten when it is right
 		if wait := p.answers.Take(ctx, tries); wait > 0 {
 			return nil, limited(wait, "too many answers")
@@ -66,6 +66,9 @@ func (p *Group) join(ctx context.Context, call *plugin.Call, req *grouppb.JoinGr
 	rep.Group, err = p.shownTo(ctx, req.GroupId, call.User)
 	return rep, err
 }
+
+// tried is what the tries of somebody at a group are counted by.
+func tried(u im.UserID, id int64) string { return u.String() + " " + string(conversation(id)) }
 
 // come takes somebody in, or files his application, by the group's policy.
 func (c *change) come(u im.UserID, req *grouppb.JoinGroupRequest, rep *grouppb.JoinGroupReply) error {
@@ -114,6 +117,9 @@ func (c *change) apply(u im.UserID, remark string, rep *grouppb.JoinGroupReply) 
 	who, err := c.deciders()
 	if err != nil {
 		return err
+	}
+	if wait := c.applied.Take(c.ctx, tried(u, c.group.id)); wait > 0 {
+		return limited(wait, "too many applications to this group")
 	}
 	rep.ExpiresMs = c.nowMs + c.config.RequestLife.Milliseconds()
 	c.notice(u, "applied", facts{"user_id": u, "remark": remark, "expires_ms": rep.ExpiresMs}, append(who, u)...)

@@ -118,6 +118,29 @@ func TestJoinByQuestion(t *testing.T) {
 	}
 }
 
+// TestApplicationsAreBounded: who decides is told of each, so nobody has them told again and again, by another remark or by
+// withdrawing.
+func TestApplicationsAreBounded(t *testing.T) {
+	w := start(t, func(c *group.Config) { c.ApplicationsPerHour = 3 })
+	id := createBy(t, w, withPolicy(grouppb.GroupPolicy_GROUP_POLICY_APPROVAL))
+	again := withPolicy(grouppb.GroupPolicy_GROUP_POLICY_APPROVAL)
+	again.ClientId = "another"
+	other := createBy(t, w, again)
+	apply := func(remark string) *grouppb.JoinGroupRequest {
+		return &grouppb.JoinGroupRequest{GroupId: id, Remark: remark}
+	}
+	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, apply("one"))
+	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, apply("two"))
+	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, apply("two")) // the same again tells nobody
+	ask[grouppb.WithdrawReply](t, w, dave, idl.ActionWithdrawRequest, &grouppb.WithdrawRequest{GroupId: id, UserId: int64(dave)})
+	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, apply("three"))
+	refuse(t, w, dave, idl.ActionJoinGroup, apply("four"), idl.CodeRateLimited, "")
+	ask[grouppb.JoinGroupReply](t, w, carol, idl.ActionJoinGroup, apply("mine"))
+	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, joining(other))
+	w.Advance(time.Hour)
+	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, apply("four"))
+}
+
 // TestJoinInviteOnly has a group that is there for nobody but members and those invited.
 func TestJoinInviteOnly(t *testing.T) {
 	w := start(t)

@@ -114,7 +114,7 @@ func (o owner) Recall(ctx context.Context, c im.ConversationID, by, sender im.Us
 		return err
 	}
 	may := now.group.permissions(member{role: me.role, permissions: me.permissions})
-	if may&bitRecall == 0 || in && whose.role <= me.role {
+	if may&bitRecall == 0 || in && sender != by && whose.role <= me.role {
 		return denied("message_id", "you may not take that back")
 	}
 	return nil

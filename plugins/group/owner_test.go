@@ -319,6 +319,8 @@ func TestRecall(t *testing.T) {
 			}{
 				{"an admin who may, a member's", bob, dave, ""},
 				{"an admin who may, of who has left", bob, left, ""},
+				{"an admin who may, his own", bob, bob, ""},
+				{"an admin who may not, his own", carol, carol, "message_id"},
 				{"an admin who may, another admin's", bob, carol, "message_id"},
 				{"an admin who may, the owner's", bob, alice, "message_id"},
 				{"an admin who may not, a member's", carol, dave, "message_id"},

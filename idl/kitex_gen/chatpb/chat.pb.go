@@ -2169,7 +2169,7 @@ type UpdateConversationRequest struct {
 	Mute           *Mute   `protobuf:"varint,3,opt,name=mute" json:"mute,omitempty"`
 	Draft          *string `protobuf:"bytes,4,opt,name=draft" json:"draft,omitempty"`
 	Hidden         *bool   `protobuf:"varint,5,opt,name=hidden" json:"hidden,omitempty"`
-	Delete         bool    `protobuf:"varint,6,opt,name=delete" json:"delete,omitempty"` // everything up to now, for this person only; hides it too
+	Delete         bool    `protobuf:"varint,6,opt,name=delete" json:"delete,omitempty"` // everything up to now, for this person only; hides it too, and takes the pin from it
 }
 
 func (x *UpdateConversationRequest) Reset() { *x = UpdateConversationRequest{} }

@@ -202,12 +202,15 @@ type attemptKey struct{}
 
 // reaching notes that the stores are told to take a message of no session.
 func reaching(ctx context.Context, call *plugin.Call) {
-	if !call.Alone {
-		return
-	}
-	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+	if a := attempted(ctx); a != nil && call.Alone {
 		a.reached = true
 	}
+}
+
+// attempted is the attempt that ctx is of; nil: it is of none, but of a call of a client's.
+func attempted(ctx context.Context) *attempt {
+	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	return a
 }
 
 // sendAs sends one as its sender would by action 3. reached says that, if it failed, it may have arrived all the same.

@@ -90,7 +90,15 @@ func (p *Chat) reviewed(call *plugin.Call, req *chatpb.SendRequest) plugin.Revie
 // send commits a message and has it pushed to every other device of all whom it is for; to
 // the sender's only if the rules, or a guard, shadow it.
 func (p *Chat) send(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest) (*chatpb.SendReply, error) {
-	return p.sending(ctx, call, req, p.admit)
+	if attempted(ctx) == nil {
+		return p.sending(ctx, call, req, p.admit)
+	}
+	return p.sending(ctx, call, req, func(ctx context.Context, m *message) error { // it was written long ago
+		if err := p.present(ctx, m); err != nil {
+			return err
+		}
+		return p.admit(ctx, m)
+	})
 }
 
 func (p *Chat) sending(ctx context.Context, call *plugin.Call, req *chatpb.SendRequest, admit func(context.Context, *message) error) (*chatpb.SendReply, error) {

@@ -101,10 +101,11 @@ func (s changeStore) list(ctx context.Context, q querier, query string, args ...
 	return all, nil
 }
 
-// selectSpan is part of a query for the messages of a page: seqs that follow each other in one log.
+// selectSpan is part of a query for the messages of a page: seqs that follow each other in one log; selectOne is that for one.
 const (
 	selectBecame = "SELECT " + becameColumns + " FROM chat_changes WHERE "
 	selectSpan   = "conversation = ? AND seq >= ? AND seq <= ?"
+	selectOne    = "conversation = ? AND seq = ?"
 )
 
 // mostSpans is how many spans one query names.
@@ -162,10 +163,12 @@ func spans(dialect string, messages []stored, ask func(where string, args []any)
 }
 
 // whereSpans is the condition for so many messages that stand alone, and so many runs. The first are one list: each term of an OR
-// is planned by itself.
+// is planned by itself. One is no list: MySQL's kin look for a list of one by no index when they change rows.
 func whereSpans(dialect string, alone, runs int) string {
 	var terms []string
-	if alone > 0 {
+	if alone == 1 {
+		terms = append(terms, selectOne)
+	} else if alone > 1 {
 		list := strings.TrimSuffix(strings.Repeat("(?, ?), ", alone), ", ")
 		if dialect == "sqlite" {
 			list = "VALUES " + list
@@ -249,9 +252,12 @@ func (s changeStore) forget(ctx context.Context, tx *sql.Tx, at stored) error {
 	return nil
 }
 
+// clearing are the statements of clear, each without its condition.
+var clearing = []string{"DELETE FROM chat_versions WHERE ", "DELETE FROM chat_reactions WHERE ", "UPDATE chat_changes SET content = '', reactions = '' WHERE "}
+
 // clear is forget for all messages that a condition finds, and forgets how they read last.
 func (s changeStore) clear(ctx context.Context, tx *sql.Tx, where string, args []any) error {
-	for _, statement := range []string{"DELETE FROM chat_versions WHERE ", "DELETE FROM chat_reactions WHERE ", "UPDATE chat_changes SET content = '', reactions = '' WHERE "} {
+	for _, statement := range clearing {
 		if _, err := tx.ExecContext(ctx, statement+where, args...); err != nil {
 			return fmt.Errorf("forget messages: %w", err)
 		}

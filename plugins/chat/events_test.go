@@ -4,6 +4,7 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -352,11 +353,36 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// What finds messages goes by an index, also where it changes them: a table that is read as a whole is locked as a whole.
+func TestPlansOfSpans(t *testing.T) {
+	h := start(t, nil)
+	whole := regexp.MustCompile(`SCAN chat_| (ALL|index)  `) // in MySQL's words none of its keys is possible
+	for _, n := range []struct{ alone, runs int }{{1, 0}, {2, 0}, {0, 1}, {0, 2}, {1, 1}, {2, 2}, {1, 3}} {
+		for _, query := range chat.OfSpans(dialect(t, h), n.alone, n.runs) {
+			args := make([]any, strings.Count(query, "?"))
+			for i := range args {
+				args[i] = "1"
+			}
+			if plan := explain(t, h, query, args...); whole.MatchString(plan) {
+				t.Errorf("%d alone, %d runs: %s\n%s", n.alone, n.runs, query, plan)
+			}
+		}
+	}
+}
+
+func dialect(t *testing.T, h *plugintest.Host) string {
+	t.Helper()
+	if _, err := h.DB().ExecContext(t.Context(), "SELECT sqlite_version()"); err != nil {
+		return "mysql"
+	}
+	return "sqlite"
+}
+
 // explain is the plan of a query as text.
 func explain(t *testing.T, h *plugintest.Host, query string, args ...any) string {
 	t.Helper()
 	how := "EXPLAIN QUERY PLAN "
-	if _, err := h.DB().ExecContext(t.Context(), "SELECT sqlite_version()"); err != nil {
+	if dialect(t, h) == "mysql" {
 		how = "EXPLAIN "
 	}
 	rows, err := h.DB().QueryContext(t.Context(), how+query, args...)

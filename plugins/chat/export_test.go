@@ -7,9 +7,19 @@ import (
 
 // Listings are the queries of lists.
 var Listings = []string{followsOf, selectWhole, silentOf + "(?, ?)", selectOwn, selectDue, selectLate, selectShown, selectAll,
-	selectBecame + selectSpan + " OR " + selectSpan, selectVersions, selectReacted, selectReactions, selectMine + selectSpan + " OR " + selectSpan + ")",
+	selectVersions, selectReacted, selectReactions,
 	selectScheduled, selectScheduledAs, selectToSend, selectScheduledID, fmt.Sprintf(selectUnread, "(?, ?)"), fmt.Sprintf(selectSaid, "(?)"), fmt.Sprintf(selectSaid, "(?, ?)"),
 	selectDueSweeps, selectErasures, selectLifetimes + "(?, ?)", selectChangesOfLog, selectChangesAfter, selectSettled}
+
+// OfSpans are the statements about what became of so many messages that stand alone, and so many runs.
+func OfSpans(dialect string, alone, runs int) []string {
+	where := whereSpans(dialect, alone, runs)
+	all := []string{selectBecame + where, selectMine + where + ")"}
+	for _, statement := range clearing {
+		all = append(all, statement+where)
+	}
+	return all
+}
 
 // AnnouncementHeadsAsked is how many wait for the next look-up of where announcements end.
 func (p *Chat) AnnouncementHeadsAsked() int { return p.announcements.heads.Waiting() }

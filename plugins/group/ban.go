@@ -36,10 +36,10 @@ func (p *Group) ban(ctx context.Context, call *plugin.Call, req *grouppb.BanFrom
 	if _, exists := known[u]; !exists && req.UntilMs != 0 {
 		return nil, &im.Error{Code: idl.CodeNotFound, Field: "user_id", Reason: "no such user"}
 	}
-	blocks := false
+	var may grouppb.InviteOutcome // of him by who lifts a ban
 	if req.UntilMs == 0 {
-		if blocks, err = p.relations.Blocks(ctx, u, call.User); err != nil {
-			return nil, refusal(ctx, fmt.Errorf("ask about blocks: %w", err))
+		if may, err = p.relation(ctx, call.User, u); err != nil {
+			return nil, refusal(ctx, err)
 		}
 	}
 	err = p.change(ctx, req.GroupId, func(c *change) error {
@@ -59,7 +59,7 @@ func (p *Group) ban(ctx context.Context, call *plugin.Call, req *grouppb.BanFrom
 			return c.exclude(me, u, req)
 		}
 		c.event(call.User, "unbanned", facts{"user_id": u})
-		if !blocks {
+		if may != refused { // else a ban and its end would bring him the group's name, as an invitation must not
 			c.notice(call.User, "unbanned", nil, u)
 		}
 		return dropBan(ctx, c.tx, c.group.id, u)
@@ -71,13 +71,17 @@ func (p *Group) ban(ctx context.Context, call *plugin.Call, req *grouppb.BanFrom
 }
 
 // exclude puts somebody out and keeps him out. He is told if he is in, or waits to be: to strangers a ban would be a way of
-// writing, past whom they block and who may write to them.
+// writing, past whom they block and who may write to them. So would the reason be to who is invited: he asked for nothing.
 func (c *change) exclude(me member, u im.UserID, req *grouppb.BanFromGroupRequest) error {
 	m, err := c.member(u)
 	if err != nil {
 		return err
 	}
-	_, told, err := readRequest(c.ctx, c.tx, c.group.id, u, c.nowMs)
+	r, told, err := readRequest(c.ctx, c.tx, c.group.id, u, c.nowMs)
+	reason := req.Reason
+	if r.invitedBy != 0 {
+		reason = ""
+	}
 	switch {
 	case err != nil:
 		return err
@@ -95,7 +99,7 @@ func (c *change) exclude(me member, u im.UserID, req *grouppb.BanFromGroupReques
 	}
 	c.event(me.user, "banned", facts{"user_id": u, "until_ms": req.UntilMs, "reason": req.Reason})
 	if told {
-		c.notice(me.user, "banned", facts{"until_ms": req.UntilMs, "reason": req.Reason}, u)
+		c.notice(me.user, "banned", facts{"until_ms": req.UntilMs, "reason": reason}, u)
 	}
 	return c.putBan(ban{group: c.group.id, user: u, untilMs: req.UntilMs, by: me.user, reason: req.Reason, createdMs: c.nowMs})
 }

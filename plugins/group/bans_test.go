@@ -2,6 +2,7 @@ package group_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"freeim/core/im"
 	"freeim/idl"
 	"freeim/idl/kitex_gen/grouppb"
+	"freeim/plugins/group"
 )
 
 func banningUntil(id int64, u im.UserID, untilMs int64) *grouppb.BanFromGroupRequest {
@@ -152,4 +154,29 @@ func TestBansTellNoStrangers(t *testing.T) {
 	ask[grouppb.JoinGroupReply](t, w, dave, idl.ActionJoinGroup, joining(id))
 	ask[grouppb.BanFromGroupReply](t, w, alice, idl.ActionBanFromGroup, banningUntil(id, dave, -1))
 	wantEqual(t, "told, since he waits to come in", w.filed(t)["group.banned"], []im.UserID{dave})
+}
+
+// TestBanOfWhoIsInvited takes his invitation from him, and brings him no text of one whom he may block. erin blocks alice.
+func TestBanOfWhoIsInvited(t *testing.T) {
+	w := start(t)
+	id := create(t, w, bob)
+	ask[grouppb.InviteToGroupReply](t, w, bob, idl.ActionInviteToGroup, inviting(id, erin))
+	w.filed(t)
+	ask[grouppb.BanFromGroupReply](t, w, alice, idl.ActionBanFromGroup, banningUntil(id, erin, -1))
+	all := w.messages.Filed(t)
+	if len(all) != 1 || all[0].Name != "group.banned" || !slices.Equal(all[0].Users, []im.UserID{erin}) || strings.Contains(all[0].Data, "spam") {
+		t.Errorf("got %v", all)
+	}
+}
+
+// TestEndOfABanAmongFriends: where only friends are invited, no stranger gets a group's name by a ban and its end.
+func TestEndOfABanAmongFriends(t *testing.T) {
+	w := start(t, func(c *group.Config) { c.Invite = "friends" })
+	id := create(t, w)
+	for _, untilMs := range []int64{-1, 0} {
+		for _, u := range []im.UserID{bob, dave} {
+			ask[grouppb.BanFromGroupReply](t, w, alice, idl.ActionBanFromGroup, banningUntil(id, u, untilMs))
+		}
+	}
+	wantEqual(t, "told, who is a friend", w.filed(t)["group.unbanned"], []im.UserID{bob})
 }

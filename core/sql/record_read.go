@@ -139,8 +139,8 @@ func (s *script) between(column string, part span) {
 	s.int(part.upTo)
 }
 
-// selectEntries selects what readEntry reads.
-const selectEntries = "SELECT STRAIGHT_JOIN i.seq, " + messageColumns + " FROM record_inboxes i JOIN record_messages m " +
+// selectEntries selects what readEntry reads. An entry whose message is not there is a row that cannot be read.
+const selectEntries = "SELECT STRAIGHT_JOIN i.seq, " + messageColumns + " FROM record_inboxes i LEFT JOIN record_messages m " +
 	"ON m.conversation = i.conversation AND m.seq = i.conversation_seq"
 
 func readEntry(row []driver.Value) (timeline.Entry, error) {

@@ -157,6 +157,29 @@ func TestRecordForACache(t *testing.T) {
 	}
 }
 
+// An entry whose message is lost is an error, not an entry that is not there.
+func TestEntryWithoutItsMessage(t *testing.T) {
+	dsn := engines.Database(t)
+	r := openRecord(t, sql.RecordOptions{DSN: dsn})
+	for range 2 {
+		if _, err := r.Append(t.Context(), timeline.Draft{Conversation: "g_1", Sender: 7, Inboxes: []im.UserID{7}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := openDB(t, dsn).ExecContext(t.Context(), "DELETE FROM record_messages WHERE conversation = 'g_1' AND seq = 2"); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := r.InboxAt(t.Context(), 7, []int64{1, 2, 3}); !errors.Is(err, timeline.ErrCorrupt) {
+		t.Errorf("entries: got %v, %v", all, err)
+	}
+	if p, err := r.Inbox(t.Context(), 7, 0, 5); !errors.Is(err, timeline.ErrCorrupt) {
+		t.Errorf("a page: got %v, %v", p, err)
+	}
+	if all, err := r.InboxAt(t.Context(), 7, []int64{1, 3}); err != nil || all[0].Seq != 1 || all[1].InboxSeq != 0 {
+		t.Errorf("the others: got %v, %v", all, err)
+	}
+}
+
 // openDB opens a database beside the record.
 func openDB(t *testing.T, dsn string) *stdsql.DB {
 	t.Helper()

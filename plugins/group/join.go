@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"freeim/core/im"
@@ -26,16 +27,39 @@ func (p *Group) join(ctx context.Context, call *plugin.Call, req *grouppb.JoinGr
 	if err := p.rules.OnJoin(ctx, call, conversation(req.GroupId)); err != nil {
 		return nil, err
 	}
-	tries := tried(call.User, req.GroupId)
+	tries := call.User.String() + " " + string(conversation(req.GroupId))
 	if req.Answer != "" { // counted before it is compared, and forgotten when it is right
 		if wait := p.answers.Take(ctx, tries); wait > 0 {
 			return nil, limited(wait, "too many answers")
 		}
 	}
-	rep := &grouppb.JoinGroupReply{}
-	err := p.change(ctx, req.GroupId, func(c *change) error {
-		rep.Joined, rep.ExpiresMs = false, 0
-		me, err := c.member(call.User)
+	rep, uncounted, err := p.enter(ctx, call.User, req, false)
+	if uncounted { // outside of the transaction, which holds the group and may be run again
+		if wait := p.applied.Take(ctx, tries); wait > 0 {
+			return nil, limited(wait, "too many applications to this group")
+		}
+		rep, _, err = p.enter(ctx, call.User, req, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if req.Answer != "" {
+		p.answers.GiveBack(ctx, tries)
+	}
+	rep.Group, err = p.shownTo(ctx, req.GroupId, call.User)
+	return rep, err
+}
+
+// errUncounted ends the filing of an application that is not counted yet.
+var errUncounted = errors.New("the application is not counted yet")
+
+// enter takes somebody in or files his application. One whose turn is not taken yet it does not file: then
+// uncounted is true.
+func (p *Group) enter(ctx context.Context, u im.UserID, req *grouppb.JoinGroupRequest, taken bool) (rep *grouppb.JoinGroupReply, uncounted bool, err error) {
+	rep = &grouppb.JoinGroupReply{}
+	err = p.change(ctx, req.GroupId, func(c *change) error {
+		rep.Joined, rep.ExpiresMs, uncounted = false, 0, false
+		me, err := c.member(u)
 		if err != nil {
 			return err
 		}
@@ -43,7 +67,7 @@ func (p *Group) join(ctx context.Context, call *plugin.Call, req *grouppb.JoinGr
 			rep.Joined = true
 			return errSame
 		}
-		r, _, err := readRequest(ctx, c.tx, c.group.id, call.User, c.nowMs)
+		r, _, err := readRequest(ctx, c.tx, c.group.id, u, c.nowMs)
 		if err != nil {
 			return err
 		}
@@ -55,23 +79,17 @@ func (p *Group) join(ctx context.Context, call *plugin.Call, req *grouppb.JoinGr
 			rep.Joined = true
 			return c.accept(r)
 		}
-		return c.come(call.User, req, rep)
+		err = c.come(u, req, rep, taken)
+		if uncounted = errors.Is(err, errUncounted); uncounted {
+			return errSame
+		}
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	if req.Answer != "" {
-		p.answers.GiveBack(ctx, tries)
-	}
-	rep.Group, err = p.shownTo(ctx, req.GroupId, call.User)
-	return rep, err
+	return rep, uncounted, err
 }
 
-// tried is what the tries of somebody at a group are counted by.
-func tried(u im.UserID, id int64) string { return u.String() + " " + string(conversation(id)) }
-
 // come takes somebody in, or files his application, by the group's policy.
-func (c *change) come(u im.UserID, req *grouppb.JoinGroupRequest, rep *grouppb.JoinGroupReply) error {
+func (c *change) come(u im.UserID, req *grouppb.JoinGroupRequest, rep *grouppb.JoinGroupReply, taken bool) error {
 	switch c.group.policy {
 	case grouppb.GroupPolicy_GROUP_POLICY_INVITE_ONLY:
 		return errUnknown // to those who are not invited it is not there
@@ -87,7 +105,7 @@ func (c *change) come(u im.UserID, req *grouppb.JoinGroupRequest, rep *grouppb.J
 		return err
 	}
 	if c.group.policy == grouppb.GroupPolicy_GROUP_POLICY_APPROVAL {
-		return c.apply(u, req.Remark, rep)
+		return c.apply(u, req.Remark, rep, taken)
 	}
 	rep.Joined = true
 	c.event(u, "joined", facts{"user_ids": []im.UserID{u}})
@@ -95,7 +113,7 @@ func (c *change) come(u im.UserID, req *grouppb.JoinGroupRequest, rep *grouppb.J
 }
 
 // apply files an application; one that waits stays, with its time.
-func (c *change) apply(u im.UserID, remark string, rep *grouppb.JoinGroupReply) error {
+func (c *change) apply(u im.UserID, remark string, rep *grouppb.JoinGroupReply, taken bool) error {
 	r, waits, err := readRequest(c.ctx, c.tx, c.group.id, u, c.nowMs)
 	switch {
 	case err != nil:
@@ -118,8 +136,8 @@ func (c *change) apply(u im.UserID, remark string, rep *grouppb.JoinGroupReply) 
 	if err != nil {
 		return err
 	}
-	if wait := c.applied.Take(c.ctx, tried(u, c.group.id)); wait > 0 {
-		return limited(wait, "too many applications to this group")
+	if !taken {
+		return errUncounted
 	}
 	rep.ExpiresMs = c.nowMs + c.config.RequestLife.Milliseconds()
 	c.notice(u, "applied", facts{"user_id": u, "remark": remark, "expires_ms": rep.ExpiresMs}, append(who, u)...)

@@ -99,8 +99,8 @@ func (o owner) Readers(ctx context.Context, c im.ConversationID, user im.UserID,
 	return users, nil
 }
 
-// Recall implements plugin.Keeper: admins who may take back those of members, and of who is none any
-// more, the owner all.
+// Recall implements plugin.Keeper: admins who may take back those of members, of who is none any
+// more, and their own, the owner all.
 func (o owner) Recall(ctx context.Context, c im.ConversationID, by, sender im.UserID) error {
 	now, me, err := o.member(ctx, c, by)
 	if err != nil {

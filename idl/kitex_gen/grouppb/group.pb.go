@@ -55,7 +55,7 @@ const (
 	GroupPermission_GROUP_PERMISSION_MUTE        GroupPermission = 64 // one member, or all
 	GroupPermission_GROUP_PERMISSION_REMOVE      GroupPermission = 128
 	GroupPermission_GROUP_PERMISSION_BAN         GroupPermission = 256 // and lift a ban
-	GroupPermission_GROUP_PERMISSION_RECALL      GroupPermission = 512 // messages of others
+	GroupPermission_GROUP_PERMISSION_RECALL      GroupPermission = 512 // messages of others, and one's own for ever
 )
 
 // Enum value maps for GroupPermission.

@@ -207,6 +207,35 @@ func TestTrimsToCountAndAge(t *testing.T) {
 	h.cards(10) // and is not put back
 }
 
+// What is not among the newest of its log is not put into Redis, whoever asks for it by its place.
+func TestColdPlaces(t *testing.T) {
+	h := newHouse(t, redis.Config{Keep: 10})
+	h.send(1, 25)
+	h.cards(10)
+	h.redis.Del(t.Context(), h.logKey())
+	for _, seqs := range [][]int64{{15, 3}, {15, 25, 3, 16, 26}} {
+		places := make([]timeline.Ref, len(seqs))
+		for i, seq := range seqs {
+			places[i] = timeline.Ref{Conversation: chat, Seq: seq}
+		}
+		all, err := h.store.Messages(t.Context(), places)
+		if err != nil || len(all) != len(seqs) {
+			t.Fatalf("got %v, %v", all, err)
+		}
+		for i, m := range all {
+			if seqs[i] <= 25 && string(m.Body) != fmt.Sprint(seqs[i]) || seqs[i] > 25 && m.Seq != 0 {
+				t.Errorf("at %d: got %v", seqs[i], m)
+			}
+		}
+	}
+	h.until("the newest are back", func() bool {
+		return h.redis.ZCount(t.Context(), h.logKey(), "25", "25").Val() == 1 && h.figure("fills_total") >= 2
+	})
+	if got := h.figure("fills_total"); got != 2 {
+		t.Errorf("%v messages were put into Redis, want 2", got)
+	}
+}
+
 // Redis starts again with nothing in it: readers fill it, and no cursor is void.
 func TestWiped(t *testing.T) {
 	h := newHouse(t, redis.Config{})

@@ -301,20 +301,37 @@ func (t *Timelines) Messages(ctx context.Context, places []timeline.Ref) ([]im.M
 	if err != nil {
 		return nil, fmt.Errorf("messages by their places: %w", err)
 	}
-	var there []int // indexes of the places that hold a message: logs are dense
+	var there, cold []int // indexes of the places that hold a message, logs are dense: the newest of their logs, and the others
 	var refs []timeline.EntryRef
 	for i, at := range places {
-		if of, _ := slices.BinarySearch(logs, at.Conversation); at.Seq >= floor && at.Seq <= heads[of] {
+		of, _ := slices.BinarySearch(logs, at.Conversation)
+		switch {
+		case at.Seq < floor || at.Seq > heads[of]:
+		case t.hot(span{at.Seq, at.Seq}, heads[of]):
 			there, refs = append(there, i), append(refs, timeline.EntryRef{Ref: at})
+		default:
+			cold = append(cold, i)
 		}
 	}
-	found, err := t.messages(ctx, refs)
-	if err != nil {
-		return nil, err
-	}
 	messages := make([]im.Message, len(places))
-	for i, at := range there {
-		messages[at] = found[i]
+	if len(there) > 0 {
+		found, err := t.messages(ctx, refs)
+		if err != nil {
+			return nil, err
+		}
+		for i, at := range there {
+			messages[at] = found[i]
+		}
+	}
+	if len(cold) > 0 {
+		t.client.figures.looked("log", 0, len(cold))
+		found, err := t.Record.Messages(ctx, chosen(places, cold))
+		if err != nil {
+			return nil, err
+		}
+		for i, at := range cold {
+			messages[at] = found[i]
+		}
 	}
 	return messages, nil
 }

@@ -163,7 +163,7 @@ func spans(dialect string, messages []stored, ask func(where string, args []any)
 }
 
 // whereSpans is the condition for so many messages that stand alone, and so many runs. The first are one list: each term of an OR
-// is planned by itself. One is no list: MySQL's kin look for a list of one by no index when they change rows.
+// is planned by itself. One is no list: MariaDB looks for a list of one by no index when it changes rows.
 func whereSpans(dialect string, alone, runs int) string {
 	var terms []string
 	if alone == 1 {

@@ -32,10 +32,10 @@ func CheckLine(field, text string, least, most int) error {
 func blankness(field string) error { return Invalid(field, "must have a character that is seen") }
 
 // blank reports whether a text, which is not empty, shows nothing: spaces, and what is invisible by Unicode's
-// Default_Ignorable_Code_Point.
+// Default_Ignorable_Code_Point, or a pattern of no dots.
 func blank(text string) bool {
 	for _, r := range text {
-		if !unicode.IsSpace(r) && !unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
+		if !unicode.IsSpace(r) && r != '\u2800' && !unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
 			return false
 		}
 	}

@@ -23,7 +23,7 @@ func TestTexts(t *testing.T) {
 		{"nothing", "", false, false},
 		{"spaces", " \u00a0\u3000", false, false},
 		{"lines of nothing", "\n\t\n", false, false},
-		{"what is invisible", "\u200b\u2060\u3164\ufe0f\U000e0041", false, false},
+		{"what is invisible", "\u200b\u2060\u3164\u2800\ufe0f\U000e0041", false, false},
 		{"a flag's tags", "🏴\U000e0067\U000e007f", true, true},
 		{"a dot between", "\u200b.\u200b", true, true},
 		{"lines", "a\nb\r\nc\td", true, false},

@@ -155,7 +155,8 @@ type Store interface {
 	Inbox(ctx context.Context, user im.UserID, after int64, limit int) (Page[Entry], error)
 
 	// InboxAt gives the entries of user's inbox at seqs, Messages the messages at places of any logs: all
-	// that is asked for at once, in its order. One that is not there is zero.
+	// that is asked for at once, in its order. One that is not there is zero; one that is asked for twice may
+	// share its body.
 	InboxAt(ctx context.Context, user im.UserID, seqs []int64) ([]Entry, error)
 	Messages(ctx context.Context, places []Ref) ([]im.Message, error)
 

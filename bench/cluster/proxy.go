@@ -251,8 +251,7 @@ func (p *Proxy) arrive(pair *passage, next piece) bool {
 	}
 }
 
-// listenLow listens on a free port outside the range from which the kernel gives
-// out ports.
+// listenLow listens on a port that no server is given.
 func listenLow() (net.Listener, error) {
 	port, err := engines.FreePort()
 	if err != nil {

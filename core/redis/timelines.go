@@ -11,8 +11,8 @@ import (
 	"freeim/core/timeline"
 )
 
-// Record is the store that decides: a whole timeline.Store by itself, with the
-// look-ups that a cache in front of it needs. core/sql has one.
+// Record is the store that decides: a whole timeline.Store by itself, with what a
+// cache in front of it asks for beside. core/sql has one.
 type Record interface {
 	timeline.Store
 
